@@ -1,0 +1,262 @@
+"""The configuration: each option's type, default, range and meaning, once. In: a mapping from YAML. Out: `Config`.
+
+`load` raises UserError with the key, the value and what is allowed, before any job starts. Rules pass whole values to
+jobs through the resolved file `results/<run>/config.json`; nothing reads the YAML twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mmprm.errors import UserError
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Aggregate = Literal["min", "max", "average", "last", "product", "sum_log_pr", "sum_log_odds", "mean_odds"]
+
+
+class Section(BaseModel):
+    """A section of the configuration: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class MiniSource(Section):
+    """Drawn problems of the mini world."""
+
+    kind: Literal["mini"]
+    split: Literal["sft", "seeds", "dev", "test"] = Field(description="the splits never share a problem")
+    size: int = Field(ge=1, description="how many problems")
+    families: list[str] = Field(min_length=1, description="families of mmprm.problems.mini")
+
+
+class TableSource(Section):
+    """Problems in a local parquet, JSON or JSON Lines file."""
+
+    kind: Literal["table"]
+    path: Path = Field(description="the file; image paths in it are relative to `images`")
+    images: Path | None = Field(None, description="folder of the image files; default: the folder of `path`")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="our column -> theirs, for id, question, answer, image, choices, answer_type, solution",
+    )
+    licence: str = Field("unknown", description="stated in the data card")
+    limit: int | None = Field(None, ge=1, description="take the first rows only")
+
+
+Source = Annotated[MiniSource | TableSource, Field(discriminator="kind")]
+
+
+class Intake(Section):
+    """What is refused on the way in."""
+
+    max_refused_share: Share = Field(0.05, description="stop when more than this share of a source's rows is refused")
+    max_image_pixels: int = Field(25_000_000, ge=1, description="larger images are refused before they are decoded")
+
+
+class Prompt(Section):
+    """What the user's turn says beside the question."""
+
+    instruction: str = Field("", description="text after the question")
+
+
+class Training(Section):
+    """One training run, of the policy or of a PRM."""
+
+    learning_rate: float = Field(gt=0)
+    batch_size: int = Field(128, ge=1, description="sequences an update, over all devices")
+    micro_batch_size: int = Field(8, ge=1, description="sequences a forward pass on one device")
+    epochs: float = Field(1, gt=0)
+    max_steps: int | None = Field(None, ge=1, description="stop after this many updates")
+    weight_decay: float = Field(0.05, ge=0)
+    warmup_share: Share = 0.03
+    max_grad_norm: float = Field(1.0, gt=0)
+    max_length: int = Field(8192, ge=16, description="tokens; longer solutions are cut at a step, longer prompts refused")
+    freeze_vision: bool = True
+    precision: Literal["fp32", "bf16"] = "bf16"
+    gradient_checkpointing: bool = False
+    save_every: int = Field(200, ge=1, description="updates between checkpoints")
+    deepspeed: Literal["zero1", "zero2", "zero3"] | None = Field(None, description="launch through torchrun + DeepSpeed")
+
+
+class Policy(Section):
+    """Supervised fine-tuning of the base model on step-tagged solutions."""
+
+    base: Path = Field(description="a local Hugging Face model folder")
+    sources: list[Name] = Field(min_length=1)
+    training: Training = Training(learning_rate=4e-5)
+
+
+class Sampling(Section):
+    """How the policy is sampled, in every stage."""
+
+    temperature: float = Field(1.0, ge=0, le=10)
+    top_p: float = Field(0.9, gt=0, le=1)
+    top_k: int = Field(50, ge=0, description="0: no cut")
+    max_new_tokens: int = Field(4096, ge=1)
+
+
+class Seeds(Section):
+    """Which problems are worth annotating: those that the policy sometimes solves."""
+
+    sources: list[Name] = Field(min_length=1)
+    rollouts: int = Field(32, ge=2, description="rollouts a problem; 0 or all right drops it")
+    max_seeds: int | None = Field(None, ge=1, description="keep at most this many, chosen by the seed")
+
+
+class Annotation(Section):
+    """The OmegaPRM search (specification, section 2)."""
+
+    k: int = Field(16, ge=1, description="rollouts a state")
+    max_searches: int = Field(200, ge=1)
+    max_rollouts: int = Field(1000, ge=1, description="the budget of a problem, never overshot")
+    alpha: float = Field(0.5, gt=0, le=1)
+    beta: float = Field(0.9, gt=0, le=1)
+    length_scale: int = Field(2000, ge=1, description="L, in words")
+    c_puct: float = Field(0.125, ge=0)
+    max_steps: int = Field(64, ge=1, description="longer rollouts are not searched")
+
+
+class Labels(Section):
+    """From trees to labelled step paths."""
+
+    dev_share: Share = Field(0.1, description="share of the problems held out for development")
+    max_paths_per_problem: int | None = Field(None, ge=1)
+    max_positive_ratio: float | None = Field(
+        1.0, gt=0, description="positive paths a problem for each negative one; null keeps all"
+    )
+
+
+class Variant(Section):
+    """A named PRM recipe; what is not given is taken from `prm.training`."""
+
+    label: Literal["soft", "hard"] = "soft"
+    learning_rate: float | None = Field(None, gt=0)
+    epochs: float | None = Field(None, gt=0)
+    max_paths_per_problem: int | None = Field(None, ge=1)
+
+
+class Prm(Section):
+    """PRM training, from the policy's weights."""
+
+    training: Training = Training(learning_rate=4e-6, batch_size=512)
+    marker_init: str = Field("?", description="text whose mean embedding the <prm> token starts from")
+    variants: dict[Name, Variant] = Field(default_factory=lambda: {"soft": Variant()}, min_length=1)
+
+
+class Benchmark(Section):
+    """A set of problems on which candidates are ranked."""
+
+    source: Name
+    domain: Literal["in_domain", "out_of_domain", "development"] = "in_domain"
+
+
+class Bench(Section):
+    """Best-of-N."""
+
+    n: int = Field(16, ge=1, description="candidates a problem")
+    primary: Aggregate = Field("mean_odds", description="fixed beforehand, chosen on development problems only")
+    confidence: float = Field(0.95, gt=0, lt=1)
+    resamples: int = Field(10_000, ge=100, description="of the bootstrap over problems")
+    cross_check: int = Field(8, ge=0, description="candidates that transformers scores too; 0 switches it off")
+    tolerance: float = Field(1e-3, gt=0, description="largest difference of a probability in the cross-check")
+
+
+class Engine(Section):
+    """The sampling engine. Nothing here may change a result, so nothing here triggers a rerun."""
+
+    kind: Literal["vllm", "transformers"] = "vllm"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    max_running: int = Field(256, ge=1, description="sequences in one engine step")
+    max_model_len: int = Field(8192, ge=64)
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    kv_cache_gib: int = Field(4, ge=1, description="on the CPU only")
+    tensor_parallel: int = Field(1, ge=1)
+    max_images: int = Field(1, ge=1, description="the most images a problem may have")
+    open_problems: int = Field(512, ge=1, description="searches in flight over one engine")
+
+
+class Shards(Section):
+    """How many jobs a stage is cut into. The tables do not depend on it."""
+
+    seeds: int = Field(1, ge=1)
+    annotation: int = Field(1, ge=1)
+    bench: int = Field(1, ge=1)
+
+
+class Report(Section):
+    """report.html."""
+
+    title: str = "MM-PRM"
+    trees: int = Field(4, ge=0, description="annotated trees to show")
+
+
+class Config(Section):
+    """A whole run."""
+
+    run: Name = Field(description="results go to results/<run>")
+    seed: int = Field(0, ge=0)
+    sources: dict[Name, Source] = Field(min_length=1)
+    intake: Intake = Intake()
+    prompt: Prompt = Prompt()
+    policy: Policy
+    sampling: Sampling = Sampling()
+    seeds: Seeds
+    annotation: Annotation = Annotation()
+    labels: Labels = Labels()
+    prm: Prm = Prm()
+    benchmarks: dict[Name, Benchmark] = Field(min_length=1)
+    bench: Bench = Bench()
+    engine: Engine = Engine()
+    shards: Shards = Shards()
+    report: Report = Report()
+
+    @field_validator("sources")
+    @classmethod
+    def _families_exist(cls, sources: dict[str, Any]) -> dict[str, Any]:
+        from mmprm.problems.mini import FAMILIES
+
+        for name, source in sources.items():
+            unknown = sorted(set(getattr(source, "families", [])) - set(FAMILIES))
+            if unknown:
+                raise ValueError(f"{name}.families: {unknown} do not exist; allowed: {sorted(FAMILIES)}")
+        return sources
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> Config:
+        used = {"policy.sources": self.policy.sources, "seeds.sources": self.seeds.sources}
+        used |= {f"benchmarks.{name}.source": [bench.source] for name, bench in self.benchmarks.items()}
+        for key, names in used.items():
+            for name in names:
+                if name not in self.sources:
+                    raise ValueError(f"{key}: there is no source {name!r}; allowed: {sorted(self.sources)}")
+        return self
+
+
+def load(values: Mapping[str, Any]) -> Config:
+    """Validate a configuration mapping; UserError lists every wrong key with its value and what is allowed."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            key = ".".join(str(part) for part in problem["loc"]) or "the configuration"
+            value = problem.get("input")
+            shown = f" (got {value!r})" if not isinstance(value, dict | list) else ""
+            lines.append(f"  {key}: {problem['msg']}{shown}")
+        raise UserError("the configuration is wrong:\n" + "\n".join(lines)) from error
+
+
+def read(path: Path) -> Config:
+    """Read the resolved configuration of a run (`results/<run>/config.json`)."""
+    try:
+        return load(json.loads(path.read_text()))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; run `snakemake {path}`") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not JSON ({error})") from error

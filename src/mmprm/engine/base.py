@@ -1,0 +1,100 @@
+"""What every engine offers: submit requests, step, get finished ones. In: Request. Out: Finished.
+
+The engines are vllm_engine (CPU and CUDA), transformers_engine (any torch device) and scripted (a known policy, for
+tests). A caller keeps submitting while it steps; the order in which requests finish carries no meaning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from typing import Protocol
+
+from mmprm.problem import Problem
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. temperature 0 is greedy; top_k 0 and top_p 1 switch their cut off."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    max_new_tokens: int = 512
+
+
+@dataclass(frozen=True)
+class Request:
+    """Sample `n` continuations of the steps `prefix` of a solution of `problem`, in the assistant's own turn."""
+
+    key: str
+    problem: Problem = field(repr=False)
+    prefix: tuple[str, ...]
+    n: int
+    sampling: Sampling
+    seed: int
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The text after the prefix. finish_reason: stop (the model ended its turn or closed its answer) or length."""
+
+    text: str
+    n_tokens: int
+    finish_reason: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """All n completions of one request, in the order of their draws; `error` says why there are none."""
+
+    key: str
+    completions: tuple[Completion, ...]
+    error: str | None = None
+
+
+@dataclass
+class EngineStats:
+    """Running totals since the engine started."""
+
+    requests: int = 0
+    completions: int = 0
+    generated_tokens: int = 0
+    prompt_tokens: int = 0
+    cached_prompt_tokens: int = 0
+
+
+class Engine(Protocol):
+    """One model that samples. Not thread-safe: one caller submits and steps."""
+
+    stats: EngineStats
+
+    def submit(self, request: Request) -> None:
+        """Take a request; it returns from a later `step`."""
+
+    def step(self) -> list[Finished]:
+        """Work a little, and return what finished (perhaps nothing)."""
+
+    @property
+    def pending(self) -> int:
+        """Requests taken and not yet returned."""
+        ...
+
+    def close(self) -> None:
+        """Free the model. The engine cannot be used afterwards."""
+
+
+def request_seed(run_seed: int, problem: Problem, prefix: tuple[str, ...], purpose: str, attempt: int = 0) -> int:
+    """The seed of a draw: a hash of what is drawn, so it depends on no shard, order or interruption. 0 <= seed < 2^31."""
+    parts = [str(run_seed), problem.problem_id, problem.fingerprint, purpose, str(attempt), *prefix]
+    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") % 2**31
+
+
+def request_key(policy: str, problem: Problem, prefix: tuple[str, ...], n: int, sampling: Sampling, seed: int) -> str:
+    """The content address of a request: what decides its completions, and nothing else.
+
+    `policy` is the fingerprint of the policy folder and of the prompt text, so that a changed one never reuses a draw.
+    """
+    parts = [policy, problem.fingerprint, str(n), repr(sorted(asdict(sampling).items())), str(seed), *prefix]
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]

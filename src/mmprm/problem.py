@@ -1,0 +1,56 @@
+"""A problem (question, images, gold answer) and its table. In and out: `problems/{source}.parquet`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from mmprm import tables
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem. `images` are encoded files (PNG, JPEG, ...) in the order in which the question names them."""
+
+    problem_id: str
+    source: str
+    question: str
+    answer: str
+    images: tuple[bytes, ...] = ()
+    choices: tuple[str, ...] = ()
+    answer_type: str = "auto"  # auto, choice, number, expression or text: how `grading` compares answers
+    solution: str | None = None  # step-tagged text, see solution.py; only policy training needs it
+    family: str | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of what a model is shown and what its answer is graded against (not of the id)."""
+        digest = hashlib.sha256()
+        for part in (self.question, self.answer, self.answer_type, *self.choices):
+            digest.update(part.encode() + b"\x00")
+        for image in self.images:
+            digest.update(hashlib.sha256(image).digest())
+        return digest.hexdigest()[:32]
+
+
+def read_problems(*paths: Path) -> list[Problem]:
+    """All problems of the tables, in the order of the files; raises UserError where a table has another schema."""
+    problems = []
+    for path in paths:
+        for row in tables.read(path, tables.PROBLEMS).to_pylist():
+            row["images"] = tuple(row["images"] or ())
+            row["choices"] = tuple(row["choices"] or ())
+            problems.append(Problem(**row))
+    return problems
+
+
+def write_problems(path: Path, problems: Iterable[Problem]) -> None:
+    """Write atomically, ordered by problem id, so that the same problems give the same file."""
+    rows = [
+        {field: getattr(problem, field) for field in tables.PROBLEMS.names}
+        for problem in sorted(problems, key=lambda problem: problem.problem_id)
+    ]
+    tables.write(path, rows, tables.PROBLEMS)

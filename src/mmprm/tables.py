@@ -1,0 +1,163 @@
+"""The schema of every table of a run, and atomic writes: a file is whole or absent, never half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmprm.errors import UserError
+
+_STRINGS = pa.list_(pa.string())
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema(list(columns.items()))
+
+
+PROBLEMS = _schema(
+    problem_id=pa.string(),
+    source=pa.string(),
+    question=pa.string(),
+    answer=pa.string(),
+    images=pa.list_(pa.binary()),  # encoded files
+    choices=_STRINGS,
+    answer_type=pa.string(),
+    solution=pa.string(),
+    family=pa.string(),
+)
+# Rows of a source that were not taken, and why. `reason` is a short code, `detail` a sentence for a person.
+REFUSED = _schema(source=pa.string(), row=pa.int64(), problem_id=pa.string(), reason=pa.string(), detail=pa.string())
+
+# One sampled solution. `status` is solution.Status; `verdict` is grading.Verdict; `method` is what gave the verdict.
+_COMPLETION = {
+    "text": pa.string(),
+    "steps": _STRINGS,
+    "answer": pa.string(),
+    "status": pa.string(),
+    "verdict": pa.string(),
+    "method": pa.string(),
+    "n_tokens": pa.int32(),
+    "finish_reason": pa.string(),
+}
+SEED_ROLLOUTS = _schema(problem_id=pa.string(), attempt=pa.int32(), **_COMPLETION)
+_COUNTS = {
+    "n_rollouts": pa.int32(),  # graded ones: correct + incorrect + unparsed; undecided are not counted here
+    "n_correct": pa.int32(),
+    "n_unparsed": pa.int32(),
+    "n_undecided": pa.int32(),
+}
+SEED_DECISIONS = _schema(problem_id=pa.string(), source=pa.string(), **_COUNTS, kept=pa.bool_(), reason=pa.string())
+
+NODES = _schema(
+    problem_id=pa.string(),
+    node_id=pa.int32(),  # 0 is the root; ids are given in the order of creation
+    parent_id=pa.int32(),  # null at the root; always a node whose MC value is above 0
+    steps=_STRINGS,  # the whole prefix, empty at the root
+    **_COUNTS,
+    mc=pa.float64(),  # n_correct / n_rollouts; null where nothing could be graded
+    visits=pa.int32(),  # N(s)
+)
+ROLLOUTS = _schema(
+    problem_id=pa.string(),
+    node_id=pa.int32(),
+    rollout=pa.int32(),  # position among the node's rollouts
+    searched=pa.bool_(),  # was it chosen for a binary search?
+    **_COMPLETION,  # `steps` are the steps after the node's prefix
+)
+STATUS = _schema(
+    problem_id=pa.string(),
+    status=pa.string(),  # done, failed, skipped
+    reason=pa.string(),
+    n_searches=pa.int32(),
+    n_rollouts=pa.int32(),
+    n_tokens=pa.int64(),
+    n_nodes=pa.int32(),
+)
+
+# A marker stands after each step and, where the path is a whole solution, after the answer: the lists n_correct,
+# n_rollouts, hard and label_source have len(steps) + (answer is not null) entries.
+PATHS = _schema(
+    path_id=pa.string(),
+    problem_id=pa.string(),
+    source=pa.string(),
+    split=pa.string(),  # train or dev, by problem
+    kind=pa.string(),  # positive (ends in a right answer) or negative (ends at the first error)
+    steps=_STRINGS,
+    answer=pa.string(),
+    n_correct=pa.list_(pa.int32()),  # null where the prefix was not probed
+    n_rollouts=pa.list_(pa.int32()),
+    hard=pa.list_(pa.int8()),  # 1 right, 0 wrong, null unknown
+    label_source=_STRINGS,  # probed, implied, answer, none
+)
+
+CANDIDATES = _schema(problem_id=pa.string(), candidate=pa.int32(), **_COMPLETION)
+SCORES = _schema(
+    problem_id=pa.string(),
+    candidate=pa.int32(),
+    probabilities=pa.list_(pa.float64()),  # P(yes) at each marker: the steps, then the answer
+)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that is renamed onto it when the block ends well, and removed when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
+    """Write rows (mappings with the schema's columns) as parquet, atomically."""
+    with replacing(path) as temporary:
+        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), temporary, compression="zstd")
+
+
+def read(path: Path, schema: pa.Schema) -> pa.Table:
+    """Read a table of the run; UserError names the file and the columns when it is not what the schema says."""
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such table; run the target that makes it, e.g. `snakemake {path}`") from error
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: not a readable parquet file ({error}); delete it and run again") from error
+    missing = [name for name in schema.names if name not in table.column_names]
+    if missing:
+        raise UserError(f"{path}: columns {missing} are missing; it was made by another version: delete it, run again")
+    return table.select(schema.names).cast(schema)
+
+
+def read_rows(paths: Sequence[Path] | Path, schema: pa.Schema) -> list[dict[str, Any]]:
+    """All rows of one or more tables of one schema as dictionaries."""
+    files = [paths] if isinstance(paths, Path) else paths
+    return [row for path in files for row in read(path, schema).to_pylist()]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically; NaN is refused, since readers of JSON do not agree on it."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)
