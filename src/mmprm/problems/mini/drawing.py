@@ -1,0 +1,142 @@
+"""The figures of the mini world, drawn with Pillow. In: values and a random generator. Out: PNG bytes, 128 x 128.
+
+Places, colours, line widths and letter sizes vary with the generator, so that reading a figure is a task.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Mapping
+from functools import lru_cache
+
+from PIL import Image, ImageDraw, ImageFont
+
+SIZE = 128
+_INKS = ["#202020", "#1f3a93", "#7b241c", "#145a32", "#4a235a"]
+_FILLS = ["#aed6f1", "#f9e79f", "#abebc6", "#f5cba7", "#d7bde2", "#e5e7e9"]
+_PAPERS = ["#ffffff", "#fbfbf5", "#f4f8fb"]
+
+
+@lru_cache(maxsize=16)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+class Canvas:
+    """A sheet of paper with one ink, one fill and one letter size."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.image = Image.new("RGB", (SIZE, SIZE), rng.choice(_PAPERS))
+        self.draw = ImageDraw.Draw(self.image)
+        self.ink = rng.choice(_INKS)
+        self.fill = rng.choice(_FILLS)
+        self.width = rng.choice([1, 2])
+        self.letters = rng.choice([19, 20, 21])
+
+    def jitter(self, spread: int) -> int:
+        return self.rng.randint(-spread, spread)
+
+    def text(self, x: float, y: float, text: str, size: int | None = None) -> None:
+        self.draw.text((x, y), text, fill=self.ink, font=_font(size or self.letters), anchor="mm")
+
+    def png(self) -> bytes:
+        buffer = io.BytesIO()
+        self.image.save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def bars(values: Mapping[str, int], rng: random.Random) -> bytes:
+    """A bar chart: one bar a name, its value above it and its name below it."""
+    canvas = Canvas(rng)
+    slot = 112 / len(values)
+    shift = canvas.jitter(4)
+    base = 104 + canvas.jitter(3)
+    half = slot * rng.uniform(0.22, 0.32)
+    for index, (name, value) in enumerate(values.items()):
+        centre = 8 + shift + slot * (index + 0.5)
+        top = base - 6 - value * 6
+        canvas.draw.rectangle((centre - half, top, centre + half, base), fill=rng.choice(_FILLS), outline=canvas.ink)
+        canvas.text(centre, top - 12, str(value))
+        canvas.text(centre, base + 12, name, 17)
+    canvas.draw.line((4, base, SIZE - 4, base), fill=canvas.ink, width=canvas.width)
+    return canvas.png()
+
+
+def rectangle(values: Mapping[str, int], rng: random.Random) -> bytes:
+    """A rectangle with its width written below and its height at the right."""
+    canvas = Canvas(rng)
+    wide, high = rng.randint(62, 76), rng.randint(48, 70)
+    left, top = 10 + canvas.jitter(4), 14 + canvas.jitter(6)
+    canvas.draw.rectangle(
+        (left, top, left + wide, top + high), fill=canvas.fill, outline=canvas.ink, width=canvas.width
+    )
+    canvas.text(left + wide / 2, top + high + 14, str(values["width"]))
+    canvas.text(left + wide + 18, top + high / 2, str(values["height"]))
+    return canvas.png()
+
+
+def triangle(values: Mapping[str, int], rng: random.Random) -> bytes:
+    """A triangle with two angles written at the lower corners and a question mark at the top."""
+    canvas = Canvas(rng)
+    left, right = (6 + canvas.jitter(3), 112 + canvas.jitter(4)), (122 + canvas.jitter(3), 112 + canvas.jitter(4))
+    top = (64 + canvas.jitter(12), 14 + canvas.jitter(5))
+    canvas.draw.polygon([left, right, top], fill=canvas.fill, outline=canvas.ink, width=canvas.width)
+    canvas.text(left[0] + 32, left[1] - 14, str(values["a"]))
+    canvas.text(right[0] - 32, right[1] - 14, str(values["b"]))
+    canvas.text(top[0], top[1] + 30, "?", 16)
+    return canvas.png()
+
+
+def table(values: Mapping[str, int], rng: random.Random) -> bytes:
+    """A price list: a row an item, its price and how many are bought."""
+    canvas = Canvas(rng)
+    x, y = 4 + canvas.jitter(2), 22 + canvas.jitter(6)
+    columns = [x + 22, x + 63, x + 102]
+    for column, heading in zip(columns[1:], ("price", "count"), strict=True):
+        canvas.text(column, y, heading, 13)
+    for row, item in enumerate(("pen", "cup")):
+        line = y + 28 + 36 * row
+        canvas.draw.line((x, line - 17, x + 118, line - 17), fill=canvas.ink, width=canvas.width)
+        canvas.text(columns[0], line, item, 18)
+        canvas.text(columns[1], line, str(values[f"{item} price"]))
+        canvas.text(columns[2], line, str(values[f"{item} count"]))
+    return canvas.png()
+
+
+def lshape(values: Mapping[str, int], rng: random.Random) -> bytes:
+    """A figure of two rectangles: a and b are the sides of the lower one, c and d those of the upper one."""
+    canvas = Canvas(rng)
+    left, base = 24 + canvas.jitter(3), 104 + canvas.jitter(4)
+    wide, low, narrow, high = 80, 34 + canvas.jitter(3), 38 + canvas.jitter(4), 42 + canvas.jitter(4)
+    corner = [
+        (left, base),
+        (left + wide, base),
+        (left + wide, base - low),
+        (left + narrow, base - low),
+        (left + narrow, base - low - high),
+        (left, base - low - high),
+    ]
+    canvas.draw.polygon(corner, fill=canvas.fill, outline=canvas.ink, width=canvas.width)
+    canvas.draw.line((left, base - low, left + narrow, base - low), fill=canvas.ink)
+    canvas.text(left + wide / 2, base + 12, str(values["a"]))
+    canvas.text(left + wide + 12, base - low / 2, str(values["b"]))
+    canvas.text(left + narrow / 2, base - low - high - 11, str(values["c"]))
+    canvas.text(left + narrow + 12, base - low - high / 2, str(values["d"]))
+    return canvas.png()
+
+
+def grid(values: Mapping[str, int], rng: random.Random) -> bytes:
+    """Two points on squared paper, P at the lower left and Q at the upper right, with their coordinates."""
+    canvas = Canvas(rng)
+    step, offset = 14 + rng.randint(0, 3), rng.randint(0, 8)
+    for place in range(offset, SIZE, step):
+        canvas.draw.line((place, 0, place, SIZE), fill="#d5d8dc")
+        canvas.draw.line((0, place, SIZE, place), fill="#d5d8dc")
+    for name, across, down in (("P", 34, 92), ("Q", 94, 36)):
+        x, y = across + canvas.jitter(4), down + canvas.jitter(4)
+        canvas.draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=canvas.ink)
+        canvas.text(x, y - 15, name, 16)
+        canvas.text(x, y + 15, f"{values[name + 'x']},{values[name + 'y']}")
+    return canvas.png()
