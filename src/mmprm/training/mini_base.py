@@ -1,0 +1,167 @@
+"""Train the mini base model on its lessons. In: nothing but a seed. Out: `models/mini-base`, a Hugging Face folder.
+
+`snakemake mini_base` runs this. It takes about an hour on two cores; the result is kept in the repository. A killed
+run goes on from its last checkpoint in `work`.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmprm import tables
+from mmprm.problems.mini.lessons import KINDS, Lesson, lesson
+from mmprm.training import mini_model
+
+STEPS = 4_000
+BATCH = 48
+PEAK = 1.5e-3
+WARMUP = 200
+# How often each kind of lesson is taught. Judging facts outweighs producing them: a model verifies better than it
+# computes, as large ones do.
+WEIGHTS = {"read": 6, "judge_figure": 3, "compute": 1, "judge_facts": 2}
+
+
+def collate(lessons: Sequence[Lesson], processor: Any) -> dict[str, Any]:
+    """A batch of lessons of one kind: ids, mask, labels (-100 where nothing is learnt) and pixels."""
+    import torch
+
+    from mmprm.models import decode_image
+
+    tokenizer = processor.tokenizer
+    expanded = "<img>" + "<IMG_CONTEXT>" * mini_model.IMAGE_TOKENS + "</img>"
+    texts, shifts = [], []
+    for item in lessons:
+        place = item.text.find("<IMG_CONTEXT>")
+        texts.append(item.text.replace("<IMG_CONTEXT>", expanded, 1))
+        shifts.append(len(expanded) - len("<IMG_CONTEXT>") if place >= 0 else 0)
+    encoded = tokenizer(texts, padding=True, return_offsets_mapping=True, return_tensors="pt", padding_side="right")
+    labels = torch.full_like(encoded["input_ids"], -100)
+    for row, (item, shift) in enumerate(zip(lessons, shifts, strict=True)):
+        start, end = encoded["offset_mapping"][row].T
+        for first, last in item.spans:  # every span lies after the image
+            chosen = (start >= first + shift) & (end <= last + shift) & (end > start)
+            labels[row, chosen] = encoded["input_ids"][row, chosen]
+    batch = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"], "labels": labels}
+    if lessons[0].image is not None:
+        images = [decode_image(item.image) for item in lessons if item.image is not None]
+        batch["pixel_values"] = processor.image_processor(images, return_tensors="pt")["pixel_values"]
+    return batch
+
+
+def _loss(model: Any, batch: dict[str, Any]) -> tuple[Any, float]:
+    """(mean cross-entropy over the learnt tokens, share of them that the model would choose)."""
+    from torch.nn.functional import cross_entropy
+
+    inputs = {name: value for name, value in batch.items() if name != "labels"}
+    hidden = model.model(**inputs).last_hidden_state[:, :-1]
+    labels = batch["labels"][:, 1:]
+    chosen = labels != -100
+    logits = model.lm_head(hidden[chosen])
+    right = (logits.argmax(-1) == labels[chosen]).float().mean().item()
+    return cross_entropy(logits, labels[chosen]), right
+
+
+def measure(model: Any, processor: Any, count: int = 192, seed: int = 1) -> dict[str, float]:
+    """Share of learnt tokens predicted rightly, by kind of lesson, on figures of the split dev."""
+    import torch
+
+    model.eval()
+    result = {}
+    with torch.no_grad():
+        for kind in KINDS:
+            rng = random.Random(f"measure/{seed}/{kind}")
+            _, result[kind] = _loss(model, collate([lesson(kind, "dev", rng) for _ in range(count)], processor))
+    model.train()
+    return result
+
+
+def _rate(step: int, steps: int) -> float:
+    """Linear warm-up, then a cosine down to a fiftieth."""
+    if step < WARMUP:
+        return (step + 1) / WARMUP
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - WARMUP) / max(1, steps - WARMUP)))
+
+
+def train(out: Path, work: Path, steps: int = STEPS, seed: int = 0) -> dict[str, float]:
+    """Train for `steps` updates and write the model, its card and its manifest; returns what `measure` says."""
+    import torch
+
+    from mmprm import models
+
+    work.mkdir(parents=True, exist_ok=True)
+    processor = mini_model.processor(seed)
+    model = mini_model.model(processor.tokenizer, seed).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.98), weight_decay=0.02)
+    checkpoint, first = work / "checkpoint.pt", 0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        first = saved["step"]
+        print(f"going on from step {first}", file=sys.stderr)
+    started, kinds, weights = time.monotonic(), list(WEIGHTS), list(WEIGHTS.values())
+    for step in range(first, steps):
+        rng = random.Random(f"lessons/{seed}/{step}")
+        kind = rng.choices(kinds, weights)[0]
+        batch = collate([lesson(kind, "sft", rng) for _ in range(BATCH)], processor)
+        for group in optimizer.param_groups:
+            group["lr"] = PEAK * _rate(step, steps)
+        loss, _ = _loss(model, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if (step + 1) % 250 == 0 or step + 1 == steps:
+            shares = " ".join(f"{name} {share:.3f}" for name, share in measure(model, processor).items())
+            pace = (time.monotonic() - started) / (step + 1 - first)
+            left = pace * (steps - step - 1) / 60
+            print(
+                f"step {step + 1}/{steps} loss {loss.item():.3f} {shares} {left:.0f} min left",
+                file=sys.stderr,
+                flush=True,
+            )
+            with tables.replacing(checkpoint) as temporary:
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
+                torch.save(state, temporary)
+    shares = measure(model, processor, count=960, seed=2)
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
+    model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
+    model.eval().save_pretrained(out)
+    processor.save_pretrained(out)
+    tables.write_text(out / "README.md", _card(steps, seed, shares))
+    models.write_manifest(out, {"stage": "mini_base", "steps": steps, "seed": seed, "dev": shares})
+    checkpoint.unlink(missing_ok=True)
+    return shares
+
+
+def _card(steps: int, seed: int, shares: dict[str, float]) -> str:
+    rows = "\n".join(f"| {kind} | {share:.1%} |" for kind, share in shares.items())
+    return f"""---
+library_name: transformers
+pipeline_tag: image-text-to-text
+---
+# mini-base
+
+The base model of mmprm's mini world: an `InternVLForConditionalGeneration` of about two million parameters with a
+byte-level tokenizer, trained from random weights by `snakemake mini_base`: {steps} updates of {BATCH} lessons, seed {seed}.
+It was taught to read drawn figures (`read`), single facts of arithmetic (`compute`), and to tell a right single
+statement from a wrong one in plain question and answer (`judge_figure`, `judge_facts`). It never saw a whole solution,
+a step tag, a `<prm>` marker, or a figure of the splits seeds, dev or test.
+
+Share of learnt tokens predicted rightly on figures of the split dev:
+
+| lesson | right |
+|---|---|
+{rows}
+
+It knows nothing else: it is a test bench for the workflow, not a useful model.
+"""
