@@ -1,6 +1,6 @@
 """Train the mini base model on its lessons. In: nothing but a seed. Out: `models/mini-base`, a Hugging Face folder.
 
-`snakemake mini_base` runs this. It takes about an hour on two cores; the result is kept in the repository. A killed
+`snakemake mini_base` runs this. It takes about 40 minutes on two cores; the result is kept in the repository. A killed
 run goes on from its last checkpoint in `work`.
 """
 
@@ -23,6 +23,7 @@ STEPS = 4_000
 BATCH = 48
 PEAK = 1.5e-3
 WARMUP = 200
+CHECKPOINT = 250  # updates between checkpoints
 # How often each kind of lesson is taught. Judging facts outweighs producing them: a model verifies better than it
 # computes, as large ones do.
 WEIGHTS = {"read": 6, "judge_figure": 3, "compute": 1, "judge_facts": 2}
@@ -118,7 +119,7 @@ def train(out: Path, work: Path, steps: int = STEPS, seed: int = 0) -> dict[str,
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        if (step + 1) % 250 == 0 or step + 1 == steps:
+        if (step + 1) % CHECKPOINT == 0 or step + 1 == steps:
             shares = " ".join(f"{name} {share:.3f}" for name, share in measure(model, processor).items())
             pace = (time.monotonic() - started) / (step + 1 - first)
             left = pace * (steps - step - 1) / 60
@@ -152,7 +153,8 @@ pipeline_tag: image-text-to-text
 # mini-base
 
 The base model of mmprm's mini world: an `InternVLForConditionalGeneration` of about two million parameters with a
-byte-level tokenizer, trained from random weights by `snakemake mini_base`: {steps} updates of {BATCH} lessons, seed {seed}.
+byte-level tokenizer, trained from random weights by `snakemake mini_base`: {steps} updates of {BATCH} lessons,
+seed {seed}.
 It was taught to read drawn figures (`read`), single facts of arithmetic (`compute`), and to tell a right single
 statement from a wrong one in plain question and answer (`judge_figure`, `judge_facts`). It never saw a whole solution,
 a step tag, a `<prm>` marker, or a figure of the splits seeds, dev or test.

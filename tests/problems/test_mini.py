@@ -1,0 +1,121 @@
+"""The mini world: its splits never overlap, its solutions are right and many, its lessons keep off the tests."""
+
+from __future__ import annotations
+
+import io
+import random
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from mmprm.errors import UserError
+from mmprm.problem import Problem
+from mmprm.problems.mini import FAMILIES, IN_DOMAIN, OUT_OF_DOMAIN, SPLITS, draw_task, generate, split_of
+from mmprm.problems.mini.families import apply
+from mmprm.problems.mini.lessons import KINDS, lesson, wrong_value
+from mmprm.problems.mini.wording import solve
+from mmprm.solution import Status, parse
+
+_FACT = re.compile(r"(\d+) ([-+*]) (\d+) = (\d+)")
+_READING = re.compile(r"^(?:read )?(.+?) (?:=|is) (\d+)$")
+
+
+def _values(problem: Problem) -> tuple[str | None, str, tuple[tuple[str, str], ...]]:
+    """What a problem is: its family, question and figure's values, read back from its solution."""
+    steps = parse(problem.solution or "").steps
+    readings = [match.groups() for step in steps if not _FACT.search(step) and (match := _READING.match(step))]
+    return problem.family, problem.question, tuple(sorted(pair for pair in readings if "the " not in pair[0]))
+
+
+def test_train_seed_dev_and_test_problems_never_overlap_whatever_the_seed() -> None:
+    seen = {
+        split: {_values(problem) for seed in (0, 1) for problem in generate(split, 600, list(FAMILIES), seed)}
+        for split in SPLITS
+    }
+    for first in SPLITS:
+        for second in SPLITS:
+            assert first == second or not seen[first] & seen[second]
+
+
+def test_no_two_problems_of_a_test_set_share_family_question_and_values() -> None:
+    problems = generate("test", 400, IN_DOMAIN, seed=0)
+    assert len({_values(problem) for problem in problems}) == 400
+    assert len({problem.problem_id for problem in problems}) == 400
+
+
+def test_out_of_domain_families_are_others_and_their_chains_are_longer() -> None:
+    def lengths(families: tuple[str, ...]) -> list[int]:
+        return [len(parse(problem.solution or "").steps) for problem in generate("sft", 200, families, 0)]
+
+    assert not set(IN_DOMAIN) & set(OUT_OF_DOMAIN)
+    assert len(IN_DOMAIN) >= 4
+    assert len(OUT_OF_DOMAIN) >= 2
+    assert set(lengths(IN_DOMAIN)) == {4, 5, 6, 7}
+    assert min(lengths(OUT_OF_DOMAIN)) > max(lengths(IN_DOMAIN))
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_every_solution_parses_its_facts_hold_and_its_last_fact_is_the_answer(family: str) -> None:
+    for problem in generate("sft", 100, [family], seed=3):
+        parsed = parse(problem.solution or "")
+        assert parsed.status is Status.OK
+        facts = [match.groups() for step in parsed.steps for match in _FACT.finditer(step)]
+        assert all(apply(sign, int(left), int(right)) == int(value) for left, sign, right, value in facts)
+        assert facts[-1][3] == parsed.answer == problem.answer
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_a_problem_has_many_right_solutions(family: str) -> None:
+    task = draw_task(family, "sft", random.Random(0))
+    solutions = {tuple(solve(task, random.Random(seed))[0]) for seed in range(200)}
+    assert len(solutions) > 100
+
+
+def test_the_same_seed_gives_the_same_problems_and_another_seed_others() -> None:
+    assert generate("test", 24, list(FAMILIES), 5) == generate("test", 24, list(FAMILIES), 5)
+    assert generate("test", 24, list(FAMILIES), 5) != generate("test", 24, list(FAMILIES), 6)
+
+
+def test_figures_of_the_same_values_differ_in_place_and_colour() -> None:
+    task = draw_task("rectangle", "sft", random.Random(0))
+    figures = {FAMILIES["rectangle"].draw(task.readings, random.Random(seed)) for seed in range(20)}
+    assert len(figures) == 20
+    assert {Image.open(io.BytesIO(figure)).size for figure in figures} == {(128, 128)}
+
+
+def test_a_family_that_has_too_few_problems_is_named() -> None:
+    with pytest.raises(UserError, match="bars"):
+        generate("dev", 5_000, ["bars"], 0)
+
+
+def test_lessons_use_the_figures_of_their_split_alone_and_no_step_tags(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    whole = draw_task
+
+    def noted(family: str, split: str, rng: random.Random) -> object:
+        task = whole(family, split, rng)
+        drawn.append(split_of(family, task))
+        return task
+
+    monkeypatch.setattr("mmprm.problems.mini.lessons.draw_task", noted)
+    for kind in KINDS:
+        for seed in range(50):
+            text = lesson(kind, "sft", random.Random(seed)).text
+            assert not re.search(r"</?(step|answer|prm)>", text)
+    assert set(drawn) == {"sft"}
+
+
+def test_a_judged_fact_is_called_right_exactly_when_it_is() -> None:
+    for seed in range(200):
+        for line in lesson("judge_facts", "sft", random.Random(seed)).text.splitlines():
+            if match := _FACT.search(line):
+                left, sign, right, value = match.groups()
+                assert line.endswith("? Yes") == (apply(sign, int(left), int(right)) == int(value))
+
+
+@given(st.integers(0, 200), st.lists(st.integers(0, 99), max_size=4), st.integers())
+def test_a_wrong_value_is_wrong(value: int, near: list[int], seed: int) -> None:
+    assert wrong_value(value, near, random.Random(seed)) not in {value, -1}
