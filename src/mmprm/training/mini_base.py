@@ -19,14 +19,16 @@ from mmprm import tables
 from mmprm.problems.mini.lessons import KINDS, Lesson, lesson
 from mmprm.training import mini_model
 
-STEPS = 4_000
+STEPS = 3_600
 BATCH = 48
 PEAK = 1.5e-3
 WARMUP = 200
 CHECKPOINT = 250  # updates between checkpoints
-# How often each kind of lesson is taught. Judging facts outweighs producing them: a model verifies better than it
-# computes, as large ones do.
-WEIGHTS = {"read": 6, "judge_figure": 3, "compute": 1, "judge_facts": 2}
+# How often each kind of lesson is taught: first reading above all, for there is nothing to judge before one can read.
+# Judging facts outweighs producing them: a model verifies better than it computes, as large ones do.
+FIRST_LESSONS = 0.4  # share of the updates
+FIRST_WEIGHTS = {"read": 8, "judge_figure": 1, "compute": 1, "judge_facts": 2}
+WEIGHTS = {"read": 4, "judge_figure": 5, "compute": 1, "judge_facts": 2}
 
 
 def collate(lessons: Sequence[Lesson], processor: Any) -> dict[str, Any]:
@@ -107,10 +109,11 @@ def train(out: Path, work: Path, steps: int = STEPS, seed: int = 0) -> dict[str,
         optimizer.load_state_dict(saved["optimizer"])
         first = saved["step"]
         print(f"going on from step {first}", file=sys.stderr)
-    started, kinds, weights = time.monotonic(), list(WEIGHTS), list(WEIGHTS.values())
+    started = time.monotonic()
     for step in range(first, steps):
         rng = random.Random(f"lessons/{seed}/{step}")
-        kind = rng.choices(kinds, weights)[0]
+        weights = FIRST_WEIGHTS if step < FIRST_LESSONS * steps else WEIGHTS
+        kind = rng.choices(list(weights), list(weights.values()))[0]
         batch = collate([lesson(kind, "sft", rng) for _ in range(BATCH)], processor)
         for group in optimizer.param_groups:
             group["lr"] = PEAK * _rate(step, steps)
@@ -152,7 +155,7 @@ pipeline_tag: image-text-to-text
 ---
 # mini-base
 
-The base model of mmprm's mini world: an `InternVLForConditionalGeneration` of about two million parameters with a
+The base model of mmprm's mini world: an `InternVLForConditionalGeneration` of about 1.6 million parameters with a
 byte-level tokenizer, trained from random weights by `snakemake mini_base`: {steps} updates of {BATCH} lessons,
 seed {seed}.
 It was taught to read drawn figures (`read`), single facts of arithmetic (`compute`), and to tell a right single

@@ -1,4 +1,4 @@
-"""The mini base model before training: an InternVL model of some two million parameters, its tokenizer and processor.
+"""The mini base model before training: an InternVL model of some 1.6 million parameters, its tokenizer and processor.
 
 In: a folder and a seed. Out: a Hugging Face model folder (config, safetensors, byte-level tokenizer, processor, chat
 template) that transformers and vLLM load as they load the 8B model of the same classes.
@@ -108,11 +108,11 @@ def model(words: Any, seed: int = 0) -> Any:
         text_config={
             "model_type": "qwen2",
             "vocab_size": len(words),
-            "hidden_size": 160,
-            "intermediate_size": 448,
+            "hidden_size": 128,
+            "intermediate_size": 384,
             "num_hidden_layers": 4,
-            "num_attention_heads": 5,
-            "num_key_value_heads": 5,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
             "max_position_embeddings": 2048,
             "tie_word_embeddings": True,
             "rope_theta": 10_000.0,
