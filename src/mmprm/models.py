@@ -48,6 +48,7 @@ def load_processor(folder: Path) -> Any:
     processor = AutoProcessor.from_pretrained(_folder(folder), local_files_only=True, trust_remote_code=False)
     if getattr(processor, "tokenizer", None) is None:
         raise UserError(f"{folder}: its processor has no tokenizer beside an image processor; is it a text model?")
+    processor.tokenizer.init_kwargs.pop("local_files_only", None)  # else it is saved into tokenizer_config.json
     if processor.chat_template is None:
         raise UserError(f"{folder}: it has no chat template; put chat_template.jinja into the folder")
     return processor
@@ -69,8 +70,17 @@ def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> Any
     return model.to(device).eval()
 
 
+def longest_input(folder: Path) -> int:
+    """How many tokens the model's positions reach."""
+    prepare()
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(_folder(folder), local_files_only=True, trust_remote_code=False)
+    return int(config.get_text_config().max_position_embeddings)
+
+
 def working_dtype(dtype: str, device: str) -> str:
-    """`auto` is float32 on the CPU (half precision is slow there, and draws must repeat), elsewhere the checkpoint's."""
+    """`auto` is float32 on the CPU (half precision is slow there, and draws must repeat), else the checkpoint's."""
     return "float32" if dtype == "auto" and device == "cpu" else dtype
 
 

@@ -1,0 +1,153 @@
+"""The transformers engine, on any torch device: slower than vLLM, for models that vLLM lacks and to check it against.
+
+In: Request. Out: Finished. One request is one batch: its prompt is read once, its draws go on together, each from a
+generator of its own (draw i from seed + i). So a draw depends on nothing but its request, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from mmprm import models
+from mmprm.compat import prepare
+from mmprm.config import Config
+from mmprm.engine.base import Completion, EngineStats, Finished, Request, Sampling
+from mmprm.engine.decoding import Decoder, TooLongError
+from mmprm.problem import Problem
+from mmprm.solution import Renderer
+
+_ROWS = 64  # draws in one batch; not an option, since the size of a batch changes the rounding of its logits
+
+
+class TransformersModel:
+    """A model folder in transformers, and its inputs. Base of the engine and of the PRM scorer."""
+
+    def __init__(self, folder: Path, instruction: str, dtype: str, max_model_len: int) -> None:
+        prepare()
+        self.device = models.device()
+        self.processor = models.load_processor(folder)
+        self.renderer = Renderer(self.processor, instruction)
+        self.model = models.load_model(folder, models.working_dtype(dtype, self.device), self.device)
+        self.max_model_len = min(max_model_len, models.longest_input(folder))
+
+    def inputs(self, text: str, problem: Problem, room: int) -> Any:
+        """The processor's tensors for one text [1, length]. Raises TooLongError unless `room` more tokens fit."""
+        images = [models.decode_image(image) for image in problem.images]
+        inputs = self.processor(
+            text=[text], images=images or None, return_tensors="pt", text_kwargs={"add_special_tokens": False}
+        )
+        length = inputs["input_ids"].shape[1]
+        if length + room > self.max_model_len:
+            raise TooLongError(length, self.max_model_len)
+        return inputs.to(self.device, dtype=self.model.dtype)  # casts floating-point tensors alone
+
+
+class TransformersEngine:
+    """engine.base.Engine on transformers. A step works off one request."""
+
+    def __init__(self, config: Config, policy: Path) -> None:
+        self.stats = EngineStats()
+        self._model = TransformersModel(
+            policy, config.prompt.instruction, config.engine.dtype, config.engine.max_model_len
+        )
+        self._decoder = Decoder(policy, self._model.processor.tokenizer)
+        self._max_images = config.engine.max_images
+        self._waiting: deque[Request] = deque()
+
+    def submit(self, request: Request) -> None:
+        """Take a request."""
+        self.stats.requests += 1
+        self._waiting.append(request)
+
+    def step(self) -> list[Finished]:
+        """Sample all draws of the oldest request."""
+        if not self._waiting:
+            return []
+        request = self._waiting.popleft()
+        if len(request.problem.images) > self._max_images:
+            error = f"{len(request.problem.images)} images, engine.max_images is {self._max_images}"
+            return [Finished(request.key, (), error)]
+        try:
+            completions: list[Completion] = []
+            for first in range(0, request.n, _ROWS):
+                completions += self._draw(request, range(first, min(first + _ROWS, request.n)))
+        except ValueError as error:
+            return [Finished(request.key, (), f"{type(error).__name__}: {error}")]
+        return [Finished(request.key, tuple(completions))]
+
+    def _draw(self, request: Request, draws: range) -> list[Completion]:
+        import torch
+
+        model = self._model
+        text = model.renderer.continuation(request.problem, request.prefix)
+        inputs = model.inputs(text, request.problem, room=1)
+        length = inputs["input_ids"].shape[1]
+        limit = min(request.sampling.max_new_tokens, model.max_model_len - length)
+        generators = [torch.Generator(model.device).manual_seed(request.seed + draw) for draw in draws]
+        stops = torch.tensor(self._decoder.stop_ids, device=model.device)
+        open_rows = torch.ones(len(draws), dtype=torch.bool, device=model.device)
+        drawn = torch.empty(len(draws), 0, dtype=torch.long, device=model.device)
+        with torch.inference_mode():
+            output = model.model(**inputs, use_cache=True, logits_to_keep=1)
+            cache = output.past_key_values
+            cache.batch_repeat_interleave(len(draws))
+            logits = output.logits[:, -1].expand(len(draws), -1)
+            while True:
+                token = sample(logits, request.sampling, generators)
+                drawn = torch.cat([drawn, token[:, None]], dim=1)
+                open_rows &= ~torch.isin(token, stops)
+                if drawn.shape[1] == limit or not open_rows.any():
+                    break  # a row that has stopped is carried along, and cut below
+                output = model.model(
+                    input_ids=token[:, None],
+                    attention_mask=torch.ones(
+                        len(draws), length + drawn.shape[1], dtype=torch.long, device=model.device
+                    ),
+                    past_key_values=cache,
+                    use_cache=True,
+                )
+                logits = output.logits[:, -1]
+        completions = [self._decoder.completion(self._until_stop(row)) for row in drawn.tolist()]
+        self.stats.completions += len(draws)
+        self.stats.generated_tokens += sum(completion.n_tokens for completion in completions)
+        self.stats.prompt_tokens += length * len(draws)
+        self.stats.cached_prompt_tokens += length * (len(draws) - 1)
+        return completions
+
+    def _until_stop(self, ids: list[int]) -> list[int]:
+        stops = set(self._decoder.stop_ids)
+        end = next((index for index, token in enumerate(ids) if token in stops), len(ids) - 1)
+        return ids[: end + 1]
+
+    @property
+    def pending(self) -> int:
+        """Requests taken and not yet returned."""
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """Free the model."""
+        del self._model
+
+
+def sample(logits: Any, sampling: Sampling, generators: list[Any]) -> Any:
+    """One token a row of `logits` [rows, vocabulary], row i drawn with generators[i]; [rows]. Top-k, then top-p.
+
+    argmax(p / e) with e exponential draws from p, and uses each row's generator for that row alone.
+    """
+    import torch
+
+    if sampling.temperature == 0:
+        return logits.argmax(dim=-1)
+    ordered, order = (logits.float() / sampling.temperature).sort(dim=-1, descending=True)
+    if sampling.top_k:
+        ordered[:, sampling.top_k :] = -torch.inf
+    probabilities = ordered.softmax(dim=-1)
+    if sampling.top_p < 1:
+        before = probabilities.cumsum(dim=-1) - probabilities  # the first token is always kept
+        probabilities = probabilities.masked_fill(before >= sampling.top_p, 0)
+    noise = torch.empty_like(probabilities)
+    for row, generator in enumerate(generators):
+        noise[row].exponential_(generator=generator)
+    return order.gather(1, (probabilities / noise).argmax(dim=-1, keepdim=True))[:, 0]
