@@ -1,0 +1,245 @@
+"""Runs many searches over one engine, so that its batch never runs dry and no slow search holds up another (defect 9).
+
+A search is a generator that yields a Request (and is sent its rollouts) or a list of Requests (and is sent the list of
+their rollouts). A finished request is graded, appended to the journal, and only then used. What the journal holds is
+answered from it; the engine is opened at the first request that it does not hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from mmprm.annotation.journal import Entry, Journal
+from mmprm.annotation.omegaprm import RequestFailed
+from mmprm.annotation.progress import Progress, say
+from mmprm.annotation.tree import Rollout
+from mmprm.engine.base import Completion, Engine, EngineStats, Finished, Request
+from mmprm.problem import Problem
+from mmprm.solution import Parsed, Status, parse
+
+Rollouts = tuple[Rollout, ...]
+
+
+class _Graded(Protocol):
+    @property
+    def verdict(self) -> str: ...
+
+    @property
+    def method(self) -> str: ...
+
+
+class Grader(Protocol):
+    """What the scheduler needs of mmprm.grading.Grader."""
+
+    def grade_many(self, items: list[tuple[str | None, Problem]]) -> Sequence[_Graded]:
+        """A verdict for each (answer, problem)."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search returned, or why it has nothing to return."""
+
+    value: Any = None
+    error: str | None = None
+
+
+@dataclass
+class _Open:
+    """A search that waits for answers."""
+
+    name: str
+    search: Generator[Any, Any, Any]
+    single: bool = True
+    answers: list[Rollouts | None] = field(default_factory=list)
+    error: str | None = None
+
+
+class Scheduler:
+    """See the module. `grading` is the version of the grader's rules: verdicts of another version are made anew."""
+
+    def __init__(
+        self,
+        open_engine: Callable[[], Engine],
+        grader: Grader,
+        journal: Journal,
+        grading: str,
+        open_limit: int,
+        progress: Progress,
+    ) -> None:
+        self.replayed_requests = 0
+        self.replayed_completions = 0
+        self.sampled_completions = 0
+        self.sampled_tokens = 0
+        self._open_engine = open_engine
+        self._engine: Engine | None = None
+        self._grader = grader
+        self._journal = journal
+        self._grading = grading
+        self._open_limit = open_limit
+        self._progress = progress
+        self._waiters: dict[str, tuple[Request, list[tuple[_Open, int]]]] = {}
+        self._to_regrade: dict[str, Finished] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._n_open = 0
+
+    @property
+    def stats(self) -> EngineStats:
+        """The engine's totals; all zero where no engine was needed."""
+        return self._engine.stats if self._engine is not None else EngineStats()
+
+    def run(self, searches: Iterable[tuple[str, Generator[Any, Any, Any]]]) -> dict[str, Outcome]:
+        """Run named searches to their ends, at most `open_limit` at a time; the outcomes by name, sorted."""
+        waiting = iter(searches)
+        while True:
+            while self._n_open < self._open_limit and (following := next(waiting, None)) is not None:
+                self._n_open += 1
+                self._advance(_Open(*following), None)
+            if not self._n_open:
+                return {name: self._outcomes[name] for name in sorted(self._outcomes)}
+            self._step()
+            self._progress.update(len(self._outcomes), self.sampled_completions, self.sampled_tokens)
+
+    def close(self) -> None:
+        """Free the engine, if one was opened."""
+        if self._engine is not None:
+            self._engine.close()
+
+    def _advance(self, opened: _Open, answer: Any) -> None:
+        """Send an answer and go on as far as the journal answers what is asked next."""
+        while True:
+            try:
+                if opened.error is not None:
+                    error, opened.error = opened.error, None
+                    asked = opened.search.throw(RequestFailed(error))
+                else:
+                    asked = opened.search.send(answer)
+            except StopIteration as end:
+                self._finish(opened, Outcome(end.value))
+                return
+            except RequestFailed as failure:
+                say(f"{opened.name}: failed: {failure}")
+                self._finish(opened, Outcome(error=str(failure)))
+                return
+            opened.single = isinstance(asked, Request)
+            requests = [asked] if opened.single else list(asked)
+            opened.answers = [self._replay(request) for request in requests]
+            for place, request in enumerate(requests):
+                if opened.answers[place] is None:
+                    self._wait(request, opened, place)
+            if None in opened.answers:
+                return
+            answer = _answer(opened)
+
+    def _finish(self, opened: _Open, outcome: Outcome) -> None:
+        self._n_open -= 1
+        self._outcomes[opened.name] = outcome
+
+    def _replay(self, request: Request) -> Rollouts | None:
+        """The rollouts that the journal has for a request; None where it has none or they must be graded again."""
+        if request.key in self._waiters or request.key in self._to_regrade:
+            return None
+        entry = self._journal.get(request.key)
+        if entry is None:
+            return None
+        self.replayed_requests += 1
+        self.replayed_completions += len(entry.completions)
+        parsed = [parse(c.text, c.finish_reason, len(request.prefix)) for c in entry.completions]
+        stale = any(
+            solution.status == Status.OK and (verdict == "undecided" or method == "parse")
+            for solution, (verdict, method) in zip(parsed, entry.verdicts, strict=True)
+        )
+        if stale or entry.grading != self._grading:
+            self._to_regrade[request.key] = Finished(request.key, entry.completions)
+            return None
+        return tuple(_rollout(*parts) for parts in zip(entry.completions, parsed, entry.verdicts, strict=True))
+
+    def _wait(self, request: Request, opened: _Open, place: int) -> None:
+        """Note who waits for a request, and submit it unless it is on its way."""
+        if request.key in self._waiters:
+            self._waiters[request.key][1].append((opened, place))
+            return
+        self._waiters[request.key] = (request, [(opened, place)])
+        if request.key in self._to_regrade:
+            return
+        if self._engine is None:
+            self._engine = self._open_engine()
+        self._engine.submit(request)
+
+    def _step(self) -> None:
+        """Let the engine work, then grade, record and hand out what finished."""
+        finished = list(self._to_regrade.values())
+        self._to_regrade.clear()
+        if self._engine is not None and self._engine.pending:
+            finished += self._engine.step()
+        elif not finished:
+            raise RuntimeError(f"the engine lost {len(self._waiters)} requests: searches wait, and it has none pending")
+        arrived = [(*self._waiters.pop(one.key), one) for one in finished]
+        complete = [(request, one) for request, _, one in arrived if not _error(request, one)]
+        graded = dict(zip([one.key for _, one in complete], self._grade(complete), strict=True))
+        for request, waiters, one in arrived:
+            for opened, place in waiters:
+                if one.key in graded:
+                    opened.answers[place] = graded[one.key]
+                else:
+                    opened.answers[place] = ()
+                    opened.error = opened.error or _error(request, one)
+                if None not in opened.answers:
+                    self._advance(opened, _answer(opened))
+
+    def _grade(self, arrived: list[tuple[Request, Finished]]) -> list[Rollouts]:
+        """Verdicts for all that arrived, in one call of the grader; when this returns the journal has them."""
+        parsed = [[parse(c.text, c.finish_reason, len(r.prefix)) for c in one.completions] for r, one in arrived]
+        items = [
+            (solution.answer, request.problem)
+            for (request, _), solutions in zip(arrived, parsed, strict=True)
+            for solution in solutions
+            if solution.status == Status.OK
+        ]
+        given = iter(self._grader.grade_many(items) if items else [])
+        graded = []
+        for (request, one), solutions in zip(arrived, parsed, strict=True):
+            verdicts = []
+            for solution in solutions:
+                if solution.status == Status.OK:
+                    verdict = next(given)
+                    verdicts.append((str(verdict.verdict), verdict.method))
+                else:
+                    verdicts.append(("unparsed", "parse"))
+            self._record(request, Entry(one.completions, tuple(verdicts), self._grading))
+            graded.append(tuple(_rollout(*parts) for parts in zip(one.completions, solutions, verdicts, strict=True)))
+        return graded
+
+    def _record(self, request: Request, entry: Entry) -> None:
+        known = self._journal.get(request.key)
+        if known is None:
+            self.sampled_completions += len(entry.completions)
+            self.sampled_tokens += sum(completion.n_tokens for completion in entry.completions)
+        if known != entry:
+            self._journal.append(request.key, entry)
+
+
+def _answer(opened: _Open) -> Any:
+    return opened.answers[0] if opened.single else list(opened.answers)
+
+
+def _error(request: Request, finished: Finished) -> str | None:
+    if finished.error is not None:
+        return finished.error
+    if len(finished.completions) != request.n:
+        return f"the engine returned {len(finished.completions)} completions of {request.n}"
+    return None
+
+
+def _rollout(completion: Completion, parsed: Parsed, verdict: tuple[str, str]) -> Rollout:
+    return Rollout(
+        text=completion.text,
+        steps=parsed.steps,
+        answer=parsed.answer,
+        status=str(parsed.status),
+        verdict=verdict[0] if parsed.status == Status.OK else "unparsed",
+        method=verdict[1] if parsed.status == Status.OK else "parse",
+        n_tokens=completion.n_tokens,
+        finish_reason=completion.finish_reason,
+    )

@@ -1,0 +1,177 @@
+"""The OmegaPRM tree of one problem: states, their graded rollouts, what is known of them; and its table rows.
+
+A state is a prefix of steps. It becomes a node once k rollouts were sampled from it, whatever their verdicts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Prefix = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One graded completion; the fields are the columns of the tables. `steps` are those after the state's prefix."""
+
+    text: str
+    steps: Prefix
+    answer: str | None
+    status: str  # solution.Status
+    verdict: str  # grading.Verdict
+    method: str
+    n_tokens: int
+    finish_reason: str
+
+    def row(self) -> dict[str, Any]:
+        """The columns that every table of completions has."""
+        return {name: getattr(self, name) for name in self.__slots__} | {"steps": list(self.steps)}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How a state's rollouts came out. Undecided ones count for nothing, least of all as wrong (defect 2)."""
+
+    n_rollouts: int
+    n_correct: int
+    n_unparsed: int
+    n_undecided: int
+
+    @property
+    def mc(self) -> float | None:
+        """The MC value: n_correct / n_rollouts; None where no rollout has a verdict."""
+        return self.n_correct / self.n_rollouts if self.n_rollouts else None
+
+    @property
+    def is_wrong(self) -> bool:
+        """Do the rollouts say that no right answer follows? An undecided one might be right, so all must be decided."""
+        return self.n_rollouts > 0 and self.n_correct == 0 and self.n_undecided == 0
+
+
+def count(verdicts: list[str]) -> Counts:
+    """Counts of a list of verdicts."""
+    undecided = verdicts.count("undecided")
+    return Counts(len(verdicts) - undecided, verdicts.count("correct"), verdicts.count("unparsed"), undecided)
+
+
+@dataclass
+class Node:
+    """A probed state. `searched` holds the positions of the rollouts that were chosen for a binary search."""
+
+    node_id: int
+    steps: Prefix
+    rollouts: tuple[Rollout, ...]
+    counts: Counts
+    visits: int = 0
+    searched: set[int] = field(default_factory=set)
+
+
+class RightPrefixes:
+    """The states from which a right answer is known to follow: every prefix of a right completion (section 2, 3)."""
+
+    def __init__(self) -> None:
+        self._known: set[Prefix] = set()
+
+    def add(self, path: Prefix) -> None:
+        """A right completion goes through all of `path`."""
+        for length in range(len(path), -1, -1):
+            if path[:length] in self._known:
+                return  # then all shorter ones are known too
+            self._known.add(path[:length])
+
+    def __contains__(self, prefix: Prefix) -> bool:
+        return prefix in self._known
+
+    def length(self, path: Prefix) -> int:
+        """How many steps of `path` are known to be right; -1 where not even the question has a right completion."""
+        for length in range(len(path), -1, -1):
+            if path[:length] in self._known:
+                return length
+        return -1
+
+
+class Tree:
+    """Nodes in the order of their creation; `status` and `reason` are set when the search ends."""
+
+    def __init__(self, problem_id: str) -> None:
+        self.problem_id = problem_id
+        self.nodes: list[Node] = []
+        self.right = RightPrefixes()
+        self.n_searches = 0
+        self.status = "failed"
+        self.reason = "not finished"
+        self._by_prefix: dict[Prefix, Node] = {}
+
+    def find(self, prefix: Prefix) -> Node | None:
+        """The node of a state, if the state was probed."""
+        return self._by_prefix.get(prefix)
+
+    def add(self, prefix: Prefix, rollouts: tuple[Rollout, ...]) -> Node:
+        """A new node with its rollouts."""
+        assert prefix not in self._by_prefix, "a state is probed once"
+        node = Node(len(self.nodes), prefix, rollouts, count([rollout.verdict for rollout in rollouts]))
+        self.nodes.append(node)
+        self._by_prefix[prefix] = node
+        for rollout in rollouts:
+            if rollout.verdict == "correct":
+                self.right.add(prefix + rollout.steps)
+        return node
+
+    @property
+    def n_rollouts(self) -> int:
+        """All rollouts sampled, with those that have no verdict."""
+        return sum(len(node.rollouts) for node in self.nodes)
+
+    def parent(self, node: Node) -> int | None:
+        """The last correct state before the node: the longest probed proper prefix with MC > 0; None at the root.
+
+        Found at the end and not while a search moves, so that a first error hangs from the last correct state even when
+        that state was probed after it (defect 3).
+        """
+        for length in range(len(node.steps) - 1, -1, -1):
+            above = self._by_prefix.get(node.steps[:length])
+            if above is not None and above.counts.n_correct > 0:
+                return above.node_id
+        return None
+
+    def node_rows(self) -> list[dict[str, Any]]:
+        """Rows of tables.NODES, by node id."""
+        return [
+            {
+                "problem_id": self.problem_id,
+                "node_id": node.node_id,
+                "parent_id": self.parent(node),
+                "steps": list(node.steps),
+                **vars(node.counts),
+                "mc": node.counts.mc,
+                "visits": node.visits,
+            }
+            for node in self.nodes
+        ]
+
+    def rollout_rows(self) -> list[dict[str, Any]]:
+        """Rows of tables.ROLLOUTS, by node id and position."""
+        return [
+            {
+                "problem_id": self.problem_id,
+                "node_id": node.node_id,
+                "rollout": place,
+                "searched": place in node.searched,
+                **rollout.row(),
+            }
+            for node in self.nodes
+            for place, rollout in enumerate(node.rollouts)
+        ]
+
+    def status_row(self) -> dict[str, Any]:
+        """The row of tables.STATUS."""
+        return {
+            "problem_id": self.problem_id,
+            "status": self.status,
+            "reason": self.reason,
+            "n_searches": self.n_searches,
+            "n_rollouts": self.n_rollouts,
+            "n_tokens": sum(rollout.n_tokens for node in self.nodes for rollout in node.rollouts),
+            "n_nodes": len(self.nodes),
+        }
