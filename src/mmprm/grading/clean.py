@@ -1,0 +1,103 @@
+r"""Strips what surrounds an answer (`$`, `\boxed{}`, bold, "the answer is", a full stop); splits one of several parts.
+
+In and out: text. Nothing here knows the gold answer.
+"""
+
+from __future__ import annotations
+
+import re
+
+_WIDE = str.maketrans("（）［］｛｝，．：；＝＋－／％０１２３４５６７８９−–—\u00a0", "()[]{},.:;=+-/%0123456789--- ")
+_LEAD = re.compile(
+    r"^(?:(?:so|thus|hence|therefore)\s*,?\s+)?(?:the\s+)?(?:final\s+|correct\s+|right\s+)?"
+    r"(?:answer|option|choice)\b\s*(?:is|:|=)?\s*:?\s*",
+    re.IGNORECASE,
+)
+_ANSWER_IS = re.compile(r"\b(?:answer|option|choice)\s*(?:is|are|:)\s*:?\s*", re.IGNORECASE)
+_WRAPPED = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"), ('"', '"'), ("“", "”"))
+_COMMAND = re.compile(r"^\\(?:text|textbf|mathrm|mathbf|mbox|rm)\s*\{([^{}]*)\}$")
+_NUMBERED = re.compile(r"(?:^|(?<=[\s$.,;]))\((\d)\)\s*")
+
+
+def _last_boxed(text: str) -> str | None:
+    r"""What the last `\boxed{…}` holds, its braces balanced; None where there is none."""
+    start = text.rfind(r"\boxed{")
+    if start < 0:
+        return None
+    depth, begin = 0, start + len(r"\boxed{")
+    for position in range(begin - 1, len(text)):
+        depth += (text[position] == "{") - (text[position] == "}")
+        if depth == 0:
+            return text[begin:position]
+    return text[begin:]
+
+
+def _unwrapped_once(text: str) -> str:
+    text = text.strip().rstrip(".,;。").strip()
+    for left, right in _WRAPPED:
+        inner = text[len(left) : -len(right)]
+        if text.startswith(left) and text.endswith(right) and inner and left not in inner and right not in inner:
+            return inner
+    if text.startswith("{") and text.endswith("}") and text.count("{") == 1:
+        return text[1:-1]
+    command = _COMMAND.match(text)
+    return command[1] if command else text
+
+
+def clean(text: str) -> str:
+    """The bare answer: wide characters made narrow, the last box opened, delimiters and introductions taken off."""
+    text = text.translate(_WIDE)
+    while True:
+        inner = _last_boxed(text) or text
+        inner = inner[max((match.end() for match in _ANSWER_IS.finditer(inner)), default=0) :] or inner
+        inner = _LEAD.sub("", _unwrapped_once(inner))
+        if inner == text or not inner:
+            return text
+        text = inner
+
+
+def words(text: str) -> str:
+    """For comparing words: lower case, without a leading article, LaTeX's spaces and the punctuation around."""
+    text = re.sub(r"\\(?:text|textbf|mathrm|mathbf|mbox|rm)\s*\{([^{}]*)\}", r"\1", clean(text)).casefold()
+    text = re.sub(r"\\[,;!: ]|[~$]|\\left|\\right", " ", text)
+    text = re.sub(r"^(?:the|an?)\s+(?=\S)", "", " ".join(text.split()))
+    return text.strip(" .,;:!?'\"")
+
+
+def compact(text: str) -> str:
+    """For comparing formulas letter by letter: without spaces and delimiters, with one spelling of \\frac."""
+    text = re.sub(r"\\(?:dfrac|tfrac)", r"\\frac", clean(text))
+    text = re.sub(r"\\left|\\right|\\[,;!: ]|\\quad|[~$\s]", "", text)
+    return re.sub(r"\^\{?\\circ\}?|°", "°", text).rstrip(".")
+
+
+def _top_level_commas(text: str) -> list[str]:
+    """Split at commas outside of brackets, and not within a number such as 1,000."""
+    pieces, depth, start = [], 0, 0
+    for position, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        thousands = re.match(r",\d{3}(?!\d)", text[position:]) and text[position - 1 : position].isdigit()
+        if character == "," and depth == 0 and not thousands:
+            pieces.append(text[start:position])
+            start = position + 1
+    return [*pieces, text[start:]]
+
+
+def parts(text: str) -> tuple[list[str], bool]:
+    """(the parts of an answer, does their order count?): lines, `;`, (1)…(2)… in order; commas, "and", "or" not.
+
+    `{1, 2}` is a set of two; `(1, 2)` is one point and stays whole.
+    """
+    numbered = _NUMBERED.split(text)
+    if numbered[1::2] == [str(index + 1) for index in range(len(numbered) // 2)] and len(numbered) > 3:
+        found, ordered = numbered[2::2], True
+    elif re.search(r"[\n;]", text.strip()):
+        found, ordered = re.split(r"[\n;]", text), True
+    else:
+        bare = re.sub(r"\\(?:text|mathrm)\s*\{\s*(or|and)\s*\}", r" \1 ", clean(text))
+        if set_of := re.match(r"^\\?\{(.*?)\\?\}$", bare):
+            bare = set_of[1]
+        found = [piece for chunk in re.split(r"\s+(?:or|and)\s+", bare) for piece in _top_level_commas(chunk)]
+        ordered = False
+    found = [clean(piece) for piece in found if piece.strip(" $.,;")]
+    return (found or [clean(text)]), ordered

@@ -1,0 +1,95 @@
+"""What is compared with what: reads the gold answer once, then grades each answer by the cheapest rule that can tell.
+
+In: a problem and the text of an answer. Out: a `Graded`, or None where only `expression.same` can tell.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from mmprm.grading import choice, number
+from mmprm.grading.clean import clean, compact, words
+from mmprm.grading.expression import MAX_CHARACTERS
+from mmprm.grading.verdict import Graded, Verdict, graded
+from mmprm.problem import Problem
+
+_MATHS = re.compile(r"\d|[\\^_=+*/<>|√π∠△°%]|\b[a-zA-Z]\b")
+_FUNCTION = re.compile(r"\\[A-Za-z]+|\b(?:sin|cos|tan|cot|log|sqrt|exp|frac|times|pi)\b")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an answer is held against; `kind` is choice, number, expression or text."""
+
+    kind: str
+    gold: str
+    options: tuple[str, ...] = ()
+    right: frozenset[int] = frozenset()
+    number: number.Number | None = None
+
+
+@lru_cache(maxsize=65536)
+def _target(gold: str, options: tuple[str, ...], answer_type: str, question: str) -> Target:
+    if answer_type in ("auto", "choice"):
+        options = options or choice.inline_options(question)
+        if not options and answer_type == "choice":
+            options = tuple("ABCDEFGHIJ")  # drawn in the picture
+        if right := choice.gold_indices(options, gold):
+            return Target("choice", gold, options, right)
+    value = number.parse(clean(gold)) if answer_type != "text" else None
+    if value is not None and answer_type != "expression":
+        return Target("number", gold, number=value)
+    if answer_type == "text" or (answer_type in ("auto", "choice") and not _MATHS.search(clean(gold))):
+        return Target("text", gold)
+    return Target("expression", gold)
+
+
+def target_of(problem: Problem) -> Target:
+    """What the problem's answers are held against. A gold that cannot be read as its stated type is an expression."""
+    # The question matters only where it may hold the options, so that equal golds share an entry otherwise.
+    question = problem.question if problem.answer_type in ("auto", "choice") and not problem.choices else ""
+    return _target(problem.answer, problem.choices, problem.answer_type, question)
+
+
+def decide(target: Target, answer: str | None) -> Graded | None:
+    """The verdict of the rules, in microseconds; None where the formulas must be compared."""
+    if answer is None or not answer.strip():
+        return Graded(Verdict.UNPARSED, "none")
+    if target.kind == "choice":
+        return _choice(target, answer)
+    if target.kind == "text":
+        return graded(words(answer) == words(target.gold), "text")
+    if target.number is not None:
+        return _number(target.number, answer)
+    if compact(answer) == compact(target.gold):
+        return graded(True, "exact")
+    return graded(False, "length") if len(answer) > MAX_CHARACTERS else None
+
+
+def _choice(target: Target, answer: str) -> Graded | None:
+    if found := choice.named(target.options, answer):
+        return graded(found == target.right, "choice")
+    # No option is named, but an expression may equal one: `1/2 + 1/4` for the option 3/4.
+    if len(target.right) != 1 or len(answer) > MAX_CHARACTERS or not _formula(answer):
+        return graded(False, "choice")
+    return None
+
+
+def _number(gold: number.Number, answer: str) -> Graded | None:
+    text = clean(answer)
+    if found := number.parse_prose(text):
+        return graded(number.equal(gold, found), "number")
+    return None if len(text) <= MAX_CHARACTERS and _formula(text) else graded(False, "number")
+
+
+def _formula(text: str) -> bool:
+    """Could the text be a formula (no words, something to calculate)?"""
+    bare = re.sub(r"\\(?:text|mathrm|mbox|rm)\s*\{[^{}]*\}", "", clean(text))
+    return re.search(r"[A-Za-z]{3,}", _FUNCTION.sub(" ", bare)) is None and _MATHS.search(bare) is not None
+
+
+def symbolic_gold(target: Target) -> str:
+    """The text that `expression.same` compares an answer with."""
+    return target.options[min(target.right)] if target.kind == "choice" else target.gold

@@ -1,0 +1,31 @@
+"""What a grader says: the verdict, and the method that gave it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+# Enters the keys of the journal: raise it with every change that can alter a verdict.
+VERSION = "1"
+
+
+class Verdict(StrEnum):
+    """`undecided` (the grader failed) is retried and never counted as wrong: defect 2 of the specification."""
+
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    UNPARSED = "unparsed"  # there is no answer to grade
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Graded:
+    """A verdict and where it comes from: `number`, `choice`, `text`, `math_verify`, …"""
+
+    verdict: Verdict
+    method: str
+
+
+def graded(correct: bool, method: str) -> Graded:
+    """A decided verdict."""
+    return Graded(Verdict.CORRECT if correct else Verdict.INCORRECT, method)
