@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -17,13 +17,23 @@ from mmprm.errors import UserError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
+Column = Literal["id", "question", "answer", "image", "choices", "answer_type", "solution"]
 Aggregate = Literal["min", "max", "average", "last", "product", "sum_log_pr", "sum_log_odds", "mean_odds"]
 
 
 class Section(BaseModel):
     """A section of the configuration: unknown keys are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, values: Any) -> Any:
+        for name, field in cls.model_fields.items():
+            value = values.get(name) if isinstance(values, dict) else None
+            if isinstance(value, bool) and field.annotation is not bool:  # else `k: yes` would be read as k: 1
+                raise ValueError(f"{name} is {value}: true and false are not allowed there")
+        return values
 
 
 class MiniSource(Section):
@@ -41,9 +51,9 @@ class TableSource(Section):
     kind: Literal["table"]
     path: Path = Field(description="the file; image paths in it are relative to `images`")
     images: Path | None = Field(None, description="folder of the image files; default: the folder of `path`")
-    columns: dict[str, str] = Field(
+    columns: dict[Column, str] = Field(
         default_factory=dict,
-        description="our column -> theirs, for id, question, answer, image, choices, answer_type, solution",
+        description="our column -> theirs; empty: there is none. id, question, answer and image must be there",
     )
     licence: str = Field("unknown", description="stated in the data card")
     limit: int | None = Field(None, ge=1, description="take the first rows only")
@@ -56,7 +66,9 @@ class Intake(Section):
     """What is refused on the way in."""
 
     max_refused_share: Share = Field(0.05, description="stop when more than this share of a source's rows is refused")
-    max_image_pixels: int = Field(25_000_000, ge=1, description="larger images are refused before they are decoded")
+    max_image_pixels: int = Field(
+        25_000_000, ge=1, le=178_956_970, description="larger images are refused undecoded; at most Pillow's own limit"
+    )
 
 
 class Prompt(Section):
@@ -76,12 +88,16 @@ class Training(Section):
     weight_decay: float = Field(0.05, ge=0)
     warmup_share: Share = 0.03
     max_grad_norm: float = Field(1.0, gt=0)
-    max_length: int = Field(8192, ge=16, description="tokens; longer solutions are cut at a step, longer prompts refused")
+    max_length: int = Field(
+        8192, ge=16, description="tokens; longer solutions are cut at a step, longer prompts refused"
+    )
     freeze_vision: bool = True
     precision: Literal["fp32", "bf16"] = "bf16"
     gradient_checkpointing: bool = False
     save_every: int = Field(200, ge=1, description="updates between checkpoints")
-    deepspeed: Literal["zero1", "zero2", "zero3"] | None = Field(None, description="launch through torchrun + DeepSpeed")
+    deepspeed: Literal["zero1", "zero2", "zero3"] | None = Field(
+        None, description="launch through torchrun + DeepSpeed"
+    )
 
 
 class Policy(Section):
@@ -95,7 +111,7 @@ class Policy(Section):
 class Sampling(Section):
     """How the policy is sampled, in every stage."""
 
-    temperature: float = Field(1.0, ge=0, le=10)
+    temperature: float = Field(1.0, ge=0, le=2, description="0: greedy; vLLM takes no more than 2")
     top_p: float = Field(0.9, gt=0, le=1)
     top_k: int = Field(50, ge=0, description="0: no cut")
     max_new_tokens: int = Field(4096, ge=1)
@@ -243,13 +259,43 @@ def load(values: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            key = ".".join(str(part) for part in problem["loc"]) or "the configuration"
-            value = problem.get("input")
-            shown = f" (got {value!r})" if not isinstance(value, dict | list) else ""
-            lines.append(f"  {key}: {problem['msg']}{shown}")
+        lines = [_explain(problem) for problem in error.errors()]
         raise UserError("the configuration is wrong:\n" + "\n".join(lines)) from error
+
+
+def _explain(problem: Any) -> str:
+    """A line for one of pydantic's errors: the key, what is wrong or allowed, and the value."""
+    kind, message, value = problem["type"], problem["msg"].removeprefix("Value error, "), problem.get("input")
+    place = [str(part) for part in problem["loc"]]
+    if kind == "extra_forbidden":
+        message = f"there is no such key; allowed: {_keys_at(place[:-1])}"
+    elif kind in ("missing", "union_tag_not_found"):
+        message = "this key is needed"
+    if kind.startswith("union_tag"):
+        place.append("kind")
+        value = value.get("kind") if isinstance(value, dict) else value
+    elif place and place[-1] == "[key]":
+        place.pop()  # what follows the name of a wrong key of a mapping
+    # A source's place names its kind too, which is no key.
+    in_source = place[:1] == ["sources"] and place[2:3] in (["mini"], ["table"])
+    key = ".".join(place[:2] + place[3:] if in_source else place)
+    line = f"  {key}: {message}" if key else f"  {message}"
+    if message == "this key is needed" or kind == "value_error":  # the one has no value, the other's message says it
+        return line
+    return f"{line} (got {value!r:.200})"
+
+
+def _keys_at(place: list[str]) -> list[str]:
+    """The keys of the section at a place in the configuration, as pydantic writes places."""
+    section: Any = Config
+    for part in place:
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            section = section.model_fields[part].annotation
+        elif part in ("mini", "table"):
+            section = MiniSource if part == "mini" else TableSource
+        else:  # a name in a mapping: go on to what it names
+            section = get_args(section)[1]
+    return sorted(section.model_fields)
 
 
 def read(path: Path) -> Config:

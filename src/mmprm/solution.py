@@ -2,7 +2,7 @@
 
 A solution is `<step>…</step>` repeated, then `<answer>…</answer>`, with nothing between the blocks. A partial solution
 is continued in the assistant's own turn. The PRM reads the same chat with `<prm>` after each `</step>` and after the
-answer: `Renderer` writes all of these texts, for sampling, training and scoring alike (specification, sections 1 and 4).
+answer. `Renderer` writes all of these texts, for sampling, training and scoring (specification, sections 1 and 4).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ YES, NO = "Yes", "No"
 
 # Strings that steer a model or its processor: our tags, chat and image tokens of the usual families.
 _CONTROL = re.compile(
-    r"<(/?(?:step|answer|prm|img|image|video|IMG_CONTEXT|think|vision_start|vision_end|image_pad)|\|[^<>|]{1,40}\|)>"
+    r"</?(?:step|answer|prm|img|image|video|IMG_CONTEXT|think|vision_start|vision_end|image_pad"
+    r"|start_of_image|end_of_image|image_soft_token)>|<\|[^<>|]{1,40}\|>|\[IMG(?:_BREAK|_END)?\]"
 )
 _BLOCK = re.compile(r"\s*<(step|answer)>(.*?)</\1>\s*", re.DOTALL)
 
@@ -49,8 +50,8 @@ class Parsed:
     answer: str | None = None
 
 
-def parse(text: str, finish_reason: str = "stop", prefix_steps: int = 0) -> Parsed:
-    """Parse what a policy wrote after `prefix_steps` steps of a solution. Steps and answer are stripped of white space."""
+def parse(text: str, finish_reason: str = "stop", prefix_steps: int = 0) -> Parsed:  # noqa: PLR0911 - one a status
+    """Parse what a policy wrote after `prefix_steps` steps of a solution; white space around the bodies is dropped."""
     if not text.strip():
         return Parsed(Status.EMPTY)
     if finish_reason == "length":
@@ -95,10 +96,15 @@ def neutralise(text: str, extra: Sequence[str] = ()) -> str:
 
     `extra` names further control strings (a tokenizer's own special tokens). Applied to every question and choice.
     """
-    text = _CONTROL.sub(lambda match: f"‹{match[1]}›", text)
-    for token in extra:
-        if token and token in text:
-            text = text.replace(token, "‹" + token.strip("<>[]") + "›")
+    before = None
+    while text != before:  # a control string inside another one leaves a new one behind
+        before = text
+        text = _CONTROL.sub(lambda match: f"‹{match[0][1:-1]}›", text)
+        for token in extra:
+            inner = token.strip("<>[]")
+            if len(token) > 1 and token in text:
+                # A token without brackets ("EOS") is torn apart behind its first character.
+                text = text.replace(token, f"‹{inner}›" if inner != token else f"‹{token[0]}›{token[1:]}")
     return text
 
 
@@ -127,14 +133,10 @@ class Renderer:
         self.processor = processor
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self.instruction = instruction
-        plain = set(self.tokenizer.tokenize("<>[]|")) | set(TAGS)
-        self._control = tuple(
-            sorted(
-                (str(token) for token in self.tokenizer.get_added_vocab() if str(token) not in plain),
-                key=len,
-                reverse=True,
-            )
-        )
+        # Special tokens and whatever else was added in brackets; not the words or white space that some models add.
+        added = [token for token in self.tokenizer.added_tokens_decoder.values() if token.content not in (YES, NO)]
+        control = {token.content for token in added if token.special or token.content[:1] in ("<", "[")}
+        self._control = tuple(sorted(control - set(TAGS), key=lambda token: (-len(token), token)))
 
     def prompt(self, problem: Problem) -> str:
         """The chat up to the point where the assistant starts to write."""

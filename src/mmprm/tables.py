@@ -126,9 +126,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
-    """Write rows (mappings with the schema's columns) as parquet, atomically."""
-    with replacing(path) as temporary:
-        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), temporary, compression="zstd")
+    """Write rows (mappings with exactly the schema's columns) as parquet, atomically.
+
+    Row groups are small where rows hold images: arrow cannot build or read one of more than 2 GB.
+    """
+    names = set(schema.names)
+    for row in rows:
+        if row.keys() != names:  # arrow would drop the one and write null for the other
+            raise ValueError(f"{path}: a row has columns {sorted(row)}, the table {sorted(names)}")
+    group = 256 if "images" in names else 65_536
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for start in range(0, len(rows), group):
+            chunk = [dict(row) for row in rows[start : start + group]]
+            writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
 
 
 def read(path: Path, schema: pa.Schema) -> pa.Table:
@@ -142,7 +152,10 @@ def read(path: Path, schema: pa.Schema) -> pa.Table:
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
         raise UserError(f"{path}: columns {missing} are missing; it was made by another version: delete it, run again")
-    return table.select(schema.names).cast(schema)
+    try:
+        return table.select(schema.names).cast(schema)
+    except pa.ArrowException as error:
+        raise UserError(f"{path}: a column has another type ({error}); delete it and run again") from error
 
 
 def read_rows(paths: Sequence[Path] | Path, schema: pa.Schema) -> list[dict[str, Any]]:

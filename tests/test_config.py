@@ -1,0 +1,130 @@
+"""A wrong configuration ends before anything runs, and says the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mmprm import config
+from mmprm.errors import UserError
+
+GOOD: dict[str, Any] = {
+    "run": "test",
+    "sources": {
+        "drawn": {"kind": "mini", "split": "test", "size": 10, "families": ["bars"]},
+        "k12": {"kind": "table", "path": "k12.json", "columns": {"image": "image_path"}},
+    },
+    "policy": {"base": "models/mini", "sources": ["drawn"]},
+    "seeds": {"sources": ["drawn"]},
+    "benchmarks": {"k12": {"source": "k12"}},
+}
+
+
+def changed(key: str, value: Any) -> dict[str, Any]:
+    """GOOD with the value at a dotted key replaced."""
+    values = copy.deepcopy(GOOD)
+    section = values
+    *path, last = key.split(".")
+    for part in path:
+        section = section.setdefault(part, {})
+    section[last] = value
+    return values
+
+
+def message(values: Any) -> str:
+    with pytest.raises(UserError) as raised:
+        config.load(values)
+    return str(raised.value)
+
+
+def test_defaults_are_the_values_of_the_paper() -> None:
+    loaded = config.load(GOOD)
+    assert (loaded.annotation.k, loaded.annotation.max_searches, loaded.annotation.max_rollouts) == (16, 200, 1000)
+    assert (loaded.annotation.alpha, loaded.annotation.beta, loaded.annotation.length_scale) == (0.5, 0.9, 2000)
+    assert (loaded.sampling.temperature, loaded.sampling.top_p, loaded.sampling.top_k) == (1.0, 0.9, 50)
+    assert (loaded.policy.training.learning_rate, loaded.policy.training.batch_size) == (4e-5, 128)
+    assert (loaded.prm.training.learning_rate, loaded.prm.training.batch_size) == (4e-6, 512)
+    assert (loaded.bench.n, loaded.bench.primary) == (16, "mean_odds")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("annotation.k", 0, "greater than or equal to 1"),
+        ("annotation.k", "many", "a valid integer"),
+        ("annotation.k", None, "a valid integer"),
+        ("annotation.alpha", 1.5, "less than or equal to 1"),
+        ("sampling.top_p", 0, "greater than 0"),
+        ("bench.primary", "mean", "'mean_odds'"),
+        ("engine.kind", "sglang", "'vllm' or 'transformers'"),
+        ("prm.variants.soft.label", "fuzzy", "'soft' or 'hard'"),
+        ("run", "../elsewhere", "[A-Za-z0-9]"),
+        ("sources.drawn.split", "train", "'test'"),
+        ("sources.k12.kind", "hub", "'mini', 'table'"),
+        ("sources.k12.columns.imgae", "imgae", "'image'"),
+        ("sources.drawn.families", ["pies"], "'bars'"),
+        ("policy.sources", ["elsewhere"], "['drawn', 'k12']"),
+        ("benchmarks.k12.source", "elsewhere", "['drawn', 'k12']"),
+        ("policy.training.learning_rate", float("inf"), "a finite number"),
+        ("intake.max_image_pixels", 10**9, "less than or equal to"),
+        ("annotation.kk", 3, "'max_searches'"),
+        ("sources.k12.pth", "x", "'path'"),
+        ("prm.variants.soft.labels", "soft", "'learning_rate'"),
+        ("policy.training.learning_rates", 1, "'learning_rate'"),
+        ("anotation", {"k": 3}, "'annotation'"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_key_and_what_is_allowed(key: str, value: Any, allowed: str) -> None:
+    said = message(changed(key, value))
+    assert key in said.replace("drawn.families", "sources.drawn.families")
+    shown = value[0] if isinstance(value, list) else value
+    assert repr(shown) in said or str(shown) in said
+    assert allowed in said
+
+
+def test_every_wrong_key_is_named_at_once() -> None:
+    values = changed("annotation.k", 0) | {"seed": -1}
+    said = message(values)
+    assert "annotation.k" in said and "seed" in said and len(said.splitlines()) == 3
+
+
+def test_yes_is_not_read_as_the_number_one() -> None:
+    assert "k is True" in message(changed("annotation.k", True))
+    assert config.load(changed("policy.training", {"learning_rate": 1, "freeze_vision": False})).policy
+
+
+def test_a_float_that_yaml_reads_as_a_text_is_a_number() -> None:
+    values = yaml.safe_load("learning_rate: 4e-5")
+    assert values == {"learning_rate": "4e-5"}
+    assert config.load(changed("policy.training", values)).policy.training.learning_rate == 4e-5
+
+
+@pytest.mark.parametrize("key", ["run", "sources", "policy", "seeds", "benchmarks"])
+def test_a_key_without_a_default_is_asked_for(key: str) -> None:
+    said = message({name: value for name, value in GOOD.items() if name != key})
+    assert f"{key}: this key is needed" in said
+
+
+@pytest.mark.parametrize("values", [None, [], "run: x"])
+def test_what_is_no_mapping_is_refused_in_words(values: Any) -> None:
+    assert "dictionary" in message(values)
+
+
+def test_the_resolved_configuration_reads_back_as_itself(tmp_path: Path) -> None:
+    loaded = config.load(GOOD)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(loaded.model_dump(mode="json")))
+    assert config.read(path) == loaded
+
+
+def test_a_missing_or_torn_resolved_configuration_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        config.read(tmp_path / "config.json")
+    (tmp_path / "config.json").write_text('{"run": ')
+    with pytest.raises(UserError, match=r"config\.json: not JSON"):
+        config.read(tmp_path / "config.json")
