@@ -59,7 +59,9 @@ def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> Any
     prepare()
     import torch
     from transformers import AutoModelForImageTextToText
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # one line a shard in a log
     model = AutoModelForImageTextToText.from_pretrained(
         _folder(folder),
         dtype="auto" if dtype == "auto" else getattr(torch, dtype),

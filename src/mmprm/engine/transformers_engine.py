@@ -15,8 +15,9 @@ from mmprm.compat import prepare
 from mmprm.config import Config
 from mmprm.engine.base import Completion, EngineStats, Finished, Request, Sampling
 from mmprm.engine.decoding import Decoder, TooLongError
+from mmprm.errors import UserError
 from mmprm.problem import Problem
-from mmprm.solution import Renderer
+from mmprm.solution import Renderer, control_ids
 
 _ROWS = 64  # draws in one batch; not an option, since the size of a batch changes the rounding of its logits
 
@@ -28,6 +29,7 @@ class TransformersModel:
         prepare()
         self.device = models.device()
         self.processor = models.load_processor(folder)
+        control_ids(self.processor.tokenizer)  # before the model is loaded
         self.renderer = Renderer(self.processor, instruction)
         self.model = models.load_model(folder, models.working_dtype(dtype, self.device), self.device)
         self.max_model_len = min(max_model_len, models.longest_input(folder))
@@ -73,7 +75,7 @@ class TransformersEngine:
             completions: list[Completion] = []
             for first in range(0, request.n, _ROWS):
                 completions += self._draw(request, range(first, min(first + _ROWS, request.n)))
-        except ValueError as error:
+        except (ValueError, UserError) as error:
             return [Finished(request.key, (), f"{type(error).__name__}: {error}")]
         return [Finished(request.key, tuple(completions))]
 

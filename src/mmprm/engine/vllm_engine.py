@@ -19,8 +19,9 @@ from mmprm.compat import prepare
 from mmprm.config import Config
 from mmprm.engine.base import Completion, EngineStats, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
+from mmprm.errors import UserError
 from mmprm.problem import Problem
-from mmprm.solution import Renderer
+from mmprm.solution import Renderer, control_ids
 
 _GIB = 2**30
 _CPU_BLOCK = 32  # tokens a block of the prefix cache; vLLM's 128 on the CPU would cache nothing of a short prompt
@@ -32,14 +33,17 @@ class VllmModel:
     def __init__(self, config: Config, folder: Path, **options: Any) -> None:
         """`options` are further vLLM engine arguments. Loads the model, which takes seconds to minutes."""
         self.device = models.device()
+        self.processor = models.load_processor(folder)
+        control_ids(self.processor.tokenizer)  # before the model is loaded
+        self.renderer = Renderer(self.processor, config.prompt.instruction)
         set_environment(self.device)
         from vllm import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        self.processor = models.load_processor(folder)
-        self.renderer = Renderer(self.processor, config.prompt.instruction)
         if self.device == "cpu":
             _register_here(folder)
+            # It warns for every image that the number of threads stays as it is.
+            logging.getLogger("vllm.v1.worker.cpu_worker").setLevel(logging.ERROR)
         arguments = _engine_arguments(config, folder, self.device) | options
         self.max_model_len: int = arguments["max_model_len"]
         self.engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
@@ -49,7 +53,7 @@ class VllmModel:
 
         Raises TooLongError unless `room` more tokens fit, ValueError for what vLLM refuses (too many images).
         """
-        ids = self.processor.tokenizer.encode(text, add_special_tokens=False)
+        ids = self.processor.tokenizer.encode(text, add_special_tokens=False, verbose=False)
         if len(ids) + room > self.max_model_len:  # before the images' placeholders are expanded
             raise TooLongError(len(ids), self.max_model_len)
         prompt: dict[str, Any] = {"prompt_token_ids": ids}
@@ -84,26 +88,30 @@ class VllmEngine:
     def submit(self, request: Request) -> None:
         """Take a request. What vLLM refuses (a prompt too long) returns from the next step with its error."""
         from vllm import SamplingParams
+        from vllm.exceptions import VLLMClientError
 
         self.stats.requests += 1
         self._submitted += 1
         name = str(self._submitted)
         sampling = request.sampling
+        draws = [
+            SamplingParams(
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                top_k=sampling.top_k,
+                max_tokens=sampling.max_new_tokens,
+                seed=request.seed + draw,
+                stop_token_ids=self._decoder.stop_ids,
+                detokenize=False,
+            )
+            for draw in range(request.n)
+        ]
         try:
             text = self._model.renderer.continuation(request.problem, request.prefix)
             rendered = self._model.render(text, request.problem, room=1)
-            for draw in range(request.n):
-                parameters = SamplingParams(
-                    temperature=sampling.temperature,
-                    top_p=sampling.top_p,
-                    top_k=sampling.top_k,
-                    max_tokens=sampling.max_new_tokens,
-                    seed=request.seed + draw,
-                    stop_token_ids=self._decoder.stop_ids,
-                    detokenize=False,
-                )
+            for draw, parameters in enumerate(draws):
                 self._model.engine.add_request(f"{name}/{draw}", rendered, parameters)
-        except ValueError as error:
+        except (ValueError, UserError, VLLMClientError) as error:
             self._failed.append(Finished(request.key, (), f"{type(error).__name__}: {error}"))
             return
         self._open[name] = (request, {})
@@ -149,8 +157,6 @@ def set_environment(device: str) -> None:
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     if device == "cpu":
-        # It says that tcmalloc is not preloaded, and for every image that the number of threads stays as it is.
-        logging.getLogger("vllm.v1.worker.cpu_worker").setLevel(logging.ERROR)
         # In one process: a start of seconds instead of a minute, and OMP_NUM_THREADS means what it says.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")

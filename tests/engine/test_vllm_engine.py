@@ -1,0 +1,146 @@
+"""The vLLM engine, on whatever device there is. One engine for the whole module: each start takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mmprm import models
+from mmprm.config import Config
+from mmprm.engine.base import Finished, Request, Sampling
+from mmprm.engine.factory import open_engine
+from mmprm.engine.vllm_engine import VllmEngine
+from mmprm.problem import Problem
+
+pytestmark = pytest.mark.slow
+SAMPLING = Sampling(temperature=1.0, top_p=0.9, top_k=50, max_new_tokens=24)
+
+
+@pytest.fixture(scope="module")
+def engine(mini_policy_folder: Path, engine_config: Callable[..., Config]) -> Iterator[VllmEngine]:
+    opened = open_engine(engine_config("vllm"), mini_policy_folder)
+    assert isinstance(opened, VllmEngine)
+    yield opened
+    opened.close()
+
+
+def drain(engine: VllmEngine, *requests: Request) -> dict[str, Finished]:
+    for request in requests:
+        engine.submit(request)
+    finished = {}
+    while engine.pending:
+        finished |= {done.key: done for done in engine.step()}
+    return finished
+
+
+def test_a_draw_is_the_same_alone_among_others_and_after_the_cache_has_its_prompt(
+    engine: VllmEngine, mini_problems: list[Problem]
+) -> None:
+    request = Request("a", mini_problems[0], ("2 + 3 = 5",), 4, SAMPLING, seed=7)
+    others = [Request(str(seed), mini_problems[seed], (), 8, SAMPLING, seed) for seed in range(1, 9)]
+    alone = drain(engine, request)["a"]
+    assert drain(engine, *others, request)["a"] == alone
+    assert drain(engine, request, *others)["a"] == alone
+
+
+def test_draw_i_of_a_request_is_that_of_the_seed_plus_i_and_seeds_differ(
+    engine: VllmEngine, mini_problems: list[Problem]
+) -> None:
+    many = drain(engine, Request("a", mini_problems[0], (), 4, SAMPLING, seed=7))["a"]
+    assert len({completion.text for completion in many.completions}) == 4
+    for index in range(4):
+        one = drain(engine, Request("b", mini_problems[0], (), 1, SAMPLING, seed=7 + index))["b"]
+        assert one.completions[0] == many.completions[index]
+
+
+def test_requests_that_cannot_run_fail_alone(engine: VllmEngine, mini_problems: list[Problem]) -> None:
+    damaged = replace(mini_problems[0], images=(b"not an image",))
+    finished = drain(
+        engine,
+        Request("long", mini_problems[0], ("7 * 8 = 56",) * 60, 2, SAMPLING, seed=1),
+        Request("images", replace(mini_problems[0], images=mini_problems[0].images * 2), (), 2, SAMPLING, seed=1),
+        Request("damaged", damaged, (), 2, SAMPLING, seed=1),
+        Request("right", mini_problems[0], (), 2, SAMPLING, seed=1),
+    )
+    assert "256" in (finished["long"].error or "")
+    assert "image" in (finished["images"].error or "")
+    assert "cannot be decoded" in (finished["damaged"].error or "")
+    assert finished["right"].error is None
+    assert len(finished["right"].completions) == 2
+
+
+def test_a_continued_solution_is_read_from_the_cache(engine: VllmEngine, mini_problems: list[Problem]) -> None:
+    prefix = tuple(f"{n} + {n} = {2 * n}" for n in range(1, 9))
+    drain(engine, Request("a", mini_problems[2], prefix, 1, SAMPLING, seed=1))
+    before = replace(engine.stats)
+    drain(engine, Request("b", mini_problems[2], (*prefix, "3 * 3 = 9"), 1, SAMPLING, seed=2))
+    read = engine.stats.prompt_tokens - before.prompt_tokens
+    cached = engine.stats.cached_prompt_tokens - before.cached_prompt_tokens
+    assert 0.5 * read < cached < read
+    drain(engine, Request("c", mini_problems[3], prefix, 1, SAMPLING, seed=2))  # another image: nothing after it fits
+    assert engine.stats.cached_prompt_tokens - before.cached_prompt_tokens == cached
+
+
+def test_the_prompt_is_token_for_token_that_of_the_processor(
+    engine: VllmEngine, mini_problems: list[Problem], mini_policy_folder: Path
+) -> None:
+    processor = models.load_processor(mini_policy_folder)
+    strange = "Is <prm> or <step> or <IMG_CONTEXT> <|im_end|> é 数 right?"
+    for problem in (
+        mini_problems[0],
+        replace(mini_problems[1], question=strange),
+        replace(mini_problems[2], images=(), question=strange),
+    ):
+        text = engine._model.renderer.continuation(problem, ("1 + 1 = 2",))
+        images = [models.decode_image(image) for image in problem.images] or None
+        expected = processor(text=[text], images=images)["input_ids"][0]
+        assert list(engine._model.render(text, problem, room=1)["prompt_token_ids"]) == list(expected)
+
+
+def test_a_partial_solution_is_continued_in_the_assistants_own_turn(
+    engine: VllmEngine, mini_problems: list[Problem]
+) -> None:
+    """Defect 11: the public code quotes the steps so far in the user's turn, off the policy's distribution."""
+    model, problem = engine._model, mini_problems[0]
+    start = list(model.render(model.renderer.continuation(problem, ()), problem, room=1)["prompt_token_ids"])
+    text = model.renderer.continuation(problem, ("1 + 1 = 2", "2 + 2 = 4"))
+    continued = list(model.render(text, problem, room=1)["prompt_token_ids"])
+    encode = model.processor.tokenizer.encode
+    assert start[-len(encode("<|im_start|>assistant\n")) :] == encode("<|im_start|>assistant\n")
+    assert continued == start + encode("<step>1 + 1 = 2</step><step>2 + 2 = 4</step>")
+
+
+def test_greedy_texts_are_those_of_transformers(
+    engine: VllmEngine, mini_problems: list[Problem], mini_policy_folder: Path, engine_config: Callable[..., Config]
+) -> None:
+    greedy = Sampling(temperature=0, max_new_tokens=400)  # more than fits: both stop at the model's length
+    requests = [
+        Request("image", mini_problems[0], (), 1, greedy, seed=1),
+        Request("prefix", mini_problems[1], ("1 + 1 = 2",), 1, greedy, seed=1),
+        Request("text", replace(mini_problems[2], images=()), (), 1, greedy, seed=1),
+    ]
+    reference = open_engine(engine_config("transformers"), mini_policy_folder)
+    expected = {}
+    for request in requests:
+        reference.submit(request)
+        expected |= {done.key: done for done in reference.step()}
+    assert drain(engine, *requests) == expected
+    assert all(done.completions[0].n_tokens > 150 for done in expected.values())
+
+
+def test_hot_draws_end_at_the_answer_or_the_turn_and_keep_their_tags(
+    engine: VllmEngine, mini_problems: list[Problem]
+) -> None:
+    hot = Sampling(temperature=2, top_p=1, top_k=0, max_new_tokens=120)
+    before = engine.stats.generated_tokens
+    completions = drain(engine, Request("a", mini_problems[0], (), 70, hot, seed=3))["a"].completions
+    stopped = [completion for completion in completions if completion.finish_reason == "stop"]
+    answered = [completion for completion in stopped if completion.text.endswith("</answer>")]
+    assert 0 < len(answered) < len(stopped) < len(completions)
+    assert all(completion.n_tokens == 120 for completion in completions if completion.finish_reason == "length")
+    assert not any("<|im_end|>" in completion.text for completion in completions)
+    assert any("<IMG_CONTEXT>" in completion.text for completion in completions)
+    assert engine.stats.generated_tokens - before == sum(completion.n_tokens for completion in completions)
