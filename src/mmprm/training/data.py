@@ -1,0 +1,216 @@
+"""Token sequences with labels, in the order in which training reads them. In: problems and texts. Out: micro-batches.
+
+Texts come from `solution.Renderer` alone and are tokenised whole, by the processor that scoring uses. Images stay
+encoded until their micro-batch is put together.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mmprm import models
+from mmprm.errors import UserError
+
+IGNORE = -100.0  # what Trainer, too, takes for "no loss here"
+_CHUNK = 64  # texts a processor call: one at a time costs twice as much
+
+
+@dataclass(frozen=True)
+class Example:
+    """One sequence. `tokens` holds input_ids and whatever else the processor gives a token; `labels` one a token."""
+
+    problem_id: str
+    tokens: dict[str, np.ndarray]
+    labels: np.ndarray
+    images: tuple[bytes, ...]
+
+    @property
+    def length(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A row that is not trained on, and why; `excused` where that is no fault of the row, or a part of it is used."""
+
+    problem_id: str
+    reason: str
+    detail: str
+    excused: bool = False
+
+
+@functools.lru_cache(maxsize=16)  # paths of one problem follow one another; real images may be large
+def _decoded(image: bytes) -> Any:
+    return models.decode_image(image)
+
+
+def tokenise(
+    processor: Any, texts: Sequence[str], images: Sequence[tuple[bytes, ...]]
+) -> Iterator[dict[str, np.ndarray]]:
+    """For each text, its tokens with the image placeholders expanded: arrays of shape (length,), by name."""
+    for start in range(0, len(texts), _CHUNK):
+        stop = start + _CHUNK
+        pictures = [_decoded(image) for row in images[start:stop] for image in row]
+        encoded = processor(
+            text=list(texts[start:stop]), images=pictures or None, text_kwargs={"add_special_tokens": False}
+        )
+        for index, ids in enumerate(encoded["input_ids"]):
+            yield {
+                name: np.asarray(values[index], dtype=np.int64)
+                for name, values in encoded.items()
+                if name != "attention_mask" and _one_a_token(values, index, len(ids))
+            }
+
+
+def _one_a_token(values: Any, index: int, length: int) -> bool:
+    row = values[index] if isinstance(values, list) and index < len(values) else None
+    return isinstance(row, list) and len(row) == length and isinstance(row[0], int)
+
+
+def cut(tokens: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
+    """The first `length` tokens."""
+    return {name: values[:length] for name, values in tokens.items()}
+
+
+def update_plan(
+    lengths: Sequence[int],
+    batch_size: int,
+    micro_batches: int,
+    epochs: float,
+    seed: int,
+    max_updates: int | None = None,
+) -> list[list[int]]:
+    """Which examples make up which micro-batch, for the whole training: lists of indices into `lengths`.
+
+    Every `micro_batches` consecutive entries are one update of `batch_size` examples (the last update may be smaller).
+    The epochs are shuffled each for itself, one after another, cut into updates; within an update examples are sorted
+    by length, so that a micro-batch holds little padding. The loss is a mean over the update, so its split is no
+    concern of the result.
+    """
+    order: list[int] = []
+    rng = random.Random(f"order/{seed}")
+    wanted = max(1, round(epochs * len(lengths)))
+    while len(order) < wanted:
+        epoch = list(range(len(lengths)))
+        rng.shuffle(epoch)
+        order += epoch
+    plan: list[list[int]] = []
+    starts = range(0, wanted, batch_size)[:max_updates]
+    for start in starts:
+        update = sorted(order[start : min(start + batch_size, wanted)], key=lambda index: (-lengths[index], index))
+        parts = min(micro_batches, len(update))
+        bounds = [round(part * len(update) / parts) for part in range(parts + 1)]
+        plan += [update[low:high] for low, high in itertools.pairwise(bounds)]
+    return plan
+
+
+class MicroBatches:
+    """The planned micro-batches as a torch dataset: item i is a list of (index, Example)."""
+
+    def __init__(self, examples: Sequence[Example], plan: Sequence[Sequence[int]]) -> None:
+        self.examples, self.plan = examples, plan
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, item: int) -> list[tuple[int, Example]]:
+        return [(index, self.examples[index]) for index in self.plan[item]]
+
+
+class Collator:
+    """Pads a micro-batch on the right, and prepares its images.
+
+    Out: the model's inputs; `labels` (batch, length); `logits_to_keep`, the positions (in any row) whose logits the
+    loss needs; `examples`, the indices of the rows. A label stands at the position whose logits it is compared with,
+    `shift` tokens before the token that it names (1: the next token; 0: the marker itself).
+    """
+
+    def __init__(self, processor: Any, shift: int) -> None:
+        self.processor, self.shift = processor, shift
+        self.pad = processor.tokenizer.pad_token_id
+        if self.pad is None:
+            raise UserError(f"the tokenizer {processor.tokenizer.name_or_path!r} has no padding token: set one")
+
+    def __call__(self, items: Sequence[Sequence[tuple[int, Example]]]) -> dict[str, Any]:
+        import torch
+
+        rows = [row for item in items for row in item]
+        examples = [example for _, example in rows]
+        batch: dict[str, Any] = dict(self.images(examples))
+        shape = (len(examples), max(example.length for example in examples))
+        for name in examples[0].tokens:
+            values = torch.full(shape, self.pad if name == "input_ids" else 0, dtype=torch.long)
+            for row, example in enumerate(examples):
+                values[row, : example.length] = torch.from_numpy(example.tokens[name])
+            batch[name] = values
+        labels = torch.full(shape, IGNORE, dtype=torch.float32 if self.shift == 0 else torch.long)
+        mask = torch.zeros(shape, dtype=torch.long)
+        for row, example in enumerate(examples):
+            target = torch.from_numpy(example.labels)[self.shift :].to(labels.dtype)
+            labels[row, : len(target)] = target
+            mask[row, : example.length] = 1
+        batch["attention_mask"] = mask
+        batch["labels"] = labels
+        batch["logits_to_keep"] = kept_positions(labels)
+        batch["examples"] = torch.tensor([index for index, _ in rows])
+        return batch
+
+    def images(self, examples: Sequence[Example]) -> dict[str, Any]:
+        """What the model takes beside tokens: pixel values, and grids where the family has them."""
+        pictures = [_decoded(image) for example in examples for image in example.images]
+        if not pictures:
+            return {}
+        text = [self.processor.image_token * len(example.images) for example in examples if example.images]
+        encoded = self.processor(text=text, images=pictures, padding=True, return_tensors="pt")
+        texts = set(self.processor.tokenizer.model_input_names) | set(examples[0].tokens)
+        return {name: values for name, values in encoded.items() if name not in texts}
+
+
+def kept_positions(labels: Any) -> Any:
+    """The columns of `labels` (batch, length) that hold any label, in order: shape (kept,)."""
+    return (labels != IGNORE).any(dim=0).nonzero()[:, 0]
+
+
+def digest(examples: Sequence[Example], plan: Sequence[Sequence[int]]) -> str:
+    """A hash of all that the training will read, so that a checkpoint of other data is never resumed."""
+    whole = hashlib.sha256()
+    for example in examples:
+        whole.update(example.problem_id.encode())
+        for name in sorted(example.tokens):
+            whole.update(example.tokens[name].tobytes())
+        whole.update(example.labels.tobytes())
+        for image in example.images:
+            whole.update(image)
+    whole.update(repr(plan).encode())
+    return whole.hexdigest()[:32]
+
+
+def micro_batches_an_update(batch_size: int, micro_batch_size: int, processes: int) -> int:
+    """How many micro-batches make an update over all processes: a multiple of their number."""
+    return max(1, math.ceil(batch_size / (micro_batch_size * processes))) * processes
+
+
+def reasons(refused: Sequence[Refusal]) -> dict[str, int]:
+    """How many rows were refused or cut, by reason."""
+    return dict(sorted(Counter(refusal.reason for refusal in refused).items()))
+
+
+def bound_refusals(refused: Sequence[Refusal], total: int, most: float, what: str) -> None:
+    """UserError where more than the share `most` of `total` rows was refused (excused ones are not counted)."""
+    whole = [refusal for refusal in refused if not refusal.excused]
+    if total == 0 or len(whole) > most * total or len(whole) == total:
+        first = f"; the first: {whole[0].problem_id}: {whole[0].detail}" if whole else ""
+        raise UserError(
+            f"{what}: {len(whole)} of {total} rows cannot be trained on {reasons(whole)}{first}. Mend the rows, "
+            f"or raise intake.max_refused_share (now {most})"
+        )

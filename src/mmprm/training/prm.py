@@ -1,0 +1,190 @@
+"""The process reward model: P(yes) at each `<prm>` against step labels. In: a policy, step paths. Out: a model folder.
+
+Softmax over the logits of No and Yes at the marker, cross-entropy against the soft MC value or the hard label
+(specification, section 1). Text and markers come from `Renderer.marked`, as in scoring.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmprm import models, tables
+from mmprm.compat import prepare
+from mmprm.config import Config, Training, Variant
+from mmprm.errors import UserError
+from mmprm.problem import Problem, read_problems
+from mmprm.solution import MARKER, Renderer, control_ids
+from mmprm.training import cards, data, launch, loop
+from mmprm.training.progress import Progress, quiet
+
+
+def train_prm(config: Config, variant: str, policy: Path, seeds: Path, paths: Path, work: Path, out: Path) -> None:
+    """Train the named variant on the paths of split `train`; manifest.json is the last file of `out`.
+
+    Resumes from work/checkpoints. Raises UserError where no path has a label, or past intake.max_refused_share.
+    """
+    prepare()
+    quiet()
+    recipe = config.prm.variants[variant]
+    training = variant_training(config, variant)
+    say = Progress(f"prm {variant}").say
+    out.mkdir(parents=True, exist_ok=True)
+    (out / models.MANIFEST).unlink(missing_ok=True)
+    models.check_manifest(policy)
+    start = initial_prm(config, policy, work / "start")
+    processor = models.load_processor(start)
+    rows = [row for row in tables.read_rows(paths, tables.PATHS) if row["split"] == "train"]
+    rows = limit_paths(rows, recipe.max_paths_per_problem, config.seed)
+    problems = {problem.problem_id: problem for problem in read_problems(seeds)}
+    examples, refused = marked_examples(
+        rows, problems, processor, Renderer(processor, config.prompt.instruction), recipe.label, training.max_length
+    )
+    tables.write_json(out / "refused.json", [asdict(refusal) for refusal in refused])
+    n_markers = int(sum((example.labels != data.IGNORE).sum() for example in examples))
+    say(f"{len(examples)} paths, {n_markers} labelled markers; refused or cut: {data.reasons(refused) or 'none'}")
+    data.bound_refusals(refused, len(rows), config.intake.max_refused_share, f"PRM training ({variant})")
+    job = loop.Job(f"prm {variant}", start, examples, "markers", training, config.seed, work)
+    outcome = launch.fit(job, out)
+
+    info: dict[str, Any] = {
+        "stage": "prm",
+        "variant": variant,
+        "base": models.fingerprint(policy),
+        "config": {
+            "prm": config.prm.model_dump(mode="json", exclude={"variants"}) | recipe.model_dump(mode="json"),
+            "training": training.model_dump(mode="json"),
+            "prompt": config.prompt.model_dump(mode="json"),
+            "seed": config.seed,
+        },
+        "examples": len(examples),
+        "problems": len({example.problem_id for example in examples}),
+        "markers": n_markers,
+        "mean_label": float(np.mean(np.concatenate([e.labels[e.labels != data.IGNORE] for e in examples]))),
+        "refused": data.reasons(refused),
+        "steps": outcome.steps,
+        "final_loss": outcome.loss,
+        "seconds": round(outcome.seconds, 1),
+    }
+    tables.write_json(out / "losses.json", outcome.history)
+    tables.write_text(out / "README.md", cards.prm_card(config, info))
+    models.write_manifest(out, info)
+    for leftover in ("checkpoints", "start"):
+        shutil.rmtree(work / leftover, ignore_errors=True)
+    say(f"{outcome.steps} updates in {outcome.seconds:.0f} s, loss {outcome.loss:.4f}")
+
+
+def variant_training(config: Config, variant: str) -> Training:
+    """prm.training with what the variant gives put in its place."""
+    recipe: Variant = config.prm.variants[variant]
+    given = {key: getattr(recipe, key) for key in ("learning_rate", "epochs") if getattr(recipe, key) is not None}
+    return config.prm.training.model_copy(update=given)
+
+
+def initial_prm(config: Config, policy: Path, folder: Path) -> Path:
+    """The PRM before its training: the policy, with the embedding of prm.marker_init at `<prm>`. Returns `folder`.
+
+    Where input and output embeddings are tied, the marker's output row changes with it; nothing reads that row.
+    """
+    import torch
+
+    processor = models.load_processor(policy)
+    model = models.load_model(policy, "auto")
+    ids = models.add_control_tokens(processor, model)
+    pieces = processor.tokenizer.encode(config.prm.marker_init, add_special_tokens=False)
+    if not pieces:
+        raise UserError(f"prm.marker_init: {config.prm.marker_init!r} has no tokens; give a word or a sign, e.g. '?'")
+    weight = model.get_input_embeddings().weight
+    with torch.no_grad():
+        weight[ids[MARKER]] = weight[pieces].mean(dim=0)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def limit_paths(rows: Sequence[dict[str, Any]], most: int | None, seed: int) -> list[dict[str, Any]]:
+    """At most `most` paths a problem, drawn by the seed and the path's id, so that they do not depend on the order."""
+    if most is None:
+        return list(rows)
+    by_problem: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        by_problem[row["problem_id"]].append(row)
+    kept = set()
+    for group in by_problem.values():
+        group.sort(key=lambda row: hashlib.sha256(f"{seed}/{row['path_id']}".encode()).digest())
+        kept |= {row["path_id"] for row in group[:most]}
+    return [row for row in rows if row["path_id"] in kept]
+
+
+def marker_labels(row: Mapping[str, Any], label: str) -> np.ndarray:
+    """The label of each marker of a path as float32; IGNORE where it is not known.
+
+    hard: the `hard` column. soft: n_correct / n_rollouts where the prefix was probed; after the answer, which is a
+    whole solution, its verdict; an unprobed prefix has no soft value, though it may have a hard one.
+    """
+    values = []
+    columns = (row["n_correct"], row["n_rollouts"], row["hard"], row["label_source"])
+    for n_correct, n_rollouts, hard, source in zip(*columns, strict=True):
+        if label == "soft" and source != "answer":
+            values.append(n_correct / n_rollouts if n_rollouts else data.IGNORE)
+        else:
+            values.append(data.IGNORE if hard is None else float(hard))
+    return np.asarray(values, dtype=np.float32)
+
+
+def marked_examples(
+    rows: Sequence[Mapping[str, Any]],
+    problems: Mapping[str, Problem],
+    processor: Any,
+    renderer: Renderer,
+    label: str,
+    max_length: int,
+) -> tuple[list[data.Example], list[data.Refusal]]:
+    """An example for each path with a label that fits; the others, and the paths that were cut, with the reason.
+
+    Raises UserError where the markers in the tokens are not as many as the labels (defects 4, 7 and 8).
+    """
+    marker = control_ids(processor.tokenizer)[MARKER]
+    for row in rows:
+        if row["problem_id"] not in problems:
+            raise UserError(f"path {row['path_id']}: there is no problem {row['problem_id']} in the seeds table")
+    texts = [renderer.marked(problems[row["problem_id"]], row["steps"], row["answer"]) for row in rows]
+    images = [problems[row["problem_id"]].images for row in rows]
+    examples, refused = [], []
+    for row, tokens in zip(rows, data.tokenise(processor, texts, images), strict=True):
+        problem = problems[row["problem_id"]]
+        sequence, values = tokens["input_ids"], marker_labels(row, label)
+        markers = np.flatnonzero(sequence == marker)
+        blocks = len(row["steps"]) + (row["answer"] is not None)
+        if not len(markers) == len(values) == blocks:
+            raise UserError(
+                f"path {row['path_id']} of {row['problem_id']}: {len(markers)} markers in its tokens, {len(values)} "
+                f"labels, {blocks} steps and answer; remake labels/paths.parquet"
+            )
+        whole = f"{len(sequence)} tokens of at most {max_length}"
+        if len(sequence) > max_length:
+            fitting = markers < max_length
+            markers, dropped, values = markers[fitting], int((~fitting).sum()), values[fitting]
+            if len(markers) == 0:
+                refused.append(data.Refusal(problem.problem_id, "too_long", f"path {row['path_id']}: {whole}"))
+                continue
+            detail = f"path {row['path_id']}: {whole}; {dropped} labels dropped"
+            refused.append(data.Refusal(problem.problem_id, "cut_at_a_step", detail, excused=True))
+        if (values == data.IGNORE).all():
+            detail = f"path {row['path_id']}: no {label} label"
+            refused.append(data.Refusal(problem.problem_id, "no_label", detail, excused=True))
+            continue
+        length = int(markers[-1]) + 1
+        labels = np.full(length, data.IGNORE, dtype=np.float32)
+        labels[markers] = values
+        examples.append(data.Example(problem.problem_id, data.cut(tokens, length), labels, problem.images))
+    if not examples:
+        raise UserError(f"no path of split train has a {label} label that fits into {max_length} tokens")
+    return examples, refused

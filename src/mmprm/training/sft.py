@@ -1,0 +1,124 @@
+"""The policy: supervised fine-tuning on step-tagged solutions. In: problem tables, a base model. Out: a model folder.
+
+Loss stands on the solution alone, the end of the turn included (specification, section 1).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmprm import models, tables
+from mmprm.compat import prepare
+from mmprm.config import Config
+from mmprm.errors import UserError
+from mmprm.problem import Problem, read_problems
+from mmprm.solution import STEP_CLOSE, STEP_OPEN, Renderer, Status, control_ids, parse
+from mmprm.training import cards, data, launch, loop
+from mmprm.training.progress import Progress, quiet
+
+
+def train_policy(config: Config, problems: list[Path], work: Path, out: Path) -> None:
+    """Fine-tune config.policy.base on the problems' solutions; manifest.json is the last file of `out`.
+
+    Resumes from work/checkpoints. Raises UserError past intake.max_refused_share; out/refused.json names each row that
+    was refused, or cut at a step to fit.
+    """
+    prepare()
+    quiet()
+    training = config.policy.training
+    say = Progress("policy").say
+    out.mkdir(parents=True, exist_ok=True)
+    (out / models.MANIFEST).unlink(missing_ok=True)
+    start = start_model(config.policy.base, work / "start")
+    processor = models.load_processor(start)
+    rows = read_problems(*problems)
+    examples, refused = supervised_examples(
+        rows, processor, Renderer(processor, config.prompt.instruction), training.max_length
+    )
+    tables.write_json(out / "refused.json", [asdict(refusal) for refusal in refused])
+    say(f"{len(examples)} solutions to train on; refused or cut: {data.reasons(refused) or 'none'}")
+    data.bound_refusals(refused, len(rows), config.intake.max_refused_share, "policy training")
+    outcome = launch.fit(loop.Job("policy", start, examples, "tokens", training, config.seed, work), out)
+
+    info: dict[str, Any] = {
+        "stage": "policy",
+        "base": models.fingerprint(config.policy.base),
+        "config": {
+            "policy": config.policy.model_dump(mode="json"),
+            "prompt": config.prompt.model_dump(mode="json"),
+            "seed": config.seed,
+        },
+        "examples": len(examples),
+        "refused": data.reasons(refused),
+        "steps": outcome.steps,
+        "final_loss": outcome.loss,
+        "seconds": round(outcome.seconds, 1),
+    }
+    tables.write_json(out / "losses.json", outcome.history)
+    tables.write_text(out / "README.md", cards.policy_card(config, info))
+    models.write_manifest(out, info)
+    for leftover in ("checkpoints", "start"):
+        shutil.rmtree(work / leftover, ignore_errors=True)
+    say(f"{outcome.steps} updates in {outcome.seconds:.0f} s, loss {outcome.loss:.4f}")
+
+
+def start_model(base: Path, folder: Path) -> Path:
+    """Write the base model with the control tokens added to `folder`, and return it."""
+    processor = models.load_processor(base)
+    model = models.load_model(base, "auto")
+    models.add_control_tokens(processor, model)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def supervised_examples(
+    problems: Sequence[Problem], processor: Any, renderer: Renderer, max_length: int
+) -> tuple[list[data.Example], list[data.Refusal]]:
+    """An example for each problem with a solution that parses and fits; the others, with the reason.
+
+    A solution that is too long is cut after the last step that fits; where no step fits, the row is refused.
+    """
+    ids = control_ids(processor.tokenizer)
+    refused, taken, texts = [], [], []
+    for problem in problems:
+        if problem.solution is None:
+            refused.append(data.Refusal(problem.problem_id, "no_solution", "the row has no solution"))
+            continue
+        parsed = parse(problem.solution)
+        if parsed.status is not Status.OK or parsed.answer is None:
+            detail = f"its solution does not parse: {parsed.status.value}"
+            refused.append(data.Refusal(problem.problem_id, "unparsed_solution", detail))
+            continue
+        taken.append((problem, len(parsed.steps)))
+        texts.append("".join(renderer.supervised(problem, parsed.steps, parsed.answer)))
+
+    examples = []
+    images = [problem.images for problem, _ in taken]
+    for (problem, n_steps), tokens in zip(taken, data.tokenise(processor, texts, images), strict=True):
+        sequence = tokens["input_ids"]
+        # Not by the length of a prompt tokenised apart: the solution begins with the first of its own <step> tokens.
+        opened = np.flatnonzero(sequence == ids[STEP_OPEN])
+        if len(opened) < n_steps:
+            raise UserError(f"{problem.problem_id}: {n_steps} steps gave {len(opened)} <step> tokens")
+        begins = int(opened[-n_steps])
+        length = len(sequence)
+        if length > max_length:
+            closed = np.flatnonzero(sequence == ids[STEP_CLOSE]) + 1
+            fitting = closed[(closed > begins) & (closed <= max_length)]
+            whole = f"{length} tokens of at most {max_length}, {begins} of them before the solution"
+            if len(fitting) == 0:
+                refused.append(data.Refusal(problem.problem_id, "too_long", whole))
+                continue
+            length = int(fitting[-1])
+            refused.append(data.Refusal(problem.problem_id, "cut_at_a_step", whole, excused=True))
+        labels = sequence[:length].copy()
+        labels[:begins] = int(data.IGNORE)
+        examples.append(data.Example(problem.problem_id, data.cut(tokens, length), labels, problem.images))
+    return examples, refused

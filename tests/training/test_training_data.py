@@ -1,0 +1,114 @@
+"""Order, padding and labels of what training reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmprm import models
+from mmprm.errors import UserError
+from mmprm.problem import Problem
+from mmprm.solution import STEP_OPEN, Renderer, control_ids, parse
+from mmprm.training import data, sft
+
+
+@given(
+    lengths=st.lists(st.integers(1, 50), min_size=1, max_size=60),
+    batch_size=st.integers(1, 20),
+    micro_batch_size=st.integers(1, 20),
+    epochs=st.integers(1, 3),
+)
+def test_each_epoch_reads_every_example_once_in_updates_of_the_batch_size(
+    lengths, batch_size, micro_batch_size, epochs
+):
+    parts = data.micro_batches_an_update(batch_size, micro_batch_size, processes=1)
+    plan = data.update_plan(lengths, batch_size, parts, epochs, seed=0)
+    assert Counter(index for part in plan for index in part) == dict.fromkeys(range(len(lengths)), epochs)
+    assert all(0 < len(part) <= micro_batch_size for part in plan)
+    updates = [list(chain(*plan[first : first + parts])) for first in range(0, len(plan), parts)]
+    assert [len(update) for update in updates[:-1]] == [batch_size] * (len(updates) - 1)
+    stream = list(chain(*updates))
+    for epoch in range(epochs - 1):  # an update may reach over the end of an epoch, so compare as far as it is whole
+        whole = (epoch + 1) * len(lengths) // batch_size * batch_size
+        assert max(Counter(stream[:whole]).values(), default=0) <= epoch + 1
+
+
+def test_the_order_is_decided_by_the_seed():
+    first = data.update_plan([5] * 40, 8, 2, 2, seed=1)
+    assert first == data.update_plan([5] * 40, 8, 2, 2, seed=1)
+    assert first != data.update_plan([5] * 40, 8, 2, 2, seed=2)
+    assert data.update_plan([5] * 40, 8, 2, 2, seed=1, max_updates=3) == first[:6]
+
+
+def test_only_the_solution_has_a_loss(mini_policy_folder: Path, mini_problems: list[Problem]):
+    processor = models.load_processor(mini_policy_folder)
+    renderer = Renderer(processor, "Write <step> and </step> around each step.")
+    examples, refused = sft.supervised_examples(mini_problems, processor, renderer, 512)
+    assert refused == [] and len(examples) == len(mini_problems)
+    for example, problem in zip(examples, mini_problems, strict=True):
+        learnt = example.labels != data.IGNORE
+        assert processor.tokenizer.decode(example.labels[learnt]) == problem.solution + processor.tokenizer.eos_token
+        assert learnt[learnt.argmax() :].all(), "no hole in the solution"
+
+
+def test_a_label_stands_where_the_logits_that_predict_it_are(mini_policy_folder: Path, mini_problems: list[Problem]):
+    processor = models.load_processor(mini_policy_folder)
+    examples, _ = sft.supervised_examples(mini_problems[:5], processor, Renderer(processor), 512)
+    batch = data.Collator(processor, shift=1)([list(enumerate(examples))])
+    assert batch["pixel_values"].shape[0] == 5
+    for row, example in enumerate(examples):
+        kept = batch["labels"][row] != data.IGNORE
+        following = batch["input_ids"][row].roll(-1)
+        assert (batch["labels"][row][kept] == following[kept]).all()
+        first = int(kept.nonzero()[0])
+        assert following[first] == control_ids(processor.tokenizer)[STEP_OPEN]
+        assert int(kept.sum()) == int((example.labels != data.IGNORE).sum())
+        assert int(batch["attention_mask"][row].sum()) == example.length
+    assert set(batch["logits_to_keep"].tolist()) == set((batch["labels"] != data.IGNORE).nonzero()[:, 1].tolist())
+
+
+def test_rows_without_a_usable_solution_are_refused_with_a_reason(
+    mini_policy_folder: Path, mini_problems: list[Problem]
+):
+    fields = vars(mini_problems[0])
+    rows = [
+        Problem(**{name: fields[name] for name in Problem.__dataclass_fields__} | {"problem_id": name} | changes)
+        for name, changes in {
+            "none": {"solution": None},
+            "untagged": {"solution": "the answer is 4"},
+            "marked": {"solution": "<step>a <prm> b</step><answer>4</answer>"},
+            "long": {"question": "how many? " * 300},
+            "fine": {},
+        }.items()
+    ]
+    processor = models.load_processor(mini_policy_folder)
+    examples, refused = sft.supervised_examples(rows, processor, Renderer(processor), 512)
+    assert [example.problem_id for example in examples] == ["fine"]
+    assert {refusal.problem_id: refusal.reason for refusal in refused} == {
+        "none": "no_solution",
+        "untagged": "unparsed_solution",
+        "marked": "unparsed_solution",
+        "long": "too_long",
+    }
+    with pytest.raises(UserError, match=r"4 of 5 rows .*no_solution.*max_refused_share"):
+        data.bound_refusals(refused, 5, 0.5, "policy training")
+    data.bound_refusals(refused, 5, 0.8, "policy training")
+
+
+def test_a_solution_that_is_too_long_is_cut_at_a_step(mini_policy_folder: Path, mini_problems: list[Problem]):
+    processor = models.load_processor(mini_policy_folder)
+    renderer = Renderer(processor)
+    (whole,), _ = sft.supervised_examples(mini_problems[:1], processor, renderer, 512)
+    (short,), refused = sft.supervised_examples(mini_problems[:1], processor, renderer, whole.length - 4)
+    steps = parse(mini_problems[0].solution or "").steps
+    text = processor.tokenizer.decode(short.labels[short.labels != data.IGNORE])
+    assert text in ["".join(f"<step>{step}</step>" for step in steps[:count]) for count in range(1, len(steps) + 1)]
+    assert np.array_equal(whole.labels[: short.length], short.labels)
+    assert [refusal.reason for refusal in refused] == ["cut_at_a_step"]
+    data.bound_refusals(refused, 1, 0.0, "policy training")
