@@ -166,11 +166,9 @@ def score_candidates(config: Config, prm: Path, problems: Path, candidates: Path
     if config.engine.kind == "vllm":
         _cross_check(config, prm, items, probabilities)
     of_row = {(row["problem_id"], row["candidate"]): values for row, values in zip(scored, probabilities, strict=True)}
-    tables.write(
-        out,
-        [{**row, "probabilities": of_row.get((row["problem_id"], row["candidate"]), [])} for row in rows],
-        tables.SCORES,
-    )
+    ids = [(row["problem_id"], row["candidate"]) for row in rows]
+    table = [{"problem_id": key[0], "candidate": key[1], "probabilities": of_row.get(key, [])} for key in ids]
+    tables.write(out, table, tables.SCORES)
     usage: dict[str, Any] = {"seconds": round(time.monotonic() - started, 3), "requests": len(items), "completions": 0}
     usage |= {"generated_tokens": 0, "prompt_tokens": prompt_tokens, "cached_prompt_tokens": 0}
     tables.write_json(out.with_name(out.name + ".usage.json"), usage | {"replayed_completions": 0})

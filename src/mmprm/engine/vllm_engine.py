@@ -42,11 +42,11 @@ class VllmModel:
 
         if self.device == "cpu":
             _register_here(folder)
-            # It warns for every image that the number of threads stays as it is.
-            logging.getLogger("vllm.v1.worker.cpu_worker").setLevel(logging.ERROR)
         arguments = _engine_arguments(config, folder, self.device) | options
         self.max_model_len: int = arguments["max_model_len"]
         self.engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
+        # It warns for every image that the number of threads stays as it is.
+        logging.getLogger("vllm.v1.worker.cpu_worker").setLevel(logging.ERROR)
 
     def render(self, text: str, problem: Problem, room: int) -> Any:
         """vLLM's engine input: tokenised text, expanded image placeholders, processed (or remembered) images.
