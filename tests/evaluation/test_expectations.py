@@ -1,0 +1,150 @@
+"""Best-of-N, majority and oracle at n: the formulas equal the mean over all subsets, counted one by one."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from mmprm.evaluation.bon import best_of_n, oracle, random_pick, sizes, subset_share, win_probabilities
+from mmprm.evaluation.intervals import intervals
+from mmprm.evaluation.votes import RIGHT, answer_key, majority, weighted_majority
+from mmprm.problem import Problem
+
+# Few different scores, so that ties occur; -inf is a candidate that did not parse.
+SCORED = st.lists(st.tuples(st.sampled_from([-math.inf, 0.1, 0.5, 0.9]), st.booleans()), min_size=1, max_size=8)
+VOTES = st.lists(st.sampled_from([None, RIGHT, RIGHT, "a", "a", "b", "c"]), min_size=1, max_size=8)
+
+
+def best_of(subset: tuple[tuple[float, bool], ...]) -> float:
+    top = max(score for score, _ in subset)
+    tied = [right for score, right in subset if score == top]
+    return 0.0 if top == -math.inf else sum(tied) / len(tied)
+
+
+def vote_of(subset: tuple[str | None, ...]) -> float:
+    counts = Counter(key for key in subset if key is not None)
+    tied = [key for key, votes in counts.items() if votes == max(counts.values())]
+    return tied.count(RIGHT) / len(tied) if tied else 0.0
+
+
+def over_subsets(items: list, n: int, value) -> float:
+    return float(np.mean([value(subset) for subset in itertools.combinations(items, n)]))
+
+
+@given(SCORED)
+def test_best_of_n_is_the_mean_over_all_subsets(items: list[tuple[float, bool]]) -> None:
+    scores, correct = np.array([[score for score, _ in items]]), np.array([[right for _, right in items]])
+    for n in range(1, len(items) + 1):
+        assert best_of_n(scores, correct, n)[0] == pytest.approx(over_subsets(items, n, best_of))
+        assert win_probabilities(scores, n).sum() == pytest.approx(1)
+
+
+@given(VOTES)
+def test_majority_is_the_mean_over_all_subsets(keys: list[str | None]) -> None:
+    for n in range(1, len(keys) + 1):
+        assert majority(keys, n) == pytest.approx(over_subsets(keys, n, vote_of))
+
+
+@given(SCORED)
+def test_oracle_and_random_are_the_means_over_all_subsets(items: list[tuple[float, bool]]) -> None:
+    correct = np.array([[right for _, right in items]])
+    for n in range(1, len(items) + 1):
+        assert oracle(correct, n)[0] == pytest.approx(over_subsets(items, n, lambda s: any(right for _, right in s)))
+        assert random_pick(correct)[0] == pytest.approx(
+            over_subsets(items, n, lambda s: np.mean([right for _, right in s]))
+        )
+
+
+def test_with_one_candidate_every_choice_is_the_random_pick_of_the_parsed() -> None:
+    correct = np.array([[True, False, True, False]])
+    scores = np.array([[0.9, 0.1, 0.2, 0.3]])
+    assert best_of_n(scores, correct, 1)[0] == oracle(correct, 1)[0] == random_pick(correct)[0] == 0.5
+    assert majority([RIGHT, "a", RIGHT, "b"], 1) == pytest.approx(0.5)
+
+
+def test_a_candidate_that_did_not_parse_is_never_chosen_while_another_one_did() -> None:
+    """Defects 1 and 6: an empty candidate had the best SumLogPr."""
+    correct = np.array([[False, True, False]])
+    scores = np.array([[-np.inf, -1e9, -np.inf]])
+    assert best_of_n(scores, correct, 3)[0] == 1
+    assert best_of_n(scores, correct, 1)[0] == pytest.approx(1 / 3), "alone in its subset it is chosen, and wrong"
+    assert best_of_n(np.full((1, 3), -np.inf), correct, 3)[0] == 0, "nothing to choose from is wrong"
+
+
+def test_ties_are_split_evenly_and_not_by_position() -> None:
+    correct = np.array([[True, False, False, False]])
+    assert best_of_n(np.full((1, 4), 0.5), correct, 4)[0] == pytest.approx(0.25)
+    assert majority([RIGHT, "a", "b", None], 4) == pytest.approx(1 / 3)
+
+
+def test_expectations_stay_exact_for_many_candidates() -> None:
+    assert subset_share(1000, 500)[999] == pytest.approx(0.5)
+    assert majority([RIGHT] * 60 + ["a"] * 40, 100) == 1
+    even = majority([RIGHT] * 50 + ["a"] * 50, 64)
+    assert even == pytest.approx(0.5, abs=1e-12)
+
+
+def test_sizes_are_the_powers_of_two_and_the_whole() -> None:
+    assert sizes(16) == [1, 2, 4, 8, 16]
+    assert sizes(12) == [1, 2, 4, 8, 12]
+    assert sizes(1) == [1]
+
+
+def test_weighted_votes_add_up_and_ties_are_split() -> None:
+    assert weighted_majority([RIGHT, "a", "a"], [0.9, 0.4, 0.4]) == 1
+    assert weighted_majority([RIGHT, "a", "a"], [0.7, 0.4, 0.4]) == 0
+    assert weighted_majority([RIGHT, "a", "a"], [0.3, 0.1, 0.2]) == 0.5
+    assert weighted_majority([None, "a", RIGHT], [0.9, -math.inf, 0.0]) == 1, "only those with a score vote"
+    assert weighted_majority([None, None], [0.9, 0.9]) == 0
+
+
+def test_wrong_answers_with_one_value_are_one_vote_however_they_are_written() -> None:
+    number = Problem("p", "s", "q", "7")
+    assert answer_key(number, "1/2", False) == answer_key(number, "$0.5$", False) != answer_key(number, "0.6", False)
+    choice = Problem("p", "s", "q", "A", choices=("3", "4"))
+    assert answer_key(choice, "B", False) == answer_key(choice, "The answer is (B) 4", False)
+    formula = Problem("p", "s", "q", r"\sqrt{2}")
+    assert answer_key(formula, r"\sqrt{ 3 }", False) == answer_key(formula, r"$\sqrt{3}$", False)
+    assert answer_key(number, "7", True) == answer_key(number, "7.0", True) == RIGHT
+
+
+def test_intervals_equal_those_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    values = np.stack([rng.beta(0.5, 2, 200), (rng.random(200) < 0.1) * 1.0, rng.normal(0.05, 0.3, 200)])
+    means, low, high = intervals(values, 0.95, 20_000, seed=1)
+    for row, mean, lower, upper in zip(values, means, low, high, strict=True):
+        expected = stats.bootstrap(
+            (row,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(2)
+        ).confidence_interval
+        width = expected.high - expected.low
+        assert mean == pytest.approx(row.mean())
+        assert (lower, upper) == pytest.approx((expected.low, expected.high), abs=0.03 * width)
+
+
+def test_a_paired_interval_is_narrower_than_the_difference_of_two_that_vary_together() -> None:
+    hard = np.random.default_rng(0).random(300)  # how hard a problem is moves both
+    gain = np.clip(hard + 0.05, 0, 1)
+    _, low, high = intervals(np.stack([hard, gain, gain - hard]), 0.95, 5000, seed=0)
+    assert low[2] > 0.03 and high[2] < 0.06
+    assert high[0] > low[1], "unpaired, the two intervals overlap"
+
+
+def test_intervals_of_constant_rows_and_of_one_problem_are_their_mean() -> None:
+    means, low, high = intervals(np.array([[1.0] * 5, [0.0] * 5]), 0.95, 1000, seed=0)
+    assert means.tolist() == low.tolist() == high.tolist() == [1, 0]
+    assert [float(end[0]) for end in intervals(np.array([[0.3]]), 0.95, 1000, seed=0)] == [0.3] * 3
+    with pytest.raises(ValueError, match="no problems"):
+        intervals(np.empty((1, 0)), 0.95, 1000, seed=0)
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    values = np.random.default_rng(0).random((2, 50))
+    first, again, other = (intervals(values, 0.95, 1500, seed=seed) for seed in (3, 3, 4))
+    assert np.array_equal(first, again) and not np.array_equal(first[1], other[1])

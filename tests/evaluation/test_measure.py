@@ -1,0 +1,207 @@
+"""From tables to metrics.json and summary.json: what counts, what is chosen, and what stops the stage."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmprm import tables
+from mmprm.config import Config
+from mmprm.errors import UserError
+from mmprm.evaluation.aggregates import AGGREGATES
+from mmprm.evaluation.stage import measure, summarise
+from mmprm.problem import Problem, write_problems
+
+N = 4
+METRICS = ["random", "majority", "oracle"] + [
+    f"{kind}/{name}" for kind in ("bon", "bon_minus_random", "bon_minus_majority") for name in AGGREGATES
+]
+
+
+def configuration(n: int = N) -> Config:
+    return Config.model_validate(
+        {
+            "run": "test",
+            "sources": {"mini": {"kind": "mini", "split": "test", "size": 2, "families": [_family()]}},
+            "policy": {"base": "models/mini", "sources": ["mini"]},
+            "seeds": {"sources": ["mini"]},
+            "benchmarks": {"test": {"source": "mini"}, "far": {"source": "mini", "domain": "out_of_domain"}},
+            "bench": {"n": n, "primary": "min", "resamples": 500},
+            "prm": {"variants": {"soft": {}, "hard": {"label": "hard"}}},
+        }
+    )
+
+
+def _family() -> str:
+    from mmprm.problems.mini import FAMILIES
+
+    return next(iter(FAMILIES))
+
+
+def ok(answer: str, verdict: str, *probabilities: float) -> tuple[dict[str, Any], list[float]]:
+    """A candidate of one step: two markers."""
+    row = {"text": f"<{answer}>", "steps": ["s"], "answer": answer, "status": "ok", "verdict": verdict}
+    return row, list(probabilities)
+
+
+def broken(status: str = "empty") -> tuple[dict[str, Any], list[float]]:
+    return {"text": "", "steps": [], "answer": None, "status": status, "verdict": "unparsed"}, []
+
+
+@dataclass
+class Run:
+    """A folder with the three tables; `measured` runs the stage on them."""
+
+    folder: Path
+    config: Config = field(default_factory=configuration)
+
+    def write(self, **groups: list[tuple[dict[str, Any], list[float]]]) -> None:
+        write_problems(self.folder / "p.parquet", [Problem(name, "s", "q", "7") for name in groups])
+        candidates, scores = [], []
+        for name, group in groups.items():
+            for number, (row, probabilities) in enumerate(group):
+                key = {"problem_id": name, "candidate": number}
+                candidates.append(key | {"method": "m", "n_tokens": 10, "finish_reason": "stop"} | row)
+                scores.append(key | {"probabilities": probabilities})
+        tables.write(self.folder / "c.parquet", candidates, tables.CANDIDATES)
+        tables.write(self.folder / "s.parquet", scores, tables.SCORES)
+
+    def measured(self, benchmark: str = "test", variant: str = "soft") -> dict[str, Any]:
+        names = ("p.parquet", "c.parquet", "s.parquet", f"{benchmark}.{variant}.json")
+        paths = [self.folder / name for name in names]
+        measure(self.config, benchmark, variant, *paths)
+        return json.loads(paths[-1].read_text())
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+RIGHT, WRONG = ok("7", "correct", 0.9, 0.8), ok("8", "incorrect", 0.2, 0.9)
+
+
+def test_every_metric_has_a_row_at_every_power_of_two(run: Run) -> None:
+    run.write(a=[RIGHT, WRONG, WRONG, WRONG], b=[RIGHT, RIGHT, WRONG, broken()])
+    found = run.measured()
+    expected = {(metric, n) for metric in METRICS for n in (1, 2, 4)} | {("weighted_majority", 4)}
+    assert {(row["metric"], row["n"]) for row in found["rows"]} == expected
+    assert {row["metric"] for row in found["rows"] if row["primary"]} == {
+        "bon/min",
+        "bon_minus_random/min",
+        "bon_minus_majority/min",
+    }
+    for row in found["rows"]:
+        assert row.keys() == {
+            *("benchmark", "variant", "n", "metric", "value", "ci_low", "ci_high", "problems", "primary")
+        }
+        assert row["ci_low"] <= row["value"] <= row["ci_high"] and row["problems"] == 2
+
+
+def test_values_of_a_run_small_enough_to_do_by_hand(run: Run) -> None:
+    run.write(a=[RIGHT, WRONG, WRONG, WRONG], b=[RIGHT, RIGHT, WRONG, broken()])
+    found = run.measured()
+    accuracy = found["accuracy"]
+    assert accuracy["random"] == pytest.approx((1 / 4 + 2 / 4) / 2), "the broken candidate is wrong in a random pick"
+    assert accuracy["majority"] == 0.5
+    assert accuracy["oracle"] == accuracy["bon/min"] == 1
+    assert accuracy["bon/last"] == 0
+    assert accuracy["bon_minus_random/min"] == pytest.approx(1 - 3 / 8)
+    assert accuracy["bon_minus_majority/min"] == pytest.approx(0.5)
+    assert accuracy["weighted_majority"] == pytest.approx(1.0), "0.8 beats three times 0.2, 1.6 beats 0.2"
+    assert found["auc_within_problem"]["min"] == 1 and found["auc_within_problem"]["last"] == 0
+    assert found["distinct_candidates_mean"] == (2 + 3) / 2
+    assert found["parsed_share"] == 7 / 8 and found["tokens_mean"] == 10
+    curve = next(curve for curve in found["curves"] if curve["metric"] == "oracle")
+    assert curve["n"] == [1, 2, 4] and curve["value"][-1] == 1 and curve["value"][0] == pytest.approx(3 / 8)
+
+
+def test_an_empty_candidate_is_never_chosen_while_another_one_parsed(run: Run) -> None:
+    """Defect 6: it scored 0, the best SumLogPr there is. It is wrong where there is nothing else."""
+    hopeless = ok("7", "correct", 0.0, 0.0)
+    run.write(a=[broken(), broken("truncated"), broken("malformed"), hopeless], b=[broken()] * 4)
+    accuracy = run.measured()["accuracy"]
+    assert {accuracy[f"bon/{name}"] for name in AGGREGATES} == {0.5}
+    assert accuracy["majority"] == accuracy["weighted_majority"] == 0.5
+
+
+def test_an_undecided_candidate_is_left_out_and_counted_but_not_wrong(run: Run) -> None:
+    """Defect 2: where the judge was down, each rollout was wrong."""
+    undecided = ok("?", "undecided", 0.99, 0.99)
+    run.write(a=[RIGHT, undecided, undecided, undecided], b=[undecided] * 4, c=[RIGHT] * 4)
+    found = run.measured()
+    assert found["accuracy"]["random"] == found["accuracy"]["bon/min"] == found["accuracy"]["majority"] == 1
+    assert (found["n_problems"], found["n_problems_undecided"], found["n_undecided"]) == (2, 1, 7)
+
+
+def test_a_run_without_any_verdict_stops(run: Run) -> None:
+    run.write(a=[ok("7", "undecided", 0.5, 0.5)] * N)
+    with pytest.raises(UserError, match="grader"):
+        run.measured()
+
+
+def test_a_nan_names_its_problem_and_candidate(run: Run) -> None:
+    run.write(a=[RIGHT, WRONG, WRONG, WRONG], b=[RIGHT, RIGHT, ok("8", "incorrect", 0.5, math.nan), WRONG])
+    with pytest.raises(UserError, match="problem 'b', candidate 2"):
+        run.measured()
+
+
+def test_scores_that_do_not_match_the_markers_are_refused(run: Run) -> None:
+    """Defect 7: nothing checked that markers still matched."""
+    run.write(a=[RIGHT, WRONG, WRONG, ok("8", "incorrect", 0.5)])
+    with pytest.raises(UserError, match="candidate 3 of problem 'a' has 1 probabilities for 2 markers"):
+        run.measured()
+
+
+def test_a_missing_candidate_or_score_stops_the_stage(run: Run) -> None:
+    run.write(a=[RIGHT, WRONG, WRONG])
+    with pytest.raises(UserError, match="'a' has 3 candidates"):
+        run.measured()
+    run.write(a=[RIGHT, WRONG, WRONG, WRONG])
+    rows = tables.read_rows(run.folder / "s.parquet", tables.SCORES)
+    tables.write(run.folder / "s.parquet", rows[:-1], tables.SCORES)
+    with pytest.raises(UserError, match="candidate 3 of problem 'a' is missing"):
+        run.measured()
+    write_problems(run.folder / "p.parquet", [Problem("other", "s", "q", "7")])
+    with pytest.raises(UserError, match="'a' is not in"):
+        run.measured()
+
+
+def test_the_summary_lists_the_rows_of_all_pairs_in_the_order_of_the_configuration(run: Run) -> None:
+    run.write(a=[RIGHT, WRONG, WRONG, WRONG])
+    pairs = [("far", "hard"), ("test", "hard"), ("test", "soft"), ("far", "soft")]
+    found = {pair: run.measured(*pair) for pair in pairs}
+    assert found["far", "soft"]["domain"] == "out_of_domain"
+    summarise(run.config, [run.folder / f"{b}.{v}.json" for b, v in pairs], run.folder / "summary.json")
+    rows = json.loads((run.folder / "summary.json").read_text())
+    order = list(dict.fromkeys((row["benchmark"], row["variant"]) for row in rows))
+    assert order == [("test", "soft"), ("test", "hard"), ("far", "soft"), ("far", "hard")]
+    assert len(rows) == 4 * len(found["test", "soft"]["rows"])
+    (run.folder / "torn.json").write_text("{")
+    with pytest.raises(UserError, match=r"torn\.json"):
+        summarise(run.config, [run.folder / "torn.json"], run.folder / "summary.json")
+
+
+def test_a_prm_that_knows_gains_over_random_and_one_that_does_not_gains_nothing(run: Run) -> None:
+    rng = np.random.default_rng(0)
+    knowing, blind = {}, {}
+    for problem in range(60):
+        rights = rng.random(N) < 0.5
+        for groups, effect in ((knowing, 0.4), (blind, 0.0)):
+            groups[f"p{problem}"] = [
+                ok("7" if right else "8", "correct" if right else "incorrect", *rng.uniform(0, 0.6, 2) + effect * right)
+                for right in rights
+            ]
+    ends = []
+    for groups in (knowing, blind):
+        run.write(**groups)
+        row = next(r for r in run.measured()["rows"] if r["metric"] == "bon_minus_random/min" and r["n"] == N)
+        ends.append((row["ci_low"], row["ci_high"]))
+    assert ends[0][0] > 0.1
+    assert ends[1][0] < 0 < ends[1][1]
