@@ -81,7 +81,7 @@ def test_the_same_seed_gives_the_same_problems_and_another_seed_others() -> None
 
 def test_figures_of_the_same_values_differ_in_place_and_colour() -> None:
     task = draw_task("rectangle", "sft", random.Random(0))
-    figures = {FAMILIES["rectangle"].draw(task.readings, random.Random(seed)) for seed in range(20)}
+    figures = {FAMILIES["rectangle"].draw(task.readings, random.Random(seed)).png() for seed in range(20)}
     assert len(figures) == 20
     assert {Image.open(io.BytesIO(figure)).size for figure in figures} == {(128, 128)}
 

@@ -1,12 +1,12 @@
 """Train the mini base model on its lessons. In: nothing but a seed. Out: `models/mini-base`, a Hugging Face folder.
 
+First the vision encoder learns which digits stand where (mini_sight), then the whole model is taught its lessons.
 `snakemake mini_base` runs this. It takes about 40 minutes on two cores; the result is kept in the repository. A killed
 run goes on from its last checkpoint in `work`.
 """
 
 from __future__ import annotations
 
-import math
 import random
 import shutil
 import sys
@@ -17,9 +17,9 @@ from typing import Any
 
 from mmprm import tables
 from mmprm.problems.mini.lessons import KINDS, Lesson, lesson
-from mmprm.training import mini_model
+from mmprm.training import mini_model, mini_sight
 
-STEPS = 3_600
+STEPS = 2_800
 BATCH = 48
 PEAK = 1.5e-3
 WARMUP = 200
@@ -85,13 +85,6 @@ def measure(model: Any, processor: Any, count: int = 192, seed: int = 1) -> dict
     return result
 
 
-def _rate(step: int, steps: int) -> float:
-    """Linear warm-up, then a cosine down to a fiftieth."""
-    if step < WARMUP:
-        return (step + 1) / WARMUP
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - WARMUP) / max(1, steps - WARMUP)))
-
-
 def train(out: Path, work: Path, steps: int = STEPS, seed: int = 0) -> dict[str, float]:
     """Train for `steps` updates and write the model, its card and its manifest; returns what `measure` says."""
     import torch
@@ -101,6 +94,7 @@ def train(out: Path, work: Path, steps: int = STEPS, seed: int = 0) -> dict[str,
     work.mkdir(parents=True, exist_ok=True)
     processor = mini_model.processor(seed)
     model = mini_model.model(processor.tokenizer, seed).train()
+    mini_sight.learn(model, processor, work, seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.98), weight_decay=0.02)
     checkpoint, first = work / "checkpoint.pt", 0
     if checkpoint.exists():
@@ -116,7 +110,7 @@ def train(out: Path, work: Path, steps: int = STEPS, seed: int = 0) -> dict[str,
         kind = rng.choices(list(weights), list(weights.values()))[0]
         batch = collate([lesson(kind, "sft", rng) for _ in range(BATCH)], processor)
         for group in optimizer.param_groups:
-            group["lr"] = PEAK * _rate(step, steps)
+            group["lr"] = PEAK * mini_sight.rate(step, steps, WARMUP)
         loss, _ = _loss(model, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -158,7 +152,7 @@ pipeline_tag: image-text-to-text
 The base model of mmprm's mini world: an `InternVLForConditionalGeneration` of about 1.6 million parameters with a
 byte-level tokenizer, trained from random weights by `snakemake mini_base`: {steps} updates of {BATCH} lessons,
 seed {seed}.
-It was taught to read drawn figures (`read`), single facts of arithmetic (`compute`), and to tell a right single
+Its vision encoder first learnt which digits stand where in a figure. Then it was taught to read drawn figures (`read`), single facts of arithmetic (`compute`), and to tell a right single
 statement from a wrong one in plain question and answer (`judge_figure`, `judge_facts`). It never saw a whole solution,
 a step tag, a `<prm>` marker, or a figure of the splits seeds, dev or test.
 

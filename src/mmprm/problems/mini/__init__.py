@@ -66,7 +66,7 @@ def generate(split: str, size: int, families: Sequence[str], seed: int) -> list[
                     source="mini",
                     question=task.question,
                     answer=answer,
-                    images=(FAMILIES[family].draw(task.readings, rng),),
+                    images=(FAMILIES[family].draw(task.readings, rng).png(),),
                     answer_type="number",
                     solution=render_solution(steps, answer),
                     family=family,

@@ -1,4 +1,4 @@
-"""The figures of the mini world, drawn with Pillow. In: values and a random generator. Out: PNG bytes, 128 x 128.
+"""The figures of the mini world, drawn with Pillow. In: values and a random generator. Out: a `Canvas`, 128 x 128.
 
 Places, colours, line widths and letter sizes vary with the generator, so that reading a figure is a task.
 """
@@ -34,12 +34,19 @@ class Canvas:
         self.fill = rng.choice(_FILLS)
         self.width = rng.choice([1, 2])
         self.letters = rng.choice([19, 20, 21])
+        self.characters: list[tuple[str, float, float]] = []  # (character, x, y of its centre), for reading lessons
 
     def jitter(self, spread: int) -> int:
         return self.rng.randint(-spread, spread)
 
     def text(self, x: float, y: float, text: str, size: int | None = None) -> None:
-        self.draw.text((x, y), text, fill=self.ink, font=_font(size or self.letters), anchor="mm")
+        font = _font(size or self.letters)
+        self.draw.text((x, y), text, fill=self.ink, font=font, anchor="mm")
+        place = x - font.getlength(text) / 2
+        for character in text:
+            width = font.getlength(character)
+            self.characters.append((character, place + width / 2, y))
+            place += width
 
     def png(self) -> bytes:
         buffer = io.BytesIO()
@@ -47,7 +54,7 @@ class Canvas:
         return buffer.getvalue()
 
 
-def bars(values: Mapping[str, int], rng: random.Random) -> bytes:
+def bars(values: Mapping[str, int], rng: random.Random) -> Canvas:
     """A bar chart: one bar a name, its value above it and its name below it."""
     canvas = Canvas(rng)
     slot = 112 / len(values)
@@ -61,10 +68,10 @@ def bars(values: Mapping[str, int], rng: random.Random) -> bytes:
         canvas.text(centre, top - 12, str(value))
         canvas.text(centre, base + 12, name, 17)
     canvas.draw.line((4, base, SIZE - 4, base), fill=canvas.ink, width=canvas.width)
-    return canvas.png()
+    return canvas
 
 
-def rectangle(values: Mapping[str, int], rng: random.Random) -> bytes:
+def rectangle(values: Mapping[str, int], rng: random.Random) -> Canvas:
     """A rectangle with its width written below and its height at the right."""
     canvas = Canvas(rng)
     wide, high = rng.randint(62, 76), rng.randint(48, 70)
@@ -74,10 +81,10 @@ def rectangle(values: Mapping[str, int], rng: random.Random) -> bytes:
     )
     canvas.text(left + wide / 2, top + high + 14, str(values["width"]))
     canvas.text(left + wide + 18, top + high / 2, str(values["height"]))
-    return canvas.png()
+    return canvas
 
 
-def triangle(values: Mapping[str, int], rng: random.Random) -> bytes:
+def triangle(values: Mapping[str, int], rng: random.Random) -> Canvas:
     """A triangle with two angles written at the lower corners and a question mark at the top."""
     canvas = Canvas(rng)
     left, right = (6 + canvas.jitter(3), 112 + canvas.jitter(4)), (122 + canvas.jitter(3), 112 + canvas.jitter(4))
@@ -86,10 +93,10 @@ def triangle(values: Mapping[str, int], rng: random.Random) -> bytes:
     canvas.text(left[0] + 32, left[1] - 14, str(values["a"]))
     canvas.text(right[0] - 32, right[1] - 14, str(values["b"]))
     canvas.text(top[0], top[1] + 30, "?", 16)
-    return canvas.png()
+    return canvas
 
 
-def table(values: Mapping[str, int], rng: random.Random) -> bytes:
+def table(values: Mapping[str, int], rng: random.Random) -> Canvas:
     """A price list: a row an item, its price and how many are bought."""
     canvas = Canvas(rng)
     x, y = 4 + canvas.jitter(2), 22 + canvas.jitter(6)
@@ -102,10 +109,10 @@ def table(values: Mapping[str, int], rng: random.Random) -> bytes:
         canvas.text(columns[0], line, item, 18)
         canvas.text(columns[1], line, str(values[f"{item} price"]))
         canvas.text(columns[2], line, str(values[f"{item} count"]))
-    return canvas.png()
+    return canvas
 
 
-def lshape(values: Mapping[str, int], rng: random.Random) -> bytes:
+def lshape(values: Mapping[str, int], rng: random.Random) -> Canvas:
     """A figure of two rectangles: a and b are the sides of the lower one, c and d those of the upper one."""
     canvas = Canvas(rng)
     left, base = 24 + canvas.jitter(3), 104 + canvas.jitter(4)
@@ -124,10 +131,10 @@ def lshape(values: Mapping[str, int], rng: random.Random) -> bytes:
     canvas.text(left + wide + 12, base - low / 2, str(values["b"]))
     canvas.text(left + narrow / 2, base - low - high - 11, str(values["c"]))
     canvas.text(left + narrow + 12, base - low - high / 2, str(values["d"]))
-    return canvas.png()
+    return canvas
 
 
-def grid(values: Mapping[str, int], rng: random.Random) -> bytes:
+def grid(values: Mapping[str, int], rng: random.Random) -> Canvas:
     """Two points on squared paper, P at the lower left and Q at the upper right, with their coordinates."""
     canvas = Canvas(rng)
     step, offset = 14 + rng.randint(0, 3), rng.randint(0, 8)
@@ -139,4 +146,4 @@ def grid(values: Mapping[str, int], rng: random.Random) -> bytes:
         canvas.draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=canvas.ink)
         canvas.text(x, y - 15, name, 16)
         canvas.text(x, y + 15, f"{values[name + 'x']},{values[name + 'y']}")
-    return canvas.png()
+    return canvas

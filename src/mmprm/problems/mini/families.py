@@ -39,7 +39,7 @@ class Family:
     """A kind of figure and the questions that it allows. `task(rng)` draws the values; `draw` makes the picture."""
 
     task: Callable[[random.Random], Task]
-    draw: Callable[[Mapping[str, int], random.Random], bytes]
+    draw: Callable[[Mapping[str, int], random.Random], drawing.Canvas]
 
 
 def apply(sign: str, left: int, right: int) -> int:

@@ -103,7 +103,7 @@ def _read(split: str, rng: random.Random) -> Lesson:
         writer.given(before[: -len(value)])
         writer.learnt(value)
         writer.given("\n")
-    return writer.lesson(FAMILIES[family].draw(task.readings, rng))
+    return writer.lesson(FAMILIES[family].draw(task.readings, rng).png())
 
 
 def _judge_figure(split: str, rng: random.Random) -> Lesson:
@@ -122,7 +122,7 @@ def _judge_figure(split: str, rng: random.Random) -> Lesson:
     rng.shuffle(statements)
     for statement, right in statements:
         _judge(writer, statement, right)
-    return writer.lesson(FAMILIES[family].draw(task.readings, rng))
+    return writer.lesson(FAMILIES[family].draw(task.readings, rng).png())
 
 
 def _some_facts(split: str, count: int, rng: random.Random) -> list[Fact]:
