@@ -152,8 +152,9 @@ pipeline_tag: image-text-to-text
 The base model of mmprm's mini world: an `InternVLForConditionalGeneration` of about 1.6 million parameters with a
 byte-level tokenizer, trained from random weights by `snakemake mini_base`: {steps} updates of {BATCH} lessons,
 seed {seed}.
-Its vision encoder first learnt which digits stand where in a figure. Then it was taught to read drawn figures (`read`), single facts of arithmetic (`compute`), and to tell a right single
-statement from a wrong one in plain question and answer (`judge_figure`, `judge_facts`). It never saw a whole solution,
+Its vision encoder first learnt which digits stand where in a figure. Then it was taught to read drawn figures
+(`read`), single facts of arithmetic (`compute`), and to tell a right single statement from a wrong one in plain
+question and answer (`judge_figure`, `judge_facts`). It never saw a whole solution,
 a step tag, a `<prm>` marker, or a figure of the splits seeds, dev or test.
 
 Share of learnt tokens predicted rightly on figures of the split dev:

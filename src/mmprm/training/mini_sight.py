@@ -1,4 +1,4 @@
-"""The first lesson of the mini base model: which digits stand where. In: drawn figures. Out: a vision encoder that sees.
+"""The mini base model's first lesson: which digits stand where. In: drawn figures. Out: a vision encoder that sees.
 
 A linear head on the features of each image token names the first two digits whose centres lie in that token's square;
 it is thrown away afterwards. Taught through the language model alone, the encoder learns nothing in ten times as long.
