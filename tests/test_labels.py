@@ -41,8 +41,8 @@ SMALL = Evidence(
         rollout(0, ["a", "b", "c", "g"], "incorrect", searched=True),
         rollout(1, ["y"], "correct", answer="ok"),
         rollout(1, ["d", "e"], "incorrect", searched=True, answer="bad"),
-        rollout(1, ["q"], "incorrect"),
         rollout(3, [], "correct", answer="ok"),
+        rollout(3, [], "incorrect", answer="not searched"),
     ],
 )
 
@@ -84,7 +84,9 @@ def test_a_positive_path_is_right_at_every_marker_and_soft_only_where_it_was_pro
 
 
 def test_a_wrong_rollout_that_was_not_searched_gives_no_path() -> None:
-    assert not [path for path in SMALL.negatives()[0] if "q" in path.steps]
+    negatives, unlocated = SMALL.negatives()
+    assert (len(negatives), unlocated) == (2, 0)
+    assert "not searched" not in {path.answer for path in negatives}
 
 
 def test_a_search_that_the_budget_ended_gives_no_path() -> None:

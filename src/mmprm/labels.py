@@ -52,7 +52,7 @@ class Evidence:
         for path, rollout in self.solutions:
             if rollout["verdict"] == "correct":
                 self.right.add(path)
-        self.wrong = {p for p, counts in self.probed.items() if counts.is_wrong and p not in self.right}
+        self.wrong = {p for p, counts in self.probed.items() if counts.is_wrong}
 
     def positives(self) -> list[StepPath]:
         """Right solutions, each once."""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_world import ExactGrader, ask, grow, make_rollouts
 
-from mmprm.annotation.omegaprm import RequestFailed, exploration, first_error, omegaprm, quality
+from mmprm.annotation.omegaprm import Pool, RequestFailed, exploration, first_error, omegaprm, quality
 from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation
 from mmprm.engine.scripted import ToyPolicy, step_is_right, toy_problem
@@ -201,6 +201,18 @@ def test_near_misses_and_short_rollouts_come_first() -> None:
     policy = scripted({(): [right("a"), wrong(long), wrong("b")], (long,): [wrong()], ("b",): [wrong()]})
     requests = grow(ABC, Annotation(k=3, length_scale=10), policy)[1]
     assert [request.prefix for request in requests] == [(), ("b",), (long,)]
+
+
+def test_a_state_that_was_searched_often_gives_way_to_one_that_was_not() -> None:
+    order = []
+    for c_puct in (0.0, 5.0):
+        tree, pool = Tree("p"), Pool(Annotation(c_puct=c_puct))
+        for prefix, n_right in (((), 2), (("a",), 1)):  # MC 1/2 and 1/3: the first has the higher Q
+            request = ask(ABC, prefix, 4)
+            texts = [right("r")] * n_right + [wrong(f"{prefix} {i}") for i in range(2)]
+            pool.enter(tree.add(prefix, make_rollouts(request, texts, ExactGrader())))
+        order.append([pool.take().node.node_id for _ in range(4)])
+    assert order == [[0, 0, 1, 1], [0, 1, 0, 1]]
 
 
 def test_with_many_rollouts_the_located_errors_are_the_true_ones() -> None:
