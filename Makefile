@@ -1,0 +1,37 @@
+# make run    set up and run the default workflow to its report
+# make test   set up and run every check
+# make help   the rest
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lock
+
+# Any of these may be given: make run CORES=2 CONFIG=configs/ci.yaml TARGET=annotation
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+LOCK ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+CORES ?= all
+CONFIG ?=
+TARGET ?=
+
+STAMP := .venv/.stamp-$(LOCK)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+help:
+	@echo "make run [CORES=2] [CONFIG=configs/ci.yaml] [TARGET=annotation]   set up, then run the workflow"
+	@echo "make test                set up, then every check: ruff, snakefmt, snakemake --lint, mypy, pytest"
+	@echo "make setup [LOCK=gpu]    make .venv from envs/lock-cpu.txt or lock-gpu.txt (here: $(LOCK))"
+	@echo "make lock                remake both locks from requirements.in"
+
+run: setup
+	snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) $(TARGET)
+
+test: setup
+	scripts/check.sh
+
+setup: $(STAMP)
+
+$(STAMP): envs/lock-$(LOCK).txt pyproject.toml scripts/setup.sh
+	scripts/setup.sh $(LOCK) $(PYTHON)
+
+lock:
+	scripts/lock.sh $(PYTHON)

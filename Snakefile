@@ -1,0 +1,38 @@
+"""MM-PRM as a workflow: from problems to a process reward model and a report.
+
+    problems > policy > seeds > annotation > labels > prm > bench > report
+
+A file given with --configfile is the whole configuration; without one, workflow_config.yaml is. Targets: `all` (the
+report), a stage by its name (`snakemake annotation`), `mini_base`, or any file under results/<run>/.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# Snakemake would merge the two: the default run's sources and benchmarks would become part of every other run.
+if not workflow.overwrite_configfiles:
+
+    configfile: "workflow_config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/problems.smk"
+include: "rules/policy.smk"
+include: "rules/seeds.smk"
+include: "rules/annotation.smk"
+include: "rules/labels.smk"
+include: "rules/prm.smk"
+include: "rules/bench.smk"
+include: "rules/report.smk"
+
+
+onstart:
+    write_resolved_config()
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.input,

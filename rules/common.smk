@@ -1,0 +1,154 @@
+"""What the rules share. In: `config`. Out: CONFIG (validated), the run's path variables, and the rules' helpers.
+
+- Settings reach jobs through results/<run>/config.json, which `write_resolved_config` makes before the first job. It is
+  no rule's output: Snakemake 9.27 does not look at the other reasons of jobs behind an ancient() input that is remade,
+  and a changed learning rate would have retrained nothing.
+- `affects(...)` puts only those settings into a rule's params that change its result: each is one param, so that
+  `snakemake -n` names the key that changed. `version` is raised by hand when the algorithm of a rule's stage changes.
+"""
+
+import hashlib
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from snakemake.exceptions import WorkflowError
+
+from mmprm.config import TableSource, load
+from mmprm.errors import UserError
+from mmprm.tables import write_text
+
+try:
+    CONFIG = load(config)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = f"results/{CONFIG.run}"
+RESOLVED = f"{RESULTS}/config.json"
+
+# Engines and training runs use every core they are given: at 8 threads (fewer where --cores is less) a small machine
+# runs one of them at a time.
+HEAVY_THREADS = 8
+
+# They change memory, speed or a card, not the result.
+NOT_RESULTS = {"micro_batch_size", "gradient_checkpointing", "save_every", "deepspeed", "licence"}
+
+
+pathvars:
+    results=RESULTS,
+    logs=f"{RESULTS}/logs",
+    benchmarks=f"{RESULTS}/benchmarks",
+
+
+wildcard_constraints:
+    source=r"[A-Za-z0-9_-]+",
+    variant=r"[A-Za-z0-9_-]+",
+    benchmark=r"[A-Za-z0-9_-]+",
+    shard=r"\d+-of-\d+",
+
+
+# Jobs find `mmprm` beside this Python without an activated environment; with --sdm conda, conda sets the PATH.
+if not workflow.deployment_settings.deployment_method:
+    shell.prefix(f'set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; ')
+
+# GPU jobs of one machine run one after another unless --resources gpu=N says otherwise.
+if workflow.local_exec and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", 1)
+
+
+def write_resolved_config() -> None:
+    """Write results/<run>/config.json; called once, before the first job."""
+    write_text(Path(RESOLVED), CONFIG.model_dump_json(indent=2) + "\n")
+
+
+def _flat(key: str, value: Any) -> Iterator[str]:
+    """`key=value` of every leaf below a section."""
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            if name not in NOT_RESULTS:
+                yield from _flat(f"{key}.{name}", getattr(value, name))
+    else:
+        yield f"{key}={json.dumps(value, default=str, ensure_ascii=False)}"
+
+
+def affects(*keys: str, version: int) -> list[str]:
+    """The stage's version and the settings below the dotted keys as params, e.g. affects("seed", "sampling", version=1)."""
+    params = [f"version={version}"]
+    for key in keys:
+        value = CONFIG
+        for part in key.split("."):
+            value = getattr(value, part)
+        # Snakemake fills in {wildcards} of params: braces of a value are doubled.
+        params += [param.replace("{", "{{").replace("}", "}}") for param in _flat(key, value)]
+    return params
+
+
+def _chosen(kind: str, options: dict, name: str) -> Any:
+    """An entry of the configuration that a wildcard names; WorkflowError tells which there are."""
+    if name not in options:
+        raise WorkflowError(f"{kind}: there is no {name!r} in the configuration; allowed: {sorted(options)}")
+    return options[name]
+
+
+def source_settings(wildcards) -> str:
+    """What one source's problems depend on."""
+    source = _chosen("sources", CONFIG.sources, wildcards.source)
+    return "; ".join(_flat(f"sources.{wildcards.source}", source))
+
+
+def source_files(wildcards) -> list[str]:
+    """The file that a source reads; none for drawn problems."""
+    source = _chosen("sources", CONFIG.sources, wildcards.source)
+    return [str(source.path)] if isinstance(source, TableSource) else []
+
+
+def variant_settings(wildcards) -> str:
+    """A variant's recipe: what it says itself, over prm.training."""
+    variant = _chosen("prm.variants", CONFIG.prm.variants, wildcards.variant)
+    recipe = dict(pair.split("=", 1) for pair in _flat("training", CONFIG.prm.training))
+    own = variant.model_dump(exclude_none=True)
+    recipe |= {f"training.{name}": json.dumps(value) for name, value in own.items()}
+    return "; ".join(f"{name}={value}" for name, value in recipe.items())
+
+
+def benchmark_settings(wildcards) -> str:
+    """What a benchmark's measures depend on."""
+    benchmark = _chosen("benchmarks", CONFIG.benchmarks, wildcards.benchmark)
+    return "; ".join(_flat(f"benchmarks.{wildcards.benchmark}", benchmark))
+
+
+def benchmark_problems(wildcards) -> str:
+    """The problem table of a benchmark."""
+    benchmark = _chosen("benchmarks", CONFIG.benchmarks, wildcards.benchmark)
+    return f"{RESULTS}/problems/{benchmark.source}.parquet"
+
+
+def base_files(wildcards) -> list[str]:
+    """A file that every model folder has; its absence is explained."""
+    file = CONFIG.policy.base / "config.json"
+    if not file.exists():
+        remake = "; `snakemake mini_base` makes it" if CONFIG.policy.base == Path("models/mini-base") else ""
+        raise WorkflowError(f"policy.base: {CONFIG.policy.base} is no Hugging Face model folder (no {file}){remake}")
+    return [str(file)]
+
+
+def base_fingerprint(wildcards) -> str:
+    """Changes when the base model does (its manifest where it has one, else its config.json)."""
+    files = [CONFIG.policy.base / name for name in ("manifest.json", "config.json")]
+    contents = [file.read_bytes() for file in files if file.exists()]
+    return f"base={hashlib.sha256(contents[0]).hexdigest()[:16]}" if contents else "base="
+
+
+def shards(stage: str) -> list[str]:
+    """The shards of a stage: 0-of-4, 1-of-4, ..."""
+    count = getattr(CONFIG.shards, stage)
+    return [f"{index}-of-{count}" for index in range(count)]
+
+
+def work(folder: str) -> str:
+    """A stage's undeclared work folder: checkpoints and journals, which survive a failed job."""
+    return f"{RESULTS}/work/{folder}"

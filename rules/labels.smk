@@ -1,0 +1,32 @@
+"""Labels. In: the seeds and the trees of all shards. Out: one table of step paths with counts, and its statistics."""
+
+
+rule gather_labels:
+    input:
+        seeds="<results>/seeds/seeds.parquet",
+        nodes=expand("<results>/annotation/{shard}/nodes.parquet", shard=shards("annotation")),
+        rollouts=expand("<results>/annotation/{shard}/rollouts.parquet", shard=shards("annotation")),
+        status=expand("<results>/annotation/{shard}/status.parquet", shard=shards("annotation")),
+    output:
+        paths="<results>/labels/paths.parquet",
+        statistics="<results>/labels/statistics.json",
+    log:
+        "<logs>/gather_labels.log",
+    benchmark:
+        "<benchmarks>/gather_labels.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem_mb=8000,
+    params:
+        *affects("labels", "seed", version=1),
+        config=RESOLVED,
+    shell:
+        "mmprm gather-labels --config {params.config} --seeds {input.seeds} --shards {input.nodes}"
+        " --out {output.paths} --statistics {output.statistics} > {log} 2>&1"
+
+
+rule labels:
+    input:
+        "<results>/labels/paths.parquet",
+        "<results>/labels/statistics.json",

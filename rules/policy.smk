@@ -1,0 +1,52 @@
+"""Policy. In: a base model and step-tagged solutions. Out: the fine-tuned model, `policy/`; and the mini base model."""
+
+
+rule train_policy:
+    input:
+        base=ancient(base_files),
+        problems=expand("<results>/problems/{source}.parquet", source=CONFIG.policy.sources),
+    output:
+        manifest="<results>/policy/manifest.json",
+    log:
+        "<logs>/train_policy.log",
+    benchmark:
+        "<benchmarks>/train_policy.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: HEAVY_THREADS
+    resources:
+        mem_mb=16000,
+        gpu=1,
+    params:
+        *affects("policy.base", "policy.training", "prompt", "seed", version=1),
+        config=RESOLVED,
+        base=base_fingerprint,
+        work=work("policy"),
+    shell:
+        "mmprm train-policy --config {params.config} --problems {input.problems}"
+        " --work {params.work} --out {output.manifest} > {log} 2>&1"
+
+
+rule policy:
+    input:
+        "<results>/policy/manifest.json",
+
+
+rule mini_base:
+    output:
+        manifest="models/mini-base/manifest.json",
+    log:
+        "<logs>/mini_base.log",
+    benchmark:
+        "<benchmarks>/mini_base.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: HEAVY_THREADS
+    resources:
+        mem_mb=16000,
+        gpu=1,
+    params:
+        *affects(version=1),
+        work="results/mini-base/work",
+    shell:
+        "mmprm mini-base --work {params.work} --out {output.manifest} > {log} 2>&1"

@@ -1,0 +1,63 @@
+"""PRM. In: the policy and the labelled paths. Out: a model a variant, and what it does on held-out problems."""
+
+
+rule train_prm:
+    input:
+        policy="<results>/policy/manifest.json",
+        seeds="<results>/seeds/seeds.parquet",
+        paths="<results>/labels/paths.parquet",
+    output:
+        manifest="<results>/prm/{variant}/manifest.json",
+    log:
+        "<logs>/train_prm/{variant}.log",
+    benchmark:
+        "<benchmarks>/train_prm/{variant}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: HEAVY_THREADS
+    resources:
+        mem_mb=16000,
+        gpu=1,
+    params:
+        *affects("prm.marker_init", "prompt", "seed", version=1),
+        config=RESOLVED,
+        recipe=variant_settings,
+        work=work("prm/{variant}"),
+    shell:
+        "mmprm train-prm --config {params.config} --variant {wildcards.variant} --policy {input.policy}"
+        " --seeds {input.seeds} --paths {input.paths} --work {params.work} --out {output.manifest} > {log} 2>&1"
+
+
+rule evaluate_prm:
+    input:
+        policy="<results>/policy/manifest.json",
+        prm="<results>/prm/{variant}/manifest.json",
+        seeds="<results>/seeds/seeds.parquet",
+        paths="<results>/labels/paths.parquet",
+        rollouts=expand("<results>/annotation/{shard}/rollouts.parquet", shard=shards("annotation")),
+    output:
+        "<results>/prm/{variant}.heldout.json",
+    log:
+        "<logs>/evaluate_prm/{variant}.log",
+    benchmark:
+        "<benchmarks>/evaluate_prm/{variant}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: HEAVY_THREADS
+    resources:
+        mem_mb=16000,
+        gpu=1,
+    params:
+        *affects("prm.marker_init", "prompt", "seed", version=1),
+        config=RESOLVED,
+        recipe=variant_settings,
+    shell:
+        "mmprm evaluate-prm --config {params.config} --variant {wildcards.variant} --policy {input.policy}"
+        " --prm {input.prm} --seeds {input.seeds} --paths {input.paths} --shards {input.rollouts}"
+        " --out {output} > {log} 2>&1"
+
+
+rule prm:
+    input:
+        expand("<results>/prm/{variant}/manifest.json", variant=CONFIG.prm.variants),
+        expand("<results>/prm/{variant}.heldout.json", variant=CONFIG.prm.variants),

@@ -1,0 +1,29 @@
+"""Problems. In: the configured sources. Out: a problem table a source, and the rows that were refused."""
+
+
+rule intake:
+    input:
+        source_files,
+    output:
+        problems="<results>/problems/{source}.parquet",
+        refused="<results>/problems/{source}.refused.parquet",
+    log:
+        "<logs>/intake/{source}.log",
+    benchmark:
+        "<benchmarks>/intake/{source}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        *affects("intake", "seed", version=1),
+        config=RESOLVED,
+        source=source_settings,
+    shell:
+        "mmprm intake --config {params.config} --source {wildcards.source}"
+        " --out {output.problems} --refused {output.refused} > {log} 2>&1"
+
+
+rule problems:
+    input:
+        expand("<results>/problems/{source}.parquet", source=CONFIG.sources),

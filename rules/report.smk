@@ -1,0 +1,47 @@
+"""Report. In: every table of the run. Out: one self-contained page."""
+
+
+rule write_report:
+    input:
+        rules.problems.input,
+        rules.seeds.input,
+        rules.labels.input,
+        rules.prm.input,
+        rules.bench.input,
+        rules.summarise.input,
+        rules.gather_labels.input.nodes,
+        rules.gather_labels.input.rollouts,
+        rules.gather_labels.input.status,
+    output:
+        page="<results>/report.html",
+    log:
+        "<logs>/write_report.log",
+    benchmark:
+        "<benchmarks>/write_report.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        *affects("report", version=1),
+        config=RESOLVED,
+        results=subpath(output.page, parent=True),
+    shell:
+        "mmprm write-report --config {params.config} --results {params.results} --out {output.page} > {log} 2>&1"
+
+
+# A missing table is made again only where a target names it: so `report`, and with it `all`, names every one of the run.
+rule report:
+    input:
+        rules.write_report.output,
+        rules.write_report.input,
+        rules.policy.input,
+        rules.select_seeds.input.rollouts,
+        expand("<results>/problems/{source}.refused.parquet", source=CONFIG.sources),
+        expand("<results>/bench/{benchmark}/shards/{shard}.parquet", benchmark=CONFIG.benchmarks, shard=shards("bench")),
+        expand("<results>/bench/{benchmark}/candidates.parquet", benchmark=CONFIG.benchmarks),
+        expand(
+            "<results>/bench/{benchmark}/{variant}/scores.parquet",
+            benchmark=CONFIG.benchmarks,
+            variant=CONFIG.prm.variants,
+        ),

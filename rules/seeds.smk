@@ -1,0 +1,55 @@
+"""Seeds. In: the policy and the problem pool. Out: graded rollouts, the problems worth annotating, and every decision."""
+
+
+rule sample_seeds:
+    input:
+        policy="<results>/policy/manifest.json",
+        problems=expand("<results>/problems/{source}.parquet", source=CONFIG.seeds.sources),
+    output:
+        rollouts="<results>/seeds/{shard}/rollouts.parquet",
+    log:
+        "<logs>/sample_seeds/{shard}.log",
+    benchmark:
+        "<benchmarks>/sample_seeds/{shard}.tsv"
+    conda:
+        "../envs/rollout.yaml"
+    threads: HEAVY_THREADS
+    resources:
+        mem_mb=16000,
+        gpu=1,
+    params:
+        *affects("seeds.rollouts", "sampling", "prompt", "seed", version=1),
+        config=RESOLVED,
+        work=work("seeds"),
+    shell:
+        "mmprm sample-seeds --config {params.config} --policy {input.policy} --problems {input.problems}"
+        " --shard {wildcards.shard} --work {params.work} --out {output.rollouts} > {log} 2>&1"
+
+
+rule select_seeds:
+    input:
+        problems=expand("<results>/problems/{source}.parquet", source=CONFIG.seeds.sources),
+        rollouts=expand("<results>/seeds/{shard}/rollouts.parquet", shard=shards("seeds")),
+    output:
+        seeds="<results>/seeds/seeds.parquet",
+        decisions="<results>/seeds/decisions.parquet",
+    log:
+        "<logs>/select_seeds.log",
+    benchmark:
+        "<benchmarks>/select_seeds.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        *affects("seeds.rollouts", "seeds.max_seeds", "seed", version=1),
+        config=RESOLVED,
+    shell:
+        "mmprm select-seeds --config {params.config} --problems {input.problems} --rollouts {input.rollouts}"
+        " --seeds {output.seeds} --decisions {output.decisions} > {log} 2>&1"
+
+
+rule seeds:
+    input:
+        "<results>/seeds/seeds.parquet",
+        "<results>/seeds/decisions.parquet",

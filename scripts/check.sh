@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Every check, from the cheapest on. Run by `make test`, which sets up first.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/.venv/bin:$PATH"
+
+check() {
+    echo "check: $*" >&2
+    "$@"
+}
+
+check ruff check .
+check ruff format --check .
+check snakefmt --check --line-length 120 Snakefile rules
+for config in workflow_config.yaml configs/*.yaml; do
+    check mmprm config "$config" >/dev/null
+    check snakemake --lint --configfile "$config"
+done
+check mypy
+check pytest "$@"

@@ -1,0 +1,91 @@
+"""A small configuration, and Snakemake run on the real Snakefile in a folder of the test's own."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def small_config() -> dict[str, Any]:
+    """configs/ci.yaml with a second variant and a second benchmark, so that there is something not to rerun."""
+    config = yaml.safe_load((ROOT / "configs/ci.yaml").read_text())
+    config["run"] = "small"
+    config["sources"]["ood"] = {"kind": "mini", "split": "test", "size": 4, "families": ["grid"]}
+    config["benchmarks"] = {"test": {"source": "test"}, "ood": {"source": "ood", "domain": "out_of_domain"}}
+    config["prm"]["variants"] = {"soft": {"label": "soft"}, "slow": {"label": "soft", "learning_rate": 1e-6}}
+    config["shards"] = {"annotation": 2}
+    return config
+
+
+def changed(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The small configuration with some dotted keys set to other values."""
+    config = copy.deepcopy(small_config())
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        place = config
+        for name in sections:
+            place = place.setdefault(name, {})
+        place[last] = value
+    return config
+
+
+class Workflow:
+    """A working directory in which the project's Snakefile is run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        base = folder / "models/mini-base"
+        base.mkdir(parents=True)
+        (base / "config.json").write_text("{}")
+
+    def run(self, *arguments: str, config: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
+        """Snakemake with these arguments and this configuration; its output, and its exit status."""
+        file = self.folder / "config.yaml"
+        file.write_text(yaml.safe_dump(dict(config or small_config())))
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
+        command += ["--directory", str(self.folder), "--configfile", str(file), "--nocolor", *arguments]
+        # A PATH without the virtual environment: the workflow itself must find its commands.
+        environment = {**os.environ, "PATH": os.defpath}
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, text=True, capture_output=True, check=False, timeout=120
+        )
+
+    def plan(self, *targets: str, config: Mapping[str, Any] | None = None) -> Plan:
+        """What a dry run would do."""
+        done = self.run("-n", *targets, config=config)
+        assert done.returncode == 0, done.stderr + done.stdout
+        return Plan(done.stderr + done.stdout)
+
+
+class Plan:
+    """The jobs of a dry run."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.jobs: list[tuple[str, list[str]]] = []  # rule, outputs
+        for block in re.split(r"\n\n", text):
+            rule = re.search(r"^(?:local)?rule (\w+):", block, re.M)
+            output = re.search(r"^    output: (.*)$", block, re.M)
+            if rule and output:
+                self.jobs.append((rule[1], output[1].split(", ")))
+
+    @property
+    def rules(self) -> set[str]:
+        return {rule for rule, _ in self.jobs}
+
+    @property
+    def outputs(self) -> list[str]:
+        return sorted(path for _, paths in self.jobs for path in paths)
+
+    def count(self, rule: str) -> int:
+        return sum(name == rule for name, _ in self.jobs)

@@ -1,0 +1,122 @@
+"""What runs again: just what depends on what was changed. Dry runs in a folder where everything is finished."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from snake import Workflow, changed
+
+
+def test_a_second_run_does_nothing(finished: Workflow) -> None:
+    plan = finished.plan()
+    assert "Nothing to be done" in plan.text
+    assert plan.jobs == []
+
+
+def test_engine_shard_free_and_speed_settings_rerun_nothing(finished: Workflow) -> None:
+    config = changed(
+        {
+            "engine.max_running": 7,
+            "engine.kind": "transformers",
+            "policy.training.save_every": 3,
+            "policy.training.micro_batch_size": 2,
+            "prm.training.gradient_checkpointing": True,
+        }
+    )
+    assert finished.plan(config=config).jobs == []
+
+
+def test_a_prm_learning_rate_retrains_the_variants_that_take_it_and_annotates_nothing(finished: Workflow) -> None:
+    plan = finished.plan(config=changed({"prm.training.learning_rate": 1e-3}))
+    assert "results/small/prm/soft/manifest.json" in plan.outputs
+    assert "results/small/bench/test/soft/scores.parquet" in plan.outputs
+    assert not any("slow" in path for path in plan.outputs)
+    assert plan.rules == {"train_prm", "evaluate_prm", "score_candidates", "measure", "summarise", "write_report"}
+    assert "training.learning_rate=0.001" in plan.text  # the reason names the key and its value
+
+
+def test_temperature_resamples_but_does_not_retrain_the_policy(finished: Workflow) -> None:
+    plan = finished.plan(config=changed({"sampling.temperature": 0.7}))
+    assert {"sample_seeds", "annotate", "sample_candidates", "train_prm"} <= plan.rules
+    assert not {"intake", "train_policy"} & plan.rules
+    assert "before: 'sampling.temperature=1.0' now: 'sampling.temperature=0.7'" in plan.text
+
+
+def test_a_search_budget_and_a_setting_further_down_are_both_seen(finished: Workflow) -> None:
+    # Snakemake does not look at the reasons of a job behind one that runs, if its input is ancient(): neither may hide.
+    plan = finished.plan(config=changed({"annotation.max_rollouts": 40, "bench.resamples": 300}))
+    assert plan.count("annotate") == 2
+    assert "measure" in plan.rules
+    assert not {"sample_seeds", "sample_candidates"} & plan.rules
+
+
+def test_the_bootstrap_alone_measures_again(finished: Workflow) -> None:
+    plan = finished.plan(config=changed({"bench.resamples": 300}))
+    assert plan.rules == {"measure", "summarise", "write_report"}
+
+
+def test_one_source_reruns_its_own_benchmark_only(finished: Workflow) -> None:
+    plan = finished.plan(config=changed({"sources.ood.size": 5}))
+    assert [paths[0] for rule, paths in plan.jobs if rule == "intake"] == ["results/small/problems/ood.parquet"]
+    assert plan.count("sample_candidates") == 1
+    assert not {"train_policy", "annotate", "train_prm"} & plan.rules
+
+
+def test_the_reports_title_writes_the_report_again_and_nothing_else(finished: Workflow) -> None:
+    assert finished.plan(config=changed({"report.title": "Another"})).rules == {"write_report"}
+
+
+@pytest.mark.parametrize(
+    ("table", "again", "kept"),
+    [
+        ("labels/paths.parquet", "gather_labels train_prm score_candidates measure write_report", "annotate intake"),
+        ("annotation/1-of-2/nodes.parquet", "annotate gather_labels train_prm", "sample_seeds sample_candidates"),
+        ("bench/ood/candidates.parquet", "gather_candidates score_candidates write_report", "train_prm annotate"),
+        ("seeds/0-of-1/rollouts.parquet", "sample_seeds select_seeds annotate", "train_policy sample_candidates"),
+    ],
+)
+def test_a_deleted_table_is_made_again_with_what_depends_on_it(
+    table: str, again: str, kept: str, finished: Workflow
+) -> None:
+    file = finished.folder / "results/small" / table
+    aside = file.with_name("aside")
+    file.rename(aside)
+    try:
+        plan = finished.plan("report")
+        assert set(again.split()) <= plan.rules
+        assert not set(kept.split()) & plan.rules
+        if table.startswith("annotation"):
+            assert plan.count("annotate") == 1  # the other shard stays
+    finally:
+        aside.rename(file)
+
+
+def test_another_run_has_a_folder_of_its_own(finished: Workflow) -> None:
+    plan = finished.plan(config=changed({"run": "other", "seed": 1}))
+    assert {path.split("/")[1] for path in plan.outputs} == {"other"}
+    assert finished.plan().jobs == []
+
+
+def test_a_new_base_model_retrains_the_policy(finished: Workflow) -> None:
+    base = finished.folder / "models/mini-base/config.json"
+    base.write_text('{"other": 1}')
+    try:
+        assert "train_policy" in finished.plan().rules
+    finally:
+        base.write_text("{}")
+
+
+def test_a_real_run_leaves_the_resolved_configuration_beside_its_results(workflow: Workflow) -> None:
+    target = "results/small/problems/ood.parquet"
+    done = workflow.run(target)
+    assert done.returncode == 0, done.stderr
+    resolved = workflow.folder / "results/small/config.json"
+    assert json.loads(resolved.read_text())["sampling"]["temperature"] == 1.0  # a default that no file states
+    assert (workflow.folder / "results/small/logs/intake/ood.log").exists()
+    assert (workflow.folder / "results/small/benchmarks/intake/ood.tsv").exists()
+
+    config = changed({"sources.ood.size": 6, "bench.n": 2})
+    assert workflow.run(target, config=config).returncode == 0
+    assert json.loads(resolved.read_text())["sources"]["ood"]["size"] == 6
+    assert workflow.plan(target, config=changed({"sources.ood.size": 6})).jobs == []
