@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from mmprm.problem import Problem
 from mmprm.problems.mini import FAMILIES, generate
+
+# A busy machine is slow, not wrong: no time limit an example.
+settings.register_profile("mmprm", deadline=None)
+settings.load_profile("mmprm")
 
 
 @pytest.fixture(scope="session")

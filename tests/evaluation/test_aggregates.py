@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from typing import get_args
 
 import pytest
@@ -52,6 +53,13 @@ def test_probabilities_of_zero_and_one_give_finite_scores_in_the_right_order(nam
 def test_what_is_not_a_probability_raises(name: str, bad: list[float]) -> None:
     with pytest.raises(ValueError, match="probabilities"):
         AGGREGATES[name](bad)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=8), st.randoms())
+def test_the_order_of_the_steps_matters_to_last_alone(p: list[float], rng: random.Random) -> None:
+    other = rng.sample(p, len(p))
+    for name in AGGREGATES.keys() - {"last"}:
+        assert AGGREGATES[name](p) == AGGREGATES[name](other), name
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.data())

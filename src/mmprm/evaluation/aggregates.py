@@ -12,38 +12,36 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 # About the spacing of float32 below 1: what a model's softmax can still tell from certainty.
 EPSILON = 1e-7
 
 Aggregate = Callable[[Sequence[float]], float]
 
 
-def _clamped(p: np.ndarray) -> np.ndarray:
-    return np.clip(p, EPSILON, 1 - EPSILON)
+def _clamped(p: Sequence[float]) -> list[float]:
+    return [min(max(value, EPSILON), 1 - EPSILON) for value in p]
 
 
-def _checked(function: Callable[[np.ndarray], float]) -> Aggregate:
+def _checked(function: Callable[[Sequence[float]], float]) -> Aggregate:
     def aggregate(probabilities: Sequence[float]) -> float:
         """-inf for an empty list; ValueError for a NaN or a value outside of [0, 1]."""
-        p = np.asarray(probabilities, dtype=np.float64)
-        if p.size == 0:
+        if not len(probabilities):
             return -math.inf
-        if not np.all((p >= 0) & (p <= 1)):  # false for NaN too
-            raise ValueError(f"not a list of probabilities: {p.tolist()}")
-        return float(function(p))
+        if not all(0 <= value <= 1 for value in probabilities):  # false for NaN too
+            raise ValueError(f"not a list of probabilities: {list(probabilities)}")
+        return float(function(probabilities))
 
     return aggregate
 
 
+# fsum is exact, so that the same probabilities in another order are a tie and not a last bit apart.
 AGGREGATES: dict[str, Aggregate] = {
-    "min": _checked(np.min),
-    "max": _checked(np.max),
-    "average": _checked(np.mean),
+    "min": _checked(min),
+    "max": _checked(max),
+    "average": _checked(lambda p: math.fsum(p) / len(p)),
     "last": _checked(lambda p: p[-1]),
-    "product": _checked(np.prod),
-    "sum_log_pr": _checked(lambda p: np.log(_clamped(p)).sum()),
-    "sum_log_odds": _checked(lambda p: (np.log(_clamped(p)) - np.log1p(-_clamped(p))).sum()),
-    "mean_odds": _checked(lambda p: (_clamped(p) / (1 - _clamped(p))).mean()),
+    "product": _checked(lambda p: math.prod(sorted(p))),
+    "sum_log_pr": _checked(lambda p: math.fsum(math.log(value) for value in _clamped(p))),
+    "sum_log_odds": _checked(lambda p: math.fsum(math.log(value / (1 - value)) for value in _clamped(p))),
+    "mean_odds": _checked(lambda p: math.fsum(value / (1 - value) for value in _clamped(p)) / len(p)),
 }
