@@ -31,7 +31,7 @@ END
     }
 fi
 
-echo "set-up: installing $(grep -c == "$pins") packages of $pins into .venv (cpu: 3.8 GB, about two minutes)" >&2
+echo "set-up: installing $(grep -c == "$pins") packages of $pins into .venv: several GB, some minutes" >&2
 # --no-deps: the lock is complete, and pip cannot know its overrides (see scripts/lock.sh).
 {
     .venv/bin/pip install --no-deps -r "$pins" &&
