@@ -7,6 +7,7 @@
   `snakemake -n` names the key that changed. `version` is raised by hand when the algorithm of a rule's stage changes.
 """
 
+import fcntl
 import hashlib
 import json
 import shlex
@@ -58,6 +59,30 @@ if not workflow.deployment_settings.deployment_method:
 # GPU jobs of one machine run one after another unless --resources gpu=N says otherwise.
 if workflow.local_exec and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", 1)
+
+
+def hold_folder():
+    """Mark this folder as in use while this process lives, and remove the lock that a killed run left in it.
+
+    Snakemake's own lock outlives a kill -9; the kernel's does not. Who gets this one alone knows that no run is alive.
+    Returns the open file, which holds the mark. On a cluster a killed run's jobs live on: there `--unlock` is for people.
+    """
+    mark = Path(".snakemake/mmprm.in-use")
+    mark.parent.mkdir(exist_ok=True)
+    file = mark.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass  # another run is alive; whether the two touch the same files is for Snakemake to say
+    else:
+        for lock in Path(".snakemake/locks").glob("*.lock"):
+            lock.unlink()
+    fcntl.flock(file, fcntl.LOCK_SH)
+    return file
+
+
+if workflow.is_main_process and workflow.local_exec and not workflow.dryrun:
+    IN_USE = hold_folder()
 
 
 def write_resolved_config() -> None:

@@ -48,16 +48,20 @@ class Workflow:
         base.mkdir(parents=True)
         (base / "config.json").write_text("{}")
 
-    def run(self, *arguments: str, config: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-        """Snakemake with these arguments and this configuration; its output, and its exit status."""
+    def command(self, *arguments: str, config: Mapping[str, Any] | None = None) -> list[str]:
+        """The command that runs Snakemake with these arguments and this configuration."""
         file = self.folder / "config.yaml"
         file.write_text(yaml.safe_dump(dict(config or small_config())))
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-        command += ["--directory", str(self.folder), "--configfile", str(file), "--nocolor", *arguments]
+        return [*command, "--directory", str(self.folder), "--configfile", str(file), "--nocolor", *arguments]
+
+    def run(self, *arguments: str, config: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run it to its end; its output, and its exit status."""
+        command = self.command(*arguments, config=config)
         # A PATH without the virtual environment: the workflow itself must find its commands.
         environment = {**os.environ, "PATH": os.defpath}
         return subprocess.run(
-            command, cwd=self.folder, env=environment, text=True, capture_output=True, check=False, timeout=120
+            command, cwd=self.folder, env=environment, text=True, capture_output=True, check=False, timeout=300
         )
 
     def plan(self, *targets: str, config: Mapping[str, Any] | None = None) -> Plan:
