@@ -23,7 +23,7 @@ help:
 	@echo "make lock                remake both locks from requirements.in"
 
 run: setup
-	snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) $(TARGET)
+	snakemake $(TARGET) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
 
 test: setup
 	scripts/check.sh
