@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -141,10 +141,14 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> N
             writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
 
 
-def read(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read a table of the run; UserError names the file and the columns when it is not what the schema says."""
+def read(path: Path, schema: pa.Schema, problem_ids: Collection[str] | None = None) -> pa.Table:
+    """Read a table of the run, or only the rows of some of its problems.
+
+    UserError names the file and the columns when it is not what the schema says.
+    """
+    wanted = None if problem_ids is None else [("problem_id", "in", list(problem_ids))]
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, filters=wanted)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such table; run the target that makes it, e.g. `snakemake {path}`") from error
     except (pa.ArrowException, OSError) as error:

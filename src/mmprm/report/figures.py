@@ -1,0 +1,216 @@
+"""The charts of the report. In: rows of plain values. Out: SVG as text, drawn offline, to stand inside the page."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from math import ceil
+from typing import Any
+
+Row = dict[str, Any]
+
+FONT = "Helvetica Neue, Helvetica, Arial, DejaVu Sans, sans-serif"
+# Colours that people with colour blindness can tell apart (Okabe and Ito).
+COLOURS = {
+    "best of N (PRM)": "#d55e00",
+    "majority": "#0072b2",
+    "oracle": "#009e73",
+    "random": "#7f7f7f",
+    "right": "#009e73",
+    "wrong": "#d55e00",
+    "between": "#8ba7bf",
+    "kept": "#0072b2",
+    "trained": "#d55e00",
+    "untrained": "#7f7f7f",
+    "minus random": "#7f7f7f",
+    "minus majority": "#0072b2",
+    "positive path": "#0072b2",
+    "negative path": "#e69f00",
+}
+_OTHERS = ("#cc79a7", "#e69f00", "#56b4e9", "#b0a000")
+
+
+@cache
+def _altair() -> Any:
+    import altair
+
+    altair.data_transformers.disable_max_rows()
+    return altair
+
+
+def _svg(chart: Any, label: str) -> str:
+    """The chart as SVG whose ids are its own: browsers look up an id in the whole page."""
+    import vl_convert
+
+    spec = chart.configure(
+        font=FONT,
+        background="white",
+        view={"stroke": None},
+        axis={
+            "gridColor": "#e6e6e6",
+            "domainColor": "#888",
+            "tickColor": "#888",
+            "labelColor": "#333",
+            "labelFontSize": 11,
+            "titleColor": "#333",
+            "titleFontSize": 11,
+            "titleFontWeight": "normal",
+        },
+        legend={"labelFontSize": 11, "title": None, "symbolOpacity": 1, "labelColor": "#333", "orient": "top"}
+        | {"columns": 4, "labelLimit": 220, "offset": 4},
+        title={"fontSize": 12, "fontWeight": 600, "anchor": "start", "color": "#222", "offset": 8},
+    ).to_dict()
+    svg = str(vl_convert.vegalite_to_svg(spec))
+    own = hashlib.sha256(svg.encode()).hexdigest()[:8]
+    svg = re.sub(r"""(\bid="|url\(#|href="#)""", rf"\g<1>c{own}-", svg)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(label)}" ', 1)
+
+
+def _scale(names: Sequence[str]) -> Any:
+    """Colours by name; a name that has none gets one of the others, by its place."""
+    others = [name for name in names if name not in COLOURS]
+    extra = {name: _OTHERS[place % len(_OTHERS)] for place, name in enumerate(others)}
+    return _altair().Scale(domain=list(names), range=[COLOURS.get(name) or extra[name] for name in names])
+
+
+def _in_percent(rows: Sequence[Row]) -> list[Row]:
+    keys = ("value", "low", "high")
+    return [{**row, **{key: 100 * row[key] for key in keys if row[key] is not None}} for row in rows]
+
+
+def accuracy_by_n(rows: Sequence[Row], title: str) -> str:
+    """Lines of accuracy over N. rows: {n, series, value, low, high}; the intervals of rows that have them as bands."""
+    alt = _altair()
+    names = list(dict.fromkeys(row["series"] for row in rows))
+    counts = sorted({row["n"] for row in rows})
+    data = alt.Data(values=_in_percent(rows))
+    low = min(row["low"] if row["low"] is not None else row["value"] for row in rows)
+    high = max(row["high"] if row["high"] is not None else row["value"] for row in rows)
+    y = alt.Scale(domain=[max(0.0, 100 * low - 3), min(100.0, 100 * high + 3)], nice=True)
+    base = alt.Chart(data, title=title).encode(
+        x=alt.X(
+            "n:Q",
+            title="candidates (N)",
+            scale=alt.Scale(type="log", base=2),
+            axis=alt.Axis(values=counts, format="d", grid=False),
+        ),
+        color=alt.Color("series:N", scale=_scale(names)),
+    )
+    band = (
+        base.transform_filter("isValid(datum.low)")
+        .mark_area(opacity=0.13)
+        .encode(y=alt.Y("low:Q", scale=y, title="accuracy (%)"), y2="high:Q")
+    )
+    line = base.mark_line(point={"size": 28, "filled": True}, strokeWidth=2).encode(
+        y=alt.Y("value:Q", scale=y, title="accuracy (%)")
+    )
+    return _svg((band + line).properties(width=330, height=210), title)
+
+
+def differences(rows: Sequence[Row], title: str) -> str:
+    """Points with intervals about zero. rows: {name, against, value, low, high} as fractions."""
+    alt = _altair()
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    against = list(dict.fromkeys(row["against"] for row in rows))
+    y = alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelLimit=260))
+    offset = alt.YOffset("against:N", sort=against)
+    colour = alt.Color("against:N", scale=_scale(against))
+    base = alt.Chart(alt.Data(values=_in_percent(rows)))
+    zero = alt.Chart(alt.Data(values=[{"x": 0}])).mark_rule(color="#333", strokeDash=[3, 3]).encode(x="x:Q")
+    bars = (
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=2)
+        .encode(
+            y=y, yOffset=offset, x=alt.X("low:Q", title="difference of accuracy (points)"), x2="high:Q", color=colour
+        )
+    )
+    points = base.mark_point(filled=True, size=60).encode(
+        y=y, yOffset=offset, x=alt.X("value:Q", title="difference of accuracy (points)"), color=colour
+    )
+    return _svg((zero + bars + points).properties(width=520, height=44 * len(names) + 10, title=title), title)
+
+
+def mc_bins(values: Sequence[float]) -> list[Row]:
+    """How many values are exactly 0, in each of ten bins between (low < v <= high, but below 1), and exactly 1."""
+    bins = ["0", *(f"{place / 10:.1f}–{(place + 1) / 10:.1f}" for place in range(10)), "1"]
+    counts = Counter(0 if v <= 0 else 11 if v >= 1 else min(10, ceil(10 * v - 1e-9)) for v in values)
+    kinds = {0: "wrong", 11: "right"}
+    return [
+        {"bin": name, "count": counts[place], "kind": kinds.get(place, "between")} for place, name in enumerate(bins)
+    ]
+
+
+def mc_histogram(values: Sequence[float], title: str) -> str:
+    """How many nodes have which MC value; 0 and 1 stand apart, for they are the hard verdicts."""
+    rows = mc_bins(values)
+    order = [row["bin"] for row in rows]
+    return _bars(rows, order, "MC value (exactly 0, between, exactly 1)", "nodes", ["wrong", "between", "right"], title)
+
+
+def stacked(rows: Sequence[Row], order: Sequence[str], x: str, y: str, title: str) -> str:
+    """Stacked bars. rows: {bin, count, kind}."""
+    return _bars(rows, order, x, y, list(dict.fromkeys(row["kind"] for row in rows)), title)
+
+
+def _bars(rows: Sequence[Row], order: Sequence[str], x: str, y: str, kinds: list[str], title: str) -> str:
+    alt = _altair()
+    chart = (
+        alt.Chart(alt.Data(values=list(rows)), title=title)
+        .mark_bar()
+        .encode(
+            x=alt.X(
+                "bin:N",
+                sort=list(order),
+                title=x,
+                axis=alt.Axis(labelAngle=-45 if len(order) > 5 and max(map(len, order)) > 4 else 0, labelLimit=140),
+            ),
+            y=alt.Y("sum(count):Q", title=y, axis=alt.Axis(tickMinStep=1)),
+            color=alt.Color("kind:N", scale=_scale(kinds), sort=kinds),
+            order=alt.Order("kind:N"),
+        )
+        .properties(width=330, height=190)
+    )
+    return _svg(chart, title)
+
+
+def calibration(rows: Sequence[Row], title: str) -> str:
+    """Mean label over mean prediction. rows: {series, predicted, label, count}; the diagonal is perfect."""
+    alt = _altair()
+    names = list(dict.fromkeys(row["series"] for row in rows))
+    unit = alt.Scale(domain=[0, 1])
+    diagonal = (
+        alt.Chart(alt.Data(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
+        .mark_line(strokeDash=[4, 4], color="#aaa")
+        .encode(x=alt.X("x:Q", scale=unit, title="predicted P(yes)"), y=alt.Y("y:Q", scale=unit, title="MC value"))
+    )
+    base = alt.Chart(alt.Data(values=list(rows))).encode(
+        x=alt.X("predicted:Q", scale=unit),
+        y=alt.Y("label:Q", scale=unit),
+        color=alt.Color("series:N", scale=_scale(names)),
+    )
+    points = base.mark_point(filled=True, opacity=0.9).encode(
+        size=alt.Size("count:Q", legend=None, scale=alt.Scale(range=[15, 220]))
+    )
+    return _svg(
+        (diagonal + base.mark_line(strokeWidth=1.5) + points).properties(width=250, height=220, title=title), title
+    )
+
+
+def durations(rows: Sequence[Row], title: str) -> str:
+    """Horizontal bars of time. rows: {stage, seconds}, in the order to show."""
+    alt = _altair()
+    order = [row["stage"] for row in rows]
+    base = alt.Chart(alt.Data(values=list(rows))).encode(
+        y=alt.Y("stage:N", sort=order, title=None, axis=alt.Axis(labelLimit=200)),
+        x=alt.X("seconds:Q", title="seconds, all jobs"),
+    )
+    text = base.mark_text(align="left", dx=4, fontSize=11, color="#333").encode(
+        text=alt.Text("seconds:Q", format=",.0f")
+    )
+    return _svg(
+        (base.mark_bar(color="#8ba7bf") + text).properties(width=480, height=19 * len(rows), title=title), title
+    )

@@ -1,0 +1,322 @@
+"""report.html: what a run found, in one page that needs no network. In: results/<run>. Out: the page.
+
+The sections are built here from what `results` reads; a part that is missing is said in words. Everything that comes
+from data is escaped by the template (jinja's autoescape); only our own charts are put in as they are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from markupsafe import Markup
+
+from mmprm import __version__, tables
+from mmprm.config import Config
+from mmprm.report import figures, results, trees
+
+Row = dict[str, Any]
+
+_BASELINES = ("random", "majority")
+_DOMAINS = {"in_domain": "in-domain", "out_of_domain": "out-of-domain", "development": "development"}
+
+
+def write_report(config: Config, results: Path, out: Path) -> None:
+    """Write the report of the run in the folder `results` as one HTML file, atomically."""
+    tables.write_text(out, render(config, results))
+
+
+def render(config: Config, folder: Path) -> str:
+    """The page as text. Raises UserError where a file of the run is there but cannot be read."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mmprm.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"pct": percent, "points": points, "num": number, "time": duration, "fixed": fixed}
+    bench = _bench(config, folder)
+    return environment.get_template("page.html.jinja").render(
+        title=config.report.title,
+        run=config.run,
+        seed=config.seed,
+        version=__version__,
+        n=config.bench.n,
+        primary=config.bench.primary,
+        confidence=f"{100 * config.bench.confidence:g} %",
+        bench=bench,
+        headlines=[line for line in map(_headline, bench) if line],
+        differences=_differences(config, bench),
+        labels=_labels(config, folder),
+        heldout=_heldout(config, folder),
+        seeds=_seeds(folder),
+        trees=trees.chosen(config, folder),
+        costs=_costs(config, folder),
+        sources=results.sources(config, folder),
+        statuses=_statuses(config, folder),
+        configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110),
+    )
+
+
+def _bench(config: Config, folder: Path) -> list[Row]:
+    """A value a benchmark and variant: its rows at the largest N by metric, and its curve over N as a chart."""
+    rows = results.summary_rows(config, folder)
+    metrics = results.benchmark_metrics(config, folder)
+    found = []
+    for benchmark, settings in config.benchmarks.items():
+        for variant in config.prm.variants:
+            own = [row for row in rows if (row["benchmark"], row["variant"]) == (benchmark, variant)]
+            if not own:
+                continue
+            n = max(row["n"] for row in own)
+            at_n = {row["metric"]: row for row in own if row["n"] == n}
+            found.append(
+                {
+                    "benchmark": benchmark,
+                    "variant": variant,
+                    "domain": _DOMAINS[settings.domain],
+                    "development": settings.domain == "development",
+                    "n": n,
+                    "problems": next((row["problems"] for row in own if row.get("problems") is not None), None),
+                    "metrics": metrics.get((benchmark, variant), {}),
+                    "at_n": at_n,
+                    "table": _table(at_n, config.bench.primary),
+                    "chart": _curve(own, config.bench.primary, f"{benchmark}, PRM {variant}"),
+                }
+            )
+    return found
+
+
+def _table(at_n: dict[str, Row], primary: str) -> list[Row]:
+    """The lines of the result table: baselines, other methods, the aggregates with their differences, the oracle."""
+    differences = [name for name in at_n if "_minus_" in name]
+    single = [name for name in at_n if name not in differences and not name.startswith("bon/")]
+    aggregates = [name for name in at_n if name.startswith("bon/")]
+    first = [name for name in _BASELINES if name in single]
+    others = [name for name in single if name not in (*first, "oracle")]
+    last = ["oracle"] if "oracle" in single else []
+    lines = []
+    for name in [*first, *others, *aggregates, *last]:
+        what, _, aggregate = name.partition("/")
+        lines.append(
+            {
+                "name": aggregate if what == "bon" else name.replace("_", " "),
+                "aggregate": what == "bon",
+                "primary": name == f"bon/{primary}",
+                "row": at_n[name],
+                "minus_random": at_n.get(f"{what}_minus_random/{aggregate}" if aggregate else f"{what}_minus_random"),
+                "minus_majority": at_n.get(
+                    f"{what}_minus_majority/{aggregate}" if aggregate else f"{what}_minus_majority"
+                ),
+            }
+        )
+    return lines
+
+
+def _curve(rows: list[Row], primary: str, title: str) -> Markup | None:
+    names = {"random": "random", "majority": "majority", f"bon/{primary}": "best of N (PRM)", "oracle": "oracle"}
+    shown = [
+        {
+            "n": row["n"],
+            "series": names[row["metric"]],
+            "value": row["value"],
+            # Four overlapping bands cannot be read: the PRM's alone is drawn.
+            "low": row.get("ci_low") if row["metric"].startswith("bon/") else None,
+            "high": row.get("ci_high") if row["metric"].startswith("bon/") else None,
+        }
+        for name in names
+        for row in rows
+        if row["metric"] == name and row["value"] is not None
+    ]
+    return Markup(figures.accuracy_by_n(shown, title)) if len({row["n"] for row in shown}) > 1 else None
+
+
+def _headline(entry: Row) -> Row | None:
+    """The one comparison that was fixed beforehand, and what may be said of it."""
+    primary = next((line for line in entry["table"] if line["primary"]), None)
+    if primary is None or entry["development"]:
+        return None
+    return {
+        **{key: entry[key] for key in ("benchmark", "variant", "domain", "n", "problems")},
+        "chosen": primary["row"],
+        "random": entry["at_n"].get("random"),
+        "majority": entry["at_n"].get("majority"),
+        "oracle": entry["at_n"].get("oracle"),
+        "gain": primary["minus_random"],
+        "finding": finding(primary["minus_random"], "a random pick"),
+        "over_majority": primary["minus_majority"],
+        "majority_finding": finding(primary["minus_majority"], "majority voting"),
+    }
+
+
+def finding(difference: Row | None, against: str) -> str:
+    """What the interval of a paired difference allows to say."""
+    if difference is None or difference.get("ci_low") is None or difference.get("ci_high") is None:
+        return f"No interval of the difference to {against} was computed, so nothing can be said of it."
+    if difference["ci_low"] > 0:
+        return f"The interval lies above zero: better than {against}."
+    if difference["ci_high"] < 0:
+        return f"The interval lies below zero: worse than {against}."
+    return f"The interval includes zero: no difference to {against} is shown."
+
+
+def _differences(config: Config, bench: list[Row]) -> Markup | None:
+    rows = []
+    several = len(config.prm.variants) > 1
+    for entry in bench:
+        primary = next((line for line in entry["table"] if line["primary"]), None)
+        for against in _BASELINES:
+            row = primary and primary[f"minus_{against}"]
+            if row and row["value"] is not None:
+                name = f"{entry['benchmark']} ({entry['domain']})" + (f", {entry['variant']}" if several else "")
+                interval = {"low": row.get("ci_low"), "high": row.get("ci_high")}
+                rows.append({"name": name, "against": f"minus {against}", "value": row["value"], **interval})
+    return Markup(figures.differences(rows, f"Best of N by {config.bench.primary}, differences")) if rows else None
+
+
+def _labels(config: Config, folder: Path) -> Row:
+    """Charts of MC values and labels, and the statistics of the labels stage."""
+    values = results.mc_values(config, folder)
+    paths = results.paths(folder)
+    soft: Counter[tuple[str, str]] = Counter()
+    hard: Counter[tuple[str, str]] = Counter()
+    bins = [f"{place / 10:.1f}" for place in range(11)]
+    for path in paths:
+        columns = (path[name] or [] for name in ("n_correct", "n_rollouts", "hard", "label_source"))
+        for correct, rollouts, right, source in zip(*columns, strict=True):
+            if source == "probed" and rollouts:
+                soft[bins[round(10 * correct / rollouts)], f"{path['kind']} path"] += 1
+            hard[source, {1: "right", 0: "wrong", None: "unknown"}[right]] += 1
+    kinds = ["negative path", "positive path"]
+    origins = [name for name in ("probed", "implied", "answer", "none") if any(source == name for source, _ in hard)]
+    markers = [{"bin": name, "count": count, "kind": kind} for (name, kind), count in sorted(hard.items())]
+    probed = [{"bin": name, "count": soft[name, kind], "kind": kind} for kind in kinds for name in bins]
+    charts = []
+    if values:
+        charts.append(figures.mc_histogram(values, "MC values of all probed states"))
+    if soft:
+        charts.append(figures.stacked(probed, bins, "soft label (MC value)", "markers", "Soft labels at probed steps"))
+    if hard:
+        charts.append(figures.stacked(markers, origins, "where the label is from", "markers", "Hard labels"))
+    statistics = results.read_json(folder / "labels" / "statistics.json") or {}
+    return {
+        "charts": [Markup(chart) for chart in charts],
+        "facts": {
+            name.replace("_", " "): value for name, value in statistics.items() if isinstance(value, int | float)
+        },
+        "tables": {
+            name.replace("_", " "): value
+            for name, value in statistics.items()
+            if isinstance(value, dict) and value and all(isinstance(count, int | float) for count in value.values())
+        },
+    }
+
+
+def _heldout(config: Config, folder: Path) -> list[Row]:
+    """Each variant's measures on held-out problems, trained beside untrained."""
+    found = []
+    for variant in config.prm.variants:
+        measured = results.read_json(folder / "prm" / f"{variant}.heldout.json")
+        if measured is None:
+            continue
+        pair = {name: measured.get(name) or {} for name in ("trained", "untrained")}
+        rows = [
+            {
+                "name": label,
+                "better": better,
+                "primary": False,
+                **{name: values.get(key) for name, values in pair.items()},
+            }
+            for key, label, better in (
+                ("loss", "cross-entropy against MC values", "lower"),
+                ("ece", "calibration error (ECE)", "lower"),
+                ("auc_steps", "AUC over all steps", "higher"),
+            )
+        ]
+        within = {name: values.get("auc_within_problem") or {} for name, values in pair.items()}
+        for aggregate in sorted(
+            {*within["trained"], *within["untrained"]}, key=lambda a: (a != config.bench.primary, a)
+        ):
+            values = {name: of.get(aggregate) for name, of in within.items()}
+            primary = aggregate == config.bench.primary
+            rows.append(
+                {"name": f"AUC within a problem, {aggregate}", "better": "higher", "primary": primary, **values}
+            )
+        bins = [{"series": name, **entry} for name, of in pair.items() for entry in of.get("calibration") or []]
+        bins = [entry for entry in bins if entry.get("count")]
+        chart = figures.calibration(bins, f"Calibration, PRM {variant}") if bins else None
+        found.append(
+            {
+                "variant": variant,
+                "rows": rows,
+                "markers": pair["trained"].get("n_markers"),
+                "problems": pair["trained"].get("n_problems"),
+                "chart": Markup(chart) if chart else None,
+            }
+        )
+    return found
+
+
+def _seeds(folder: Path) -> Row | None:
+    """Seed problems by reason, and a chart of how many of their rollouts were right."""
+    rows = results.decisions(folder)
+    if not rows:
+        return None
+    reasons = Counter((row["kept"], row["reason"]) for row in rows)
+    most = max(row["n_correct"] or 0 for row in rows)
+    order = [str(count) for count in range(most + 1)]
+    counted = Counter((str(row["n_correct"] or 0), row["reason"] or "") for row in rows)
+    bars = [
+        {"bin": right, "count": count, "kind": reason.replace("_", " ")} for (right, reason), count in counted.items()
+    ]
+    bars.sort(key=lambda row: (row["kind"] != "kept", row["kind"]))
+    chart = figures.stacked(bars, order, "right rollouts of a problem", "problems", "Seed problems")
+    ordered = sorted(reasons.items(), key=lambda item: (not item[0][0], -item[1]))
+    return {
+        "problems": len(rows),
+        "reasons": [{"kept": kept, "reason": reason, "count": count} for (kept, reason), count in ordered],
+        "chart": Markup(chart),
+    }
+
+
+def _costs(config: Config, folder: Path) -> Row:
+    rows = results.costs(config, folder)
+    timed = [row for row in rows if row["seconds"]]
+    return {
+        "rows": rows,
+        "seconds": sum(row["seconds"] for row in timed),
+        "tokens": sum(row.get("used_generated_tokens", 0) for row in rows),
+        "chart": Markup(figures.durations(timed, "Time a stage")) if timed else None,
+    }
+
+
+def _statuses(config: Config, folder: Path) -> list[Row]:
+    """Annotated problems by status and reason."""
+    rows = tables.read_rows(results.annotation_files(config, folder, "status"), tables.STATUS)
+    counted = Counter((row["status"], row["reason"]) for row in rows)
+    return [{"status": status, "reason": reason, "count": count} for (status, reason), count in counted.most_common()]
+
+
+def _or_dash(show: Callable[[Any], str]) -> Callable[[Any], str]:
+    return lambda value: "–" if value is None else show(value).replace("-", "−")
+
+
+percent = _or_dash(lambda value: f"{100 * value:.1f}")
+points = _or_dash(lambda value: f"{100 * value:+.1f}")
+fixed = _or_dash(lambda value: f"{value:.3f}")
+number = _or_dash(lambda value: f"{value:,.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else f"{value:,}")
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as `8.3 s`, `2 min 05 s` or `3 h 02 min`."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -1,0 +1,148 @@
+"""A few annotated trees for people to read. In: the annotation of a run. Out: nested plain values for the template."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmprm import tables
+from mmprm.config import Config
+from mmprm.errors import UserError
+from mmprm.report import results
+
+Row = dict[str, Any]
+
+_MAX_ROLLOUTS = 6  # a node's rollouts that are shown; the page says how many more there are
+_MAX_TEXT = 600  # characters of an unparsed rollout
+_MAX_IMAGE = 300_000  # bytes; larger images are shown smaller
+_MAX_SIDE = 640  # pixels of an image that is shown smaller
+_TYPES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp", b"BM": "bmp"}
+
+
+def chosen(config: Config, folder: Path) -> list[Row]:
+    """`config.report.trees` trees as nested nodes with their problems; see `choose`."""
+    seeds = folder / "seeds" / "seeds.parquet"
+    status = tables.read_rows(results.annotation_files(config, folder, "status"), tables.STATUS)
+    kinds = {}
+    if seeds.is_file():
+        columns = tables.read(seeds, tables.PROBLEMS).select(["problem_id", "source", "family"])
+        kinds = {row["problem_id"]: (row["source"], row["family"]) for row in columns.to_pylist()}
+    wanted = {row["problem_id"]: row for row in choose(status, kinds, config.report.trees)}
+    if not wanted:
+        return []
+    nodes, rollouts = (
+        _grouped(
+            row
+            for path in results.annotation_files(config, folder, name)
+            for row in tables.read(path, schema, wanted).to_pylist()
+        )
+        for name, schema in (("nodes", tables.NODES), ("rollouts", tables.ROLLOUTS))
+    )
+    problems = tables.read(seeds, tables.PROBLEMS, wanted).to_pylist() if kinds else []
+    by_id = {problem["problem_id"]: problem for problem in problems}
+    return [
+        {
+            "problem_id": name,
+            "status": row,
+            "problem": by_id.get(name),
+            "images": [data_uri(image) for image in (by_id.get(name) or {}).get("images") or []],
+            "root": nested(nodes[name], rollouts[name]),
+        }
+        for name, row in wanted.items()
+    ]
+
+
+def choose(status: Sequence[Row], kinds: Mapping[str, Any], count: int) -> list[Row]:
+    """The STATUS rows of the trees with the most searches, then nodes, taken in turn from each kind of problem."""
+    ranked = sorted(
+        (row for row in status if row["n_nodes"]),
+        key=lambda row: (-row["n_searches"], -row["n_nodes"], row["problem_id"]),
+    )
+    seen: Counter[Any] = Counter()
+    turns = []
+    for row in ranked:
+        kind = kinds.get(row["problem_id"])
+        turns.append(seen[kind])
+        seen[kind] += 1
+    return [row for _, row in sorted(zip(turns, ranked, strict=True), key=lambda pair: pair[0])][:count]
+
+
+def _grouped(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    grouped: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[row["problem_id"]].append(row)
+    return grouped
+
+
+def nested(nodes: list[Row], rollouts: list[Row]) -> Row:
+    """The root with its children below it: each node with the steps that it adds to its parent's, and its rollouts."""
+    of_node: dict[int, list[Row]] = defaultdict(list)
+    for rollout in rollouts:
+        of_node[rollout["node_id"]].append(rollout)
+    made: dict[int, Row] = {}
+    for node in sorted(nodes, key=lambda node: node["node_id"]):
+        own = of_node[node["node_id"]]
+        made[node["node_id"]] = {
+            **node,
+            "colour": colour(node["mc"]),
+            "children": [],
+            "verdicts": Counter(rollout["verdict"] for rollout in own),
+            "rollouts": _shown(own),
+            "more": max(0, len(own) - _MAX_ROLLOUTS),
+        }
+    root = None
+    for node in made.values():
+        parent = made.get(node["parent_id"]) if node["parent_id"] is not None else None
+        node["added"] = node["steps"][len(parent["steps"]) :] if parent else node["steps"]
+        if parent is None:
+            root = node
+        else:
+            parent["children"].append(node)
+    if root is None:
+        raise UserError(f"the tree of {nodes[0]['problem_id'] if nodes else '?'} has no root; annotate it again")
+    for node in made.values():  # a chain is read best in the order of its steps
+        node["children"].sort(key=lambda child: (len(child["steps"]), child["node_id"]))
+    return root
+
+
+def _shown(rollouts: list[Row]) -> list[Row]:
+    """The rollouts that tell most: searched ones, then a right one, then the others, in their order."""
+    first_right = next((at for at, rollout in enumerate(rollouts) if rollout["verdict"] == "correct"), None)
+    ranked = sorted(range(len(rollouts)), key=lambda at: (not rollouts[at]["searched"], at != first_right, at))[
+        :_MAX_ROLLOUTS
+    ]
+    return [{**rollouts[at], "short": _shorten(rollouts[at]["text"] or "")} for at in sorted(ranked)]
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]} …"
+
+
+def colour(mc: float | None) -> str:
+    """From red (0) over amber (0.5) to green (1); grey where nothing could be graded."""
+    if mc is None:
+        return "#9a9a9a"
+    stops = [(0xC4, 0x3C, 0x2E), (0xD9, 0x97, 0x1C), (0x2C, 0x8A, 0x57)]
+    low, high, share = (stops[0], stops[1], mc * 2) if mc < 0.5 else (stops[1], stops[2], mc * 2 - 1)
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(low, high, strict=True))
+
+
+def data_uri(image: bytes) -> str | None:
+    """The image as text for the page; a large one smaller; None where it cannot be shown."""
+    kind = next((kind for magic, kind in _TYPES.items() if image.startswith(magic)), None)
+    if kind is None or len(image) > _MAX_IMAGE:
+        from mmprm.models import decode_image
+
+        try:
+            small = decode_image(image)
+        except UserError:
+            return None
+        small.thumbnail((_MAX_SIDE, _MAX_SIDE))
+        out = io.BytesIO()
+        small.save(out, "JPEG", quality=85)
+        kind, image = "jpeg", out.getvalue()
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
