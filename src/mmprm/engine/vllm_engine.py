@@ -7,6 +7,7 @@ requests beside it but for rounding, see tests/engine/test_vllm_engine.py.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import logging
@@ -32,6 +33,13 @@ class VllmModel:
 
     def __init__(self, config: Config, folder: Path, **options: Any) -> None:
         """`options` are further vLLM engine arguments. Loads the model, which takes seconds to minutes."""
+        gc.disable()  # imports make a million objects that stay: looking for garbage among them costs seconds
+        try:
+            self._open(config, folder, options)
+        finally:
+            gc.enable()
+
+    def _open(self, config: Config, folder: Path, options: dict[str, Any]) -> None:
         self.device = models.device()
         self.processor = models.load_processor(folder)
         control_ids(self.processor.tokenizer)  # before the model is loaded
@@ -40,6 +48,7 @@ class VllmModel:
         from vllm import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
+        gc.freeze()  # vLLM calls the collector several times while it starts
         if self.device == "cpu":
             _register_here(folder)
         arguments = _engine_arguments(config, folder, self.device) | options
