@@ -1,0 +1,63 @@
+"""What each process of torchrun runs. DeepSpeed itself compiles for a minute on a CPU, so it is not started here."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmprm import models
+from mmprm.errors import UserError
+from mmprm.problem import Problem
+from mmprm.solution import Renderer
+from mmprm.training import data, launch, loop, sft
+
+
+@pytest.fixture
+def job(mini_policy_folder: Path, mini_problems: list[Problem], training_config, tmp_path: Path) -> loop.Job:
+    processor = models.load_processor(mini_policy_folder)
+    examples, _ = sft.supervised_examples(mini_problems, processor, Renderer(processor), 512)
+    training = training_config(max_steps=2).policy.training
+    return loop.Job("test", mini_policy_folder, examples, "tokens", training, 0, tmp_path / "work")
+
+
+@pytest.mark.slow
+def test_a_job_that_was_handed_to_another_process_gives_the_same_losses(job: loop.Job, tmp_path: Path, monkeypatch):
+    here = launch.fit(job, tmp_path / "here")
+    (tmp_path / "job.pickle").write_bytes(pickle.dumps(job))
+    arguments = [str(tmp_path / name) for name in ("job.pickle", "there", "outcome.json")]
+    monkeypatch.setattr(sys, "argv", ["launch", *arguments])
+    (tmp_path / "there").mkdir()
+    job.work.joinpath("checkpoints").rename(tmp_path / "kept")
+    assert launch.main() == 0
+    there = loop.Outcome(**json.loads((tmp_path / "outcome.json").read_text()))
+    assert [row["loss"] for row in there.history] == pytest.approx([row["loss"] for row in here.history], rel=1e-5)
+    assert (tmp_path / "there" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_a_finished_job_that_is_run_again_trains_nothing_again(job: loop.Job, tmp_path: Path):
+    first = launch.fit(job, tmp_path / "out")
+    again = launch.fit(job, tmp_path / "out")
+    assert (first.resumed_from, again.resumed_from) == (0, 2)
+    assert again.history == first.history
+
+
+def test_updates_must_divide_among_the_processes(job: loop.Job, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(UserError, match="batch_size: 6 is no multiple of 4 processes"):
+        loop.fit(job, tmp_path / "out")
+
+
+def test_deepspeed_gets_no_optimizer_of_its_own(training_config):
+    """With one it would compile for minutes, and its AdamW would not be Trainer's."""
+    settings = loop.deepspeed_settings(training_config(deepspeed="zero2").policy.training)
+    assert settings["zero_optimization"]["stage"] == 2 and "optimizer" not in settings
+
+
+def test_the_longest_examples_share_a_micro_batch():
+    plan = data.update_plan([10, 90, 11, 91, 12, 92], 6, 2, 1, seed=0)
+    assert sorted(map(sorted, plan)) == [[0, 2, 4], [1, 3, 5]]
