@@ -24,11 +24,14 @@ BATCH = 48
 PEAK = 1.5e-3
 WARMUP = 200
 CHECKPOINT = 250  # updates between checkpoints
-# How often each kind of lesson is taught: first reading above all, for there is nothing to judge before one can read.
-# Judging facts outweighs producing them: a model verifies better than it computes, as large ones do.
-FIRST_LESSONS = 0.4  # share of the updates
-FIRST_WEIGHTS = {"read": 8, "judge_figure": 1, "compute": 1, "judge_facts": 2}
-WEIGHTS = {"read": 4, "judge_figure": 5, "compute": 1, "judge_facts": 2}
+# The curriculum: from which update on, how often each kind of lesson is taught. First reading, for there is nothing to
+# judge before one can read; then facts; then judging, more than producing: a model verifies better than it computes,
+# as large ones do.
+CURRICULUM = (
+    (0, {"read": 8, "judge_figure": 1, "compute": 1, "judge_facts": 2}),
+    (500, {"read": 4, "judge_figure": 1, "compute": 5, "judge_facts": 2}),
+    (1400, {"read": 2, "judge_figure": 4, "compute": 2, "judge_facts": 4}),
+)
 
 
 def collate(lessons: Sequence[Lesson], processor: Any) -> dict[str, Any]:
@@ -106,7 +109,7 @@ def train(out: Path, work: Path, steps: int = STEPS, seed: int = 0) -> dict[str,
     started = time.monotonic()
     for step in range(first, steps):
         rng = random.Random(f"lessons/{seed}/{step}")
-        weights = FIRST_WEIGHTS if step < FIRST_LESSONS * steps else WEIGHTS
+        weights = [mix for first_step, mix in CURRICULUM if first_step <= step][-1]
         kind = rng.choices(list(weights), list(weights.values()))[0]
         batch = collate([lesson(kind, "sft", rng) for _ in range(BATCH)], processor)
         for group in optimizer.param_groups:
