@@ -29,7 +29,7 @@ CHECKPOINT = 250  # updates between checkpoints
 # as large ones do.
 CURRICULUM = (
     (0, {"read": 8, "judge_figure": 1, "compute": 1, "judge_facts": 2}),
-    (500, {"read": 4, "judge_figure": 1, "compute": 5, "judge_facts": 2}),
+    (750, {"read": 4, "judge_figure": 1, "compute": 5, "judge_facts": 2}),
     (1400, {"read": 2, "judge_figure": 4, "compute": 2, "judge_facts": 4}),
 )
 
