@@ -20,7 +20,14 @@ rule annotate:
         mem_mb=16000,
         gpu=1,
     params:
-        *affects("annotation", "sampling", "prompt", "seed", version=1),
+        *affects(
+            "annotation",
+            "sampling",
+            "prompt",
+            "seed",
+            "engine.max_model_len",
+            version=1,
+        ),
         config=RESOLVED,
         work=work("annotation"),
     shell:
@@ -30,4 +37,6 @@ rule annotate:
 
 rule annotation:
     input:
-        expand("<results>/annotation/{shard}/status.parquet", shard=shards("annotation")),
+        expand(
+            "<results>/annotation/{shard}/status.parquet", shard=shards("annotation")
+        ),

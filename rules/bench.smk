@@ -18,7 +18,9 @@ rule sample_candidates:
         mem_mb=16000,
         gpu=1,
     params:
-        *affects("bench.n", "sampling", "prompt", "seed", version=1),
+        *affects(
+            "bench.n", "sampling", "prompt", "seed", "engine.max_model_len", version=1
+        ),
         config=RESOLVED,
         work=work("bench/{benchmark}"),
     shell:
@@ -29,7 +31,10 @@ rule sample_candidates:
 
 rule gather_candidates:
     input:
-        expand("<results>/bench/{{benchmark}}/shards/{shard}.parquet", shard=shards("bench")),
+        expand(
+            "<results>/bench/{{benchmark}}/shards/{shard}.parquet",
+            shard=shards("bench"),
+        ),
     output:
         "<results>/bench/{benchmark}/candidates.parquet",
     log:
@@ -64,7 +69,7 @@ rule score_candidates:
         mem_mb=16000,
         gpu=1,
     params:
-        *affects("prompt", version=1),
+        *affects("prompt", "engine.max_model_len", version=1),
         config=RESOLVED,
     shell:
         "mmprm score-candidates --config {params.config} --prm {input.prm} --problems {input.problems}"
@@ -87,7 +92,14 @@ rule measure:
     resources:
         mem_mb=4000,
     params:
-        *affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=1),
+        *affects(
+            "bench.n",
+            "bench.primary",
+            "bench.confidence",
+            "bench.resamples",
+            "seed",
+            version=1,
+        ),
         config=RESOLVED,
         benchmark=benchmark_settings,
     shell:

@@ -4,7 +4,9 @@
 rule train_policy:
     input:
         base=ancient(base_files),
-        problems=expand("<results>/problems/{source}.parquet", source=CONFIG.policy.sources),
+        problems=expand(
+            "<results>/problems/{source}.parquet", source=CONFIG.policy.sources
+        ),
     output:
         manifest="<results>/policy/manifest.json",
     log:

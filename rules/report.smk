@@ -38,8 +38,15 @@ rule report:
         rules.policy.input,
         rules.select_seeds.input.rollouts,
         expand("<results>/problems/{source}.refused.parquet", source=CONFIG.sources),
-        expand("<results>/bench/{benchmark}/shards/{shard}.parquet", benchmark=CONFIG.benchmarks, shard=shards("bench")),
-        expand("<results>/bench/{benchmark}/candidates.parquet", benchmark=CONFIG.benchmarks),
+        expand(
+            "<results>/bench/{benchmark}/shards/{shard}.parquet",
+            benchmark=CONFIG.benchmarks,
+            shard=shards("bench"),
+        ),
+        expand(
+            "<results>/bench/{benchmark}/candidates.parquet",
+            benchmark=CONFIG.benchmarks,
+        ),
         expand(
             "<results>/bench/{benchmark}/{variant}/scores.parquet",
             benchmark=CONFIG.benchmarks,

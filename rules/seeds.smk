@@ -4,7 +4,9 @@
 rule sample_seeds:
     input:
         policy="<results>/policy/manifest.json",
-        problems=expand("<results>/problems/{source}.parquet", source=CONFIG.seeds.sources),
+        problems=expand(
+            "<results>/problems/{source}.parquet", source=CONFIG.seeds.sources
+        ),
     output:
         rollouts="<results>/seeds/{shard}/rollouts.parquet",
     log:
@@ -18,7 +20,14 @@ rule sample_seeds:
         mem_mb=16000,
         gpu=1,
     params:
-        *affects("seeds.rollouts", "sampling", "prompt", "seed", version=1),
+        *affects(
+            "seeds.rollouts",
+            "sampling",
+            "prompt",
+            "seed",
+            "engine.max_model_len",
+            version=1,
+        ),
         config=RESOLVED,
         work=work("seeds"),
     shell:
@@ -28,8 +37,12 @@ rule sample_seeds:
 
 rule select_seeds:
     input:
-        problems=expand("<results>/problems/{source}.parquet", source=CONFIG.seeds.sources),
-        rollouts=expand("<results>/seeds/{shard}/rollouts.parquet", shard=shards("seeds")),
+        problems=expand(
+            "<results>/problems/{source}.parquet", source=CONFIG.seeds.sources
+        ),
+        rollouts=expand(
+            "<results>/seeds/{shard}/rollouts.parquet", shard=shards("seeds")
+        ),
     output:
         seeds="<results>/seeds/seeds.parquet",
         decisions="<results>/seeds/decisions.parquet",
