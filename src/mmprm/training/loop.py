@@ -6,11 +6,8 @@ the micro-batches' means, which would weigh a token by how few others share its 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,10 +19,9 @@ from mmprm.compat import prepare
 from mmprm.config import Training
 from mmprm.errors import UserError
 from mmprm.solution import NO, YES, control_ids
-from mmprm.training import data
+from mmprm.training import checkpoints, data
 from mmprm.training.progress import Progress, quiet
 
-_COMPLETE = "complete.json"
 _VISION = ("vision_tower", "visual", "vision_model", "vision_encoder")
 
 
@@ -112,7 +108,11 @@ def fit(job: Job, out: Path) -> Outcome:
     updates = math.ceil(len(plan) / micro_batches)
     # Before the model: ZeRO-3 shards the weights while they load, and learns that from these arguments.
     arguments = training_arguments(job, updates, micro_batches // processes)
-    checkpoint = ready_checkpoints(job, data.digest(job.examples, plan), processes, arguments)
+    # save_every decides nothing; DeepSpeed cannot resume on another number of processes.
+    settings = job.training.model_dump_json(exclude={"save_every"})
+    content = data.digest(job.examples, plan)
+    same = [models.fingerprint(job.start), content, job.loss, settings, str(job.seed), str(processes)]
+    checkpoint = checkpoints.last_whole(Path(arguments.output_dir), same, arguments)
     processor = models.load_processor(job.start)
     trainer = make_trainer(job, arguments, plan, processor)
     resumed = int(checkpoint.name.split("-")[1]) if checkpoint else 0
@@ -240,58 +240,8 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
         train_dataset=data.MicroBatches(job.examples, plan),
         data_collator=data.Collator(processor, shift=1 if job.loss == "tokens" else 0),
         compute_loss_func=token_loss if job.loss == "tokens" else marker_loss(ids[NO], ids[YES]),
-        callbacks=[report.callback(), mark_complete()],
+        callbacks=[report.callback(), checkpoints.mark_complete()],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.report = report
     return trainer
-
-
-def mark_complete() -> Any:
-    """A callback that lists a checkpoint's files in it once all processes have written them."""
-    from accelerate import PartialState
-    from transformers import TrainerCallback
-
-    class _MarkComplete(TrainerCallback):
-        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            PartialState().wait_for_everyone()
-            if state.is_world_process_zero:
-                folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-                tables.write_json(folder / _COMPLETE, _sizes(folder))
-
-    return _MarkComplete()
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    return {
-        path.relative_to(folder).as_posix(): path.stat().st_size
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != _COMPLETE and not path.name.startswith(".")
-    }
-
-
-def ready_checkpoints(job: Job, content: str, processes: int, arguments: Any) -> Path | None:
-    """The last whole checkpoint of the very same job; others, and half-written ones, are deleted.
-
-    The same job: the same start, data, order, seed, settings and number of processes (DeepSpeed cannot change that).
-    """
-    folder = Path(arguments.output_dir)
-    if arguments.process_index == 0:
-        settings = job.training.model_dump_json(exclude={"save_every"})
-        parts = [models.fingerprint(job.start), content, job.loss, settings, str(job.seed), str(processes)]
-        key = {"job": hashlib.sha256("\x1f".join(parts).encode()).hexdigest()}
-        if not (folder / "job.json").is_file() or json.loads((folder / "job.json").read_text()) != key:
-            shutil.rmtree(folder, ignore_errors=True)
-            tables.write_json(folder / "job.json", key)
-        for checkpoint in folder.glob("checkpoint-*"):
-            if not _is_whole(checkpoint):
-                shutil.rmtree(checkpoint)
-    arguments.distributed_state.wait_for_everyone()
-    return max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), default=None)
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    try:
-        return bool(json.loads((checkpoint / _COMPLETE).read_text()) == _sizes(checkpoint))
-    except (OSError, json.JSONDecodeError):
-        return False
