@@ -37,6 +37,4 @@ rule annotate:
 
 rule annotation:
     input:
-        expand(
-            "<results>/annotation/{shard}/status.parquet", shard=shards("annotation")
-        ),
+        expand("<results>/annotation/{shard}/status.parquet", shard=shards("annotation")),

@@ -60,9 +60,7 @@ wildcard_constraints:
 
 # Jobs find `mmprm` beside this Python without an activated environment; with --sdm conda, conda sets the PATH.
 if not workflow.deployment_settings.deployment_method:
-    shell.prefix(
-        f'set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
-    )
+    shell.prefix(f'set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; ')
 
 # GPU jobs of one machine run one after another unless --resources gpu=N says otherwise.
 if workflow.local_exec and "gpu" not in workflow.global_resources:
@@ -116,18 +114,14 @@ def affects(*keys: str, version: int) -> list[str]:
         for part in key.split("."):
             value = getattr(value, part)
         # Snakemake fills in {wildcards} of params: braces of a value are doubled.
-        params += [
-            param.replace("{", "{{").replace("}", "}}") for param in _flat(key, value)
-        ]
+        params += [param.replace("{", "{{").replace("}", "}}") for param in _flat(key, value)]
     return params
 
 
 def _chosen(kind: str, options: dict, name: str) -> Any:
     """An entry of the configuration that a wildcard names; WorkflowError tells which there are."""
     if name not in options:
-        raise WorkflowError(
-            f"{kind}: there is no {name!r} in the configuration; allowed: {sorted(options)}"
-        )
+        raise WorkflowError(f"{kind}: there is no {name!r} in the configuration; allowed: {sorted(options)}")
     return options[name]
 
 
@@ -168,14 +162,8 @@ def base_files(wildcards) -> list[str]:
     """A file that every model folder has; its absence is explained."""
     file = CONFIG.policy.base / "config.json"
     if not file.exists():
-        remake = (
-            "; `snakemake mini_base` makes it"
-            if CONFIG.policy.base == Path("models/mini-base")
-            else ""
-        )
-        raise WorkflowError(
-            f"policy.base: {CONFIG.policy.base} is no Hugging Face model folder (no {file}){remake}"
-        )
+        remake = "; `snakemake mini_base` makes it" if CONFIG.policy.base == Path("models/mini-base") else ""
+        raise WorkflowError(f"policy.base: {CONFIG.policy.base} is no Hugging Face model folder (no {file}){remake}")
     return [str(file)]
 
 
@@ -183,9 +171,7 @@ def base_fingerprint(wildcards) -> str:
     """Changes when the base model does (its manifest where it has one, else its config.json)."""
     files = [CONFIG.policy.base / name for name in ("manifest.json", "config.json")]
     contents = [file.read_bytes() for file in files if file.exists()]
-    return (
-        f"base={hashlib.sha256(contents[0]).hexdigest()[:16]}" if contents else "base="
-    )
+    return f"base={hashlib.sha256(contents[0]).hexdigest()[:16]}" if contents else "base="
 
 
 def shards(stage: str) -> list[str]:

@@ -4,15 +4,9 @@
 rule gather_labels:
     input:
         seeds="<results>/seeds/seeds.parquet",
-        nodes=expand(
-            "<results>/annotation/{shard}/nodes.parquet", shard=shards("annotation")
-        ),
-        rollouts=expand(
-            "<results>/annotation/{shard}/rollouts.parquet", shard=shards("annotation")
-        ),
-        status=expand(
-            "<results>/annotation/{shard}/status.parquet", shard=shards("annotation")
-        ),
+        nodes=expand("<results>/annotation/{shard}/nodes.parquet", shard=shards("annotation")),
+        rollouts=expand("<results>/annotation/{shard}/rollouts.parquet", shard=shards("annotation")),
+        status=expand("<results>/annotation/{shard}/status.parquet", shard=shards("annotation")),
     output:
         paths="<results>/labels/paths.parquet",
         statistics="<results>/labels/statistics.json",

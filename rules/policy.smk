@@ -4,9 +4,7 @@
 rule train_policy:
     input:
         base=ancient(base_files),
-        problems=expand(
-            "<results>/problems/{source}.parquet", source=CONFIG.policy.sources
-        ),
+        problems=expand("<results>/problems/{source}.parquet", source=CONFIG.policy.sources),
     output:
         manifest="<results>/policy/manifest.json",
     log:

@@ -34,9 +34,7 @@ rule evaluate_prm:
         prm="<results>/prm/{variant}/manifest.json",
         seeds="<results>/seeds/seeds.parquet",
         paths="<results>/labels/paths.parquet",
-        rollouts=expand(
-            "<results>/annotation/{shard}/rollouts.parquet", shard=shards("annotation")
-        ),
+        rollouts=expand("<results>/annotation/{shard}/rollouts.parquet", shard=shards("annotation")),
     output:
         "<results>/prm/{variant}.heldout.json",
     log:

@@ -4,9 +4,7 @@
 rule sample_seeds:
     input:
         policy="<results>/policy/manifest.json",
-        problems=expand(
-            "<results>/problems/{source}.parquet", source=CONFIG.seeds.sources
-        ),
+        problems=expand("<results>/problems/{source}.parquet", source=CONFIG.seeds.sources),
     output:
         rollouts="<results>/seeds/{shard}/rollouts.parquet",
     log:
@@ -37,12 +35,8 @@ rule sample_seeds:
 
 rule select_seeds:
     input:
-        problems=expand(
-            "<results>/problems/{source}.parquet", source=CONFIG.seeds.sources
-        ),
-        rollouts=expand(
-            "<results>/seeds/{shard}/rollouts.parquet", shard=shards("seeds")
-        ),
+        problems=expand("<results>/problems/{source}.parquet", source=CONFIG.seeds.sources),
+        rollouts=expand("<results>/seeds/{shard}/rollouts.parquet", shard=shards("seeds")),
     output:
         seeds="<results>/seeds/seeds.parquet",
         decisions="<results>/seeds/decisions.parquet",

@@ -184,7 +184,7 @@ class Bench(Section):
 
 
 class Engine(Section):
-    """The sampling engine. Only max_model_len can change a result (what is too long), so nothing else triggers a rerun."""
+    """The sampling engine. Only max_model_len can change a result (what is too long); nothing else causes a rerun."""
 
     kind: Literal["vllm", "transformers"] = "vllm"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
