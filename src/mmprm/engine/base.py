@@ -85,7 +85,7 @@ class Engine(Protocol):
 
 
 def request_seed(run_seed: int, problem: Problem, prefix: tuple[str, ...], purpose: str, attempt: int = 0) -> int:
-    """The seed of a draw: a hash of what is drawn, so it depends on no shard, order or interruption. 0 <= seed < 2^31."""
+    """The seed of a draw, in [0, 2^31): a hash of what is drawn, so it depends on no shard, order or interruption."""
     parts = [str(run_seed), problem.problem_id, problem.fingerprint, purpose, str(attempt), *prefix]
     digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") % 2**31

@@ -87,7 +87,7 @@ def column_map(source: TableSource, columns: list[str]) -> dict[str, str]:
     id, question, answer and image are called so unless the source says otherwise; the others are taken only where it
     names them. An empty name means that there is none (problems without images).
     """
-    mapped = {ours: source.columns.get(ours, ours) for ours in REQUIRED} | source.columns
+    mapped: dict[str, str] = {ours: ours for ours in REQUIRED} | dict(source.columns)
     mapped = {ours: theirs for ours, theirs in mapped.items() if theirs}
     for ours, theirs in mapped.items():
         if theirs not in columns:

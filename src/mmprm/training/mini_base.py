@@ -120,11 +120,11 @@ def train(out: Path, work: Path, steps: int = STEPS, seed: int = 0) -> dict[str,
         optimizer.step()
         optimizer.zero_grad()
         if (step + 1) % CHECKPOINT == 0 or step + 1 == steps:
-            shares = " ".join(f"{name} {share:.3f}" for name, share in measure(model, processor).items())
+            learnt = " ".join(f"{name} {share:.3f}" for name, share in measure(model, processor).items())
             pace = (time.monotonic() - started) / (step + 1 - first)
             left = pace * (steps - step - 1) / 60
             print(
-                f"step {step + 1}/{steps} loss {loss.item():.3f} {shares} {left:.0f} min left",
+                f"step {step + 1}/{steps} loss {loss.item():.3f} {learnt} {left:.0f} min left",
                 file=sys.stderr,
                 flush=True,
             )

@@ -50,6 +50,7 @@ def apply(sign: str, left: int, right: int) -> int:
 def _bars(rng: random.Random) -> Task:
     readings = {name: rng.randint(2, 9) for name in "ABC"}
     kind = rng.randrange(3)
+    routes: tuple[tuple[Op, ...], ...]
     if kind == 0:
         question, routes = "Find A * B + C.", ((Op("p", "*", "A", "B"), Op("answer", "+", "p", "C")),)
     elif kind == 1:
