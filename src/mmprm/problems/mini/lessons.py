@@ -1,4 +1,5 @@
-"""What the mini base model is taught: reading figures, single facts of arithmetic, and judging single statements.
+"""What the mini base model is taught: reading figures, single facts of arithmetic, also on quantities that were named
+before, and judging single statements.
 
 In: a split, a kind and a random generator. Out: a `Lesson`, a text of which marked spans are learnt. Lessons hold
 neither step tags, nor whole solutions, nor `<prm>`; figures come from the split sft (or dev, to measure), never from
@@ -14,7 +15,7 @@ from mmprm.problems.mini import FAMILIES, draw_task
 from mmprm.problems.mini.families import Task, apply
 from mmprm.problems.mini.wording import fact_text, read_text
 
-KINDS = ("read", "judge_figure", "compute", "judge_facts")
+KINDS = ("read", "judge_figure", "compute", "judge_facts", "use")
 Fact = tuple[str, int, int]
 
 
@@ -142,6 +143,30 @@ def _compute(split: str, rng: random.Random) -> Lesson:
     return writer.lesson(None)
 
 
+def _use(split: str, rng: random.Random) -> Lesson:
+    """Single operations on quantities that were named before; `that` is the result of the line above."""
+    task = draw_task(rng.choice(list(FAMILIES)), split, rng)
+    writer = _chat("Use the quantities.", image=False)
+    names = list(task.readings)
+    rng.shuffle(names)
+    for name in names:
+        writer.given(read_text(name, task.readings[name], rng) + "\n")
+    known: dict[str, int] = dict(task.readings)
+    for _ in range(6):
+        left = "that" if "that" in known and rng.random() < 0.5 else rng.choice(names)
+        right: str | int = 2 if rng.random() < 0.2 else rng.choice([name for name in names if name != left])
+        value = known[right] if isinstance(right, str) else right
+        signs = ["+", "+"] + ["-"] * (known[left] >= value) + ["*", "*"] * (known[left] < 10 > value or right == 2)
+        sign = rng.choice(signs)
+        result = apply(sign, known[left], value)
+        if result > 199:
+            continue
+        writer.given(f"{left} {sign} {right}: ")
+        writer.learnt(fact_text(sign, known[left], value, result, rng) + "\n")
+        known["that"] = result
+    return writer.lesson(None)
+
+
 def _judge_facts(split: str, rng: random.Random) -> Lesson:
     writer = _chat("Check each statement.", image=False)
     for fact in _some_facts(split, 10, rng):
@@ -152,5 +177,11 @@ def _judge_facts(split: str, rng: random.Random) -> Lesson:
 
 def lesson(kind: str, split: str, rng: random.Random) -> Lesson:
     """One lesson of the kind (one of `KINDS`)."""
-    writers = {"read": _read, "judge_figure": _judge_figure, "compute": _compute, "judge_facts": _judge_facts}
+    writers = {
+        "read": _read,
+        "judge_figure": _judge_figure,
+        "compute": _compute,
+        "judge_facts": _judge_facts,
+        "use": _use,
+    }
     return writers[kind](split, rng)
