@@ -166,8 +166,8 @@ byte-level tokenizer, trained from random weights by `snakemake mini_base`: {ste
 seed {seed}.
 Its vision encoder first learnt which digits stand where in a figure. Then it was taught to read drawn figures
 (`read`), single facts of arithmetic (`compute`; `use`: on quantities that were named before), and to tell a right
-single statement from a wrong one in plain question and answer (`judge_figure`, `judge_facts`). It never saw a whole solution,
-a step tag, a `<prm>` marker, or a figure of the splits seeds, dev or test.
+single statement from a wrong one in plain question and answer (`judge_figure`, `judge_facts`). It never saw a
+whole solution, a step tag, a `<prm>` marker, or a figure of the splits seeds, dev or test.
 
 Share of learnt tokens predicted rightly on figures of the split dev:
 
