@@ -72,16 +72,21 @@ class Workflow:
 
 
 class Plan:
-    """The jobs of a dry run."""
+    """The jobs of a run, or of a dry run, from what Snakemake said."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.jobs: list[tuple[str, list[str]]] = []  # rule, outputs
+        ended = set(re.findall(r"^Finished jobid: (\d+) ", text, re.M))
+        self.finished: list[str] = []  # outputs
         for block in re.split(r"\n\n", text):
             rule = re.search(r"^(?:local)?rule (\w+):", block, re.M)
             output = re.search(r"^    output: (.*)$", block, re.M)
             if rule and output:
-                self.jobs.append((rule[1], output[1].split(", ")))
+                outputs = output[1].split(", ")
+                self.jobs.append((rule[1], outputs))
+                number = re.search(r"^    jobid: (\d+)$", block, re.M)
+                self.finished += outputs if number and number[1] in ended else []
 
     @property
     def rules(self) -> set[str]:
