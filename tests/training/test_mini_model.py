@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mmprm import models
 from mmprm.problems.mini.lessons import KINDS, lesson
-from mmprm.training import mini_base, mini_model
+from mmprm.training import mini_base, mini_model, mini_sight
 
 _TOKENIZER = mini_model.tokenizer()
 
@@ -40,6 +40,8 @@ def test_a_killed_base_training_goes_on_to_the_same_weights(tmp_path: Path, monk
 
     monkeypatch.setattr(mini_base, "BATCH", 2)
     monkeypatch.setattr(mini_base, "CHECKPOINT", 2)
+    monkeypatch.setattr(mini_sight, "BATCH", 2)
+    monkeypatch.setattr(mini_sight, "STEPS", 2)
     monkeypatch.setattr(mini_base, "measure", lambda *_, **__: {"read": 0.0})
     mini_base.train(tmp_path / "whole", tmp_path / "work", steps=4)
 
