@@ -20,14 +20,7 @@ rule annotate:
         mem_mb=16000,
         gpu=1,
     params:
-        *affects(
-            "annotation",
-            "sampling",
-            "prompt",
-            "seed",
-            "engine.max_model_len",
-            version=1,
-        ),
+        *affects("annotation", "sampling", "prompt", "seed", "engine.max_model_len", version=1),
         config=RESOLVED,
         work=work("annotation"),
     shell:

@@ -90,14 +90,7 @@ rule measure:
     resources:
         mem_mb=4000,
     params:
-        *affects(
-            "bench.n",
-            "bench.primary",
-            "bench.confidence",
-            "bench.resamples",
-            "seed",
-            version=1,
-        ),
+        *affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=1),
         config=RESOLVED,
         benchmark=benchmark_settings,
     shell:
