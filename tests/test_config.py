@@ -16,7 +16,7 @@ from mmprm.errors import UserError
 GOOD: dict[str, Any] = {
     "run": "test",
     "sources": {
-        "drawn": {"kind": "mini", "split": "test", "size": 10, "families": ["bars"]},
+        "drawn": {"kind": "mini", "split": "sft", "size": 10, "families": ["bars"]},
         "k12": {"kind": "table", "path": "k12.json", "columns": {"image": "image_path"}},
     },
     "policy": {"base": "models/mini", "sources": ["drawn"]},
@@ -85,6 +85,18 @@ def test_a_wrong_value_is_named_with_its_key_and_what_is_allowed(key: str, value
     shown = value[0] if isinstance(value, list) else value
     assert repr(shown) in said or str(shown) in said
     assert allowed in said
+
+
+@pytest.mark.parametrize("source", ["drawn", "other", "same_file"])
+@pytest.mark.parametrize("key", ["policy.sources", "seeds.sources"])
+def test_a_benchmark_whose_problems_are_trained_on_is_refused(key: str, source: str) -> None:
+    values = changed("benchmarks.bad.source", source)
+    values["sources"]["other"] = {"kind": "mini", "split": "sft", "size": 2, "families": ["bars", "grid"]}
+    values["sources"]["same_file"] = {"kind": "table", "path": "../data/pool.json", "limit": 3}
+    values["sources"]["pool"] = {"kind": "table", "path": "../data/../data/pool.json"}
+    section, name = key.split(".")
+    values[section][name] = ["pool", "drawn"]
+    assert f"benchmarks.bad.source: {source!r} shares problems with" in message(values)
 
 
 def test_every_wrong_key_is_named_at_once() -> None:

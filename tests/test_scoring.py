@@ -24,9 +24,12 @@ def make_config(kind: str, **bench: Any) -> Config:
     return load(
         {
             "run": "test",
-            "sources": {"mini": {"kind": "mini", "split": "sft", "size": 1, "families": ["bars"]}},
-            "policy": {"base": "base", "sources": ["mini"]},
-            "seeds": {"sources": ["mini"]},
+            "sources": {
+                "mini": {"kind": "mini", "split": "test", "size": 1, "families": ["bars"]},
+                "pool": {"kind": "mini", "split": "sft", "size": 1, "families": ["bars"]},
+            },
+            "policy": {"base": "base", "sources": ["pool"]},
+            "seeds": {"sources": ["pool"]},
             "benchmarks": {"mini": {"source": "mini"}},
             "bench": bench,
             "engine": {"kind": kind, "max_model_len": 512, "kv_cache_gib": 1, "max_running": 8},

@@ -28,10 +28,13 @@ def toy_config(**sections: Any) -> config.Config:
     return config.load(
         {
             "run": "toy",
-            "sources": {"toy": {"kind": "table", "path": "toy.parquet"}},
+            "sources": {
+                "toy": {"kind": "table", "path": "toy.parquet"},
+                "held_out": {"kind": "table", "path": "held_out.parquet"},
+            },
             "policy": {"base": "base", "sources": ["toy"]},
             "seeds": {"sources": ["toy"], "rollouts": 8},
-            "benchmarks": {"toy": {"source": "toy"}},
+            "benchmarks": {"toy": {"source": "held_out"}},
             "annotation": {"k": 6, "max_searches": 20, "max_rollouts": 120},
             "bench": {"n": 5},
         }

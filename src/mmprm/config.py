@@ -253,6 +253,29 @@ class Config(Section):
                     raise ValueError(f"{key}: there is no source {name!r}; allowed: {sorted(self.sources)}")
         return self
 
+    @model_validator(mode="after")
+    def _tests_are_not_trained_on(self) -> Config:
+        """No problem of a benchmark may be in training; that two sources differ in name says nothing of their rows."""
+        trained = {"policy.sources": self.policy.sources, "seeds.sources": self.seeds.sources}
+        for bench, settings in self.benchmarks.items():
+            for key, names in trained.items():
+                for name in names:
+                    if _share_problems(self.sources[settings.source], self.sources[name]):
+                        raise ValueError(
+                            f"benchmarks.{bench}.source: {settings.source!r} shares problems with {name!r} of {key}; "
+                            "give a benchmark problems of its own (of mini problems, another split)"
+                        )
+        return self
+
+
+def _share_problems(one: MiniSource | TableSource, other: MiniSource | TableSource) -> bool:
+    """Are two sources the same file, or the same split and family of the mini world?"""
+    if isinstance(one, MiniSource) and isinstance(other, MiniSource):
+        return one.split == other.split and not set(one.families).isdisjoint(other.families)
+    if isinstance(one, TableSource) and isinstance(other, TableSource):
+        return one.path.resolve() == other.path.resolve()
+    return False
+
 
 def load(values: Mapping[str, Any]) -> Config:
     """Validate a configuration mapping; UserError lists every wrong key with its value and what is allowed."""

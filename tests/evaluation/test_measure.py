@@ -28,9 +28,12 @@ def configuration(n: int = N) -> Config:
     return Config.model_validate(
         {
             "run": "test",
-            "sources": {"mini": {"kind": "mini", "split": "test", "size": 2, "families": [_family()]}},
-            "policy": {"base": "models/mini", "sources": ["mini"]},
-            "seeds": {"sources": ["mini"]},
+            "sources": {
+                "mini": {"kind": "mini", "split": "test", "size": 2, "families": [_family()]},
+                "pool": {"kind": "mini", "split": "seeds", "size": 2, "families": [_family()]},
+            },
+            "policy": {"base": "models/mini", "sources": ["pool"]},
+            "seeds": {"sources": ["pool"]},
             "benchmarks": {"test": {"source": "mini"}, "far": {"source": "mini", "domain": "out_of_domain"}},
             "bench": {"n": n, "primary": "min", "resamples": 500},
             "prm": {"variants": {"soft": {}, "hard": {"label": "hard"}}},

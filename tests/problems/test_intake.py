@@ -53,10 +53,13 @@ def take(tmp_path: Path) -> Callable[..., Taken]:
         settings = config.load(
             {
                 "run": "test",
-                "sources": {"real": {"kind": "table", "path": str(path), "images": str(tmp_path), **source}},
+                "sources": {
+                    "real": {"kind": "table", "path": str(path), "images": str(tmp_path), **source},
+                    "drawn": {"kind": "mini", "split": "sft", "size": 1, "families": ["bars"]},
+                },
                 "intake": {"max_refused_share": bound, "max_image_pixels": max_pixels},
-                "policy": {"base": "none", "sources": ["real"]},
-                "seeds": {"sources": ["real"]},
+                "policy": {"base": "none", "sources": ["drawn"]},
+                "seeds": {"sources": ["drawn"]},
                 "benchmarks": {"real": {"source": "real"}},
             }
         )
@@ -296,9 +299,12 @@ def test_drawn_problems_are_named_after_their_source(tmp_path: Path) -> None:
         {
             "run": "test",
             "seed": 3,
-            "sources": {"drawn": {"kind": "mini", "split": "dev", "size": 6, "families": ["bars", "table"]}},
-            "policy": {"base": "none", "sources": ["drawn"]},
-            "seeds": {"sources": ["drawn"]},
+            "sources": {
+                "drawn": {"kind": "mini", "split": "dev", "size": 6, "families": ["bars", "table"]},
+                "pool": {"kind": "mini", "split": "sft", "size": 1, "families": ["bars"]},
+            },
+            "policy": {"base": "none", "sources": ["pool"]},
+            "seeds": {"sources": ["pool"]},
             "benchmarks": {"drawn": {"source": "drawn"}},
         }
     )

@@ -116,6 +116,24 @@ def test_a_judged_fact_is_called_right_exactly_when_it_is() -> None:
                 assert line.endswith("? Yes") == (apply(sign, int(left), int(right)) == int(value))
 
 
+@pytest.mark.parametrize("kind", ["judge_figure", "judge_use"])
+def test_a_judged_operation_is_called_right_exactly_when_its_values_are_those_of_its_names(kind: str) -> None:
+    judged = []
+    for seed in range(200):
+        text = lesson(kind, "sft", random.Random(seed)).text
+        known = dict(re.findall(r"^(?:read )?([\w ]+?) (?:=|is) (\d+)(?:\? Yes)?$", text, re.M))
+        for line in re.findall(r"^\w+ = .+ = .+ = .+\?.*$", text, re.M):
+            names, fact, value, said = re.match(r"^\w+ = (.+) = (.+) = (-?\d+)\? (Yes|No)$", line).groups()
+            if not all(name in known or name.isdigit() for name in re.split(r" [-+*] ", names)):
+                continue  # in a figure, a quantity that no right statement has named
+            there = "".join(known.get(part, part) for part in re.split(r"( [-+*] )", names))
+            left, sign, right = fact.split(" ")
+            holds = there == fact and apply(sign, int(left), int(right)) == int(value)
+            judged.append(holds)
+            assert (said == "Yes") == holds, line
+    assert 0.3 < sum(judged) / len(judged) < 0.7
+
+
 @given(st.integers(0, 200), st.lists(st.integers(0, 99), max_size=4), st.integers())
 def test_a_wrong_value_is_wrong(value: int, near: list[int], seed: int) -> None:
     assert wrong_value(value, near, random.Random(seed)) not in {value, -1}

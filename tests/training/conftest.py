@@ -24,12 +24,15 @@ def training_config(mini_model_folder: Path) -> Callable[..., config.Config]:
         return config.load(
             {
                 "run": "test",
-                "sources": {"mini": {"kind": "mini", "split": "sft", "size": 12, "families": ["bars"]}},
+                "sources": {
+                    "mini": {"kind": "mini", "split": "sft", "size": 12, "families": ["bars"]},
+                    "test": {"kind": "mini", "split": "test", "size": 12, "families": ["bars"]},
+                },
                 "intake": intake or {},
                 "policy": {"base": str(mini_model_folder), "sources": ["mini"], "training": settings},
                 "seeds": {"sources": ["mini"]},
                 "prm": {"training": settings, "variants": variants or {"soft": {}}},
-                "benchmarks": {"test": {"source": "mini"}},
+                "benchmarks": {"test": {"source": "test"}},
             }
         )
 

@@ -19,25 +19,26 @@ from mmprm import tables
 from mmprm.problems.mini.lessons import KINDS, Lesson, lesson
 from mmprm.training import mini_model, mini_sight
 
-STEPS = 4_000
-FIRST_CYCLE = 2_750  # updates; then the learning rate rises once more, for what is taught last
+STEPS = 4_500
+FIRST_CYCLE = 2_500  # updates; then the learning rate rises once more, for what is taught last
 BATCH = 48
 PEAK = 1.5e-3
 WARMUP = 200
 CHECKPOINT = 250  # updates between checkpoints
 # The curriculum: from which update on, how often each kind of lesson is taught. First reading, for there is nothing to
-# judge before one can read; then facts; then judging, more than producing: a model verifies better than it computes,
-# as large ones do.
+# judge before one can read; then facts and their use; then judging, more than producing: a model verifies better than
+# it computes, as large ones do.
 CURRICULUM = (
     (0, {"read": 8, "judge_figure": 1, "compute": 1, "judge_facts": 2}),
-    (750, {"read": 4, "judge_figure": 1, "compute": 5, "judge_facts": 2}),
-    (1400, {"read": 2, "judge_figure": 4, "compute": 2, "judge_facts": 4}),
-    (FIRST_CYCLE, {"read": 1, "judge_figure": 4, "compute": 1, "judge_facts": 2, "use": 5}),
+    (700, {"read": 3, "judge_figure": 1, "compute": 4, "judge_facts": 2, "use": 2}),
+    (1300, {"read": 1, "judge_figure": 4, "compute": 1, "judge_facts": 3, "use": 2, "use_figure": 1, "judge_use": 1}),
+    (FIRST_CYCLE, {"read": 1, "judge_figure": 4, "judge_facts": 1, "use": 1, "use_figure": 3, "judge_use": 5}),
 )
 
 
 def collate(lessons: Sequence[Lesson], processor: Any) -> dict[str, Any]:
-    """A batch of lessons of one kind: ids, mask, labels (-100 where nothing is learnt) and pixels."""
+    """A batch of lessons of one kind: ids, mask, labels (-100 where nothing is learnt), checked (-100 where there is
+    more than one right reply) and pixels."""
     import torch
 
     from mmprm.models import decode_image
@@ -50,34 +51,32 @@ def collate(lessons: Sequence[Lesson], processor: Any) -> dict[str, Any]:
         texts.append(item.text.replace("<IMG_CONTEXT>", expanded, 1))
         shifts.append(len(expanded) - len("<IMG_CONTEXT>") if place >= 0 else 0)
     encoded = tokenizer(texts, padding=True, return_offsets_mapping=True, return_tensors="pt", padding_side="right")
-    labels = torch.full_like(encoded["input_ids"], -100)
+    labels, checked = (torch.full_like(encoded["input_ids"], -100) for _ in range(2))
     for row, (item, shift) in enumerate(zip(lessons, shifts, strict=True)):
         start, end = encoded["offset_mapping"][row].T
-        for first, last in item.spans:  # every span lies after the image
-            chosen = (start >= first + shift) & (end <= last + shift) & (end > start)
-            labels[row, chosen] = encoded["input_ids"][row, chosen]
-    batch = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"], "labels": labels}
+        for spans, target in ((item.spans, labels), (item.checked, checked)):
+            for first, last in spans:  # every span lies after the image
+                chosen = (start >= first + shift) & (end <= last + shift) & (end > start)
+                target[row, chosen] = encoded["input_ids"][row, chosen]
+    batch = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+    batch |= {"labels": labels, "checked": checked}
     if lessons[0].image is not None:
         images = [decode_image(item.image) for item in lessons if item.image is not None]
         batch["pixel_values"] = processor.image_processor(images, return_tensors="pt")["pixel_values"]
     return batch
 
 
-def _loss(model: Any, batch: dict[str, Any]) -> tuple[Any, float]:
-    """(mean cross-entropy over the learnt tokens, share of them that the model would choose)."""
-    from torch.nn.functional import cross_entropy
-
-    inputs = {name: value for name, value in batch.items() if name != "labels"}
+def _logits(model: Any, batch: dict[str, Any], target: str) -> tuple[Any, Any]:
+    """The logits at the positions before the batch's `target` tokens, and these tokens."""
+    inputs = {name: value for name, value in batch.items() if name not in ("labels", "checked")}
     hidden = model.model(**inputs).last_hidden_state[:, :-1]
-    labels = batch["labels"][:, 1:]
-    chosen = labels != -100
-    logits = model.lm_head(hidden[chosen])
-    right = (logits.argmax(-1) == labels[chosen]).float().mean().item()
-    return cross_entropy(logits, labels[chosen]), right
+    tokens = batch[target][:, 1:]
+    chosen = tokens != -100
+    return model.lm_head(hidden[chosen]), tokens[chosen]
 
 
 def measure(model: Any, processor: Any, count: int = 192, seed: int = 1) -> dict[str, float]:
-    """Share of learnt tokens predicted rightly, by kind of lesson, on figures of the split dev."""
+    """Share of checked tokens that the model would choose, by kind of lesson, on figures of the split dev."""
     import torch
 
     model.eval()
@@ -85,7 +84,9 @@ def measure(model: Any, processor: Any, count: int = 192, seed: int = 1) -> dict
     with torch.no_grad():
         for kind in KINDS:
             rng = random.Random(f"measure/{seed}/{kind}")
-            _, result[kind] = _loss(model, collate([lesson(kind, "dev", rng) for _ in range(count)], processor))
+            batch = collate([lesson(kind, "dev", rng) for _ in range(count)], processor)
+            logits, tokens = _logits(model, batch, "checked")
+            result[kind] = (logits.argmax(-1) == tokens).float().mean().item()
     model.train()
     return result
 
@@ -123,7 +124,7 @@ def train(out: Path, work: Path, steps: int = STEPS, seed: int = 0) -> dict[str,
         batch = collate([lesson(kind, "sft", rng) for _ in range(BATCH)], processor)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps)
-        loss, _ = _loss(model, batch)
+        loss = torch.nn.functional.cross_entropy(*_logits(model, batch, "labels"))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -1,5 +1,5 @@
-"""What the mini base model is taught: reading figures, single facts of arithmetic, also on quantities that were named
-before, and judging single statements.
+"""What the mini base model is taught: reading figures, single facts of arithmetic, single operations on quantities that
+were named before, and judging single statements.
 
 In: a split, a kind and a random generator. Out: a `Lesson`, a text of which marked spans are learnt. Lessons hold
 neither step tags, nor whole solutions, nor `<prm>`; figures come from the split sft (or dev, to measure), never from
@@ -9,29 +9,41 @@ the split test.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mmprm.problems.mini import FAMILIES, draw_task
-from mmprm.problems.mini.families import Task, apply
-from mmprm.problems.mini.wording import fact_text, read_text
+from mmprm.problems.mini.families import Op, Task, apply
+from mmprm.problems.mini.wording import fact_text, op_text, read_text
 
-KINDS = ("read", "judge_figure", "compute", "judge_facts", "use")
+KINDS = ("read", "judge_figure", "compute", "judge_facts", "use", "use_figure", "judge_use")
 Fact = tuple[str, int, int]
+Span = tuple[int, int]
+_RESULTS = ("p", "q", "r", "s", "t", "u", "h", "v", "answer")
+_LARGEST = 199  # of the results that are computed
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """A text and the character spans [start, end) to learn; `image` is encoded, or None for text alone."""
+    """A text and the character spans [start, end) to learn; `image` is encoded, or None for text alone.
+
+    `checked` are those of the spans that have one right reply (a value, a judgement); the others are one of many (which
+    quantity comes next).
+    """
 
     text: str
-    spans: tuple[tuple[int, int], ...]
+    spans: tuple[Span, ...]
+    checked: tuple[Span, ...]
     image: bytes | None = None
 
 
 class _Writer:
-    def __init__(self, text: str = "") -> None:
-        self.text = text
-        self.spans: list[tuple[int, int]] = []
+    def __init__(self, request: str, image: bytes | None = None) -> None:
+        picture = "" if image is None else "<IMG_CONTEXT>\n"
+        self.text = f"<|im_start|>user\n{picture}{request}<|im_end|>\n<|im_start|>assistant\n"
+        self.image = image
+        self.spans: list[Span] = []
+        self.checked: list[Span] = []
 
     def given(self, text: str) -> None:
         self.text += text
@@ -40,13 +52,26 @@ class _Writer:
         self.spans.append((len(self.text), len(self.text) + len(text)))
         self.text += text
 
-    def lesson(self, image: bytes | None) -> Lesson:
-        return Lesson(self.text, tuple(self.spans), image)
+    def asked(self, text: str) -> None:
+        """Learnt, and what a model is measured on."""
+        self.learnt(text)
+        self.checked.append(self.spans[-1])
+
+    def lesson(self) -> Lesson:
+        return Lesson(self.text, tuple(self.spans), tuple(self.checked), self.image)
 
 
-def _chat(request: str, image: bool) -> _Writer:
-    picture = "<IMG_CONTEXT>\n" if image else ""
-    return _Writer(f"<|im_start|>user\n{picture}{request}<|im_end|>\n<|im_start|>assistant\n")
+def _figure(split: str, rng: random.Random) -> tuple[Task, bytes]:
+    """A task of any family, and its figure."""
+    family = rng.choice(list(FAMILIES))
+    task = draw_task(family, split, rng)
+    return task, FAMILIES[family].draw(task.readings, rng).png()
+
+
+def _shuffled(task: Task, rng: random.Random) -> list[str]:
+    names = list(task.readings)
+    rng.shuffle(names)
+    return names
 
 
 def task_facts(task: Task, rng: random.Random) -> list[Fact]:
@@ -58,6 +83,28 @@ def task_facts(task: Task, rng: random.Random) -> list[Fact]:
         known[op.out] = apply(op.sign, left, right)
         facts.append((op.sign, left, right))
     return facts
+
+
+def _some_facts(split: str, count: int, rng: random.Random) -> list[Fact]:
+    facts: list[Fact] = []
+    while len(facts) < count:
+        facts += task_facts(draw_task(rng.choice(list(FAMILIES)), split, rng), rng)
+    rng.shuffle(facts)
+    return facts[:count]
+
+
+def _some_op(names: list[str], known: Mapping[str, int], rng: random.Random) -> Op:
+    """A single operation on quantities that are known, whose result is neither below 0 nor too large."""
+    while True:
+        left, out = rng.choice(names), rng.choice(_RESULTS)
+        right: str | int = 2 if rng.random() < 0.15 else rng.choice([name for name in names if name != left])
+        first, second = known[left], known[right] if isinstance(right, str) else right
+        signs = ["+", "+"] + ["-"] * (first >= second) + ["*", "*"] * (first < 10 > second or right == 2)
+        op = Op(out, rng.choice(signs), left, right)
+        if rng.random() < 0.1:  # angles
+            op, first, second = Op(out, "-", 180, left), 180, first
+        if out not in (left, right) and 0 <= apply(op.sign, first, second) <= _LARGEST:
+            return op
 
 
 def wrong_value(value: int, near: list[int], rng: random.Random) -> int:
@@ -80,99 +127,147 @@ def wrong_value(value: int, near: list[int], rng: random.Random) -> int:
             return wrong
 
 
-def _fact_statement(fact: Fact, right: bool, rng: random.Random) -> str:
+@dataclass(frozen=True)
+class Statement:
+    """To be judged. Of a right one the values are learnt too: to know what should stand there is most of judging it."""
+
+    said: str
+    values: str
+    right: bool
+
+
+def _wrong_operation(op: Op, known: Mapping[str, int], rng: random.Random) -> Statement:
+    """With another result, or computed rightly from a value that is not there."""
+    names, fact = op_text(op, known, rng)
+    left, sign, right, _, result = fact.split(" ")
+    if rng.random() < 0.5:
+        a, b, value = int(left), int(right), int(result)
+        near = [a + b, abs(a - b), value + a, value + b]
+        return Statement(names, f"{left} {sign} {right} = {wrong_value(value, near, rng)}", right=False)
+    operands = [int(left), int(right)]
+    place = rng.randrange(2)
+    others = [value for value in known.values() if value != operands[place]]
+    taken = others and rng.random() < 0.5
+    operands[place] = rng.choice(others) if taken else wrong_value(operands[place], [], rng)
+    return Statement(names, f"{operands[0]} {sign} {operands[1]} = {apply(sign, *operands)}", right=False)
+
+
+def _some_reading(task: Task, name: str, right: bool, rng: random.Random) -> Statement:
+    value = task.readings[name]
+    others = [other for other in task.readings.values() if other != value]
+    shown = value if right else wrong_value(value, others, rng)
+    return Statement(read_text(name, shown, rng)[: -len(str(shown))], str(shown), right)
+
+
+def _some_operation(names: list[str], known: Mapping[str, int], rng: random.Random) -> Statement:
+    op = _some_op(names, known, rng)
+    if rng.random() < 0.5:
+        return Statement(*op_text(op, known, rng), right=True)
+    return _wrong_operation(op, known, rng)
+
+
+def _fact_statement(fact: Fact, rng: random.Random) -> Statement:
     sign, left, other = fact
     value = apply(sign, left, other)
+    right = rng.random() < 0.5
     near = [apply("+", left, other), abs(left - other), value + left, value - left, value + other]
-    return fact_text(sign, left, other, value if right else wrong_value(value, near, rng), rng)
+    shown = str(value if right else wrong_value(value, near, rng))
+    return Statement(fact_text(sign, left, other, int(shown), rng)[: -len(shown)], shown, right)
 
 
-def _judge(writer: _Writer, statement: str, right: bool) -> None:
-    writer.given(f"{statement}? ")
-    writer.learnt("Yes" if right else "No")
-    writer.given("\n")
+def _judge(writer: _Writer, statements: Iterable[Statement]) -> None:
+    for statement in statements:
+        writer.given(statement.said)
+        (writer.learnt if statement.right else writer.given)(statement.values)
+        writer.given("? ")
+        writer.asked("Yes" if statement.right else "No")
+        writer.given("\n")
+
+
+def _name_readings(writer: _Writer, names: list[str], task: Task, rng: random.Random) -> None:
+    for name in names:
+        value = str(task.readings[name])
+        writer.learnt(read_text(name, task.readings[name], rng)[: -len(value)])
+        writer.asked(value)
+        writer.learnt("\n")
+
+
+def _operate(writer: _Writer, names: list[str], task: Task, count: int, rng: random.Random) -> None:
+    """Operations, each on quantities of the figure or results of those before it."""
+    known, names = dict(task.readings), list(names)
+    for _ in range(count):
+        op = _some_op(names, known, rng)
+        said, fact = op_text(op, known, rng)
+        writer.learnt(said)
+        writer.asked(fact)
+        writer.learnt("\n")
+        known[op.out] = int(fact.rsplit(" ", 1)[1])
+        names = [*(name for name in names if name != op.out), op.out]
+
+
+def _given_readings(writer: _Writer, names: list[str], task: Task, rng: random.Random) -> None:
+    for name in names:
+        writer.given(read_text(name, task.readings[name], rng) + "\n")
 
 
 def _read(split: str, rng: random.Random) -> Lesson:
-    family = rng.choice(list(FAMILIES))
-    task = draw_task(family, split, rng)
-    writer = _chat("Read the figure.", image=True)
-    names = list(task.readings)
-    rng.shuffle(names)
-    for name in names:
-        before, value = read_text(name, task.readings[name], rng), str(task.readings[name])
-        writer.given(before[: -len(value)])
-        writer.learnt(value)
-        writer.given("\n")
-    return writer.lesson(FAMILIES[family].draw(task.readings, rng).png())
+    task, image = _figure(split, rng)
+    writer = _Writer("Read the figure.", image)
+    _name_readings(writer, _shuffled(task, rng), task, rng)
+    return writer.lesson()
 
 
 def _judge_figure(split: str, rng: random.Random) -> Lesson:
-    family = rng.choice(list(FAMILIES))
-    task = draw_task(family, split, rng)
-    writer = _chat("Check each statement.", image=True)
-    statements: list[tuple[str, bool]] = []
-    for name, value in task.readings.items():
-        for right in rng.sample([True, False], rng.randint(1, 2)):
-            others = [other for other in task.readings.values() if other != value]
-            shown = value if right else wrong_value(value, others, rng)
-            statements.append((read_text(name, shown, rng), right))
-    for fact in task_facts(task, rng):
-        right = rng.random() < 0.5
-        statements.append((_fact_statement(fact, right, rng), right))
+    task, image = _figure(split, rng)
+    writer = _Writer("Check each statement.", image)
+    statements = [
+        _some_reading(task, name, right, rng)
+        for name in task.readings
+        for right in rng.sample([True, False], rng.randint(1, 2))
+    ]
+    statements += [_some_operation(list(task.readings), task.readings, rng) for _ in range(3)]
     rng.shuffle(statements)
-    for statement, right in statements:
-        _judge(writer, statement, right)
-    return writer.lesson(FAMILIES[family].draw(task.readings, rng).png())
-
-
-def _some_facts(split: str, count: int, rng: random.Random) -> list[Fact]:
-    facts: list[Fact] = []
-    while len(facts) < count:
-        facts += task_facts(draw_task(rng.choice(list(FAMILIES)), split, rng), rng)
-    rng.shuffle(facts)
-    return facts[:count]
+    _judge(writer, statements)
+    return writer.lesson()
 
 
 def _compute(split: str, rng: random.Random) -> Lesson:
-    writer = _chat("Compute.", image=False)
+    writer = _Writer("Compute.")
     for sign, left, right in _some_facts(split, 10, rng):
         value = str(apply(sign, left, right))
         writer.given(fact_text(sign, left, right, int(value), rng)[: -len(value)])
-        writer.learnt(value + "\n")
-    return writer.lesson(None)
-
-
-def _use(split: str, rng: random.Random) -> Lesson:
-    """Single operations on quantities that were named before; `that` is the result of the line above."""
-    task = draw_task(rng.choice(list(FAMILIES)), split, rng)
-    writer = _chat("Use the quantities.", image=False)
-    names = list(task.readings)
-    rng.shuffle(names)
-    for name in names:
-        writer.given(read_text(name, task.readings[name], rng) + "\n")
-    known: dict[str, int] = dict(task.readings)
-    for _ in range(6):
-        left = "that" if "that" in known and rng.random() < 0.5 else rng.choice(names)
-        right: str | int = 2 if rng.random() < 0.2 else rng.choice([name for name in names if name != left])
-        value = known[right] if isinstance(right, str) else right
-        signs = ["+", "+"] + ["-"] * (known[left] >= value) + ["*", "*"] * (known[left] < 10 > value or right == 2)
-        sign = rng.choice(signs)
-        result = apply(sign, known[left], value)
-        if result > 199:
-            continue
-        writer.given(f"{left} {sign} {right}: ")
-        writer.learnt(fact_text(sign, known[left], value, result, rng) + "\n")
-        known["that"] = result
-    return writer.lesson(None)
+        writer.asked(value + "\n")
+    return writer.lesson()
 
 
 def _judge_facts(split: str, rng: random.Random) -> Lesson:
-    writer = _chat("Check each statement.", image=False)
-    for fact in _some_facts(split, 10, rng):
-        right = rng.random() < 0.5
-        _judge(writer, _fact_statement(fact, right, rng), right)
-    return writer.lesson(None)
+    writer = _Writer("Check each statement.")
+    _judge(writer, [_fact_statement(fact, rng) for fact in _some_facts(split, 10, rng)])
+    return writer.lesson()
+
+
+def _use(split: str, rng: random.Random) -> Lesson:
+    task = draw_task(rng.choice(list(FAMILIES)), split, rng)
+    writer, names = _Writer("Use the quantities."), _shuffled(task, rng)
+    _given_readings(writer, names, task, rng)
+    _operate(writer, names, task, 6, rng)
+    return writer.lesson()
+
+
+def _use_figure(split: str, rng: random.Random) -> Lesson:
+    task, image = _figure(split, rng)
+    writer, names = _Writer("Read and use the figure.", image), _shuffled(task, rng)
+    _name_readings(writer, names, task, rng)
+    _operate(writer, names, task, 4, rng)
+    return writer.lesson()
+
+
+def _judge_use(split: str, rng: random.Random) -> Lesson:
+    task = draw_task(rng.choice(list(FAMILIES)), split, rng)
+    writer, names = _Writer("Check each statement."), _shuffled(task, rng)
+    _given_readings(writer, names, task, rng)
+    _judge(writer, [_some_operation(names, task.readings, rng) for _ in range(8)])
+    return writer.lesson()
 
 
 def lesson(kind: str, split: str, rng: random.Random) -> Lesson:
@@ -183,5 +278,7 @@ def lesson(kind: str, split: str, rng: random.Random) -> Lesson:
         "compute": _compute,
         "judge_facts": _judge_facts,
         "use": _use,
+        "use_figure": _use_figure,
+        "judge_use": _judge_use,
     }
     return writers[kind](split, rng)

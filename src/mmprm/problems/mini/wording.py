@@ -7,11 +7,12 @@ words and a closing step vary. So no right solution is *the* right text, which B
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
 from mmprm.problems.mini.families import Op, Task, apply
 
 _READ = ("{name} = {value}", "{name} is {value}", "read {name} = {value}")
-_COMPUTE = ("{fact}", "so {fact}", "then {fact}", "we get {fact}")
+_COMPUTE = ("{line}", "so {line}", "then {line}", "we get {line}")
 _CLOSE = ("the answer is {value}", "the result is {value}")
 
 
@@ -25,6 +26,20 @@ def fact_text(sign: str, left: int, right: int, value: int, rng: random.Random) 
     if sign != "-" and rng.random() < 0.5:
         left, right = right, left
     return f"{left} {sign} {right} = {value}"
+
+
+def op_text(op: Op, known: Mapping[str, int], rng: random.Random) -> tuple[str, str]:
+    """An operation in names, and in the values that they stand for: ("p = A * B = ", "3 * 4 = 12").
+
+    The operands of + and * come in either order, the same in both. A wrong choice of quantities, a value that is not
+    the quantity's and a wrong result are three errors that each show in the text.
+    """
+    left, right = op.left, op.right
+    if op.sign != "-" and rng.random() < 0.5:
+        left, right = right, left
+    first, second = (known[q] if isinstance(q, str) else q for q in (left, right))
+    value = apply(op.sign, first, second)
+    return f"{op.out} = {left} {op.sign} {right} = ", f"{first} {op.sign} {second} = {value}"
 
 
 def solve(task: Task, rng: random.Random) -> tuple[list[str], str]:
@@ -43,11 +58,10 @@ def solve(task: Task, rng: random.Random) -> tuple[list[str], str]:
             steps.append(read_text(item, known[item], rng))
             done.add(item)
             continue
-        left, right = (known[q] if isinstance(q, str) else q for q in (item.left, item.right))
-        known[item.out] = apply(item.sign, left, right)
+        line = "".join(op_text(item, known, rng))
+        known[item.out] = int(line.rsplit(" = ", 1)[1])
         done.add(item.out)
-        fact = fact_text(item.sign, left, right, known[item.out], rng)
-        steps.append(rng.choice(_COMPUTE).format(fact=fact))
+        steps.append(rng.choice(_COMPUTE).format(line=line))
     if len(steps) < 7 and rng.random() < 0.3:
         steps.append(rng.choice(_CLOSE).format(value=known["answer"]))
     return steps, str(known["answer"])
