@@ -16,7 +16,7 @@ rule intake:
     resources:
         mem_mb=4000,
     params:
-        *affects("intake", "seed", version=1),
+        *affects("intake", "seed", version=2),
         config=RESOLVED,
         source=source_settings,
     shell:

@@ -58,6 +58,33 @@ def test_a_negative_path_ends_at_the_first_error() -> None:
     }
 
 
+def test_an_outcome_path_is_a_whole_wrong_solution_labelled_at_its_answer_alone() -> None:
+    assert set(SMALL.outcomes()) == {
+        StepPath("outcome", ("a", "b", "c", "g"), "x"),
+        StepPath("outcome", ("a", "b", "d", "e"), "bad"),
+        StepPath("outcome", ("a", "b", "d", "e"), "not searched"),
+    }
+    assert SMALL.label(StepPath("outcome", ("a", "b", "c", "g"), "x")) == {
+        "n_correct": [None, None, None, None, 0],
+        "n_rollouts": [None, None, None, None, 1],
+        "hard": [None, None, None, None, 0],
+        "label_source": ["none", "none", "none", "none", "answer"],
+    }
+
+
+def test_there_is_a_wrong_answer_for_each_right_one() -> None:
+    """Else whatever has an answer would be right, and the marker after it would say nothing."""
+    wrong = [StepPath("outcome", (f"wrong {i}",), "2") for i in range(20)]
+    in_answer = StepPath("negative", ("negative",), "3")
+    negatives = [*paths("negative", 4), in_answer]
+    again = StepPath("outcome", in_answer.steps, in_answer.answer)
+    chosen = choose("p", paths("positive", 20), negatives, [*wrong, again], Labels())
+    answers = [path.kind for path in chosen if path.answer is not None]
+    assert (answers.count("positive"), answers.count("negative"), answers.count("outcome")) == (5, 1, 4)
+    assert again not in chosen
+    assert kinds(choose("p", paths("positive", 2), negatives, wrong, Labels(max_outcome_ratio=0))) == (2, 5)
+
+
 def test_an_error_in_the_answer_alone_is_marked_after_the_answer() -> None:
     path = StepPath("negative", ("a", "b", "d", "e"), "bad")
     assert path in SMALL.negatives()[0]
@@ -138,29 +165,31 @@ def kinds(chosen: list[StepPath]) -> tuple[int, int]:
 
 def test_positive_paths_are_at_most_the_ratio_of_the_negative_ones() -> None:
     positives, negatives = paths("positive", 20), paths("negative", 4)
-    assert kinds(choose("p", positives, negatives, Labels(max_positive_ratio=1.0))) == (4, 4)
-    assert kinds(choose("p", positives, negatives, Labels(max_positive_ratio=2.5))) == (10, 4)
-    assert kinds(choose("p", positives, negatives, Labels(max_positive_ratio=0.3))) == (1, 4)
-    assert kinds(choose("p", positives, negatives, KEEP_ALL)) == (20, 4)
-    assert kinds(choose("p", positives, [], Labels())) == (0, 0)
+    assert kinds(choose("p", positives, negatives, [], Labels(max_positive_ratio=1.0))) == (4, 4)
+    assert kinds(choose("p", positives, negatives, [], Labels(max_positive_ratio=2.5))) == (10, 4)
+    assert kinds(choose("p", positives, negatives, [], Labels(max_positive_ratio=0.3))) == (1, 4)
+    assert kinds(choose("p", positives, negatives, [], KEEP_ALL)) == (20, 4)
+    assert kinds(choose("p", positives, [], [], Labels())) == (0, 0)
 
 
 def test_the_limit_on_paths_keeps_both_kinds() -> None:
     limited = Labels(max_paths_per_problem=6)
-    assert kinds(choose("p", paths("positive", 20), paths("negative", 20), limited)) == (3, 3)
-    assert kinds(choose("p", paths("positive", 1), paths("negative", 20), limited)) == (1, 5)
+    assert kinds(choose("p", paths("positive", 20), paths("negative", 20), [], limited)) == (3, 3)
+    assert kinds(choose("p", paths("positive", 1), paths("negative", 20), [], limited)) == (1, 5)
 
 
 def test_the_choice_does_not_depend_on_the_order_of_the_paths() -> None:
     positives, negatives = paths("positive", 20), paths("negative", 4)
-    assert choose("p", positives, negatives, Labels()) == choose("p", positives[::-1], negatives[::-1], Labels())
-    assert choose("p", positives, negatives, Labels()) != choose("q", positives, negatives, Labels())
+    assert choose("p", positives, negatives, [], Labels()) == choose(
+        "p", positives[::-1], negatives[::-1], [], Labels()
+    )
+    assert choose("p", positives, negatives, [], Labels()) != choose("q", positives, negatives, [], Labels())
 
 
 def test_texts_that_differ_come_before_variants_of_case_and_spaces() -> None:
     variants = [StepPath("positive", (text,), "1") for text in ("so A", "So a", "so  a", "SO A", "other")]
     for name in ("p", "q", "r", "s"):
-        chosen = choose(name, variants, paths("negative", 2), Labels())
+        chosen = choose(name, variants, paths("negative", 2), [], Labels())
         assert {path.steps[0].casefold().split()[-1] for path in chosen if path.kind == "positive"} == {"a", "other"}
 
 

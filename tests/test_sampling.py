@@ -42,6 +42,7 @@ def candidates(folder: Path, policy: Path, problems: Path, count: int, engine: S
 
 
 def test_one_two_and_five_shards_give_the_same_candidates(tmp_path: Path, policy: Path, problems: Path) -> None:
+    """Defect 10: sampling was unseeded."""
     texts = {
         candidates(tmp_path / str(count), policy, problems, count, ScriptedEngine(POLICY, shuffle=count)).read_bytes()
         for count in (1, 2, 5)
@@ -137,6 +138,7 @@ def test_a_wrong_shard_is_refused(text: str) -> None:
 
 
 def test_seeds_of_requests_depend_on_run_problem_prefix_and_purpose(policy: Path) -> None:
+    """Defect 10: sampling was unseeded."""
     problem = toy_problem(1)
     other = Problem(**{**vars(toy_problem(1)), "problem_id": "x"})
     base = Asker.of(CONFIG, policy, "seeds")

@@ -17,6 +17,7 @@ REFUSED_ROW = {"source": "s", "row": 1, "problem_id": None, "reason": "corrupt_i
 
 
 def test_a_failure_in_the_middle_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    """Defect 10: writes were not atomic."""
     path = tmp_path / "a.txt"
     tables.write_text(path, "old")
     with pytest.raises(RuntimeError), tables.replacing(path) as temporary:

@@ -146,6 +146,9 @@ class Labels(Section):
     max_positive_ratio: float | None = Field(
         1.0, gt=0, description="positive paths a problem for each negative one; null keeps all"
     )
+    max_outcome_ratio: float = Field(
+        1.0, ge=0, description="wrong whole solutions, labelled at the answer alone, for each positive path"
+    )
 
 
 class Variant(Section):

@@ -2,6 +2,10 @@
 
 A negative path is a searched wrong solution up to its first error, which is the last thing it holds. A positive path is
 a right solution. Counts stand at probed prefixes only; the hard label of every prefix of a right solution is 1.
+
+Answers of negative paths are hardly ever seen, for their errors lie before. Of these two kinds alone a PRM learns that
+whatever has an answer is right, and every aggregate that looks at the last marker is noise. An outcome path is a whole
+wrong solution of which nothing is labelled but its answer: 0.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmprm import tables
 from mmprm.annotation.omegaprm import first_error
@@ -33,6 +37,15 @@ class StepPath:
     kind: str
     steps: Prefix
     answer: str | None
+
+
+class Label(NamedTuple):
+    """What is known at one marker; the fields are columns of tables.PATHS."""
+
+    n_correct: int | None
+    n_rollouts: int | None
+    hard: int | None
+    label_source: str
 
 
 class Evidence:
@@ -79,26 +92,28 @@ class Evidence:
                 found[StepPath("negative", path[:error], None)] = None
         return list(found), unlocated
 
+    def outcomes(self) -> list[StepPath]:
+        """Whole wrong solutions, searched or not, each once."""
+        found = {StepPath("outcome", p, r["answer"]): None for p, r in self.solutions if r["verdict"] == "incorrect"}
+        return list(found)
+
     def label(self, path: StepPath) -> Row:
         """The label columns of a path: an entry for each step, and one for the answer where there is one."""
-        correct: list[int | None] = []
-        rollouts: list[int | None] = []
-        hard: list[int] = []
-        sources: list[str] = []
-        for length in range(1, len(path.steps) + 1):
-            prefix = path.steps[:length]
-            counts = self.probed.get(prefix)
-            known = counts is not None and counts.n_rollouts > 0
-            correct.append(counts.n_correct if counts and known else None)
-            rollouts.append(counts.n_rollouts if counts and known else None)
-            hard.append(int(prefix in self.right))
-            sources.append("probed" if known else "implied")
+        if path.kind == "outcome":
+            labels = [Label(None, None, None, "none")] * len(path.steps)
+        else:
+            labels = [self._label_of_state(path.steps[:length]) for length in range(1, len(path.steps) + 1)]
         if path.answer is not None:
-            correct.append(int(path.kind == "positive"))
-            rollouts.append(1)
-            hard.append(int(path.kind == "positive"))
-            sources.append("answer")
-        return {"n_correct": correct, "n_rollouts": rollouts, "hard": hard, "label_source": sources}
+            right = int(path.kind == "positive")
+            labels.append(Label(right, 1, right, "answer"))
+        return {name: [getattr(label, name) for label in labels] for name in Label._fields}
+
+    def _label_of_state(self, prefix: Prefix) -> Label:
+        hard = int(prefix in self.right)
+        counts = self.probed.get(prefix)
+        if counts is None or counts.n_rollouts == 0:
+            return Label(None, None, hard, "implied")
+        return Label(counts.n_correct, counts.n_rollouts, hard, "probed")
 
 
 def gather_labels(config: Config, seeds: Path, shards: list[Path], out: Path, statistics: Path) -> None:
@@ -121,7 +136,7 @@ def gather_labels(config: Config, seeds: Path, shards: list[Path], out: Path, st
         evidence = Evidence(nodes[name], rollouts[name])
         negatives, without_error = evidence.negatives()
         unlocated += without_error
-        paths = choose(name, evidence.positives(), negatives, config.labels)
+        paths = choose(name, evidence.positives(), negatives, evidence.outcomes(), config.labels)
         split = "dev" if in_dev(config.seed, name, config.labels.dev_share) else "train"
         common = {"problem_id": name, "source": sources[name], "split": split}
         rows += [
@@ -153,16 +168,27 @@ def in_dev(seed: int, problem_id: str, share: float) -> bool:
     return int.from_bytes(digest[:8], "big") < share * 2**64
 
 
-def choose(problem_id: str, positives: list[StepPath], negatives: list[StepPath], settings: Labels) -> list[StepPath]:
+def choose(
+    problem_id: str,
+    positives: list[StepPath],
+    negatives: list[StepPath],
+    outcomes: list[StepPath],
+    settings: Labels,
+) -> list[StepPath]:
     """At most max_positive_ratio positive paths for each negative one, and max_paths_per_problem in all.
 
-    The choice is by hash, and takes texts that differ by more than case and spaces first. Under the limit on all paths
-    both kinds keep their shares as far as they can: they are taken in turn.
+    Outcome paths bring the wrong answers up to max_outcome_ratio for each right one. The choice is by hash, and takes
+    texts that differ by more than case and spaces first. Under the limit on all paths the kinds keep their shares as
+    far as they can: they are taken in turn.
     """
     positives, negatives = _mixed(problem_id, positives), _mixed(problem_id, negatives)
     if settings.max_positive_ratio is not None:
         positives = positives[: int(settings.max_positive_ratio * len(negatives) + 1e-9)]
-    turns = [path for pair in zip_longest(negatives, positives) for path in pair if path is not None]
+    answered = {(path.steps, path.answer) for path in negatives}
+    wrong_answers = sum(path.answer is not None for path in negatives)
+    room = max(0, int(settings.max_outcome_ratio * len(positives) + 1e-9) - wrong_answers)
+    outcomes = [path for path in _mixed(problem_id, outcomes) if (path.steps, path.answer) not in answered][:room]
+    turns = [path for turn in zip_longest(negatives, positives, outcomes) for path in turn if path is not None]
     return turns[: settings.max_paths_per_problem]
 
 
@@ -181,7 +207,7 @@ def summarise(rows: list[Row], status: list[Row], nodes: list[Row], unlocated: i
     """The statistics of a run's labels: what came of the problems, what it cost, and what the paths hold."""
     values = [node["mc"] for node in nodes if node["mc"] is not None]
     histogram = Counter(min(int(value * _BINS), _BINS - 1) for value in values)
-    hard = [label for row in rows for label in row["hard"]]
+    hard = [label for row in rows for label in row["hard"] if label is not None]
     return {
         "problems": len(status),
         "problems_with_paths": len({row["problem_id"] for row in rows}),
@@ -201,7 +227,7 @@ def summarise(rows: list[Row], status: list[Row], nodes: list[Row], unlocated: i
         "paths_by_kind": _counts(row["kind"] for row in rows),
         "paths_by_split_and_kind": _counts(f"{row['split']}/{row['kind']}" for row in rows),
         "mean_steps": sum(len(row["steps"]) for row in rows) / len(rows) if rows else None,
-        "markers": len(hard),
+        "markers": sum(len(row["hard"]) for row in rows),
         "markers_by_label_source": _counts(source for row in rows for source in row["label_source"]),
         "markers_with_soft_label": sum(n is not None for row in rows for n in row["n_rollouts"]),
         "hard_positive_share": sum(hard) / len(hard) if hard else None,

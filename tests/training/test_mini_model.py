@@ -27,11 +27,13 @@ def test_yes_and_no_digits_and_signs_are_single_tokens(word: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_only_the_marked_spans_of_a_lesson_are_learnt(kind: str) -> None:
+def test_only_the_marked_spans_of_a_lesson_are_learnt_and_checked(kind: str) -> None:
     item = lesson(kind, "sft", random.Random(1))
     batch = mini_base.collate([item], mini_model.processor())
-    learnt = batch["input_ids"][batch["labels"] != -100]
-    assert _TOKENIZER.decode(learnt) == "".join(item.text[first:last] for first, last in item.spans)
+    for target, spans in (("labels", item.spans), ("checked", item.checked)):
+        marked = batch["input_ids"][batch[target] != -100]
+        assert _TOKENIZER.decode(marked) == "".join(item.text[first:last] for first, last in spans)
+    assert item.checked and set(item.checked) <= set(item.spans)
 
 
 @pytest.mark.slow

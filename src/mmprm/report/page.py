@@ -192,7 +192,7 @@ def _labels(config: Config, folder: Path) -> Row:
             if source == "probed" and rollouts:
                 soft[bins[round(10 * correct / rollouts)], f"{path['kind']} path"] += 1
             hard[source, {1: "right", 0: "wrong", None: "unknown"}[right]] += 1
-    kinds = ["negative path", "positive path"]
+    kinds = ["negative path", "positive path"]  # steps of outcome paths have no label
     origins = [name for name in ("probed", "implied", "answer", "none") if any(source == name for source, _ in hard)]
     markers = [{"bin": name, "count": count, "kind": kind} for (name, kind), count in sorted(hard.items())]
     probed = [{"bin": name, "count": soft[name, kind], "kind": kind} for kind in kinds for name in bins]
