@@ -238,12 +238,12 @@ class Config(Section):
     @field_validator("sources")
     @classmethod
     def _families_exist(cls, sources: dict[str, Any]) -> dict[str, Any]:
-        from mmprm.problems.mini import FAMILIES
+        from mmprm.problems.mini import ALL_FAMILIES
 
         for name, source in sources.items():
-            unknown = sorted(set(getattr(source, "families", [])) - set(FAMILIES))
+            unknown = sorted(set(getattr(source, "families", [])) - set(ALL_FAMILIES))
             if unknown:
-                raise ValueError(f"{name}.families: {unknown} do not exist; allowed: {sorted(FAMILIES)}")
+                raise ValueError(f"{name}.families: {unknown} do not exist; allowed: {sorted(ALL_FAMILIES)}")
         return sources
 
     @model_validator(mode="after")

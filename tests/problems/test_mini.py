@@ -14,8 +14,10 @@ from PIL import Image
 from mmprm.errors import UserError
 from mmprm.problem import Problem
 from mmprm.problems.mini import FAMILIES, IN_DOMAIN, OUT_OF_DOMAIN, SPLITS, draw_task, generate, split_of
+from mmprm.problems.mini.checking import check
 from mmprm.problems.mini.families import apply
-from mmprm.problems.mini.lessons import KINDS, lesson, wrong_value
+from mmprm.problems.mini.lessons import KINDS, lesson
+from mmprm.problems.mini.statements import wrong_value
 from mmprm.problems.mini.wording import solve
 from mmprm.solution import Status, parse
 
@@ -132,6 +134,45 @@ def test_a_judged_operation_is_called_right_exactly_when_its_values_are_those_of
             judged.append(holds)
             assert (said == "Yes") == holds, line
     assert 0.3 < sum(judged) / len(judged) < 0.7
+
+
+def test_a_check_says_of_each_statement_whether_it_holds_and_counts_those_that_do_not() -> None:
+    verdicts = []
+    for seed in range(200):
+        rng = random.Random(seed)
+        family = rng.choice(list(FAMILIES))
+        task = draw_task(family, "sft", rng)
+        made = check(family, task, rng)
+        values = {name: str(value) for name, value in task.readings.items()}
+        for line in made.steps:
+            statement, said = line.split("? ")
+            if statement.count(" = ") < 3:
+                name, value = _READING.match(statement).groups()
+                holds = values[name] == value
+            else:
+                _, names, fact, value = statement.split(" = ")
+                there = "".join(values.get(part, part) for part in re.split(r"( [-+*] )", names))
+                left, sign, right = fact.split(" ")
+                holds = there == fact and apply(sign, int(left), int(right)) == int(value)
+            assert (said == "Yes") == holds, line
+            verdicts.append(holds)
+        assert made.answer == str(sum(line.endswith("No") for line in made.steps))
+    assert 0.4 < sum(verdicts) / len(verdicts) < 0.7
+
+
+def test_checks_are_drawn_on_the_figures_of_their_split_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    whole = draw_task
+
+    def noted(family: str, split: str, rng: random.Random) -> object:
+        task = whole(family, split, rng)
+        drawn.append(split_of(family, task))
+        return task
+
+    monkeypatch.setattr("mmprm.problems.mini.draw_task", noted)
+    problems = generate("sft", 60, ["check"], 0)
+    assert set(drawn) == {"sft"}
+    assert all(parse(problem.solution or "").status is Status.OK for problem in problems)
 
 
 @given(st.integers(0, 200), st.lists(st.integers(0, 99), max_size=4), st.integers())

@@ -1,8 +1,8 @@
 """Train the mini base model on its lessons. In: nothing but a seed. Out: `models/mini-base`, a Hugging Face folder.
 
 First the vision encoder learns which digits stand where (mini_sight), then the whole model is taught its lessons.
-`snakemake mini_base` runs this. It takes about 27 minutes on two idle cores; the result is kept in the repository. A killed
-run goes on from its last checkpoint in `work`.
+`snakemake mini_base` runs this. It takes about 27 minutes on two idle cores; the result is kept in the repository. A
+killed run goes on from its last checkpoint in `work`.
 """
 
 from __future__ import annotations

@@ -12,11 +12,15 @@ from collections.abc import Sequence
 
 from mmprm.errors import UserError
 from mmprm.problem import Problem
+from mmprm.problems.mini import checking
 from mmprm.problems.mini.families import FAMILIES, IN_DOMAIN, OUT_OF_DOMAIN, Task
 from mmprm.problems.mini.wording import solve
 from mmprm.solution import render_solution
 
-__all__ = ["FAMILIES", "IN_DOMAIN", "OUT_OF_DOMAIN", "SPLITS", "draw_task", "generate", "split_of"]
+__all__ = ["ALL_FAMILIES", "FAMILIES", "IN_DOMAIN", "OUT_OF_DOMAIN", "SPLITS", "draw_task", "generate", "split_of"]
+
+ALL_FAMILIES = (*FAMILIES, checking.NAME)
+_TRIES = 2_000  # to draw a problem that was not drawn before
 
 # Shares of all problems, in hundredths.
 SPLITS = {"sft": 50, "seeds": 25, "dev": 8, "test": 17}
@@ -48,28 +52,43 @@ def generate(split: str, size: int, families: Sequence[str], seed: int) -> list[
     for index, family in enumerate(families):
         rng = random.Random(f"{seed}/{split}/{family}")
         seen: set[str] = set()
-        misses = 0
         for number in range(len(range(index, size, len(families)))):
-            while True:
-                task = draw_task(family, split, rng)
-                key = f"{task.question}{sorted(task.readings.items())}"
-                if split == "sft" or key not in seen:
-                    break
-                misses += 1
-                if misses > 20_000:
-                    raise UserError(f"the mini family {family} has no more than {len(seen)} problems of split {split}")
-            seen.add(key)
-            steps, answer = solve(task, rng)
-            problems.append(
-                Problem(
-                    problem_id=f"{family}-{split}-{number:05d}",
-                    source="mini",
-                    question=task.question,
-                    answer=answer,
-                    images=(FAMILIES[family].draw(task.readings, rng).png(),),
-                    answer_type="number",
-                    solution=render_solution(steps, answer),
-                    family=family,
-                )
-            )
+            name = f"{family}-{split}-{number:05d}"
+            problems.append(_check(name, split, rng) if family == checking.NAME else _solve(name, split, rng, seen))
     return problems
+
+
+def _solve(name: str, split: str, rng: random.Random, seen: set[str]) -> Problem:
+    """A problem of one of FAMILIES; `seen` holds those of the family that were drawn before."""
+    family = name.partition("-")[0]
+    for _ in range(_TRIES):
+        task = draw_task(family, split, rng)
+        key = f"{task.question}{sorted(task.readings.items())}"
+        if split == "sft" or key not in seen:
+            break
+    else:
+        raise UserError(f"the mini family {family} has no more than {len(seen)} problems of split {split}")
+    seen.add(key)
+    steps, answer = solve(task, rng)
+    image = FAMILIES[family].draw(task.readings, rng).png()
+    return _problem(name, family, task.question, steps, answer, image)
+
+
+def _check(name: str, split: str, rng: random.Random) -> Problem:
+    """A problem of the family check, on a figure of the split."""
+    family = rng.choice(list(FAMILIES))
+    made = checking.check(family, draw_task(family, split, rng), rng)
+    return _problem(name, checking.NAME, made.question, made.steps, made.answer, made.image)
+
+
+def _problem(name: str, family: str, question: str, steps: Sequence[str], answer: str, image: bytes) -> Problem:
+    return Problem(
+        problem_id=name,
+        source="mini",
+        question=question,
+        answer=answer,
+        images=(image,),
+        answer_type="number",
+        solution=render_solution(steps, answer),
+        family=family,
+    )

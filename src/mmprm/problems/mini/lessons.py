@@ -9,18 +9,17 @@ the split test.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mmprm.problems.mini import FAMILIES, draw_task
-from mmprm.problems.mini.families import Op, Task, apply
+from mmprm.problems.mini.families import Task, apply
+from mmprm.problems.mini.statements import Statement, some_op, some_operation, some_reading, wrong_value
 from mmprm.problems.mini.wording import fact_text, op_text, read_text
 
 KINDS = ("read", "judge_figure", "compute", "judge_facts", "use", "use_figure", "judge_use")
 Fact = tuple[str, int, int]
 Span = tuple[int, int]
-_RESULTS = ("p", "q", "r", "s", "t", "u", "h", "v", "answer")
-_LARGEST = 199  # of the results that are computed
 
 
 @dataclass(frozen=True)
@@ -93,79 +92,6 @@ def _some_facts(split: str, count: int, rng: random.Random) -> list[Fact]:
     return facts[:count]
 
 
-def _some_op(names: list[str], known: Mapping[str, int], rng: random.Random) -> Op:
-    """A single operation on quantities that are known, whose result is neither below 0 nor too large."""
-    while True:
-        left, out = rng.choice(names), rng.choice(_RESULTS)
-        right: str | int = 2 if rng.random() < 0.15 else rng.choice([name for name in names if name != left])
-        first, second = known[left], known[right] if isinstance(right, str) else right
-        signs = ["+", "+"] + ["-"] * (first >= second) + ["*", "*"] * (first < 10 > second or right == 2)
-        op = Op(out, rng.choice(signs), left, right)
-        if rng.random() < 0.1:  # angles
-            op, first, second = Op(out, "-", 180, left), 180, first
-        if out not in (left, right) and 0 <= apply(op.sign, first, second) <= _LARGEST:
-            return op
-
-
-def wrong_value(value: int, near: list[int], rng: random.Random) -> int:
-    """A wrong value of the sorts that are met: off by a little, by ten, digits swapped, or another quantity's."""
-    while True:
-        kind = rng.random()
-        if kind < 0.35:
-            wrong = value + rng.choice([-3, -2, -1, 1, 2, 3])
-        elif kind < 0.5:
-            wrong = value + rng.choice([-20, -10, 10, 20])
-        elif kind < 0.6:
-            wrong = int(str(value)[::-1])
-        elif kind < 0.75 and near:
-            wrong = rng.choice(near)
-        else:
-            digits = list(str(value))
-            digits[rng.randrange(len(digits))] = str(rng.randint(0, 9))
-            wrong = int("".join(digits))
-        if wrong != value and wrong >= 0:
-            return wrong
-
-
-@dataclass(frozen=True)
-class Statement:
-    """To be judged. Of a right one the values are learnt too: to know what should stand there is most of judging it."""
-
-    said: str
-    values: str
-    right: bool
-
-
-def _wrong_operation(op: Op, known: Mapping[str, int], rng: random.Random) -> Statement:
-    """With another result, or computed rightly from a value that is not there."""
-    names, fact = op_text(op, known, rng)
-    left, sign, right, _, result = fact.split(" ")
-    if rng.random() < 0.5:
-        a, b, value = int(left), int(right), int(result)
-        near = [a + b, abs(a - b), value + a, value + b]
-        return Statement(names, f"{left} {sign} {right} = {wrong_value(value, near, rng)}", right=False)
-    operands = [int(left), int(right)]
-    place = rng.randrange(2)
-    others = [value for value in known.values() if value != operands[place]]
-    taken = others and rng.random() < 0.5
-    operands[place] = rng.choice(others) if taken else wrong_value(operands[place], [], rng)
-    return Statement(names, f"{operands[0]} {sign} {operands[1]} = {apply(sign, *operands)}", right=False)
-
-
-def _some_reading(task: Task, name: str, right: bool, rng: random.Random) -> Statement:
-    value = task.readings[name]
-    others = [other for other in task.readings.values() if other != value]
-    shown = value if right else wrong_value(value, others, rng)
-    return Statement(read_text(name, shown, rng)[: -len(str(shown))], str(shown), right)
-
-
-def _some_operation(names: list[str], known: Mapping[str, int], rng: random.Random) -> Statement:
-    op = _some_op(names, known, rng)
-    if rng.random() < 0.5:
-        return Statement(*op_text(op, known, rng), right=True)
-    return _wrong_operation(op, known, rng)
-
-
 def _fact_statement(fact: Fact, rng: random.Random) -> Statement:
     sign, left, other = fact
     value = apply(sign, left, other)
@@ -196,7 +122,7 @@ def _operate(writer: _Writer, names: list[str], task: Task, count: int, rng: ran
     """Operations, each on quantities of the figure or results of those before it."""
     known, names = dict(task.readings), list(names)
     for _ in range(count):
-        op = _some_op(names, known, rng)
+        op = some_op(names, known, rng)
         said, fact = op_text(op, known, rng)
         writer.learnt(said)
         writer.asked(fact)
@@ -221,11 +147,11 @@ def _judge_figure(split: str, rng: random.Random) -> Lesson:
     task, image = _figure(split, rng)
     writer = _Writer("Check each statement.", image)
     statements = [
-        _some_reading(task, name, right, rng)
+        some_reading(task, name, right, rng)
         for name in task.readings
         for right in rng.sample([True, False], rng.randint(1, 2))
     ]
-    statements += [_some_operation(list(task.readings), task.readings, rng) for _ in range(3)]
+    statements += [some_operation(list(task.readings), task.readings, rng) for _ in range(3)]
     rng.shuffle(statements)
     _judge(writer, statements)
     return writer.lesson()
@@ -266,7 +192,7 @@ def _judge_use(split: str, rng: random.Random) -> Lesson:
     task = draw_task(rng.choice(list(FAMILIES)), split, rng)
     writer, names = _Writer("Check each statement."), _shuffled(task, rng)
     _given_readings(writer, names, task, rng)
-    _judge(writer, [_some_operation(names, task.readings, rng) for _ in range(8)])
+    _judge(writer, [some_operation(names, task.readings, rng) for _ in range(8)])
     return writer.lesson()
 
 
