@@ -1,0 +1,328 @@
+"""The whole pipeline on the kept base model: killed three times, finished, run again. What is promised of it, seen.
+
+All tests look at one run of configs/ci.yaml, with a table of good and bad problems beside its drawn ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+from snake import ROOT, Plan, Workflow
+from toy_world import rows
+
+from mmprm.annotation.stage import annotate
+from mmprm.config import read
+from mmprm.engine.base import Engine
+from mmprm.engine.factory import open_engine
+from mmprm.evaluation.aggregates import AGGREGATES
+from mmprm.sampling import Shard, sample_candidates, sample_seeds
+
+pytestmark = pytest.mark.slow
+
+# Row of the problem table -> why it is refused.
+REFUSED = {
+    1: "corrupt_image",
+    2: "missing_file",
+    3: "duplicate_id",
+    4: "empty_answer",
+    5: "image_too_large",
+    6: "control_string",
+}
+GOOD = ("real/plain", "real/photo", "real/greek")
+
+
+def png(width: int, height: int) -> bytes:
+    """A whole black PNG, of one bit a pixel, packed without being held unpacked."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    packer, line = zlib.compressobj(1), bytes(1 + -(-width // 8))
+    pixels = b"".join(packer.compress(line) for _ in range(height)) + packer.flush()
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def write_table(folder: Path) -> Path:
+    """A problem table as people have them: JSON Lines beside a folder of images; three rows of it are good."""
+    images = folder / "images"
+    images.mkdir(parents=True)
+    (images / "small.png").write_bytes(png(96, 64))
+    (images / "corrupt.png").write_bytes(png(96, 64)[:40] + bytes(30))
+    (images / "huge.png").write_bytes(png(20_000, 20_000))
+    Image.new("RGB", (300, 200), "white").save(images / "photo.jpg")
+    table = [
+        {"id": "plain", "question": "What is 3 + 4?", "answer": "7", "image": "images/small.png"},
+        {"id": "corrupt", "question": "What is x?", "answer": "1", "image": "images/corrupt.png"},
+        {"id": "missing", "question": "What is x?", "answer": "2", "image": "images/absent.png"},
+        {"id": "plain", "question": "What is y?", "answer": "3", "image": "images/small.png"},
+        {"id": "empty", "question": "What is x?", "answer": " ", "image": "images/small.png"},
+        {"id": "huge", "question": "What is x?", "answer": "5", "image": "images/huge.png"},
+        {"id": "tags", "question": "<step>1</step> <prm> <IMG_CONTEXT>?", "answer": "6", "image": "images/small.png"},
+        {"id": "photo", "question": "How large is the sheet?", "answer": "60 000", "image": "images/photo.jpg"},
+        {"id": "greek", "question": "Wie groß ist α, wenn β = 30°?", "answer": "60", "image": "images/small.png"},
+    ]
+    path = folder / "problems.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in table))
+    return path
+
+
+def ci_config(table: Path, max_refused_share: float) -> dict[str, Any]:
+    """configs/ci.yaml on the kept base model, with the table's problems among those that may be annotated."""
+    config = yaml.safe_load((ROOT / "configs/ci.yaml").read_text())
+    config["policy"]["base"] = str(ROOT / config["policy"]["base"])
+    config["sources"]["real"] = {"kind": "table", "path": str(table)}
+    config["seeds"]["sources"] = ["pool", "real"]
+    config["intake"] = {"max_refused_share": max_refused_share}
+    return config
+
+
+@dataclass
+class Run:
+    """A run that was killed three times and then finished."""
+
+    workflow: Workflow
+    config: dict[str, Any]
+    attempts: list[Plan]
+    journal: dict[Path, list[str]]  # what was in the annotation's journal when annotation was killed
+    written: dict[str, int]  # output -> when it was written, of all jobs that had finished before the last attempt
+
+    @property
+    def results(self) -> Path:
+        return self.workflow.folder / "results/ci"
+
+    def log(self, name: str) -> str:
+        return (self.results / f"logs/{name}.log").read_text()
+
+    def again(self, *targets: str) -> Plan:
+        """Run it once more."""
+        done = self.workflow.run(*targets, config=self.config)
+        assert done.returncode == 0, done.stderr
+        return Plan(done.stderr)
+
+    def state(self) -> dict[str, int]:
+        """When each file of the results was written."""
+        return {str(path): path.stat().st_mtime_ns for path in self.results.rglob("*") if path.is_file()}
+
+
+def killed_when(ready: Callable[[], bool], workflow: Workflow, config: dict[str, Any]) -> Plan:
+    """Start a run and kill -9 its process group as soon as `ready`."""
+    output = workflow.folder / "output.txt"
+    with output.open("w") as file:
+        run = subprocess.Popen(
+            workflow.command(config=config), cwd=workflow.folder, start_new_session=True, stdout=file, stderr=file
+        )
+        try:
+            deadline = time.monotonic() + 300
+            while not ready():
+                assert run.poll() is None and time.monotonic() < deadline, output.read_text()
+                time.sleep(0.01)
+        finally:
+            os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+    return Plan(output.read_text())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Killed in the policy stage, in annotation and in PRM training, each time started again."""
+    workflow = Workflow(tmp_path_factory.mktemp("end-to-end"))
+    config = ci_config(write_table(workflow.folder / "data"), max_refused_share=0.7)
+    work = workflow.folder / "results/ci/work"
+
+    def checkpoint_of(stage: str) -> Callable[[], bool]:
+        return lambda: any((work / stage / "checkpoints").glob("checkpoint-*/complete.json"))
+
+    def journal() -> dict[Path, list[str]]:
+        return {path: path.read_text().splitlines() for path in (work / "annotation").glob("*.jsonl")}
+
+    attempts = [killed_when(checkpoint_of("policy"), workflow, config)]
+    attempts.append(killed_when(lambda: sum(map(len, journal().values())) >= 3, workflow, config))
+    at_kill = journal()
+    attempts.append(killed_when(checkpoint_of("prm/soft"), workflow, config))
+    done_before = [path for attempt in attempts for path in attempt.finished]
+    written = {path: (workflow.folder / path).stat().st_mtime_ns for path in done_before}
+    last = workflow.run(config=config)
+    assert last.returncode == 0, last.stderr
+    return Run(workflow, config, [*attempts, Plan(last.stderr)], at_kill, written)
+
+
+def test_a_run_that_was_killed_in_three_stages_finishes_and_no_finished_job_runs_again(run: Run) -> None:
+    assert (run.results / "report.html").stat().st_size > 10_000
+    ended = Counter(path for attempt in run.attempts for path in attempt.finished)
+    assert set(ended.values()) == {1}
+    assert {"annotation/0-of-1/status.parquet", "bench/summary.json", "report.html"} <= {
+        path.removeprefix("results/ci/") for path in ended
+    }
+    for killed, output in zip(run.attempts, ("policy", "annotation", "prm/soft"), strict=False):
+        assert not any(f"/{output}/" in path for path in killed.finished)
+    for path, when in run.written.items():
+        assert (run.workflow.folder / path).stat().st_mtime_ns == when, path
+
+
+def test_killed_trainings_went_on_from_their_checkpoints(run: Run) -> None:
+    for log in ("train_policy", "train_prm/soft"):
+        resumed = re.search(r"resuming after update (\d+) of (\d+)", run.log(log))
+        assert resumed is not None and 0 < int(resumed[1]) < int(resumed[2]), run.log(log)
+
+
+def test_killed_annotation_sampled_nothing_twice(run: Run) -> None:
+    (before,) = run.journal.values()
+    replayed = re.search(r"replayed (\d+) requests", run.log("annotate/0-of-1"))
+    assert replayed is not None and int(replayed[1]) == len(before) > 0
+    folder = run.results / "work/annotation"
+    keys = [json.loads(line)["key"] for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()]
+    assert len(keys) == len(set(keys)) > len(before)
+    usage = json.loads((run.results / "annotation/0-of-1/usage.json").read_text())
+    k = run.config["annotation"]["k"]
+    assert (usage["replayed_completions"], usage["completions"]) == (k * len(before), k * (len(keys) - len(before)))
+
+
+def test_each_bad_row_is_refused_with_its_reason_and_the_rest_runs(run: Run) -> None:
+    bad = rows(run.results / "problems/real.refused.parquet")
+    assert {row["row"]: row["reason"] for row in bad} == REFUSED
+    assert all(row["detail"] for row in bad)
+    assert "real: 3 problems, 6 rows refused" in run.log("intake/real")
+    decided = {row["problem_id"]: row for row in rows(run.results / "seeds/decisions.parquet")}
+    for name in GOOD:  # they were sampled like all others
+        assert decided[name]["n_rollouts"] + decided[name]["n_undecided"] == run.config["seeds"]["rollouts"]
+
+
+def test_too_many_bad_rows_stop_the_run_with_what_to_do(workflow: Workflow) -> None:
+    config = ci_config(write_table(workflow.folder / "data"), max_refused_share=0.1)
+    done = workflow.run("problems", config=config)
+    assert done.returncode != 0
+    assert "6 of 9 rows are refused" in done.stderr and "1 duplicate_id" in done.stderr
+    assert "intake.max_refused_share is 0.1: mend the rows" in done.stderr
+    assert "Traceback" not in done.stderr
+    problems = workflow.folder / "results/ci/problems"
+    assert not (problems / "real.parquet").exists()
+    assert {row["row"]: row["reason"] for row in rows(problems / "real.refused.stopped.parquet")} == REFUSED
+
+
+def test_the_summary_has_every_metric_of_every_benchmark_and_variant_with_intervals(run: Run) -> None:
+    summary = json.loads((run.results / "bench/summary.json").read_text())
+    keys = {"benchmark", "variant", "n", "metric", "value", "ci_low", "ci_high", "problems", "primary"}
+    assert all(row.keys() == keys for row in summary)
+    n = run.config["bench"]["n"]
+    values = {row["metric"]: row["value"] for row in summary if (row["benchmark"], row["n"]) == ("test", n)}
+    assert {"random", "majority", "oracle"} <= values.keys()
+    for aggregate in AGGREGATES:
+        chosen = values[f"bon/{aggregate}"]
+        assert 0 <= chosen <= values["oracle"]
+        for other in ("random", "majority"):
+            assert values[f"bon_minus_{other}/{aggregate}"] == pytest.approx(chosen - values[other])
+    for row in summary:
+        assert -1 <= row["ci_low"] <= row["value"] <= row["ci_high"] <= 1
+        assert row["problems"] == run.config["sources"]["test"]["size"]
+        assert row["primary"] == row["metric"].endswith("/mean_odds")
+    assert 0 < values["random"] < values["oracle"]  # the small policy solves something, and not everything
+
+
+class Resources(HTMLParser):
+    """Everything that a page would load."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.places: list[str] = re.findall(r"(?:url\(|@import)\s*['\"]?([^'\");]*)", page)
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = {"src", "srcset", "data", "poster", "background"}
+        if tag != "a":  # a link of the reader's choice loads nothing
+            names.add("href")
+        self.places += [value or "" for name, value in attrs if name.removeprefix("xlink:") in names]
+
+
+def test_the_report_loads_nothing(run: Run) -> None:
+    places = Resources((run.results / "report.html").read_text()).places
+    assert places
+    assert all(place.startswith(("data:", "#")) for place in places), [place[:80] for place in places]
+
+
+def test_a_second_run_does_nothing(run: Run) -> None:
+    before = run.state()
+    assert "Nothing to be done" in run.again().text
+    assert run.state() == before
+
+
+def test_a_deleted_table_is_made_again_with_just_what_depends_on_it(run: Run) -> None:
+    paths = run.results / "labels/paths.parquet"
+    before = run.state()
+    content = paths.read_bytes()
+    paths.unlink()
+    again = run.again("report")
+    assert [rule for rule, _ in again.jobs] == [
+        "gather_labels", "train_prm", "evaluate_prm", "score_candidates", "measure", "summarise", "write_report"
+    ]  # fmt: skip
+    assert paths.read_bytes() == content
+    after = run.state()
+    for stage in ("problems", "policy", "seeds", "annotation", "bench/test/shards", "bench/test/candidates.parquet"):
+        place = str(run.results / stage)
+        unchanged = {path: when for path, when in before.items() if path.startswith(place)}
+        assert unchanged and unchanged == {path: after[path] for path in unchanged}
+    assert "Nothing to be done" in run.again().text
+
+
+class Kept:
+    """One engine for many shards, since a start takes seconds; each finds it with an empty cache."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def close(self) -> None:
+        self._engine._model.engine.reset_prefix_cache()
+
+
+@pytest.fixture
+def engine(run: Run) -> Iterator[Engine]:
+    opened = open_engine(read(run.results / "config.json"), run.results / "policy")
+    yield Kept(opened)
+    opened.close()
+
+
+def in_shards(run: Run, count: int, engine: Engine, folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The rows of the run's sampled tables, sampled anew in `count` shards that share no journal."""
+    config, policy = read(run.results / "config.json"), run.results / "policy"
+    problems = {name: run.results / f"problems/{name}.parquet" for name in ("pool", "real", "test")}
+    for shard in (Shard(index, count) for index in range(count)):
+        place, work = folder / str(shard), folder / f"{shard}/work"
+        pool = [problems["pool"], problems["real"]]
+        sample_seeds(config, policy, pool, shard, work / "seeds", place / "seeds.parquet", lambda: engine)
+        seeds = run.results / "seeds/seeds.parquet"
+        annotate(config, policy, seeds, shard, work / "annotation", place, lambda: engine)
+        out = place / "candidates.parquet"
+        sample_candidates(config, "test", policy, problems["test"], shard, work / "bench", out, lambda: engine)
+    names = ("seeds", "nodes", "rollouts", "status", "candidates")
+    return {name: rows(*folder.glob(f"*/{name}.parquet")) for name in names}
+
+
+def test_two_and_five_shards_give_the_trees_and_candidates_of_one(run: Run, engine: Engine, tmp_path: Path) -> None:
+    results = run.results
+    one = {name: rows(results / f"annotation/0-of-1/{name}.parquet") for name in ("nodes", "rollouts", "status")}
+    one["seeds"] = rows(results / "seeds/0-of-1/rollouts.parquet")
+    one["candidates"] = rows(results / "bench/test/candidates.parquet")
+    for count in (2, 5):
+        many = in_shards(run, count, engine, tmp_path / str(count))
+        assert {name: len(table) for name, table in many.items()} == {name: len(table) for name, table in one.items()}
+        for name, table in one.items():
+            assert many[name] == table
