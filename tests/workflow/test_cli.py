@@ -68,6 +68,6 @@ def test_config_prints_every_default(tmp_path: Path) -> None:
     done = mmprm("config", str(ROOT / "configs/ci.yaml"))
     assert done.returncode == 0
     resolved = yaml.safe_load(done.stdout)
-    assert resolved["sampling"]["temperature"] == 1.0  # not in the file
+    assert resolved["annotation"]["c_puct"] == 0.125  # not in the file
     (tmp_path / "list.yaml").write_text("- 1\n")
     assert mmprm("config", str(tmp_path / "list.yaml")).returncode == 2

@@ -37,10 +37,10 @@ def test_a_prm_learning_rate_retrains_the_variants_that_take_it_and_annotates_no
 
 
 def test_temperature_resamples_but_does_not_retrain_the_policy(finished: Workflow) -> None:
-    plan = finished.plan(config=changed({"sampling.temperature": 0.7}))
+    plan = finished.plan(config=changed({"sampling.temperature": 0.9}))
     assert {"sample_seeds", "annotate", "sample_candidates", "train_prm"} <= plan.rules
     assert not {"intake", "train_policy"} & plan.rules
-    assert "before: 'sampling.temperature=1.0' now: 'sampling.temperature=0.7'" in plan.text
+    assert "before: 'sampling.temperature=0.7' now: 'sampling.temperature=0.9'" in plan.text
 
 
 def test_a_search_budget_and_a_setting_further_down_are_both_seen(finished: Workflow) -> None:
@@ -112,7 +112,7 @@ def test_a_real_run_leaves_the_resolved_configuration_beside_its_results(workflo
     done = workflow.run(target)
     assert done.returncode == 0, done.stderr
     resolved = workflow.folder / "results/small/config.json"
-    assert json.loads(resolved.read_text())["sampling"]["temperature"] == 1.0  # a default that no file states
+    assert json.loads(resolved.read_text())["annotation"]["c_puct"] == 0.125  # a default that no file states
     assert (workflow.folder / "results/small/logs/intake/ood.log").exists()
     assert (workflow.folder / "results/small/benchmarks/intake/ood.tsv").exists()
 
