@@ -177,11 +177,12 @@ The base model of mmprm's mini world: an `InternVLForConditionalGeneration` of a
 byte-level tokenizer, trained from random weights by `snakemake mini_base`: {steps} updates of {BATCH} lessons,
 seed {seed}.
 Its vision encoder first learnt which digits stand where in a figure. Then it was taught to read drawn figures
-(`read`), single facts of arithmetic (`compute`; `use`: on quantities that were named before), and to tell a right
-single statement from a wrong one in plain question and answer (`judge_figure`, `judge_facts`). It never saw a
-whole solution, a step tag, a `<prm>` marker, or a figure of the splits seeds, dev or test.
+(`read`), single facts of arithmetic (`compute`), single operations on quantities that were named before (`use`) or
+read (`use_figure`), and to tell a right single statement from a wrong one in plain question and answer
+(`judge_figure`, `judge_facts`, `judge_use`). It never saw a whole solution, a step tag, a `<prm>` marker, or a
+figure of the splits seeds, dev or test.
 
-Share of learnt tokens predicted rightly on figures of the split dev:
+Share of values and judgements predicted rightly on figures of the split dev:
 
 | lesson | right |
 |---|---|
