@@ -32,6 +32,26 @@ def _values(problem: Problem) -> tuple[str | None, str, tuple[tuple[str, str], .
     return problem.family, problem.question, tuple(sorted(pair for pair in readings if "the " not in pair[0]))
 
 
+def _drawn_splits(monkeypatch: pytest.MonkeyPatch, place: str) -> list[str]:
+    """The splits of all tasks that are drawn from now on through the name at `place`."""
+    drawn: list[str] = []
+
+    def noted(family: str, split: str, rng: random.Random) -> object:
+        task = draw_task(family, split, rng)
+        drawn.append(split_of(family, task))
+        return task
+
+    monkeypatch.setattr(place, noted)
+    return drawn
+
+
+def _holds(names: str, fact: str, value: str, known: dict[str, str]) -> bool:
+    """Are the values of "names = fact = value" those of the names, and is the result right?"""
+    there = "".join(known.get(part, part) for part in re.split(r"( [-+*] )", names))
+    left, sign, right = fact.split(" ")
+    return there == fact and apply(sign, int(left), int(right)) == int(value)
+
+
 def test_train_seed_dev_and_test_problems_never_overlap_whatever_the_seed() -> None:
     seen = {
         split: {_values(problem) for seed in (0, 1) for problem in generate(split, 600, list(FAMILIES), seed)}
@@ -94,15 +114,7 @@ def test_a_family_that_has_too_few_problems_is_named() -> None:
 
 
 def test_lessons_use_the_figures_of_their_split_alone_and_no_step_tags(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[str] = []
-    whole = draw_task
-
-    def noted(family: str, split: str, rng: random.Random) -> object:
-        task = whole(family, split, rng)
-        drawn.append(split_of(family, task))
-        return task
-
-    monkeypatch.setattr("mmprm.problems.mini.lessons.draw_task", noted)
+    drawn = _drawn_splits(monkeypatch, "mmprm.problems.mini.lessons.draw_task")
     for kind in KINDS:
         for seed in range(50):
             text = lesson(kind, "sft", random.Random(seed)).text
@@ -128,9 +140,7 @@ def test_a_judged_operation_is_called_right_exactly_when_its_values_are_those_of
             names, fact, value, said = re.match(r"^\w+ = (.+) = (.+) = (-?\d+)\? (Yes|No)$", line).groups()
             if not all(name in known or name.isdigit() for name in re.split(r" [-+*] ", names)):
                 continue  # in a figure, a quantity that no right statement has named
-            there = "".join(known.get(part, part) for part in re.split(r"( [-+*] )", names))
-            left, sign, right = fact.split(" ")
-            holds = there == fact and apply(sign, int(left), int(right)) == int(value)
+            holds = _holds(names, fact, value, known)
             judged.append(holds)
             assert (said == "Yes") == holds, line
     assert 0.3 < sum(judged) / len(judged) < 0.7
@@ -151,9 +161,7 @@ def test_a_check_says_of_each_statement_whether_it_holds_and_counts_those_that_d
                 holds = values[name] == value
             else:
                 _, names, fact, value = statement.split(" = ")
-                there = "".join(values.get(part, part) for part in re.split(r"( [-+*] )", names))
-                left, sign, right = fact.split(" ")
-                holds = there == fact and apply(sign, int(left), int(right)) == int(value)
+                holds = _holds(names, fact, value, values)
             assert (said == "Yes") == holds, line
             verdicts.append(holds)
         assert made.answer == str(sum(line.endswith("No") for line in made.steps))
@@ -161,15 +169,7 @@ def test_a_check_says_of_each_statement_whether_it_holds_and_counts_those_that_d
 
 
 def test_checks_are_drawn_on_the_figures_of_their_split_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = []
-    whole = draw_task
-
-    def noted(family: str, split: str, rng: random.Random) -> object:
-        task = whole(family, split, rng)
-        drawn.append(split_of(family, task))
-        return task
-
-    monkeypatch.setattr("mmprm.problems.mini.draw_task", noted)
+    drawn = _drawn_splits(monkeypatch, "mmprm.problems.mini.draw_task")
     problems = generate("sft", 60, ["check"], 0)
     assert set(drawn) == {"sft"}
     assert all(parse(problem.solution or "").status is Status.OK for problem in problems)
