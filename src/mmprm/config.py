@@ -246,10 +246,14 @@ class Config(Section):
                 raise ValueError(f"{name}.families: {unknown} do not exist; allowed: {sorted(ALL_FAMILIES)}")
         return sources
 
+    def _trained_on(self) -> dict[str, list[str]]:
+        """The sources whose problems a model is trained on, by the key that names them."""
+        return {"policy.sources": list(self.policy.sources), "seeds.sources": list(self.seeds.sources)}
+
     @model_validator(mode="after")
     def _references_exist(self) -> Config:
-        used = {"policy.sources": self.policy.sources, "seeds.sources": self.seeds.sources}
-        used |= {f"benchmarks.{name}.source": [bench.source] for name, bench in self.benchmarks.items()}
+        tested = {f"benchmarks.{name}.source": [bench.source] for name, bench in self.benchmarks.items()}
+        used = self._trained_on() | tested
         for key, names in used.items():
             for name in names:
                 if name not in self.sources:
@@ -259,9 +263,8 @@ class Config(Section):
     @model_validator(mode="after")
     def _tests_are_not_trained_on(self) -> Config:
         """No problem of a benchmark may be in training; that two sources differ in name says nothing of their rows."""
-        trained = {"policy.sources": self.policy.sources, "seeds.sources": self.seeds.sources}
         for bench, settings in self.benchmarks.items():
-            for key, names in trained.items():
+            for key, names in self._trained_on().items():
                 for name in names:
                     if _share_problems(self.sources[settings.source], self.sources[name]):
                         raise ValueError(

@@ -19,8 +19,9 @@ from mmprm.evaluation.stage import measure, summarise
 from mmprm.problem import Problem, write_problems
 
 N = 4
-METRICS = ["random", "majority", "oracle"] + [
-    f"{kind}/{name}" for kind in ("bon", "bon_minus_random", "bon_minus_majority") for name in AGGREGATES
+KINDS = ("bon", "bon_minus_random", "bon_minus_random_parsed", "bon_minus_majority")
+METRICS = ["random", "random_parsed", "majority", "oracle"] + [
+    f"{kind}/{name}" for kind in KINDS for name in AGGREGATES
 ]
 
 
@@ -95,11 +96,7 @@ def test_every_metric_has_a_row_at_every_power_of_two(run: Run) -> None:
     found = run.measured()
     expected = {(metric, n) for metric in METRICS for n in (1, 2, 4)} | {("weighted_majority", 4)}
     assert {(row["metric"], row["n"]) for row in found["rows"]} == expected
-    assert {row["metric"] for row in found["rows"] if row["primary"]} == {
-        "bon/min",
-        "bon_minus_random/min",
-        "bon_minus_majority/min",
-    }
+    assert {row["metric"] for row in found["rows"] if row["primary"]} == {f"{kind}/min" for kind in KINDS}
     for row in found["rows"]:
         assert row.keys() == {
             *("benchmark", "variant", "n", "metric", "value", "ci_low", "ci_high", "problems", "primary")
@@ -112,10 +109,12 @@ def test_values_of_a_run_small_enough_to_do_by_hand(run: Run) -> None:
     found = run.measured()
     accuracy = found["accuracy"]
     assert accuracy["random"] == pytest.approx((1 / 4 + 2 / 4) / 2), "the broken candidate is wrong in a random pick"
+    assert accuracy["random_parsed"] == pytest.approx((1 / 4 + 2 / 3) / 2), "among those that have an answer"
     assert accuracy["majority"] == 0.5
     assert accuracy["oracle"] == accuracy["bon/min"] == 1
     assert accuracy["bon/last"] == 0
     assert accuracy["bon_minus_random/min"] == pytest.approx(1 - 3 / 8)
+    assert accuracy["bon_minus_random_parsed/min"] == pytest.approx(1 - 11 / 24)
     assert accuracy["bon_minus_majority/min"] == pytest.approx(0.5)
     assert accuracy["weighted_majority"] == pytest.approx(1.0), "0.8 beats three times 0.2, 1.6 beats 0.2"
     assert found["auc_within_problem"]["min"] == 1 and found["auc_within_problem"]["last"] == 0

@@ -5,8 +5,9 @@ All values are fractions in [0, 1], averaged over problems; differences are in [
 rows of `bench.primary`, the aggregate that was fixed beforehand.
 
 Which candidates count: an undecided one is left out, and its number reported; a problem of undecided ones alone is left
-out too. All the others count, right or wrong: Random picks among those without an answer as well. Only a parsed
-candidate with scores can be chosen while one exists; a problem without any is wrong.
+out too. All the others count, right or wrong: Random picks among those without an answer as well, `random_parsed` among
+those that have one: what an aggregate gains over it is the ranking's own. Only a parsed candidate with scores can be
+chosen while one exists; a problem without any is wrong.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from mmprm.grading import Verdict
 from mmprm.problem import Problem, read_problems
 from mmprm.solution import Status
 
+# What the aggregates are compared with, on the same candidates.
+BASELINES = ("random", "random_parsed", "majority")
 # The weight of a vote must not be negative, nor let one candidate outvote all others: what stands in for an aggregate
 # that is not a probability.
 _VOTE_WEIGHT = {"sum_log_pr": "product", "sum_log_odds": "average", "mean_odds": "average"}
@@ -115,6 +118,9 @@ def per_problem(counted: Sequence[Candidates], n_max: int, primary: str) -> dict
     values: dict[tuple[str, int], np.ndarray] = {}
     for n in bon.sizes(n_max):
         values["random", n] = _each(counted, n, lambda group, _: bon.random_pick(_correct(group)))
+        values["random_parsed", n] = _each(
+            counted, n, lambda group, k: bon.best_of_n(_parsed_alike(group), _correct(group), k)
+        )
         values["majority", n] = np.array([votes.majority(one.keys, min(n, len(one.keys))) for one in counted])
         values["oracle", n] = _each(counted, n, lambda group, k: bon.oracle(_correct(group), k))
         for name in AGGREGATES:
@@ -125,7 +131,7 @@ def per_problem(counted: Sequence[Candidates], n_max: int, primary: str) -> dict
                     np.stack([one.scores[name] for one in group]), _correct(group), k
                 ),
             )
-        for other in ("random", "majority"):
+        for other in BASELINES:
             for name in AGGREGATES:
                 values[f"bon_minus_{other}/{name}", n] = values[f"bon/{name}", n] - values[other, n]
     weight = _VOTE_WEIGHT.get(primary, primary)
@@ -149,6 +155,11 @@ def _each(
 
 def _correct(group: Sequence[Candidates]) -> np.ndarray:
     return np.stack([one.correct for one in group])
+
+
+def _parsed_alike(group: Sequence[Candidates]) -> np.ndarray:
+    """One score for all that parse: what a chooser gains that knows this of a candidate and nothing else."""
+    return np.where(np.stack([one.parsed for one in group]), 0.0, -np.inf)
 
 
 def _joined(config: Config, problems: Path, candidates: Path, scores: Path) -> dict[str, list[dict[str, Any]]]:

@@ -27,6 +27,7 @@ COLOURS = {
     "trained": "#d55e00",
     "untrained": "#7f7f7f",
     "minus random": "#7f7f7f",
+    "minus random parsed": "#d55e00",
     "minus majority": "#0072b2",
     "positive path": "#0072b2",
     "negative path": "#e69f00",

@@ -21,7 +21,11 @@ from mmprm.report import figures, results, trees
 
 Row = dict[str, Any]
 
-_BASELINES = ("random", "majority")
+_AGAINST = {
+    "random": "a random pick",
+    "random_parsed": "a random pick of those that parse",
+    "majority": "majority voting",
+}
 _DOMAINS = {"in_domain": "in-domain", "out_of_domain": "out-of-domain", "development": "development"}
 
 
@@ -97,7 +101,7 @@ def _table(at_n: dict[str, Row], primary: str) -> list[Row]:
     differences = [name for name in at_n if "_minus_" in name]
     single = [name for name in at_n if name not in differences and not name.startswith("bon/")]
     aggregates = [name for name in at_n if name.startswith("bon/")]
-    first = [name for name in _BASELINES if name in single]
+    first = [name for name in _AGAINST if name in single]
     others = [name for name in single if name not in (*first, "oracle")]
     last = ["oracle"] if "oracle" in single else []
     lines = []
@@ -109,10 +113,7 @@ def _table(at_n: dict[str, Row], primary: str) -> list[Row]:
                 "aggregate": what == "bon",
                 "primary": name == f"bon/{primary}",
                 "row": at_n[name],
-                "minus_random": at_n.get(f"{what}_minus_random/{aggregate}" if aggregate else f"{what}_minus_random"),
-                "minus_majority": at_n.get(
-                    f"{what}_minus_majority/{aggregate}" if aggregate else f"{what}_minus_majority"
-                ),
+                "minus": {other: at_n.get(f"{what}_minus_{other}/{aggregate}") for other in _AGAINST},
             }
         )
     return lines
@@ -147,10 +148,10 @@ def _headline(entry: Row) -> Row | None:
         "random": entry["at_n"].get("random"),
         "majority": entry["at_n"].get("majority"),
         "oracle": entry["at_n"].get("oracle"),
-        "gain": primary["minus_random"],
-        "finding": finding(primary["minus_random"], "a random pick"),
-        "over_majority": primary["minus_majority"],
-        "majority_finding": finding(primary["minus_majority"], "majority voting"),
+        "comparisons": [
+            {"against": words, "row": primary["minus"][other], "finding": finding(primary["minus"][other], words)}
+            for other, words in _AGAINST.items()
+        ],
     }
 
 
@@ -170,12 +171,12 @@ def _differences(config: Config, bench: list[Row]) -> Markup | None:
     several = len(config.prm.variants) > 1
     for entry in bench:
         primary = next((line for line in entry["table"] if line["primary"]), None)
-        for against in _BASELINES:
-            row = primary and primary[f"minus_{against}"]
+        for against in _AGAINST:
+            row = primary and primary["minus"][against]
             if row and row["value"] is not None:
                 name = f"{entry['benchmark']} ({entry['domain']})" + (f", {entry['variant']}" if several else "")
                 interval = {"low": row.get("ci_low"), "high": row.get("ci_high")}
-                rows.append({"name": name, "against": f"minus {against}", "value": row["value"], **interval})
+                rows.append({"name": name, "against": f"minus {against.replace('_', ' ')}", "value": row["value"], **interval})
     return Markup(figures.differences(rows, f"Best of N by {config.bench.primary}, differences")) if rows else None
 
 

@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from mmprm import tables
 from mmprm.problems.mini.lessons import KINDS, Lesson, lesson
 from mmprm.training import mini_model, mini_sight
 
-STEPS = 4_000
-FIRST_CYCLE = 2_400  # updates; then the learning rate rises once more, for what is taught last
+CYCLES = (2_400, 4_000, 8_000)  # the updates at which a cycle of the learning rate ends; the last is the whole training
+STEPS = CYCLES[-1]
 BATCH = 48
-PEAK = 1.5e-3
+PEAK = 1.5e-3  # learning rate; of all cycles but the first two thirds of it
 OTHERS = 0.3  # the weight of what has more than one right reply, beside what has one
 WARMUP = 200
 CHECKPOINT = 250  # updates between checkpoints
@@ -33,7 +34,12 @@ CURRICULUM = (
     (0, {"read": 8, "judge_figure": 1, "compute": 1, "judge_facts": 2}),
     (700, {"read": 3, "judge_figure": 1, "compute": 4, "judge_facts": 2, "use": 2}),
     (1300, {"read": 1, "judge_figure": 4, "compute": 1, "judge_facts": 3, "use": 2, "use_figure": 1, "judge_use": 1}),
-    (FIRST_CYCLE, {"read": 1, "judge_figure": 4, "judge_facts": 1, "use": 1, "use_figure": 3, "judge_use": 5}),
+    (CYCLES[0], {"read": 1, "judge_figure": 4, "judge_facts": 1, "use": 1, "use_figure": 3, "judge_use": 5}),
+    (
+        CYCLES[1],
+        {"read": 2, "judge_figure": 5, "compute": 3, "judge_facts": 2, "use": 1}
+        | {"use_figure": 4, "judge_use": 4, "judge_plan": 4},
+    ),
 )
 
 
@@ -101,11 +107,18 @@ def measure(model: Any, processor: Any, count: int = 96, seed: int = 1) -> dict[
     return result
 
 
-def learning_rate(step: int, steps: int) -> float:
-    """Two cycles of warm-up and cosine, the second with two thirds of the peak."""
-    if step < FIRST_CYCLE:
-        return PEAK * mini_sight.rate(step, FIRST_CYCLE + 50, WARMUP)
-    return PEAK * 2 / 3 * mini_sight.rate(step - FIRST_CYCLE, steps - FIRST_CYCLE, 50)
+def learning_rate(step: int) -> float:
+    """Cycles of warm-up and cosine, the later ones with two thirds of the first one's peak."""
+    if step < CYCLES[0]:
+        return PEAK * mini_sight.rate(step, CYCLES[0] + 50, WARMUP)
+    start, end = next(pair for pair in pairwise(CYCLES) if step < pair[1])
+    return PEAK * 2 / 3 * mini_sight.rate(step - start, end - start, 50)
+
+
+def _optimizer(model: Any) -> Any:
+    import torch
+
+    return torch.optim.AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.98), weight_decay=0.02)
 
 
 def train(out: Path, work: Path, steps: int = STEPS, seed: int = 0) -> dict[str, float]:
@@ -118,7 +131,7 @@ def train(out: Path, work: Path, steps: int = STEPS, seed: int = 0) -> dict[str,
     processor = mini_model.processor(seed)
     model = mini_model.model(processor.tokenizer, seed).train()
     mini_sight.learn(model, processor, work, seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.98), weight_decay=0.02)
+    optimizer = _optimizer(model)
     checkpoint, first = work / "checkpoint.pt", 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
@@ -128,12 +141,14 @@ def train(out: Path, work: Path, steps: int = STEPS, seed: int = 0) -> dict[str,
         print(f"going on from step {first}", file=sys.stderr)
     started = time.monotonic()
     for step in range(first, steps):
+        if step == CYCLES[1]:
+            optimizer = _optimizer(model)  # the last cycle needs nothing of the first two but their weights
         rng = random.Random(f"lessons/{seed}/{step}")
         weights = [mix for first_step, mix in CURRICULUM if first_step <= step][-1]
         kind = rng.choices(list(weights), list(weights.values()))[0]
         batch = collate([lesson(kind, "sft", rng) for _ in range(BATCH)], processor)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps)
+            group["lr"] = learning_rate(step)
         loss = _loss(model, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

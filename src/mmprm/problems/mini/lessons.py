@@ -14,10 +14,17 @@ from dataclasses import dataclass
 
 from mmprm.problems.mini import FAMILIES, draw_task
 from mmprm.problems.mini.families import Task, apply
-from mmprm.problems.mini.statements import Statement, some_op, some_operation, some_reading, wrong_value
+from mmprm.problems.mini.statements import (
+    Statement,
+    some_op,
+    some_operation,
+    some_reading,
+    wrong_operation_for,
+    wrong_value,
+)
 from mmprm.problems.mini.wording import fact_text, op_text, read_text
 
-KINDS = ("read", "judge_figure", "compute", "judge_facts", "use", "use_figure", "judge_use")
+KINDS = ("read", "judge_figure", "compute", "judge_facts", "use", "use_figure", "judge_use", "judge_plan")
 Fact = tuple[str, int, int]
 Span = tuple[int, int]
 
@@ -196,6 +203,21 @@ def _judge_use(split: str, rng: random.Random) -> Lesson:
     return writer.lesson()
 
 
+def _judge_plan(split: str, rng: random.Random) -> Lesson:
+    """Single operations judged by what is asked too: is this one a part of any way to the answer?"""
+    task = draw_task(rng.choice(list(FAMILIES)), split, rng)
+    writer, names = _Writer(f"Check each statement.\n{task.question}"), _shuffled(task, rng)
+    _given_readings(writer, names, task, rng)
+    known = dict(task.readings)
+    for op in rng.choice(task.routes):
+        while rng.random() < 0.5:  # so that what was judged before tells nothing about the next
+            _judge(writer, [wrong_operation_for(task, op, known, rng)])
+        said, fact = op_text(op, known, rng)
+        _judge(writer, [Statement(said, fact, right=True)])
+        known[op.out] = int(fact.rsplit(" ", 1)[1])
+    return writer.lesson()
+
+
 def lesson(kind: str, split: str, rng: random.Random) -> Lesson:
     """One lesson of the kind (one of `KINDS`)."""
     writers = {
@@ -206,5 +228,6 @@ def lesson(kind: str, split: str, rng: random.Random) -> Lesson:
         "use": _use,
         "use_figure": _use_figure,
         "judge_use": _judge_use,
+        "judge_plan": _judge_plan,
     }
     return writers[kind](split, rng)

@@ -9,7 +9,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mmprm.problems.mini.families import Op, Task, apply
+from mmprm.problems.mini.families import Op, Quantity, Task, apply
 from mmprm.problems.mini.wording import op_text, read_text
 
 _RESULTS = ("p", "q", "r", "s", "t", "u", "h", "v", "answer")
@@ -87,3 +87,33 @@ def some_operation(names: list[str], known: Mapping[str, int], rng: random.Rando
     if rng.random() < 0.5:
         return Statement(*op_text(op, known, rng), right=True)
     return _wrong_operation(op, known, rng)
+
+
+def wrong_operation_for(task: Task, op: Op, known: Mapping[str, int], rng: random.Random) -> Statement:
+    """A wrong statement in the place of `op`: worked out wrongly, or rightly and no part of any way to the answer."""
+    if rng.random() < 0.5:
+        return _wrong_operation(op, known, rng)
+    useful = {_meaning(step) for route in task.routes for step in route}
+    choices: list[Quantity] = [*known, *(q for q in (op.left, op.right) if isinstance(q, int))]
+    while True:
+        left, right = op.left, op.right
+        sign, out = op.sign, op.out
+        kind = rng.randrange(4)
+        if kind == 0:
+            sign = rng.choice("+-*")
+        elif kind == 1:
+            left = rng.choice(choices)
+        elif kind == 2:
+            right = rng.choice(choices)
+        else:
+            out = "answer"
+        wrong = Op(out, sign, left, right)
+        first, second = (known[q] if isinstance(q, str) else q for q in (left, right))
+        if _meaning(wrong) not in useful and left != right and 0 <= apply(sign, first, second) <= _LARGEST * 5:
+            return Statement(*op_text(wrong, known, rng), right=False)
+
+
+def _meaning(op: Op) -> tuple[str, tuple[str, ...], bool]:
+    """What tells operations apart: not the order of operands of + and *, nor the name of a result but `answer`."""
+    operands = (str(op.left), str(op.right))
+    return op.sign, operands if op.sign == "-" else tuple(sorted(operands)), op.out == "answer"
