@@ -136,6 +136,7 @@ def write_manifest(folder: Path, info: dict[str, Any]) -> None:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and name != MANIFEST and not path.name.startswith("."):
+            path.chmod(0o644)  # safetensors makes files that only their owner can read
             files[name] = {"size": path.stat().st_size, "sha256": _sha256(path)}
     tables.write_json(folder / MANIFEST, {"info": info, "files": files})
 

@@ -146,6 +146,33 @@ def test_a_judged_operation_is_called_right_exactly_when_its_values_are_those_of
     assert 0.3 < sum(judged) / len(judged) < 0.7
 
 
+def test_an_operation_judged_by_a_question_is_right_when_it_holds_and_leads_to_what_is_asked() -> None:
+    useful = {
+        "Find A * B + C.": {"p: A * B", "answer: C + p"},
+        "Find A + B * C.": {"p: B * C", "answer: A + p"},
+        "Find (A + B) * C.": {"s: A + B", "answer: C * s", "p: A * C", "q: B * C", "answer: p + q"},
+    }
+    judged = []
+    for seed in range(400):
+        text = lesson("judge_plan", "sft", random.Random(seed)).text
+        question = text.splitlines()[2].removesuffix("<|im_end|>")
+        if question not in useful:
+            continue
+        known = dict(re.findall(r"^(?:read )?([ABC]) (?:=|is) (\d+)$", text, re.M))
+        expected = eval(question[5:-1], {name: int(value) for name, value in known.items()})
+        for line in re.findall(r"^\w+ = .+ = .+ = .+\?.*$", text, re.M):
+            out, names, fact, value, said = re.match(r"^(\w+) = (.+) = (.+) = (-?\d+)\? (Yes|No)$", line).groups()
+            left, sign, right = names.split(" ")
+            meaning = f"{out}: {names if sign == '-' else f' {sign} '.join(sorted([left, right]))}"
+            holds = _holds(names, fact, value, known) and meaning in useful[question]
+            assert (said == "Yes") == holds, line
+            judged.append(holds)
+            if holds:
+                known[out] = value
+        assert int(known["answer"]) == expected
+    assert 0.4 < sum(judged) / len(judged) < 0.6
+
+
 def test_a_check_says_of_each_statement_whether_it_holds_and_counts_those_that_do_not() -> None:
     verdicts = []
     for seed in range(200):

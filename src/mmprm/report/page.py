@@ -176,7 +176,9 @@ def _differences(config: Config, bench: list[Row]) -> Markup | None:
             if row and row["value"] is not None:
                 name = f"{entry['benchmark']} ({entry['domain']})" + (f", {entry['variant']}" if several else "")
                 interval = {"low": row.get("ci_low"), "high": row.get("ci_high")}
-                rows.append({"name": name, "against": f"minus {against.replace('_', ' ')}", "value": row["value"], **interval})
+                rows.append(
+                    {"name": name, "against": f"minus {against.replace('_', ' ')}", "value": row["value"], **interval}
+                )
     return Markup(figures.differences(rows, f"Best of N by {config.bench.primary}, differences")) if rows else None
 
 

@@ -133,8 +133,6 @@ def fit(job: Job, out: Path) -> Outcome:
     if trainer.is_world_process_zero():
         (out / "training_args.bin").unlink(missing_ok=True)  # a pickle of this machine's paths
         processor.save_pretrained(out)
-        for file in out.iterdir():
-            file.chmod(0o644)  # safetensors makes files that only their owner can read
     last = [row["loss"] for row in history[-max(1, len(history) // 10) :]]
     return Outcome(updates, sum(last) / len(last), time.monotonic() - begun, resumed, history)
 

@@ -1,7 +1,7 @@
 """Train the mini base model on its lessons. In: nothing but a seed. Out: `models/mini-base`, a Hugging Face folder.
 
 First the vision encoder learns which digits stand where (mini_sight), then the whole model is taught its lessons.
-`snakemake mini_base` runs this. It takes about 27 minutes on two idle cores; the result is kept in the repository. A
+`snakemake mini_base` runs this. It takes about an hour on two idle cores; the result is kept in the repository. A
 killed run goes on from its last checkpoint in `work`.
 """
 
@@ -174,7 +174,6 @@ def train(out: Path, work: Path, steps: int = STEPS, seed: int = 0) -> dict[str,
     model.eval().save_pretrained(out)
     processor.save_pretrained(out)
     tables.write_text(out / "README.md", _card(steps, seed, shares))
-    (out / "model.safetensors").chmod(0o644)  # safetensors makes files that only their owner can read
     models.write_manifest(out, {"stage": "mini_base", "steps": steps, "seed": seed, "dev": shares})
     checkpoint.unlink(missing_ok=True)
     return shares
@@ -193,9 +192,11 @@ byte-level tokenizer, trained from random weights by `snakemake mini_base`: {ste
 seed {seed}.
 Its vision encoder first learnt which digits stand where in a figure. Then it was taught to read drawn figures
 (`read`), single facts of arithmetic (`compute`), single operations on quantities that were named before (`use`) or
-read (`use_figure`), and to tell a right single statement from a wrong one in plain question and answer
-(`judge_figure`, `judge_facts`, `judge_use`). It never saw a whole solution, a step tag, a `<prm>` marker, or a
-figure of the splits seeds, dev or test.
+read (`use_figure`), and to tell a right single statement from a wrong one in plain question and answer:
+by a figure (`judge_figure`), by arithmetic (`judge_facts`), by what its names stand for (`judge_use`) and by what is
+asked (`judge_plan`). No lesson has a step tag, a `<prm>` marker or a figure of the splits seeds, dev or test,
+and none has a solution to write; the operations that are right in a `judge_plan` lesson are, in order, those of one way
+to its answer.
 
 Share of values and judgements predicted rightly on figures of the split dev:
 

@@ -1,9 +1,9 @@
 """What the mini base model is taught: reading figures, single facts of arithmetic, single operations on quantities that
-were named before, and judging single statements.
+were named before, and judging single statements by the figure, by arithmetic, and by what is asked.
 
 In: a split, a kind and a random generator. Out: a `Lesson`, a text of which marked spans are learnt. Lessons hold
-neither step tags, nor whole solutions, nor `<prm>`; figures come from the split sft (or dev, to measure), never from
-the split test.
+neither step tags nor `<prm>`, and no solution is learnt; figures come from the split sft (or dev, to measure), never
+from the split test.
 """
 
 from __future__ import annotations
