@@ -215,6 +215,38 @@ def test_a_state_that_was_searched_often_gives_way_to_one_that_was_not() -> None
     assert order == [[0, 0, 1, 1], [0, 1, 0, 1]]
 
 
+states = st.lists(  # (right rollouts, words of each wrong one), or None: take a pair
+    st.none() | st.tuples(st.integers(0, 3), st.lists(st.integers(1, 4), max_size=5)), max_size=24
+)
+
+
+@given(states, st.sampled_from([0.0, 0.1, 1.0, 10.0]))
+def test_the_pool_gives_what_a_scan_of_all_waiting_pairs_would(moves: list, c_puct: float) -> None:
+    values = Annotation(c_puct=c_puct, length_scale=3)
+    tree, pool = Tree("p"), Pool(values)
+    waiting: list[tuple] = []
+    taken = 0
+    for number, move in enumerate(moves):
+        if move is not None:
+            n_right, wrong_words = move
+            request = ask(ABC, (f"state {number}",), 9)
+            texts = [right("r")] * n_right + [wrong(f"{i} " * words) for i, words in enumerate(wrong_words)]
+            node = tree.add(request.prefix, make_rollouts(request, texts, ExactGrader()))
+            pool.enter(node)
+            if n_right:
+                waiting += [(node, n_right + i, words + 1) for i, words in enumerate(wrong_words)]
+        elif waiting:
+            worths = [
+                quality(node.counts.mc, n_words, values) + exploration(node.visits, taken, values)
+                for node, _, n_words in waiting
+            ]
+            best = waiting.pop(worths.index(max(worths)))
+            chosen = pool.take()
+            assert (chosen.node, chosen.place, chosen.n_words) == best
+            taken += 1
+        assert len(pool) == len(waiting)
+
+
 def test_with_many_rollouts_the_located_errors_are_the_true_ones() -> None:
     for number in range(6):
         tree, _ = grow(toy_problem(number), Annotation(k=48, max_rollouts=5000, max_searches=30), ToyPolicy(error=0.2))

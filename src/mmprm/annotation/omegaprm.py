@@ -6,6 +6,7 @@ same tree: nothing is drawn here, and ties go to what was created first.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ class Candidate:
     n_words: int
 
 
+_Pair = tuple[float, int, Candidate]  # -Q, order of entry
+_State = tuple[float, int, list[_Pair]]  # of its best pair, then all of them: no two states compare further than entry
+
+
 def quality(mc: float, n_words: int, settings: Annotation) -> float:
     """Q(s, r) = alpha^(1 - MC(s)) * beta^(len(r) / L): near misses and short rollouts first (OmegaPRM, eq. 3)."""
     return float(settings.alpha ** (1 - mc) * settings.beta ** (n_words / settings.length_scale))
@@ -44,17 +49,24 @@ def exploration(visits: int, total_visits: int, settings: Annotation) -> float:
 
 
 class Pool:
-    """The pairs that wait for a search. `take` gives the one with the highest Q + U and forgets it."""
+    """The pairs that wait for a search. `take` gives the one with the highest Q + U and forgets it; ties go to the one
+    that entered first.
+
+    U changes for every pair with each search, but alike for all states of equal N(s). So each state's pairs lie sorted
+    by Q, the states lie in a heap for each N by their best pair, and the choice is among the tops of the heaps: the cost
+    is logarithmic in the pool (N never exceeds k), where a scan would be linear.
+    """
 
     def __init__(self, settings: Annotation) -> None:
         self._settings = settings
-        self._waiting: dict[int, Candidate] = {}  # by order of entry
+        self._by_visits: dict[int, list[_State]] = {}
         self._seen: set[tuple[Prefix, str | None]] = set()
+        self._waiting = 0
         self._entered = 0
         self._total_visits = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._waiting
 
     def enter(self, node: Node) -> None:
         """Take the wrong rollouts of a state with 0 < MC < 1.
@@ -65,6 +77,7 @@ class Pool:
         mc = node.counts.mc
         if mc is None or not 0 < mc < 1:
             return
+        pairs = []
         for place, rollout in enumerate(node.rollouts):
             path = node.steps + rollout.steps
             known = (path, rollout.answer) in self._seen
@@ -72,24 +85,39 @@ class Pool:
                 continue
             self._seen.add((path, rollout.answer))
             n_words = sum(len(part.split()) for part in (*rollout.steps, rollout.answer or ""))
-            self._waiting[self._entered] = Candidate(node, place, path, n_words)
+            # Negative, and with the order of entry behind it: the least of these is the best pair.
+            worth = -quality(mc, n_words, self._settings), self._entered
+            pairs.append((*worth, Candidate(node, place, path, n_words)))
             self._entered += 1
+        if pairs:
+            self._waiting += len(pairs)
+            self._push(node, sorted(pairs, key=lambda pair: pair[:2], reverse=True))
 
     def take(self) -> Candidate:
-        """The best pair; N(s) of its state goes up by one."""
+        """The best pair; N(s) of its state goes up by one. IndexError where none waits."""
+        if not self._waiting:
+            raise IndexError("no pair waits for a search")
 
-        def worth(entry: int) -> float:
-            candidate = self._waiting[entry]
-            mc = candidate.node.counts.mc
-            assert mc is not None
-            return quality(mc, candidate.n_words, self._settings) + exploration(
-                candidate.node.visits, self._total_visits, self._settings
-            )
+        def rank(visits: int) -> tuple[float, int]:
+            negative, entry, _ = self._by_visits[visits][0]
+            return exploration(visits, self._total_visits, self._settings) - negative, -entry
 
-        chosen = self._waiting.pop(max(self._waiting, key=worth))
+        visits = max(self._by_visits, key=rank)
+        _, _, pairs = heapq.heappop(self._by_visits[visits])
+        if not self._by_visits[visits]:
+            del self._by_visits[visits]
+        chosen = pairs.pop()[-1]
+        self._waiting -= 1
         chosen.node.visits += 1
         self._total_visits += 1
+        if pairs:
+            self._push(chosen.node, pairs)
         return chosen
+
+    def _push(self, node: Node, pairs: list[_Pair]) -> None:
+        """A state with its pairs, the best one last."""
+        negative, entry, _ = pairs[-1]
+        heapq.heappush(self._by_visits.setdefault(node.visits, []), (negative, entry, pairs))
 
 
 def omegaprm(problem: Problem, settings: Annotation, ask: Ask) -> Search:
