@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_world import ExactGrader, ask, grow, run_scheduler
+from toy_world import ExactGrader, Grading, ask, grow, run_scheduler
 
 from mmprm.annotation.omegaprm import omegaprm
 from mmprm.config import Annotation
 from mmprm.engine.base import Request
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
+from mmprm.problem import Problem
 
 LIMITS = Annotation(k=6, max_searches=10, max_rollouts=90)
 PROBLEMS = [toy_problem(number) for number in range(12)]
@@ -120,6 +122,32 @@ def test_a_damaged_line_is_sampled_again_and_the_result_is_the_same(tmp_path: Pa
     replayed, _ = run_scheduler(searches(), engine, tmp_path)
     assert len(engine.sampled) == 2
     assert tables_of(replayed) == tables_of(expected)
+
+
+def test_a_slow_comparison_holds_up_neither_the_engine_nor_the_other_searches(tmp_path: Path) -> None:
+    expected, _ = run_scheduler(searches(), ScriptedEngine(POLICY), tmp_path / "a")
+    engine = ScriptedEngine(POLICY)
+    slow = PROBLEMS[0].problem_id
+    left_at_waits = []
+
+    class SlowGrader(ExactGrader):
+        held: Grading | None = None
+
+        def start(self, items: Sequence[tuple[str | None, Problem]]) -> Grading:
+            grading = super().start(items)
+            if items[0][1].problem_id == slow:
+                self.held = grading = replace(grading, done=False)
+            return grading
+
+        def wait(self, seconds: float) -> None:
+            if seconds > 0 and self.held is not None:
+                left_at_waits.append((engine.pending, seconds))
+                object.__setattr__(self.held, "done", True)
+
+    outcomes, _ = run_scheduler(searches(), engine, tmp_path / "b", SlowGrader())
+    assert tables_of(outcomes) == tables_of(expected)
+    assert left_at_waits and {pending for pending, _ in left_at_waits} == {0}
+    assert len(engine.sampled) == len(set(engine.sampled))
 
 
 def test_one_failed_request_fails_its_problem_and_no_other(tmp_path: Path) -> None:

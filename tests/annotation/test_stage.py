@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from toy_world import policy_folder, rows, toy_config
+from toy_world import Grading, policy_folder, rows, toy_config
 
 from mmprm import grading, tables
 from mmprm.annotation.stage import annotate
@@ -126,7 +126,7 @@ def test_no_table_is_written_while_the_judge_is_down(
     expected = tables_of(run(tmp_path / "whole", policy, seeds, 1, ScriptedEngine(POLICY)))
     undecided = grading.Graded(grading.Verdict.UNDECIDED, "down")
     with monkeypatch.context() as patch:
-        patch.setattr(grading.Grader, "grade_many", lambda self, items: [undecided] * len(items))
+        patch.setattr(grading.Grader, "start", lambda self, items: Grading([undecided] * len(items)))
         with pytest.raises(UserError, match="20 of 20 problems failed"):
             run(tmp_path, policy, seeds, 1, ScriptedEngine(POLICY))
     assert not list((tmp_path / "annotation").rglob("*.parquet"))

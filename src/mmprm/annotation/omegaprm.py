@@ -53,8 +53,8 @@ class Pool:
     that entered first.
 
     U changes for every pair with each search, but alike for all states of equal N(s). So each state's pairs lie sorted
-    by Q, the states lie in a heap for each N by their best pair, and the choice is among the tops of the heaps: the cost
-    is logarithmic in the pool (N never exceeds k), where a scan would be linear.
+    by Q, the states lie in a heap for each N by their best pair, and the choice is among the tops of the heaps: the
+    cost is logarithmic in the pool (N never exceeds k), where a scan would be linear.
     """
 
     def __init__(self, settings: Annotation) -> None:

@@ -1,8 +1,9 @@
 """Runs many searches over one engine, so that its batch never runs dry and no slow search holds up another (defect 9).
 
 A search is a generator that yields a Request (and is sent its rollouts) or a list of Requests (and is sent the list of
-their rollouts). A finished request is graded, appended to the journal, and only then used. What the journal holds is
-answered from it; the engine is opened at the first request that it does not hold.
+their rollouts). A finished request is graded, appended to the journal, and only then used; while answers are compared
+the engine goes on. What the journal holds is answered from it; the engine is opened at the first request that it does
+not hold.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mmprm.problem import Problem
 from mmprm.solution import Parsed, Status, parse
 
 Rollouts = tuple[Rollout, ...]
+_PATIENCE = 0.5  # seconds to wait for a comparison when there is nothing else to do
 
 
 class _Graded(Protocol):
@@ -30,11 +32,22 @@ class _Graded(Protocol):
     def method(self) -> str: ...
 
 
+class _Grading(Protocol):
+    @property
+    def done(self) -> bool: ...
+
+    @property
+    def verdicts(self) -> Sequence[_Graded]: ...
+
+
 class Grader(Protocol):
     """What the scheduler needs of mmprm.grading.Grader."""
 
-    def grade_many(self, items: list[tuple[str | None, Problem]]) -> Sequence[_Graded]:
-        """A verdict for each (answer, problem)."""
+    def start(self, items: list[tuple[str | None, Problem]]) -> _Grading:
+        """Begin to give a verdict for each (answer, problem)."""
+
+    def wait(self, seconds: float) -> None:
+        """Let comparisons end: those that have, or the first one, but no longer than this."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,15 @@ class Outcome:
 
     value: Any = None
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class _InGrading:
+    """A finished request that waits for its verdicts."""
+
+    finished: Finished
+    solutions: list[Parsed]
+    grading: _Grading | None  # None: nothing to compare
 
 
 @dataclass
@@ -81,6 +103,7 @@ class Scheduler:
         self._progress = progress
         self._waiters: dict[str, tuple[Request, list[tuple[_Open, int]]]] = {}
         self._to_regrade: dict[str, Finished] = {}
+        self._in_grading: list[_InGrading] = []
         self._outcomes: dict[str, Outcome] = {}
         self._n_open = 0
 
@@ -168,56 +191,64 @@ class Scheduler:
         self._engine.submit(request)
 
     def _step(self) -> None:
-        """Let the engine work, then grade, record and hand out what finished."""
+        """Let the engine work, begin to grade what finished, and record and hand out what is graded."""
         finished = list(self._to_regrade.values())
         self._to_regrade.clear()
-        if self._engine is not None and self._engine.pending:
+        busy = self._engine is not None and self._engine.pending
+        if self._engine is not None and busy:
             finished += self._engine.step()
-        elif not finished:
+        elif not finished and not self._in_grading:
             raise RuntimeError(f"the engine lost {len(self._waiters)} requests: searches wait, and it has none pending")
-        arrived = [(*self._waiters.pop(one.key), one) for one in finished]
-        complete = [(request, one) for request, _, one in arrived if not _error(request, one)]
-        graded = dict(zip([one.key for _, one in complete], self._grade(complete), strict=True))
-        for request, waiters, one in arrived:
-            for opened, place in waiters:
-                if one.key in graded:
-                    opened.answers[place] = graded[one.key]
+        for one in finished:
+            request, _ = self._waiters[one.key]
+            error = _error(request, one)
+            if error is None:
+                self._in_grading.append(self._begin(request, one))
+            else:
+                self._hand_out(one.key, (), error)
+        if self._in_grading:
+            self._grader.wait(0.0 if busy or finished else _PATIENCE)
+            waiting, self._in_grading = self._in_grading, []
+            for graded in waiting:
+                if graded.grading is None or graded.grading.done:
+                    self._hand_out(graded.finished.key, self._conclude(graded), None)
                 else:
-                    opened.answers[place] = ()
-                    opened.error = opened.error or _error(request, one)
-                if None not in opened.answers:
-                    self._advance(opened, _answer(opened))
+                    self._in_grading.append(graded)
 
-    def _grade(self, arrived: list[tuple[Request, Finished]]) -> list[Rollouts]:
-        """Verdicts for all that arrived, in one call of the grader; when this returns the journal has them."""
-        parsed = [[parse(c.text, c.finish_reason, len(r.prefix)) for c in one.completions] for r, one in arrived]
-        items = [
-            (solution.answer, request.problem)
-            for (request, _), solutions in zip(arrived, parsed, strict=True)
-            for solution in solutions
-            if solution.status == Status.OK
-        ]
-        given = iter(self._grader.grade_many(items) if items else [])
-        graded = []
-        for (request, one), solutions in zip(arrived, parsed, strict=True):
-            verdicts = []
-            for solution in solutions:
-                if solution.status == Status.OK:
-                    verdict = next(given)
-                    verdicts.append((str(verdict.verdict), verdict.method))
-                else:
-                    verdicts.append(("unparsed", "parse"))
-            self._record(request, Entry(one.completions, tuple(verdicts), self._grading))
-            graded.append(tuple(_rollout(*parts) for parts in zip(one.completions, solutions, verdicts, strict=True)))
-        return graded
+    def _begin(self, request: Request, one: Finished) -> _InGrading:
+        solutions = [parse(c.text, c.finish_reason, len(request.prefix)) for c in one.completions]
+        items = [(solution.answer, request.problem) for solution in solutions if solution.status == Status.OK]
+        return _InGrading(one, solutions, self._grader.start(items) if items else None)
 
-    def _record(self, request: Request, entry: Entry) -> None:
-        known = self._journal.get(request.key)
+    def _conclude(self, graded: _InGrading) -> Rollouts:
+        """The rollouts of a request whose verdicts are there; when this returns the journal has them."""
+        given = iter(graded.grading.verdicts if graded.grading is not None else [])
+        verdicts = []
+        for solution in graded.solutions:
+            if solution.status == Status.OK:
+                verdict = next(given)
+                verdicts.append((str(verdict.verdict), verdict.method))
+            else:
+                verdicts.append(("unparsed", "parse"))
+        completions = graded.finished.completions
+        self._record(graded.finished.key, Entry(completions, tuple(verdicts), self._grading))
+        return tuple(_rollout(*parts) for parts in zip(completions, graded.solutions, verdicts, strict=True))
+
+    def _hand_out(self, key: str, rollouts: Rollouts, error: str | None) -> None:
+        """Answer all who wait for a request; with an error, their next step is to fail."""
+        for opened, place in self._waiters.pop(key)[1]:
+            opened.answers[place] = rollouts
+            opened.error = opened.error or error
+            if None not in opened.answers:
+                self._advance(opened, _answer(opened))
+
+    def _record(self, key: str, entry: Entry) -> None:
+        known = self._journal.get(key)
         if known is None:
             self.sampled_completions += len(entry.completions)
             self.sampled_tokens += sum(completion.n_tokens for completion in entry.completions)
         if known != entry:
-            self._journal.append(request.key, entry)
+            self._journal.append(key, entry)
 
 
 def _answer(opened: _Open) -> Any:
