@@ -1,4 +1,34 @@
-"""Annotation. In: the policy and the seeds. Out: OmegaPRM trees of each shard: nodes, rollouts, and each problem's status."""
+"""Annotation. In: the policy and the seeds. Out: OmegaPRM trees of each shard: nodes, rollouts, and each problem's status.
+
+`plan` says what that will cost, and is made only when it is asked for. It and `annotate` share a journal.
+"""
+
+
+rule plan:
+    input:
+        policy="<results>/policy/manifest.json",
+        seeds="<results>/seeds/seeds.parquet",
+    output:
+        "<results>/plan.json",
+    log:
+        "<logs>/plan.log",
+    benchmark:
+        "<benchmarks>/plan.tsv"
+    conda:
+        "../envs/rollout.yaml"
+    threads: HEAVY_THREADS
+    resources:
+        mem_mb=16000,
+        gpu=1,
+    params:
+        *affects(
+            "plan", "annotation", "sampling", "prompt", "seed", "grading.judge.identity", "engine", "shards", version=1
+        ),
+        config=RESOLVED,
+        work=work("annotation"),
+    shell:
+        "mmprm plan --config {params.config} --policy {input.policy} --seeds {input.seeds}"
+        " --work {params.work} --out {output} 2> {log}"
 
 
 rule annotate:
@@ -20,7 +50,9 @@ rule annotate:
         mem_mb=16000,
         gpu=1,
     params:
-        *affects("annotation", "sampling", "prompt", "seed", "engine.max_model_len", version=1),
+        *affects(
+            "annotation", "sampling", "prompt", "seed", "engine.max_model_len", "grading.judge.identity", version=1
+        ),
         config=RESOLVED,
         work=work("annotation"),
     shell:

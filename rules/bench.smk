@@ -18,7 +18,7 @@ rule sample_candidates:
         mem_mb=16000,
         gpu=1,
     params:
-        *affects("bench.n", "sampling", "prompt", "seed", "engine.max_model_len", version=1),
+        *affects("bench.n", "sampling", "prompt", "seed", "engine.max_model_len", "grading.judge.identity", version=1),
         config=RESOLVED,
         work=work("bench/{benchmark}"),
     shell:

@@ -107,12 +107,19 @@ def _flat(key: str, value: Any) -> Iterator[str]:
 
 
 def affects(*keys: str, version: int) -> list[str]:
-    """The stage's version and the settings below the dotted keys as params, e.g. affects("seed", "sampling", version=1)."""
+    """The stage's version and the settings below the dotted keys as params, e.g. affects("seed", "sampling", version=1).
+
+    A section that is null gives no params: whoever leaves it out need not run anything again when it comes into being.
+    """
     params = [f"version={version}"]
     for key in keys:
-        value = CONFIG
-        for part in key.split("."):
-            value = getattr(value, part)
+        *sections, last = key.split(".")
+        section = CONFIG
+        for name in sections:
+            section = section and getattr(section, name)
+        if section is None:
+            continue
+        value = getattr(section, last)
         # Snakemake fills in {wildcards} of params: braces of a value are doubled.
         params += [param.replace("{", "{{").replace("}", "}}") for param in _flat(key, value)]
     return params

@@ -18,7 +18,9 @@ rule sample_seeds:
         mem_mb=16000,
         gpu=1,
     params:
-        *affects("seeds.rollouts", "sampling", "prompt", "seed", "engine.max_model_len", version=1),
+        *affects(
+            "seeds.rollouts", "sampling", "prompt", "seed", "engine.max_model_len", "grading.judge.identity", version=1
+        ),
         config=RESOLVED,
         work=work("seeds"),
     shell:

@@ -52,9 +52,17 @@ def test_defaults_are_the_values_of_the_paper() -> None:
     assert (loaded.bench.n, loaded.bench.primary) == (16, "mean_odds")
 
 
+def test_a_preset_sets_what_is_not_given_beside_it_and_is_resolved_once() -> None:
+    loaded = config.load(changed("annotation", {"preset": "omegaprm", "max_rollouts": 500, "k": 4}))
+    found = loaded.annotation
+    assert (found.k, found.max_searches, found.max_rollouts, found.length_scale) == (4, 100, 500, 500)
+    assert config.load(json.loads(loaded.model_dump_json())).annotation.length_scale == 500
+
+
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [
+        ("annotation.preset", "other", "'mm_prm' or 'omegaprm'"),
         ("annotation.k", 0, "greater than or equal to 1"),
         ("annotation.k", "many", "a valid integer"),
         ("annotation.k", None, "a valid integer"),
@@ -97,6 +105,25 @@ def test_a_benchmark_whose_problems_are_trained_on_is_refused(key: str, source: 
     section, name = key.split(".")
     values[section][name] = ["pool", "drawn"]
     assert f"benchmarks.bad.source: {source!r} shares problems with" in message(values)
+
+
+@pytest.mark.parametrize("url", ["ftp://host/v1", "http://me:hidden@host/v1", "https://host/v1?key=hidden"])
+def test_an_address_with_a_secret_is_refused_without_quoting_it(url: str) -> None:
+    said = message(changed("grading.judge", {"url": url, "model": "m"}))
+    assert "grading.judge.url: not an address such as" in said and "hidden" not in said
+
+
+def test_a_key_in_the_configuration_is_refused_without_quoting_it() -> None:
+    said = message(
+        changed("grading.judge", {"url": "http://host/v1", "model": "m", "tries": 0, "api_key": "sk-hidden"})
+    )
+    assert "grading.judge.api_key: there is no such key; allowed: ['max_concurrent', 'model'" in said
+    assert "grading.judge.tries: Input should be greater than or equal to 1 (got 0)" in said
+    assert "hidden" not in said
+
+
+def test_there_is_no_judge_unless_one_is_named() -> None:
+    assert config.load(GOOD).grading.judge is None
 
 
 def test_every_wrong_key_is_named_at_once() -> None:

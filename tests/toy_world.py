@@ -137,7 +137,7 @@ def run_scheduler(
 ) -> tuple[Any, Scheduler]:
     """Outcomes of searches over an engine with the journal in `folder`, and the scheduler for its counters."""
     journal = Journal(folder, "test")
-    progress = Progress("test", 0)
+    progress = Progress("test", 0, 0)
     scheduler = Scheduler(lambda: engine, grader or ExactGrader(), journal, grading, open_limit, progress)
     try:
         return scheduler.run(searches), scheduler

@@ -161,6 +161,20 @@ def select_seeds(
 
 
 @app.command(cls=Verb)
+def plan(
+    config: ConfigFile,
+    policy: PolicyFolder,
+    seeds: SeedTable,
+    work: Work,
+    out: Annotated[Path, _option("--out", "the JSON of costs to write")],
+) -> None:
+    """Annotate a few problems, and print what all of them will take: rollouts, tokens, device-hours."""
+    from mmprm.annotation.plan import plan
+
+    plan(_config(config), _folder(policy), seeds, work, out)
+
+
+@app.command(cls=Verb)
 def annotate(
     config: ConfigFile, policy: PolicyFolder, seeds: SeedTable, shard: ShardName, work: Work, out: OutFolder
 ) -> None:

@@ -7,16 +7,26 @@ jobs through the resolved file `results/<run>/config.json`; nothing reads the YA
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mmprm.errors import UserError
 
+
+def _plain_address(url: str) -> str:
+    # A pattern of the field would not do: its error quotes the value, which may hold a password.
+    if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", url):
+        raise ValueError("not an address such as http://host:8000/v1 (http or https; no user, password or query)")
+    return url
+
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
+Address = Annotated[str, AfterValidator(_plain_address)]
 Column = Literal["id", "question", "answer", "image", "choices", "answer_type", "solution"]
 Aggregate = Literal["min", "max", "average", "last", "product", "sum_log_pr", "sum_log_odds", "mean_odds"]
 
@@ -125,9 +135,16 @@ class Seeds(Section):
     max_seeds: int | None = Field(None, ge=1, description="keep at most this many, chosen by the seed")
 
 
-class Annotation(Section):
-    """The OmegaPRM search (specification, section 2)."""
+_PRESETS: dict[str, dict[str, Any]] = {
+    "mm_prm": {},  # the defaults: arXiv 2505.13427, section 3.2
+    "omegaprm": {"k": 8, "max_searches": 100, "length_scale": 500},  # arXiv 2406.06592, section 4
+}
 
+
+class Annotation(Section):
+    """The OmegaPRM search (specification, section 2). What a preset sets, a key of its own beside it overrides."""
+
+    preset: Literal["mm_prm", "omegaprm"] = Field("mm_prm", exclude=True, description="whose settings to start from")
     k: int = Field(16, ge=1, description="rollouts a state")
     max_searches: int = Field(200, ge=1)
     max_rollouts: int = Field(1000, ge=1, description="the budget of a problem, never overshot")
@@ -136,6 +153,18 @@ class Annotation(Section):
     length_scale: int = Field(2000, ge=1, description="L, in words")
     c_puct: float = Field(0.125, ge=0)
     max_steps: int = Field(64, ge=1, description="longer rollouts are not searched")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset_first(cls, values: Any) -> Any:
+        preset = values.get("preset") if isinstance(values, dict) else None
+        return _PRESETS[preset] | values if isinstance(preset, str) and preset in _PRESETS else values
+
+
+class Plan(Section):
+    """What the annotation will cost, measured before it runs; `annotate` does not pay for it again."""
+
+    problems: int = Field(24, ge=2, description="seeds that are annotated to see what the others will take")
 
 
 class Labels(Section):
@@ -189,15 +218,50 @@ class Bench(Section):
 class Engine(Section):
     """The sampling engine. Only max_model_len can change a result (what is too long); nothing else causes a rerun."""
 
-    kind: Literal["vllm", "transformers"] = "vllm"
+    kind: Literal["server", "vllm", "transformers"] = "vllm"
+    url: Address | None = Field(
+        None, description="kind server: such as http://host:8000/v1; its key is in MMPRM_API_KEY, never here"
+    )
+    served_model: str | None = Field(None, min_length=1, description="kind server: default: the only model there")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    max_running: int = Field(256, ge=1, description="sequences in one engine step")
+    max_running: int = Field(256, ge=1, description="sequences in one engine step, or on their way to a server")
     max_model_len: int = Field(8192, ge=64)
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
     kv_cache_gib: int = Field(4, ge=1, description="on the CPU only")
     tensor_parallel: int = Field(1, ge=1)
     max_images: int = Field(1, ge=1, description="the most images a problem may have")
     open_problems: int = Field(512, ge=1, description="searches in flight over one engine")
+
+    @model_validator(mode="after")
+    def _server_has_an_address(self) -> Engine:
+        if self.kind == "server" and self.url is None:
+            raise ValueError("url: kind server needs the address of a vLLM server, such as http://host:8000/v1")
+        return self
+
+
+class Judge(Section):
+    """A model that is asked whether an answer is right; its key is in MMPRM_JUDGE_API_KEY, never here."""
+
+    url: Address = Field(description="of an OpenAI-compatible server, such as http://host:8000/v1")
+    model: str = Field(min_length=1, description="its name there; another model's verdicts are made anew")
+    timeout: float = Field(60, gt=0, description="seconds that it may be silent in a try")
+    max_concurrent: int = Field(8, ge=1, description="questions on their way to it")
+    tries: int = Field(5, ge=1, description="after the last one the answer is undecided, until the next run")
+
+    @property
+    def identity(self) -> str:
+        """What its verdicts depend on."""
+        from mmprm.grading.verdict import JUDGE_VERSION
+
+        return f"{self.model}, prompt {JUDGE_VERSION}"
+
+
+class Grading(Section):
+    """How answers are compared. Only the judge can change a result: what is undecided is tried again."""
+
+    workers: int = Field(2, ge=1, description="processes that compare formulas")
+    timeout: float = Field(5.0, gt=0, description="seconds for a comparison, which is tried twice")
+    judge: Judge | None = Field(None, description="for what neither the rules nor math-verify can read")
 
 
 class Shards(Section):
@@ -227,11 +291,13 @@ class Config(Section):
     sampling: Sampling = Sampling()
     seeds: Seeds
     annotation: Annotation = Annotation()
+    plan: Plan = Plan()
     labels: Labels = Labels()
     prm: Prm = Prm()
     benchmarks: dict[Name, Benchmark] = Field(min_length=1)
     bench: Bench = Bench()
     engine: Engine = Engine()
+    grading: Grading = Grading()
     shards: Shards = Shards()
     report: Report = Report()
 
@@ -311,6 +377,8 @@ def _explain(problem: Any) -> str:
     line = f"  {key}: {message}" if key else f"  {message}"
     if message == "this key is needed" or kind == "value_error":  # the one has no value, the other's message says it
         return line
+    if kind == "extra_forbidden" and re.search(r"key|token|secret|password", key):  # it must not reach a log
+        return line
     return f"{line} (got {value!r:.200})"
 
 
@@ -324,6 +392,8 @@ def _keys_at(place: list[str]) -> list[str]:
             section = MiniSource if part == "mini" else TableSource
         else:  # a name in a mapping: go on to what it names
             section = get_args(section)[1]
+        if type(None) in get_args(section):
+            section = get_args(section)[0]
     return sorted(section.model_fields)
 
 

@@ -31,6 +31,7 @@ OpenEngine = Callable[[], Engine]
 # With more failed problems than these the stage stops: then the engine or the judge is broken, not the problems. What
 # was sampled is in the journal, and the next run goes on from there.
 _MAX_FAILED_SHARE, _MAX_FAILED = 0.5, 10
+_MAX_UNANSWERED_SHARE = 0.05  # of what a judge was asked: what stays undecided in a table is never asked again
 
 
 @dataclass(frozen=True)
@@ -105,16 +106,18 @@ def drive(
     shard: Shard,
     work: Path,
     usage: Path,
+    most_rollouts: int,
     why_failed: Callable[[Any], str | None],
     open_engine: OpenEngine | None = None,
 ) -> dict[str, Outcome]:
     """Run searches (named by problem id) over the run's engine and grader, with the journal in `work`.
 
-    Writes the cost to `usage` (JSON). `why_failed` says of a search's result whether it is a failure. The engine is the
-    configured one unless `open_engine` is given. Raises UserError when more than half of the problems fail (and more
-    than a few), so that a broken judge or engine leaves no table behind (defect 2).
+    Writes the cost to `usage` (JSON). A search samples at most `most_rollouts`. `why_failed` says of a search's result
+    whether it is a failure. The engine is the configured one unless `open_engine` is given. Raises UserError when more
+    than half of the problems fail (and more than a few) or the judge is away, so that a broken judge or engine leaves
+    no table behind (defect 2).
     """
-    from mmprm.grading import VERSION, Grader
+    from mmprm.grading import Grader
 
     def configured() -> Engine:
         from mmprm.engine.factory import open_engine as open_configured
@@ -124,13 +127,14 @@ def drive(
     journal = Journal(work, str(shard))
     if len(journal):
         say(f"{label} {shard}: the journal holds {len(journal)} finished requests")
-    progress = Progress(f"{label} {shard}", len(searches))
-    with Grader() as grader:
+    progress = Progress(f"{label} {shard}", len(searches), len(searches) * most_rollouts)
+    with Grader.of(config.grading) as grader:
         scheduler = Scheduler(
-            open_engine or configured, grader, journal, VERSION, config.engine.open_problems, progress
+            open_engine or configured, grader, journal, grader.version, config.engine.open_problems, progress
         )
         try:
             outcomes = scheduler.run(searches)
+            journal.compact()
         finally:
             progress.close()
             journal.close()
@@ -138,7 +142,12 @@ def drive(
     reasons = {name: outcome.error or why_failed(outcome.value) for name, outcome in outcomes.items()}
     failed = {name: reason for name, reason in reasons.items() if reason is not None}
     stats = scheduler.stats
-    cost = {"seconds": round(progress.seconds, 3), **vars(stats), "failed": len(failed)}
+    seconds = {"seconds": round(progress.seconds, 3), "startup_seconds": round(scheduler.startup_seconds, 3)}
+    cost = {**seconds, **vars(stats), "failed": len(failed)}
+    judge = grader.judge
+    if judge is not None:
+        cost |= {"judge": {"asked": judge.asked, "unanswered": judge.unanswered}}
+        say(f"{label} {shard}: the judge was asked {judge.asked} questions and left {judge.unanswered} unanswered")
     tables.write_json(usage, cost | {"replayed_completions": scheduler.replayed_completions})
     say(
         f"{label} {shard}: {len(searches)} problems ({len(failed)} failed) in {progress.seconds:.1f} s; sampled "
@@ -150,6 +159,11 @@ def drive(
         raise UserError(
             f"{label} {shard}: {len(failed)} of {len(searches)} problems failed; first {name}: {reason}; "
             "mend the cause and run again: what was sampled is kept"
+        )
+    if judge is not None and judge.unanswered > _MAX_UNANSWERED_SHARE * judge.asked:
+        raise UserError(
+            f"{label} {shard}: grading.judge {judge.identity} left {judge.unanswered} of {judge.asked} questions "
+            "unanswered; mend it and run again: what was sampled and what it answered is kept"
         )
     return outcomes
 
@@ -216,7 +230,7 @@ def _sample(
     problems = read_shard(paths, shard)
     searches = [(problem.problem_id, one_request(asker(problem, (), n))) for problem in problems]
     usage = out.with_name(out.name + ".usage.json")
-    outcomes = drive(config, policy, searches, asker.purpose, shard, work, usage, _why_failed, open_engine)
+    outcomes = drive(config, policy, searches, asker.purpose, shard, work, usage, n, _why_failed, open_engine)
     rows = []
     for name, outcome in outcomes.items():
         for number in range(n):

@@ -132,8 +132,8 @@ class TransformersScorer:
 
 
 def open_scorer(config: Config, prm: Path) -> Scorer:
-    """The scorer that engine.kind names."""
-    if config.engine.kind == "vllm":
+    """The scorer that engine.kind names; vLLM also where a server samples, for that one does not serve the PRM."""
+    if config.engine.kind != "transformers":
         return VllmScorer(config, prm)
     return _reference(config, prm)
 
@@ -163,7 +163,7 @@ def score_candidates(config: Config, prm: Path, problems: Path, candidates: Path
     too_long = sum(not values for values in probabilities)
     if too_long:
         print(f"{too_long} of {len(items)} candidates are too long for engine.max_model_len: no score", file=sys.stderr)
-    if config.engine.kind == "vllm":
+    if config.engine.kind != "transformers":
         _cross_check(config, prm, items, probabilities)
     of_row = {(row["problem_id"], row["candidate"]): values for row, values in zip(scored, probabilities, strict=True)}
     ids = [(row["problem_id"], row["candidate"]) for row in rows]

@@ -144,3 +144,18 @@ def test_hot_draws_end_at_the_answer_or_the_turn_and_keep_their_tags(
     assert not any("<|im_end|>" in completion.text for completion in completions)
     assert any("<IMG_CONTEXT>" in completion.text for completion in completions)
     assert engine.stats.generated_tokens - before == sum(completion.n_tokens for completion in completions)
+
+
+def test_a_prompt_that_its_image_makes_too_long_fails_alone(engine: VllmEngine, mini_problems: list[Problem]) -> None:
+    problem = mini_problems[11]  # whose image no other request has brought
+    encode, continuation = engine._model.processor.tokenizer.encode, engine._model.renderer.continuation
+    prefix: tuple[str, ...] = ()
+    while len(encode(continuation(problem, (*prefix, "7 * 8 = 56")))) < engine._model.max_model_len:
+        prefix = (*prefix, "7 * 8 = 56")
+    finished = drain(
+        engine,
+        Request("long", problem, prefix, 2, SAMPLING, seed=1),
+        Request("right", problem, (), 2, SAMPLING, seed=1),
+    )
+    assert "TooLongError" in (finished["long"].error or "")
+    assert finished["right"].error is None and len(finished["right"].completions) == 2

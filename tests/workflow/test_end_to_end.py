@@ -11,6 +11,7 @@ import re
 import signal
 import struct
 import subprocess
+import sys
 import time
 import zlib
 from collections import Counter
@@ -20,6 +21,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from PIL import Image
@@ -186,12 +188,47 @@ def test_killed_annotation_sampled_nothing_twice(run: Run) -> None:
     (before,) = run.journal.values()
     replayed = re.search(r"replayed (\d+) requests", run.log("annotate/0-of-1"))
     assert replayed is not None and int(replayed[1]) == len(before) > 0
-    folder = run.results / "work/annotation"
-    keys = [json.loads(line)["key"] for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()]
+    (compacted,) = (run.results / "work/annotation").iterdir()
+    keys = pq.read_table(compacted)["key"].to_pylist()
     assert len(keys) == len(set(keys)) > len(before)
     usage = json.loads((run.results / "annotation/0-of-1/usage.json").read_text())
     k = run.config["annotation"]["k"]
     assert (usage["replayed_completions"], usage["completions"]) == (k * len(before), k * (len(keys) - len(before)))
+
+
+def test_annotation_on_vllm_killed_three_times_gives_the_same_trees_and_samples_no_finished_request_again(
+    run: Run, tmp_path: Path
+) -> None:
+    work, out = tmp_path / "work", tmp_path / "out"
+    inputs = {
+        "--config": run.results / "config.json",
+        "--policy": run.results / "policy",
+        "--seeds": run.results / "seeds/seeds.parquet",
+        "--work": work,
+        "--out": out,
+    }
+    command = [str(Path(sys.executable).with_name("mmprm")), "annotate", "--shard", "0-of-1"]
+    command += [str(part) for pair in inputs.items() for part in pair]
+
+    def finished() -> int:
+        return sum(path.read_bytes().count(b"}\n") for path in work.glob("*.jsonl"))
+
+    for target in (4, 16, 28):
+        shard = subprocess.Popen(command, cwd=run.workflow.folder, stderr=subprocess.DEVNULL)
+        while finished() < target:
+            assert shard.poll() is None
+            time.sleep(0.005)
+        shard.kill()
+        shard.wait()
+    at_kills = finished()
+    subprocess.run(command, cwd=run.workflow.folder, check=True, stderr=subprocess.DEVNULL)
+    for name in ("nodes", "rollouts", "status"):
+        assert rows(out / f"{name}.parquet") == rows(run.results / f"annotation/0-of-1/{name}.parquet")
+    usage = json.loads((out / "usage.json").read_text())
+    requests = pq.read_metadata(next(work.glob("*.parquet"))).num_rows
+    # Each finished request was sampled once: before a kill, or by the last process.
+    assert (at_kills, usage["requests"]) == (requests - usage["requests"], requests - at_kills)
+    assert at_kills >= 28
 
 
 def test_each_bad_row_is_refused_with_its_reason_and_the_rest_runs(run: Run) -> None:

@@ -43,12 +43,31 @@ def test_temperature_resamples_but_does_not_retrain_the_policy(finished: Workflo
     assert "before: 'sampling.temperature=0.7' now: 'sampling.temperature=0.9'" in plan.text
 
 
+def test_a_judge_grades_again_where_one_is_named_and_is_no_param_where_none_is(finished: Workflow) -> None:
+    named = {"url": "http://host/v1", "model": "judge-1"}
+    plan = finished.plan(config=changed({"grading.judge": named}))
+    assert {"sample_seeds", "annotate", "sample_candidates"} <= plan.rules
+    assert not {"intake", "train_policy"} & plan.rules
+    assert 'grading.judge.identity="judge-1, prompt 1"' in plan.text
+    assert "host" not in plan.text
+    # So results that were made before there was such a section stay as they are.
+    records = [file.read_text() for file in (finished.folder / ".snakemake/metadata").rglob("*") if file.is_file()]
+    assert any("sampling.temperature=0.7" in record for record in records)
+    assert not any("grading" in record for record in records)
+    assert finished.plan(config=changed({"grading.workers": 4, "grading.judge": None})).jobs == []
+
+
 def test_a_search_budget_and_a_setting_further_down_are_both_seen(finished: Workflow) -> None:
     # Snakemake does not look at the reasons of a job behind one that runs, if its input is ancient(): neither may hide.
     plan = finished.plan(config=changed({"annotation.max_rollouts": 40, "bench.resamples": 300}))
     assert plan.count("annotate") == 2
     assert "measure" in plan.rules
     assert not {"sample_seeds", "sample_candidates"} & plan.rules
+
+
+def test_the_size_of_the_plan_reruns_nothing_but_the_plan(finished: Workflow) -> None:
+    assert finished.plan(config=changed({"plan.problems": 5})).jobs == []
+    assert finished.plan("plan", config=changed({"plan.problems": 5})).rules == {"plan"}
 
 
 def test_the_bootstrap_alone_measures_again(finished: Workflow) -> None:

@@ -35,7 +35,8 @@ def test_a_rule_is_short_has_a_log_a_benchmark_and_an_environment_and_calls_one_
         assert re.search(rf"^    {directive}:", body, re.M), directive
     assert "version=" in body
     assert len(re.findall(r'"mmprm ', body)) == 1
-    assert body.rstrip().endswith('> {log} 2>&1"')
+    # The plan's text is for who asked for it, and goes to the terminal.
+    assert body.rstrip().endswith('{output} 2> {log}"' if name == "plan" else '> {log} 2>&1"')
 
 
 @pytest.mark.parametrize("path", sorted(TEXTS), ids=lambda path: path.name)
@@ -65,7 +66,17 @@ def test_rules_name_environments_that_exist_and_install_a_lock() -> None:
 def test_every_stage_is_a_target(workflow: Workflow) -> None:
     plan = workflow.plan(*STAGES, "mini_base")
     assert {"write_report", "summarise", "train_prm", "annotate", "mini_base"} <= plan.rules
-    assert "mini_base" not in workflow.plan().rules  # only when it is asked for
+    assert not {"mini_base", "plan"} & workflow.plan().rules  # only when they are asked for
+
+
+def test_the_cost_can_be_planned_before_it_is_spent(workflow: Workflow) -> None:
+    plan = workflow.plan("plan")
+    assert "results/small/plan.json" in plan.outputs
+    assert not {"annotate", "sample_candidates", "train_prm"} & plan.rules
+    # What the plan samples is in the journal of the annotation.
+    annotation = workflow.plan("annotation")
+    (work,) = set(re.findall(r"mmprm annotate .* --work (\S+)", annotation.text))
+    assert re.findall(r"mmprm plan .* --work (\S+)", plan.text) == [work]
 
 
 def test_a_dry_run_tells_each_jobs_reason_and_command(workflow: Workflow) -> None:

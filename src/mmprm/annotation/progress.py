@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any
 
+from mmprm.engine.base import EngineStats
+
 _SECONDS = 10.0
 
 
@@ -14,17 +16,29 @@ def say(message: str) -> None:
     print(f"mmprm: {message}", file=sys.stderr, flush=True)
 
 
-class Progress:
-    """Call `update` often; it writes seldom. Rates are of what was sampled now, replayed work left out."""
+def duration(seconds: float) -> str:
+    """As 45 s, 12 min or 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
-    def __init__(self, label: str, total: int) -> None:
+
+class Progress:
+    """Call `update` often; it writes seldom. Rates are of what was sampled now, replayed work left out.
+
+    `total` counts problems, `most_rollouts` the rollouts of all of them together at most, which bounds the time left:
+    problems are worked on side by side, so that none of them may end for long.
+    """
+
+    def __init__(self, label: str, total: int, most_rollouts: int) -> None:
         self.label = label
         self.total = total
+        self.most_rollouts = most_rollouts
         self._started = self._written = time.monotonic()
         self._bar: Any = None
         if sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
             from rich.progress import Progress as Bar
 
             self._bar = Bar(
@@ -33,7 +47,6 @@ class Progress:
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rates]}"),
                 TimeElapsedColumn(),
-                TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
             self._task = self._bar.add_task(label, total=total, rates="")
@@ -44,16 +57,26 @@ class Progress:
         """Seconds since the start."""
         return time.monotonic() - self._started
 
-    def update(self, done: int, rollouts: int, tokens: int) -> None:
-        """Totals so far: problems that ended, rollouts and tokens sampled."""
-        seconds = max(self.seconds, 1e-6)
-        rates = f"{rollouts / seconds:.0f} rollouts/s, {tokens / seconds:.0f} tokens/s"
+    def update(self, done: int, rollouts: int, tokens: int, replayed: int, stats: EngineStats) -> None:
+        """Totals so far: problems that ended, rollouts and tokens sampled, rollouts replayed; and the engine's."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, rates=rates)
+            self._bar.update(self._task, completed=done, rates=self._rates(rollouts, tokens, replayed, stats))
         elif time.monotonic() - self._written >= _SECONDS:
             self._written = time.monotonic()
-            left = f"about {seconds / done * (self.total - done):.0f} s left" if done else "time left unknown"
-            say(f"{self.label}: {done} of {self.total} problems, {rates}, {left}")
+            rates = self._rates(rollouts, tokens, replayed, stats)
+            say(f"{self.label}: {done} of {self.total} problems, {rates}")
+
+    def _rates(self, rollouts: int, tokens: int, replayed: int, stats: EngineStats) -> str:
+        seconds = max(self.seconds, 1e-6)
+        parts = [f"{rollouts / seconds:.0f} rollouts/s", f"{tokens / seconds:.0f} tokens/s"]
+        if stats.mean_batch is not None:
+            parts.append(f"mean batch {stats.mean_batch:.0f}")
+        if stats.cached_share is not None:
+            parts.append(f"{stats.cached_share:.0%} of prompt tokens cached")
+        if rollouts:
+            left = max(0, self.most_rollouts - rollouts - replayed) * seconds / rollouts
+            parts.append(f"at most {duration(left)} left")
+        return ", ".join(parts)
 
     def close(self) -> None:
         """Take the bar away."""

@@ -8,6 +8,7 @@ not hold.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -94,6 +95,7 @@ class Scheduler:
         self.replayed_completions = 0
         self.sampled_completions = 0
         self.sampled_tokens = 0
+        self.startup_seconds = 0.0
         self._open_engine = open_engine
         self._engine: Engine | None = None
         self._grader = grader
@@ -122,7 +124,13 @@ class Scheduler:
             if not self._n_open:
                 return {name: self._outcomes[name] for name in sorted(self._outcomes)}
             self._step()
-            self._progress.update(len(self._outcomes), self.sampled_completions, self.sampled_tokens)
+            self._progress.update(
+                len(self._outcomes),
+                self.sampled_completions,
+                self.sampled_tokens,
+                self.replayed_completions,
+                self.stats,
+            )
 
     def close(self) -> None:
         """Free the engine, if one was opened."""
@@ -187,7 +195,9 @@ class Scheduler:
         if request.key in self._to_regrade:
             return
         if self._engine is None:
+            started = time.monotonic()
             self._engine = self._open_engine()
+            self.startup_seconds = time.monotonic() - started
         self._engine.submit(request)
 
     def _step(self) -> None:
@@ -231,7 +241,8 @@ class Scheduler:
             else:
                 verdicts.append(("unparsed", "parse"))
         completions = graded.finished.completions
-        self._record(graded.finished.key, Entry(completions, tuple(verdicts), self._grading))
+        problem_id = self._waiters[graded.finished.key][0].problem.problem_id
+        self._record(graded.finished.key, Entry(completions, tuple(verdicts), self._grading, problem_id))
         return tuple(_rollout(*parts) for parts in zip(completions, graded.solutions, verdicts, strict=True))
 
     def _hand_out(self, key: str, rollouts: Rollouts, error: str | None) -> None:

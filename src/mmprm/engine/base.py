@@ -1,7 +1,8 @@
 """What every engine offers: submit requests, step, get finished ones. In: Request. Out: Finished.
 
-The engines are vllm_engine (CPU and CUDA), transformers_engine (any torch device) and scripted (a known policy, for
-tests). A caller keeps submitting while it steps; the order in which requests finish carries no meaning.
+The engines are vllm_engine (CPU and CUDA), server_engine (vLLM elsewhere), transformers_engine (any torch device) and
+scripted (a known policy, for tests). A caller keeps submitting while it steps; the order in which requests finish
+carries no meaning.
 """
 
 from __future__ import annotations
@@ -55,13 +56,24 @@ class Finished:
 
 @dataclass
 class EngineStats:
-    """Running totals since the engine started."""
+    """Running totals since the engine started. `steps` stays 0 where the engine's own steps cannot be counted."""
 
     requests: int = 0
     completions: int = 0
     generated_tokens: int = 0
     prompt_tokens: int = 0
     cached_prompt_tokens: int = 0
+    steps: int = 0
+
+    @property
+    def mean_batch(self) -> float | None:
+        """Sequences that grew by a token in a step, on average."""
+        return self.generated_tokens / self.steps if self.steps else None
+
+    @property
+    def cached_share(self) -> float | None:
+        """The share of prompt tokens that came from the prefix cache."""
+        return self.cached_prompt_tokens / self.prompt_tokens if self.prompt_tokens else None
 
 
 class Engine(Protocol):

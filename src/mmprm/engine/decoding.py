@@ -1,4 +1,4 @@
-"""What both engines share: which tokens end a completion, and how its tokens become text.
+"""What the engines share: which tokens end a completion, and how its tokens become text.
 
 Tags are single tokens (`solution.control_ids` has checked it), so `</answer>` and the end of the turn stop a completion
 as tokens. The text keeps its tags and the closing `</answer>`; the end-of-turn token is cut off.

@@ -71,6 +71,8 @@ class VllmModel:
             prompt["multi_modal_uuids"] = {"image": [hashlib.sha256(image).hexdigest() for image in problem.images]}
         (rendered,) = self.engine.renderer.render_cmpl([prompt])
         if len(rendered["prompt_token_ids"]) + room > self.max_model_len:
+            # The renderer has noted the image as one that the core knows: the next request with it would fail.
+            self.engine.reset_mm_cache()
             raise TooLongError(len(rendered["prompt_token_ids"]), self.max_model_len)
         return rendered
 
@@ -98,6 +100,7 @@ class VllmEngine:
         """Take a request. What vLLM refuses (a prompt too long) returns from the next step with its error."""
         from vllm import SamplingParams
         from vllm.exceptions import VLLMClientError
+        from vllm.sampling_params import RequestOutputKind
 
         self.stats.requests += 1
         self._submitted += 1
@@ -112,6 +115,7 @@ class VllmEngine:
                 seed=request.seed + draw,
                 stop_token_ids=self._decoder.stop_ids,
                 detokenize=False,
+                output_kind=RequestOutputKind.FINAL_ONLY,  # an output for each token costs as much as the token
             )
             for draw in range(request.n)
         ]
@@ -130,9 +134,8 @@ class VllmEngine:
         finished, self._failed = self._failed, []
         if not self._open:
             return finished
+        self.stats.steps += 1
         for output in self._model.engine.step():
-            if not output.finished:
-                continue
             name, _, draw = output.request_id.partition("/")
             request, drawn = self._open[name]
             drawn[int(draw)] = self._completion(output)

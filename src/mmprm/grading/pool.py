@@ -1,24 +1,32 @@
 """`Grader`: grades many answers, the easy ones at once, the others in processes that are killed when they hang.
 
 In: (answer, problem) pairs. Out: one `Graded` each, at once (`grade_many`) or while the caller goes on with other work
-(`start`). A time-out or a crash gives `undecided` after one retry, never
-"wrong" (defect 2). The cache lives as long as the Grader: an undecided answer gets a new chance in the next run.
+(`start`). A time-out or a crash gives `undecided` after one retry, never "wrong" (defect 2). A judge, where there is
+one, is asked about what was not read or stays undecided. The cache lives as long as the Grader: an undecided answer
+gets a new chance in the next run.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import multiprocessing
+import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mmprm import config
 from mmprm.grading import expression, rules
-from mmprm.grading.verdict import Graded, Verdict, graded
+from mmprm.grading.verdict import VERSION, Graded, Verdict, graded
 from mmprm.problem import Problem
+from mmprm.solution import question_text
 
-_Key = tuple[rules.Target, str]
+if TYPE_CHECKING:
+    from mmprm.grading.judge import Judge
+
+_Key = tuple[rules.Target, str, str]  # the answer, and the question where a judge reads it
 
 
 def grade(answer: str | None, problem: Problem) -> Graded:
@@ -27,7 +35,7 @@ def grade(answer: str | None, problem: Problem) -> Graded:
     decided = rules.decide(target, answer)
     if decided is not None or answer is None:
         return decided or Graded(Verdict.UNPARSED, "none")
-    return graded(expression.same(rules.symbolic_gold(target), answer), "math_verify")
+    return graded(bool(expression.compare(rules.symbolic_gold(target), answer)), "math_verify")
 
 
 @dataclass(frozen=True)
@@ -51,12 +59,28 @@ class Grading:
 class Grader:
     """A context manager. The processes start with the first answer that needs them: integers never do."""
 
-    def __init__(self, workers: int = 2, timeout: float = 5.0) -> None:
+    def __init__(self, workers: int = 2, timeout: float = 5.0, judge: Judge | None = None) -> None:
         self.workers = workers
         self.timeout = timeout
+        self.judge = judge
         self._pool: Any = None
         self._cache: dict[_Key, Graded] = {}
         self._running: dict[_Key, tuple[Any, int]] = {}  # the comparison, and how many came before it
+        self._asked: dict[_Key, Future[Graded]] = {}  # at the judge
+
+    @classmethod
+    def of(cls, settings: config.Grading) -> Grader:
+        """For a run's configuration."""
+        if settings.judge is None:
+            return cls(settings.workers, settings.timeout)
+        from mmprm.grading.judge import Judge
+
+        return cls(settings.workers, settings.timeout, Judge(settings.judge))
+
+    @property
+    def version(self) -> str:
+        """What the verdicts depend on: the rules, and the judge."""
+        return VERSION if self.judge is None else f"{VERSION}, judge {self.judge.identity}"
 
     def __enter__(self) -> Grader:
         return self
@@ -67,11 +91,13 @@ class Grader:
         self.close()
 
     def close(self) -> None:
-        """Stop the processes, also those that hang."""
+        """Stop the processes, also those that hang, and the judge's threads."""
         if self._pool is not None:
             self._pool.stop()
             self._pool.join()
             self._pool = None
+        if self.judge is not None:
+            self.judge.close()
 
     def grade_many(self, items: Sequence[tuple[str | None, Problem]]) -> list[Graded]:
         """Verdicts in the order of the items."""
@@ -81,36 +107,53 @@ class Grader:
         return grading.verdicts
 
     def start(self, items: Sequence[tuple[str | None, Problem]]) -> Grading:
-        """Begin to grade; equal answers to the same gold are compared once."""
-        keys: list[_Key] = [(rules.target_of(problem), answer or "") for answer, problem in items]
+        """Begin to grade; equal answers to the same gold (and question, for a judge) are compared once."""
+        keys: list[_Key] = [
+            (rules.target_of(problem), answer or "", self._question(problem)) for answer, problem in items
+        ]
         for key in dict.fromkeys(keys):
-            if key in self._cache or key in self._running:
+            if key in self._cache or key in self._running or key in self._asked:
                 continue
-            decided = rules.decide(*key)
+            decided = rules.decide(*key[:2])
             if decided is None:
                 self._running[key] = self._schedule(key), 0
             else:
-                self._cache[key] = decided
+                self._settle(key, decided, decided.verdict is not Verdict.INCORRECT or rules.was_read(*key[:2]))
         return Grading(tuple(keys), self._cache)
 
     def wait(self, seconds: float) -> None:
-        """Take in the comparisons that ended; where none has, wait for the first, at most `seconds`."""
-        if not self._running:
-            return
-        concurrent.futures.wait(
-            [future for future, _ in self._running.values()], seconds, concurrent.futures.FIRST_COMPLETED
-        )
+        """Take in what ended, comparisons and the judge's replies; where nothing has, wait at most `seconds` for it."""
+        futures = [*(future for future, _ in self._running.values()), *self._asked.values()]
+        if futures and seconds:  # where it need not wait, to lock thousands of futures would be for nothing
+            concurrent.futures.wait(futures, seconds, concurrent.futures.FIRST_COMPLETED)
+        for key, asked in list(self._asked.items()):
+            if asked.done():
+                self._cache[key] = self._asked.pop(key).result()
         for key, (future, before) in list(self._running.items()):
             if not future.done():
                 continue
             del self._running[key]
             try:
-                self._cache[key] = graded(future.result(), "math_verify")
+                same = future.result()
             except Exception as error:  # whatever a formula does to sympy, its process or its memory
                 if before:
-                    self._cache[key] = Graded(Verdict.UNDECIDED, f"math_verify:{type(error).__name__}")
+                    self._settle(key, Graded(Verdict.UNDECIDED, f"math_verify:{type(error).__name__}"), False)
                 else:
                     self._running[key] = self._schedule(key), before + 1
+            else:
+                self._settle(key, graded(bool(same), "math_verify"), same is not None)
+
+    def _question(self, problem: Problem) -> str:
+        # Interned: a long run's cache holds it many times.
+        return "" if self.judge is None else sys.intern(question_text(problem))
+
+    def _settle(self, key: _Key, found: Graded, final: bool) -> None:
+        """Take a verdict; one that is not final is the judge's to give, if there is one."""
+        if final or self.judge is None:
+            self._cache[key] = found
+        else:
+            target, answer, question = key
+            self._asked[key] = self.judge.start(question, target.gold, answer)
 
     def _schedule(self, key: _Key) -> Any:
         from pebble import ProcessPool
@@ -121,5 +164,6 @@ class Grader:
             self._pool = ProcessPool(
                 max_workers=self.workers, max_tasks=2000, initializer=expression.prepare_worker, context=context
             )
-        target, answer = key
-        return self._pool.schedule(expression.same, args=(rules.symbolic_gold(target), answer), timeout=self.timeout)
+        target, answer, _ = key
+        pair = rules.symbolic_gold(target), answer
+        return self._pool.schedule(expression.compare, args=pair, timeout=self.timeout)

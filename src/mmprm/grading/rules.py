@@ -1,22 +1,18 @@
 """What is compared with what: reads the gold answer once, then grades each answer by the cheapest rule that can tell.
 
-In: a problem and the text of an answer. Out: a `Graded`, or None where only `expression.same` can tell.
+In: a problem and the text of an answer. Out: a `Graded`, or None where only `expression.compare` can tell.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 
 from mmprm.grading import choice, number
 from mmprm.grading.clean import clean, compact, words
-from mmprm.grading.expression import MAX_CHARACTERS
+from mmprm.grading.expression import MATHS, MAX_CHARACTERS, is_formula
 from mmprm.grading.verdict import Graded, Verdict, graded
 from mmprm.problem import Problem
-
-_MATHS = re.compile(r"\d|[\\^_=+*/<>|√π∠△°%]|\b[a-zA-Z]\b")
-_FUNCTION = re.compile(r"\\[A-Za-z]+|\b(?:sin|cos|tan|cot|log|sqrt|exp|frac|times|pi)\b")
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ def _target(gold: str, options: tuple[str, ...], answer_type: str, question: str
     value = number.parse(clean(gold)) if answer_type != "text" else None
     if value is not None and answer_type != "expression":
         return Target("number", gold, number=value)
-    if answer_type == "text" or (answer_type in ("auto", "choice") and not _MATHS.search(clean(gold))):
+    if answer_type == "text" or (answer_type in ("auto", "choice") and not MATHS.search(clean(gold))):
         return Target("text", gold)
     return Target("expression", gold)
 
@@ -72,7 +68,7 @@ def _choice(target: Target, answer: str) -> Graded | None:
     if found := choice.named(target.options, answer):
         return graded(found == target.right, "choice")
     # No option is named, but an expression may equal one: `1/2 + 1/4` for the option 3/4.
-    if len(target.right) != 1 or len(answer) > MAX_CHARACTERS or not _formula(answer):
+    if len(target.right) != 1 or len(answer) > MAX_CHARACTERS or not is_formula(answer):
         return graded(False, "choice")
     return None
 
@@ -81,15 +77,24 @@ def _number(gold: number.Number, answer: str) -> Graded | None:
     text = clean(answer)
     if found := number.parse_prose(text):
         return graded(number.equal(gold, found), "number")
-    return None if len(text) <= MAX_CHARACTERS and _formula(text) else graded(False, "number")
+    return None if len(text) <= MAX_CHARACTERS and is_formula(text) else graded(False, "number")
 
 
-def _formula(text: str) -> bool:
-    """Could the text be a formula (no words, something to calculate)?"""
-    bare = re.sub(r"\\(?:text|mathrm|mbox|rm)\s*\{[^{}]*\}", "", clean(text))
-    return re.search(r"[A-Za-z]{3,}", _FUNCTION.sub(" ", bare)) is None and _MATHS.search(bare) is not None
+def was_read(target: Target, answer: str) -> bool:
+    """Where `decide` says "incorrect": has it read the answer, so that this is final?
+
+    Not read are, among at most MAX_CHARACTERS (a longer text is no final answer, whatever it says): for a choice, what
+    names no option; for a number, what is no number; for words, all other words, whose meaning no rule knows.
+    """
+    if len(answer) > MAX_CHARACTERS:
+        return True
+    if target.kind == "choice":
+        return bool(choice.named(target.options, answer))
+    if target.number is not None:
+        return number.parse_prose(clean(answer)) is not None
+    return target.kind != "text"
 
 
 def symbolic_gold(target: Target) -> str:
-    """The text that `expression.same` compares an answer with."""
+    """The text that `expression.compare` compares an answer with."""
     return target.options[min(target.right)] if target.kind == "choice" else target.gold

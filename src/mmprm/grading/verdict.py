@@ -7,6 +7,8 @@ from enum import StrEnum
 
 # Enters the keys of the journal: raise it with every change that can alter a verdict.
 VERSION = "1"
+# The same for the judge: its prompt, and how its reply is read.
+JUDGE_VERSION = "1"
 
 
 class Verdict(StrEnum):
@@ -20,7 +22,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Graded:
-    """A verdict and where it comes from: `number`, `choice`, `text`, `math_verify`, …"""
+    """A verdict and where it comes from: `number`, `choice`, `text`, `math_verify`, `judge`, …"""
 
     verdict: Verdict
     method: str

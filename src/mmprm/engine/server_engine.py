@@ -1,0 +1,240 @@
+"""The server engine: the policy behind a vLLM server elsewhere, which many shards share. In: Request. Out: Finished.
+
+A draw is one request to `<engine.url>/chat/completions`, and draw i has seed + i, as in vllm_engine. Its prompt tokens
+are the local ones too: images arrive as `models.decode_image` sees them, a prefix is the assistant's own unfinished
+message, and the first replies are compared with the policy folder's processor. Whether the server has the policy's
+weights cannot be seen from here, unless it shares our disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import io
+import queue
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mmprm import models
+from mmprm.config import Config
+from mmprm.engine.base import Completion, EngineStats, Finished, Request
+from mmprm.engine.decoding import Decoder, TooLongError
+from mmprm.engine.http_client import KEYS, Client, RefusedError
+from mmprm.errors import UserError
+from mmprm.problem import Problem
+from mmprm.solution import Renderer, control_ids, question_text, render_steps
+
+_STEP = 0.2  # seconds that a step waits for something to finish
+_OPENING_TRIES = 3
+# Else the server fills them in from the model's generation_config.json; vllm_engine has them so.
+_NEUTRAL = {"min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+
+
+class ServerEngine:
+    """engine.base.Engine on a server. Requests run in a thread; all else happens in the caller's."""
+
+    def __init__(self, config: Config, policy: Path) -> None:
+        """Raises UserError where the server is unreachable, serves another model, or takes shorter texts than we do."""
+        assert config.engine.url is not None  # config.Engine has checked it
+        self.stats = EngineStats()
+        self._processor = models.load_processor(policy)
+        control_ids(self._processor.tokenizer)  # before the server is asked
+        self._decoder = Decoder(policy, self._processor.tokenizer)
+        self._chat = Chat(self._processor, config.prompt.instruction, config.engine.open_problems)
+        self._limit = min(config.engine.max_model_len, models.longest_input(policy))
+        self._max_images = config.engine.max_images
+        self._url = config.engine.url.rstrip("/")
+        self._compared: set[tuple[bool, bool]] = set()  # (images, prefix) of the prompts that were compared
+        self._failed: list[Finished] = []
+        self._running = 0
+        self._done: queue.SimpleQueue[tuple[Request, list[Any] | Exception]] = queue.SimpleQueue()
+        self._broken: Exception | None = None
+        self._http = Client(self._url, config.engine.max_running)
+        try:
+            self._model = self._served(config.engine.served_model, policy)
+        except BaseException:
+            self._http.close()
+            raise
+
+    def _served(self, name: str | None, policy: Path) -> str:
+        """The served model's name, after what can be told of the model from here."""
+        try:
+            listed = self._http.run(self._http.ask("GET", "/models", tries=_OPENING_TRIES))
+            cards = {card["id"]: card for card in listed["data"]}
+        except RefusedError as error:
+            fix = f"set {KEYS[0]}" if error.status in (401, 403) else "the address of a vLLM server ends in /v1"
+            raise UserError(f"engine.url {self._url}: {error}; {fix}") from None
+        except (KeyError, TypeError):
+            raise UserError(f"engine.url {self._url}: /models lists no models; is it a vLLM server?") from None
+        name = next(iter(cards)) if name is None and len(cards) == 1 else name
+        if name not in cards:
+            raise UserError(f"engine.served_model is {name!r}, {self._url} serves {sorted(cards)}: name one of them")
+        length = cards[name].get("max_model_len") or self._limit
+        if length < self._limit:
+            raise UserError(
+                f"engine.url {self._url}: {name} takes {length} tokens, fewer than engine.max_model_len (or the "
+                f"model's own) {self._limit}: start the server with --max-model-len {self._limit}, or lower the option"
+            )
+        root = Path(cards[name].get("root") or "")  # where the server shares our disk, we see what it has loaded
+        if (root / models.MANIFEST).is_file() and models.fingerprint(root) != models.fingerprint(policy):
+            raise UserError(
+                f"engine.url {self._url}: it serves {root}, not {policy}: start it with `vllm serve {policy}`"
+            )
+        return str(name)
+
+    def submit(self, request: Request) -> None:
+        """Take a request. What cannot be sent (a prompt too long) returns from the next step with its error."""
+        self.stats.requests += 1
+        try:
+            body = self._body(request)
+        except (ValueError, UserError) as error:
+            self._failed.append(Finished(request.key, (), f"{type(error).__name__}: {error}"))
+            return
+        self._running += 1
+        self._http.start(self._sample(request, body))
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        """What the draws of a request share. Raises TooLongError, ValueError for too many images, UserError."""
+        problem, sampling = request.problem, request.sampling
+        text = self._chat.continuation(problem, request.prefix)
+        length = len(self._processor.tokenizer.encode(text, add_special_tokens=False, verbose=False))
+        if length + 1 > self._limit:  # before the images' placeholders are expanded
+            raise TooLongError(length, self._limit)
+        if len(problem.images) > self._max_images:
+            raise ValueError(f"{len(problem.images)} images, engine.max_images is {self._max_images}")
+        return {
+            "model": self._model,
+            "messages": self._chat.messages(problem, request.prefix),
+            "add_generation_prompt": not request.prefix,
+            "continue_final_message": bool(request.prefix),
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "max_completion_tokens": min(sampling.max_new_tokens, self._limit - length),
+            "stop_token_ids": self._decoder.stop_ids,
+            "skip_special_tokens": False,
+            "return_token_ids": True,
+            **_NEUTRAL,
+        }
+
+    async def _sample(self, request: Request, body: dict[str, Any]) -> None:
+        """All draws of a request, in order, or the first error of one."""
+        bodies = [body | {"seed": request.seed + draw} for draw in range(request.n)]
+        draws = [asyncio.ensure_future(self._http.ask("POST", "/chat/completions", one)) for one in bodies]
+        try:
+            self._done.put((request, await asyncio.gather(*draws)))
+        except Exception as error:
+            self._done.put((request, error))
+        finally:
+            for draw in draws:
+                draw.cancel()
+
+    def step(self) -> list[Finished]:
+        """Wait a moment for a request to finish. Raises UserError when the server is gone, after all that it gave."""
+        finished, self._failed = self._failed, []
+        wait = _STEP if self._running and not finished and self._broken is None else 0.0
+        with contextlib.suppress(queue.Empty):
+            while True:
+                request, outcome = self._done.get(timeout=wait)
+                wait = 0.0
+                try:
+                    finished.append(self._finished(request, outcome))
+                    self._running -= 1
+                except Exception as error:  # kept until the rest of what came has been handed out
+                    self._broken = self._broken or error
+        if self._broken is not None and not finished:
+            raise self._broken
+        return finished
+
+    def _finished(self, request: Request, outcome: list[Any] | Exception) -> Finished:
+        """Raises what ends the run: an error that is not of this request."""
+        if isinstance(outcome, RefusedError):
+            return Finished(request.key, (), str(outcome))
+        if isinstance(outcome, Exception):
+            raise outcome
+        completions: list[Completion] = []
+        for reply in outcome:
+            prompt, drawn = self._tokens(reply)
+            self._compare(request, prompt)
+            room = self._limit - len(prompt)  # the server may have more: there vllm_engine would have stopped
+            if room < 1:
+                error = TooLongError(len(prompt), self._limit)
+                return Finished(request.key, (), f"{type(error).__name__}: {error}")
+            completions.append(self._decoder.completion(drawn[:room]))
+            details = (reply.get("usage") or {}).get("prompt_tokens_details") or {}
+            self.stats.completions += 1
+            self.stats.generated_tokens += completions[-1].n_tokens
+            self.stats.prompt_tokens += len(prompt)
+            self.stats.cached_prompt_tokens += details.get("cached_tokens") or 0
+        return Finished(request.key, tuple(completions))
+
+    def _tokens(self, reply: Any) -> tuple[list[int], list[int]]:
+        """(prompt, drawn) token ids of a reply."""
+        try:
+            return list(reply["prompt_token_ids"]), list(reply["choices"][0]["token_ids"])
+        except (KeyError, IndexError, TypeError):
+            raise UserError(f"engine.url {self._url}: no token ids in its replies; is it a vLLM server?") from None
+
+    def _compare(self, request: Request, prompt: Sequence[int]) -> None:
+        """Raise UserError unless the prompt is the local processor's; looks at the first of each shape only."""
+        problem = request.problem
+        shape = (bool(problem.images), bool(request.prefix))
+        if shape in self._compared:
+            return
+        images = [models.decode_image(image) for image in problem.images] or None
+        text = self._chat.continuation(problem, request.prefix)
+        own = self._processor(text=[text], images=images, text_kwargs={"add_special_tokens": False})["input_ids"][0]
+        if list(own) != list(prompt):
+            places = [place for place, pair in enumerate(zip(own, prompt, strict=False)) if pair[0] != pair[1]]
+            place = places[0] if places else min(len(own), len(prompt))
+            raise UserError(
+                f"engine.url {self._url}: its prompt of {len(prompt)} tokens is not the policy's ({len(own)}), they "
+                f"differ from token {place} on: serve the policy folder with its own chat template and processor"
+            )
+        self._compared.add(shape)
+
+    @property
+    def pending(self) -> int:
+        """Requests taken and not yet returned."""
+        return self._running + len(self._failed)
+
+    def close(self) -> None:
+        """Drop what is on its way; the server forgets it as well."""
+        self._http.close()
+
+
+class Chat(Renderer):
+    """Writes chats as the server takes them: those that its chat template turns into `Renderer.continuation`."""
+
+    def __init__(self, processor: Any, instruction: str, remembered: int) -> None:
+        super().__init__(processor, instruction)
+        self._data_uri: Callable[[bytes], str] = lru_cache(maxsize=remembered)(data_uri)
+
+    def messages(self, problem: Problem, prefix: Sequence[str]) -> list[dict[str, Any]]:
+        """The user's turn, and the assistant's unfinished one where there is a prefix."""
+        content: list[dict[str, Any]] = [
+            {"type": "image_url", "image_url": {"url": self._data_uri(image)}} for image in problem.images
+        ]
+        content.append({"type": "text", "text": question_text(problem, self.instruction, self._control)})
+        started = [{"role": "assistant", "content": render_steps(prefix)}] if prefix else []
+        return [{"role": "user", "content": content}, *started]
+
+
+def data_uri(data: bytes) -> str:
+    """An encoded image for a server that shows its model just the pixels of `decode_image`, which raises UserError.
+
+    The file itself where a plain reading gives these pixels (it is small), else a PNG of them.
+    """
+    from PIL import Image
+
+    image = models.decode_image(data)
+    file = Image.open(io.BytesIO(data))
+    kind = file.format
+    if kind not in ("PNG", "JPEG") or file.convert("RGB").tobytes() != image.tobytes():
+        kind, out = "PNG", io.BytesIO()
+        image.save(out, kind, compress_level=1)
+        data = out.getvalue()
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,432 @@
+"""The server engine: its manners against a server of our own, its tokens against a real `vllm serve`."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_server import FakeServer, refused
+from PIL import Image, ImageDraw
+
+from mmprm import models
+from mmprm.config import Config
+from mmprm.engine import base, http_client, server_engine
+from mmprm.engine.base import Finished, Request, Sampling
+from mmprm.engine.factory import open_engine
+from mmprm.engine.server_engine import ServerEngine, data_uri
+from mmprm.engine.vllm_engine import VllmEngine
+from mmprm.errors import UserError
+from mmprm.problem import Problem
+
+SAMPLING = Sampling(temperature=1.0, top_p=0.9, top_k=50, max_new_tokens=24)
+KEY = "sk-of-the-tests-5f2c"
+
+
+@pytest.fixture
+def server(mini_policy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+    monkeypatch.setattr(http_client, "_LONGEST_WAIT", 0.01)
+    for name in http_client.KEYS:
+        monkeypatch.delenv(name, raising=False)
+    opened = FakeServer(mini_policy_folder)
+    threading.Thread(target=opened.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield opened
+    opened.shutdown()
+    opened.server_close()
+
+
+@pytest.fixture
+def connect(
+    server: FakeServer, mini_policy_folder: Path, engine_config: Callable[..., Config]
+) -> Iterator[Callable[..., ServerEngine]]:
+    opened: list[base.Engine] = []
+
+    def make(**engine: Any) -> ServerEngine:
+        opened.append(open_engine(engine_config("server", **{"url": server.url} | engine), mini_policy_folder))
+        assert isinstance(opened[-1], ServerEngine)
+        return opened[-1]
+
+    yield make
+    for engine in opened:
+        engine.close()
+
+
+def drain(engine: base.Engine, *requests: Request) -> dict[str, Finished]:
+    for request in requests:
+        engine.submit(request)
+    finished = {}
+    while engine.pending:
+        finished |= {done.key: done for done in engine.step()}
+    return finished
+
+
+pytestmark = pytest.mark.slow
+
+
+def test_draws_come_back_in_order_whichever_is_ready_first(
+    server: FakeServer, connect: Callable[..., ServerEngine], mini_problems: list[Problem]
+) -> None:
+    server.expect(mini_problems[0])
+    server.plan = lambda body: time.sleep((75 - body["seed"]) / 100)
+    engine = connect()
+    done = drain(engine, Request("a", mini_problems[0], (), 5, SAMPLING, seed=70))["a"]
+    assert [completion.text for completion in done.completions] == [f"<step>{70 + draw}</step>" for draw in range(5)]
+    assert {completion.finish_reason for completion in done.completions} == {"stop"}
+    stats = engine.stats
+    assert (stats.requests, stats.completions) == (1, 5)
+    assert stats.generated_tokens == sum(completion.n_tokens for completion in done.completions)
+    assert (stats.prompt_tokens, stats.cached_prompt_tokens) == (5 * len(server.prompt), 5 * 5)
+
+
+def test_no_more_requests_are_on_their_way_than_allowed(
+    server: FakeServer, connect: Callable[..., ServerEngine], mini_problems: list[Problem]
+) -> None:
+    server.expect(mini_problems[0])
+    server.plan = lambda body: time.sleep(0.05)
+    engine = connect(max_running=3)
+    done = drain(engine, *(Request(str(seed), mini_problems[0], (), 4, SAMPLING, seed) for seed in range(6)))
+    assert len(done) == 6
+    assert server.most_running == 3
+
+
+def test_a_step_waits_for_something_to_finish(
+    server: FakeServer, connect: Callable[..., ServerEngine], mini_problems: list[Problem]
+) -> None:
+    server.expect(mini_problems[0])
+    server.plan = lambda body: time.sleep(0.5)
+    engine = connect()
+    assert engine.step() == []
+    engine.submit(Request("a", mini_problems[0], (), 1, SAMPLING, seed=1))
+    steps, started = 0, time.monotonic()
+    while engine.pending:
+        engine.step()
+        steps += 1
+    assert steps <= (time.monotonic() - started) / server_engine._STEP + 1
+
+
+@pytest.mark.parametrize("status", [0, 429, 500, 503])
+def test_a_server_that_stumbles_is_asked_again(
+    status: int, server: FakeServer, connect: Callable[..., ServerEngine], mini_problems: list[Problem]
+) -> None:
+    server.expect(mini_problems[0])
+    server.plan = lambda body: refused(status, "busy") if len(server.bodies) < 4 else None
+    done = drain(connect(), Request("a", mini_problems[0], (), 1, SAMPLING, seed=7))["a"]
+    assert done.error is None
+    assert len(server.bodies) == 4
+
+
+@pytest.mark.parametrize(("status", "asked"), [(400, 1), (500, http_client._TRIES)])
+def test_a_refused_request_fails_alone_with_the_words_of_the_server(
+    status: int,
+    asked: int,
+    server: FakeServer,
+    connect: Callable[..., ServerEngine],
+    mini_problems: list[Problem],
+) -> None:
+    server.expect(mini_problems[0])
+    server.plan = lambda body: refused(status, "no such image") if body["seed"] == 8 else None
+    engine = connect()
+    requests = [Request(str(seed), mini_problems[0], (), 1, SAMPLING, seed) for seed in (7, 8)]
+    done = drain(engine, *requests)
+    assert done["8"] == Finished("8", (), f"the server says {status}: no such image")
+    assert done["7"].error is None
+    assert sum(body["seed"] == 8 for body in server.bodies) == asked
+
+
+def test_a_server_that_is_gone_ends_the_run_after_all_that_it_gave(
+    server: FakeServer, connect: Callable[..., ServerEngine], mini_problems: list[Problem]
+) -> None:
+    server.expect(mini_problems[0])
+    server.plan = lambda body: (0, None) if body["seed"] == 8 else None
+    engine = connect()
+    for seed in (8, 7, 9):
+        engine.submit(Request(str(seed), mini_problems[0], (), 1, SAMPLING, seed))
+    while engine._done.qsize() < 3:
+        time.sleep(0.01)
+    assert sorted(done.key for done in engine.step()) == ["7", "9"]
+    with pytest.raises(UserError, match=rf"{server.url}.*vllm serve.*run again"):
+        engine.step()
+
+
+@pytest.mark.parametrize("name", http_client.KEYS)
+def test_the_key_goes_into_the_header_and_nowhere_else(
+    name: str,
+    server: FakeServer,
+    connect: Callable[..., ServerEngine],
+    mini_problems: list[Problem],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    engine_config: Callable[..., Config],
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("OPENAI_API_KEY", "another")
+    monkeypatch.setenv(name, KEY)
+    server.expect(mini_problems[0])
+    server.plan = lambda body: refused({8: 401, 9: 503}.get(body["seed"], 200), f"wrong key {KEY}")
+    engine = connect()
+    said = [str(drain(engine, Request("a", mini_problems[0], (), 1, SAMPLING, seed=8))["a"].error)]
+    with pytest.raises(UserError) as gone:
+        drain(engine, Request("b", mini_problems[0], (), 1, SAMPLING, seed=9))
+    said += [
+        repr(gone.value),
+        caplog.text,
+        *capfd.readouterr(),
+        engine_config("server", url=server.url).model_dump_json(),
+    ]
+    assert "401: wrong key ***" in said[0] and "wrong key ***" in said[1]
+    assert not any(KEY in text for text in said)
+    assert server.keys == {f"Bearer {KEY}"}
+
+
+def test_no_key_is_sent_where_none_is_set(server: FakeServer, connect: Callable[..., ServerEngine]) -> None:
+    connect()
+    assert server.keys == {None}
+
+
+def test_a_key_that_no_header_can_carry_is_not_quoted(
+    connect: Callable[..., ServerEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMPRM_API_KEY", f"{KEY}\nX-More: 1")
+    with pytest.raises(UserError, match="MMPRM_API_KEY") as raised:
+        connect()
+    assert KEY not in str(raised.value)
+
+
+def test_a_server_that_cannot_be_used_is_named_at_opening(
+    server: FakeServer,
+    connect: Callable[..., ServerEngine],
+    mini_model_folder: Path,
+    engine_config: Callable[..., Config],
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UserError, match="not as one"):  # defect 7, before anybody is asked
+        open_engine(engine_config("server", url=server.url), mini_model_folder)
+    assert server.keys == set()
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:9/v1: no server answers there .*`vllm serve`"):
+        connect(url="http://127.0.0.1:9/v1")
+    with pytest.raises(UserError, match=r"404.*ends in /v1"):
+        connect(url=server.url.removesuffix("/v1"))
+    with pytest.raises(UserError, match=r"served_model is 'other', .* serves \['policy'\]"):
+        connect(served_model="other")
+    server.cards.append({"id": "base", "max_model_len": 255, "root": str(tmp_path)})
+    with pytest.raises(UserError, match=r"serves \['base', 'policy'\]"):
+        connect()
+    with pytest.raises(UserError, match=r"255 tokens.*--max-model-len 256"):
+        connect(served_model="base")
+    server.cards = [{"id": "policy", "root": str(mini_model_folder)}]
+    models.write_manifest(mini_model_folder, {"stage": "test"})
+    with pytest.raises(UserError, match=f"serves {mini_model_folder}, not .*policy"):
+        connect()
+    (mini_model_folder / models.MANIFEST).unlink()
+    connect(url=f"{server.url}/")
+
+
+def test_requests_that_cannot_run_are_not_sent(
+    server: FakeServer, connect: Callable[..., ServerEngine], mini_problems: list[Problem]
+) -> None:
+    damaged = replace(mini_problems[0], images=(b"not an image",))
+    done = drain(
+        connect(),
+        Request("long", mini_problems[0], ("7 * 8 = 56",) * 60, 2, SAMPLING, seed=1),
+        Request("images", replace(mini_problems[0], images=mini_problems[0].images * 2), (), 2, SAMPLING, seed=1),
+        Request("damaged", damaged, (), 2, SAMPLING, seed=1),
+    )
+    assert "256" in (done["long"].error or "")
+    assert "max_images" in (done["images"].error or "")
+    assert "cannot be decoded" in (done["damaged"].error or "")
+    assert server.bodies == []
+
+
+def test_what_a_longer_server_draws_is_cut_where_the_local_engine_ends(
+    server: FakeServer, connect: Callable[..., ServerEngine], mini_problems: list[Problem]
+) -> None:
+    prefix = ("1 + 1 = 2",) * 8  # engine.max_model_len is 64 at least
+    server.expect(mini_problems[0], prefix)
+    request = Request("a", mini_problems[0], prefix, 1, SAMPLING, seed=1234)
+    (whole,) = drain(connect(), request)["a"].completions
+    (cut,) = drain(connect(max_model_len=len(server.prompt) + 3), request)["a"].completions
+    assert (cut.n_tokens, cut.finish_reason) == (3, "length")
+    assert whole.text.startswith(cut.text)
+    assert "does not fit" in (drain(connect(max_model_len=len(server.prompt)), request)["a"].error or "")
+
+
+def test_another_prompt_than_the_policys_ends_the_run(
+    server: FakeServer, connect: Callable[..., ServerEngine], mini_problems: list[Problem]
+) -> None:
+    server.expect(mini_problems[0])
+    engine = connect()
+    assert drain(engine, Request("a", mini_problems[0], (), 1, SAMPLING, seed=1))["a"].error is None
+    with pytest.raises(UserError, match=r"prompt of .* chat template"):
+        drain(engine, Request("b", mini_problems[0], ("1 + 1 = 2",), 1, SAMPLING, seed=1))
+    server.plan = lambda body: (200, {"choices": [{"message": {"content": "3"}}]})
+    with pytest.raises(UserError, match="no token ids"):
+        drain(connect(), Request("c", mini_problems[0], (), 1, SAMPLING, seed=1))
+
+
+def test_images_are_sent_as_the_local_engine_sees_them(mini_problems: list[Problem]) -> None:
+    def pixels(uri: str) -> bytes:
+        file = Image.open(io.BytesIO(base64.b64decode(uri.partition("base64,")[2])))
+        assert uri.startswith(f"data:{file.get_format_mimetype()};")
+        return file.convert("RGB").tobytes()
+
+    (drawing,) = mini_problems[0].images
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    photo = encoded(models.decode_image(drawing), "JPEG")
+    for data in (drawing, photo):
+        assert base64.b64decode(data_uri(data).partition("base64,")[2]) == data
+    for data in (transparent(), encoded(models.decode_image(drawing), "JPEG", exif=turned), encoded(gray16(), "PNG")):
+        assert pixels(data_uri(data)) == models.decode_image(data).tobytes()
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def transparent() -> bytes:
+    image = Image.new("RGBA", (64, 48), (0, 0, 0, 0))
+    ImageDraw.Draw(image).rectangle((8, 8, 40, 40), outline=(0, 0, 0, 255), fill=(200, 0, 0, 100))
+    return encoded(image, "PNG")
+
+
+def gray16() -> Image.Image:
+    image = Image.new("I;16", (32, 32), 30000)
+    image.putpixel((3, 3), 65535)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        ({"kind": "server"}, "url: kind server needs"),
+        ({"kind": "server", "url": "localhost:8000/v1"}, "engine.url: not an address"),
+        ({"kind": "server", "url": "ftp://host/v1"}, "engine.url: not an address"),
+        ({"kind": "vllm", "url": f"http://me:{KEY}@host/v1"}, "engine.url: not an address"),
+        ({"kind": "server", "url": f"http://host/v1?key={KEY}"}, "engine.url: not an address"),
+    ],
+)
+def test_a_wrong_address_ends_before_anything_runs_and_a_secret_in_it_is_not_quoted(
+    engine: dict[str, Any], said: str, engine_config: Callable[..., Config]
+) -> None:
+    with pytest.raises(UserError) as raised:
+        engine_config(**engine)
+    assert said in str(raised.value)
+    assert KEY not in str(raised.value)
+
+
+@pytest.fixture(scope="module")
+def vllm_server(mini_policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    """A real vLLM server of the policy that wants KEY: a function that waits for it and gives its address."""
+    folder = tmp_path_factory.mktemp("server")
+    # vLLM's processes import torchvision, which needs compat.prepare where it is built for another torch.
+    (folder / "sitecustomize.py").write_text("from mmprm.compat import prepare\nprepare()\n")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # `vllm serve` looks for a package called vllm, and the CPU build has another name.
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(mini_policy_folder)]
+    command += f"--host 127.0.0.1 --port {port} --dtype float32 --max-model-len 320 --seed 0".split()
+    command += ["--enable-prompt-tokens-details", "--served-model-name", "policy", "other-name"]
+    if models.device() == "cpu":
+        command += ["--enforce-eager", "--no-enable-chunked-prefill", "--block-size", "32"]
+    environment = {name: value for name, value in os.environ.items() if name != "VLLM_ENABLE_V1_MULTIPROCESSING"}
+    environment |= {"PYTHONPATH": str(folder), "VLLM_API_KEY": KEY, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+    def address() -> str:
+        deadline = time.monotonic() + 120
+        while not _healthy(port):
+            assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()[-4000:]
+            time.sleep(0.2)
+        return f"http://127.0.0.1:{port}/v1"
+
+    try:
+        yield address
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # whatever it has left
+        process.wait()
+
+
+def _healthy(port: int) -> bool:
+    try:
+        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).status == 200)
+    except OSError:
+        return False
+
+
+def test_a_real_server_reads_the_same_tokens_and_draws_the_same_completions_as_the_local_engine(
+    vllm_server: Callable[[], str],
+    mini_policy_folder: Path,
+    mini_problems: list[Problem],
+    engine_config: Callable[..., Config],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    strange = "Is <prm> or <step> or <IMG_CONTEXT> <|im_end|> é 数 right?"
+    hot, greedy = Sampling(2.0, 1.0, 0, 60), Sampling(temperature=0, max_new_tokens=400)
+    one, two, three = mini_problems[:3]
+    prefix = ("1 + 1 = 2", "é 数 = <b>")
+    requests = [
+        Request("image", one, (), 4, SAMPLING, seed=7),
+        Request("prefix", one, prefix, 4, SAMPLING, seed=8),
+        Request("text", replace(two, images=()), (), 2, SAMPLING, seed=9),
+        Request("text, prefix", replace(two, images=()), prefix[:1], 2, SAMPLING, seed=9),
+        Request("strange", replace(two, question=strange), prefix[:1], 2, hot, seed=10),
+        Request("transparent", replace(three, images=(transparent(),)), (), 2, hot, seed=11),
+        Request("two", replace(three, images=one.images + two.images), (), 2, hot, seed=12),
+        Request("end", three, prefix, 2, greedy, seed=13),  # the server has room for more
+        Request("hot", three, (), 16, hot, seed=14),
+    ]
+    local = open_engine(engine_config("vllm", max_images=2), mini_policy_folder)
+    assert isinstance(local, VllmEngine)
+    expected = drain(local, *requests)
+    read = {}
+    for request in requests:  # afterwards: vLLM takes an image that was rendered before for one that it has
+        text = local._model.renderer.continuation(request.problem, request.prefix)
+        read[request.key] = list(local._model.render(text, request.problem, room=1)["prompt_token_ids"])
+    local.close()
+    assert all(done.error is None for done in expected.values())
+
+    monkeypatch.setenv("MMPRM_API_KEY", "wrong")
+    config = engine_config("server", url=vllm_server(), served_model="policy", max_images=2)
+    with pytest.raises(UserError, match=r"401.*MMPRM_API_KEY"):
+        open_engine(config, mini_policy_folder)
+    monkeypatch.setenv("MMPRM_API_KEY", KEY)
+    engine = open_engine(config, mini_policy_folder)
+    assert isinstance(engine, ServerEngine)
+    prompts: dict[str, list[int]] = {}
+    compare = engine._compare
+    monkeypatch.setattr(engine, "_compare", lambda request, ids: compare(request, prompts.setdefault(request.key, ids)))
+    try:
+        assert drain(engine, *requests) == expected
+        assert prompts == read
+        assert engine.stats.generated_tokens == local.stats.generated_tokens
+        assert engine.stats.prompt_tokens == local.stats.prompt_tokens
+        assert 0 < engine.stats.cached_prompt_tokens < engine.stats.prompt_tokens
+        monkeypatch.setattr(engine, "_model", "gone")
+        gone = drain(engine, Request("gone", one, (), 1, SAMPLING, seed=1))["gone"]
+        assert (gone.error or "").startswith("the server says 404: The model `gone` does not exist.")
+    finally:
+        engine.close()
