@@ -15,14 +15,15 @@ from typing import Any
 from mmprm.annotation.journal import Journal
 from mmprm.annotation.omegaprm import Ask, Search, omegaprm
 from mmprm.annotation.progress import Progress
-from mmprm.annotation.scheduler import Scheduler
+from mmprm.annotation.scheduler import Scheduler, rollout_of
 from mmprm.annotation.tree import Prefix, Rollout, Tree
 from mmprm.config import Annotation
 from mmprm.engine.base import Completion, Engine, Finished, Request
-from mmprm.grading import VERSION, Grader
+from mmprm.grading import VERSION, Graded, Grader, Verdict
 from mmprm.problem import Problem
 from mmprm.solution import Status, parse
 
+UNPARSED = Graded(Verdict.UNPARSED, "parse")
 Sampled = tuple[Request, Sequence[Completion]]
 
 
@@ -142,12 +143,7 @@ def graded(grader: Grader, sampled: Sequence[Sampled]) -> list[tuple[Rollout, ..
     for (_, drawn), solutions in zip(sampled, parsed, strict=True):
         row = []
         for completion, solution in zip(drawn, solutions, strict=True):
-            verdict, method = "unparsed", "parse"
-            if solution.status == Status.OK:
-                given = next(verdicts)
-                verdict, method = str(given.verdict), given.method
-            text, n_tokens, reason = completion.text, completion.n_tokens, completion.finish_reason
-            status = str(solution.status)
-            row.append(Rollout(text, solution.steps, solution.answer, status, verdict, method, n_tokens, reason))
+            given = next(verdicts) if solution.status == Status.OK else UNPARSED
+            row.append(rollout_of(completion, solution, (str(given.verdict), given.method)))
         rollouts.append(tuple(row))
     return rollouts

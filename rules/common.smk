@@ -19,7 +19,8 @@ from typing import Any
 from pydantic import BaseModel
 from snakemake.exceptions import WorkflowError
 
-from mmprm.config import TableSource, load
+from mmprm.config import load
+from mmprm.config_sources import TableSource
 from mmprm.errors import UserError
 from mmprm.tables import write_text
 

@@ -13,7 +13,7 @@ from mmprm import config
 from mmprm.annotation.journal import Journal
 from mmprm.annotation.omegaprm import Ask, omegaprm
 from mmprm.annotation.progress import Progress
-from mmprm.annotation.scheduler import Scheduler
+from mmprm.annotation.scheduler import Scheduler, rollout_of
 from mmprm.annotation.tree import Rollout, Tree
 from mmprm.engine.base import Completion, Request, Sampling, request_key, request_seed
 from mmprm.engine.scripted import Policy, ScriptedEngine
@@ -97,14 +97,9 @@ def ask(problem: Problem, prefix: tuple[str, ...], n: int) -> Request:
 def make_rollouts(request: Request, texts: Sequence[str], grader: ExactGrader) -> tuple[Rollout, ...]:
     """Parse and grade texts as the scheduler would."""
     rollouts = []
-    for text in texts:
-        solution = parse(text, "stop", len(request.prefix))
-        verdict = grader.verdict(solution.answer, request.problem) if solution.status == "ok" else "unparsed"
-        method = "exact" if solution.status == "ok" else "parse"
-        words = len(text.split())
-        rollouts.append(
-            Rollout(text, solution.steps, solution.answer, str(solution.status), verdict, method, words, "stop")
-        )
+    for completion in completions(*texts):
+        solution = parse(completion.text, completion.finish_reason, len(request.prefix))
+        rollouts.append(rollout_of(completion, solution, (grader.verdict(solution.answer, request.problem), "exact")))
     return tuple(rollouts)
 
 

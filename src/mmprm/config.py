@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
+from mmprm.config_sources import MiniSource, Section, Source, TableSource, share_problems
 from mmprm.errors import UserError
 
 
@@ -27,49 +28,7 @@ def _plain_address(url: str) -> str:
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Address = Annotated[str, AfterValidator(_plain_address)]
-Column = Literal["id", "question", "answer", "image", "choices", "answer_type", "solution"]
 Aggregate = Literal["min", "max", "average", "last", "product", "sum_log_pr", "sum_log_odds", "mean_odds"]
-
-
-class Section(BaseModel):
-    """A section of the configuration: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _yes_is_no_number(cls, values: Any) -> Any:
-        for name, field in cls.model_fields.items():
-            value = values.get(name) if isinstance(values, dict) else None
-            if isinstance(value, bool) and field.annotation is not bool:  # else `k: yes` would be read as k: 1
-                raise ValueError(f"{name} is {value}: true and false are not allowed there")
-        return values
-
-
-class MiniSource(Section):
-    """Drawn problems of the mini world."""
-
-    kind: Literal["mini"]
-    split: Literal["sft", "seeds", "dev", "test"] = Field(description="the splits never share a problem")
-    size: int = Field(ge=1, description="how many problems")
-    families: list[str] = Field(min_length=1, description="families of mmprm.problems.mini")
-
-
-class TableSource(Section):
-    """Problems in a local parquet, JSON or JSON Lines file."""
-
-    kind: Literal["table"]
-    path: Path = Field(description="the file; image paths in it are relative to `images`")
-    images: Path | None = Field(None, description="folder of the image files; default: the folder of `path`")
-    columns: dict[Column, str] = Field(
-        default_factory=dict,
-        description="our column -> theirs; empty: there is none. id, question, answer and image must be there",
-    )
-    licence: str = Field("unknown", description="stated in the data card")
-    limit: int | None = Field(None, ge=1, description="take the first rows only")
-
-
-Source = Annotated[MiniSource | TableSource, Field(discriminator="kind")]
 
 
 class Intake(Section):
@@ -332,21 +291,12 @@ class Config(Section):
         for bench, settings in self.benchmarks.items():
             for key, names in self._trained_on().items():
                 for name in names:
-                    if _share_problems(self.sources[settings.source], self.sources[name]):
+                    if share_problems(self.sources[settings.source], self.sources[name]):
                         raise ValueError(
                             f"benchmarks.{bench}.source: {settings.source!r} shares problems with {name!r} of {key}; "
                             "give a benchmark problems of its own (of mini problems, another split)"
                         )
         return self
-
-
-def _share_problems(one: MiniSource | TableSource, other: MiniSource | TableSource) -> bool:
-    """Are two sources the same file, or the same split and family of the mini world?"""
-    if isinstance(one, MiniSource) and isinstance(other, MiniSource):
-        return one.split == other.split and not set(one.families).isdisjoint(other.families)
-    if isinstance(one, TableSource) and isinstance(other, TableSource):
-        return one.path.resolve() == other.path.resolve()
-    return False
 
 
 def load(values: Mapping[str, Any]) -> Config:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,18 @@ PATHS = _schema(
     label_source=_STRINGS,  # probed, implied, answer, none
 )
 
+# A finished request; an item of each list for each completion. What stands there beside the key is journal.Entry.
+JOURNAL = _schema(
+    problem_id=pa.string(),
+    key=pa.string(),
+    grading=pa.string(),
+    text=_STRINGS,
+    n_tokens=pa.list_(pa.int32()),
+    finish_reason=_STRINGS,
+    verdict=_STRINGS,
+    method=_STRINGS,
+)
+
 CANDIDATES = _schema(problem_id=pa.string(), candidate=pa.int32(), **_COMPLETION)
 SCORES = _schema(
     problem_id=pa.string(),
@@ -125,19 +138,20 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
+def write(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema, group: int | None = None) -> None:
     """Write rows (mappings with exactly the schema's columns) as parquet, atomically.
 
-    Row groups are small where rows hold images: arrow cannot build or read one of more than 2 GB.
+    Rows are taken in row groups of `group`, one in memory at a time. Groups are small where rows hold images: arrow
+    cannot build or read one of more than 2 GB.
     """
     names = set(schema.names)
-    for row in rows:
-        if row.keys() != names:  # arrow would drop the one and write null for the other
-            raise ValueError(f"{path}: a row has columns {sorted(row)}, the table {sorted(names)}")
-    group = 256 if "images" in names else 65_536
+    group = group or (256 if "images" in names else 65_536)
+    left = iter(rows)
     with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        for start in range(0, len(rows), group):
-            chunk = [dict(row) for row in rows[start : start + group]]
+        while chunk := [dict(row) for row in islice(left, group)]:
+            for row in chunk:
+                if row.keys() != names:  # arrow would drop the one and write null for the other
+                    raise ValueError(f"{path}: a row has columns {sorted(row)}, the table {sorted(names)}")
             writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
 
 

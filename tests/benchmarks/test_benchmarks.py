@@ -40,3 +40,12 @@ def test_the_annotation_benchmark_says_what_makes_its_files() -> None:
     ended = run("annotation", "--policy", "no/such/policy")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "no/such/policy is missing; `make run` makes" in ended.stderr
+
+
+def test_the_judgement_benchmark_gives_each_folder_an_auc_of_each_kind_that_the_kept_base_model_does_well() -> None:
+    ended = run("judgement", "models/mini-base", "--lessons", "8")
+    assert ended.returncode == 0, ended.stderr
+    (line,) = ended.stdout.splitlines()
+    found = json.loads(line)["models/mini-base"]
+    assert set(found) == {"judge_figure", "judge_facts", "judge_use", "judge_plan"}
+    assert all(0.9 < value <= 1 for value in found.values())

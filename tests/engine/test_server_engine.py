@@ -1,27 +1,22 @@
-"""The server engine: its manners against a server of our own, its tokens against a real `vllm serve`."""
+"""The server engine's manners, against a server of our own; test_real_server has its tokens against a real one."""
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from drain import drain
 from fake_server import FakeServer, refused
-from PIL import Image, ImageDraw
+from pictures import encoded, transparent
+from PIL import Image
 
 from mmprm import models
 from mmprm.config import Config
@@ -29,7 +24,6 @@ from mmprm.engine import base, http_client, server_engine
 from mmprm.engine.base import Finished, Request, Sampling
 from mmprm.engine.factory import open_engine
 from mmprm.engine.server_engine import ServerEngine, data_uri
-from mmprm.engine.vllm_engine import VllmEngine
 from mmprm.errors import UserError
 from mmprm.problem import Problem
 
@@ -63,15 +57,6 @@ def connect(
     yield make
     for engine in opened:
         engine.close()
-
-
-def drain(engine: base.Engine, *requests: Request) -> dict[str, Finished]:
-    for request in requests:
-        engine.submit(request)
-    finished = {}
-    while engine.pending:
-        finished |= {done.key: done for done in engine.step()}
-    return finished
 
 
 pytestmark = pytest.mark.slow
@@ -294,18 +279,6 @@ def test_images_are_sent_as_the_local_engine_sees_them(mini_problems: list[Probl
         assert pixels(data_uri(data)) == models.decode_image(data).tobytes()
 
 
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
-
-
-def transparent() -> bytes:
-    image = Image.new("RGBA", (64, 48), (0, 0, 0, 0))
-    ImageDraw.Draw(image).rectangle((8, 8, 40, 40), outline=(0, 0, 0, 255), fill=(200, 0, 0, 100))
-    return encoded(image, "PNG")
-
-
 def gray16() -> Image.Image:
     image = Image.new("I;16", (32, 32), 30000)
     image.putpixel((3, 3), 65535)
@@ -329,104 +302,3 @@ def test_a_wrong_address_ends_before_anything_runs_and_a_secret_in_it_is_not_quo
         engine_config(**engine)
     assert said in str(raised.value)
     assert KEY not in str(raised.value)
-
-
-@pytest.fixture(scope="module")
-def vllm_server(mini_policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
-    """A real vLLM server of the policy that wants KEY: a function that waits for it and gives its address."""
-    folder = tmp_path_factory.mktemp("server")
-    # vLLM's processes import torchvision, which needs compat.prepare where it is built for another torch.
-    (folder / "sitecustomize.py").write_text("from mmprm.compat import prepare\nprepare()\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # `vllm serve` looks for a package called vllm, and the CPU build has another name.
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(mini_policy_folder)]
-    command += f"--host 127.0.0.1 --port {port} --dtype float32 --max-model-len 320 --seed 0".split()
-    command += ["--enable-prompt-tokens-details", "--served-model-name", "policy", "other-name"]
-    if models.device() == "cpu":
-        command += ["--enforce-eager", "--no-enable-chunked-prefill", "--block-size", "32"]
-    environment = {name: value for name, value in os.environ.items() if name != "VLLM_ENABLE_V1_MULTIPROCESSING"}
-    environment |= {"PYTHONPATH": str(folder), "VLLM_API_KEY": KEY, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-
-    def address() -> str:
-        deadline = time.monotonic() + 120
-        while not _healthy(port):
-            assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()[-4000:]
-            time.sleep(0.2)
-        return f"http://127.0.0.1:{port}/v1"
-
-    try:
-        yield address
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # whatever it has left
-        process.wait()
-
-
-def _healthy(port: int) -> bool:
-    try:
-        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).status == 200)
-    except OSError:
-        return False
-
-
-def test_a_real_server_reads_the_same_tokens_and_draws_the_same_completions_as_the_local_engine(
-    vllm_server: Callable[[], str],
-    mini_policy_folder: Path,
-    mini_problems: list[Problem],
-    engine_config: Callable[..., Config],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    strange = "Is <prm> or <step> or <IMG_CONTEXT> <|im_end|> é 数 right?"
-    hot, greedy = Sampling(2.0, 1.0, 0, 60), Sampling(temperature=0, max_new_tokens=400)
-    one, two, three = mini_problems[:3]
-    prefix = ("1 + 1 = 2", "é 数 = <b>")
-    requests = [
-        Request("image", one, (), 4, SAMPLING, seed=7),
-        Request("prefix", one, prefix, 4, SAMPLING, seed=8),
-        Request("text", replace(two, images=()), (), 2, SAMPLING, seed=9),
-        Request("text, prefix", replace(two, images=()), prefix[:1], 2, SAMPLING, seed=9),
-        Request("strange", replace(two, question=strange), prefix[:1], 2, hot, seed=10),
-        Request("transparent", replace(three, images=(transparent(),)), (), 2, hot, seed=11),
-        Request("two", replace(three, images=one.images + two.images), (), 2, hot, seed=12),
-        Request("end", three, prefix, 2, greedy, seed=13),  # the server has room for more
-        Request("hot", three, (), 16, hot, seed=14),
-    ]
-    local = open_engine(engine_config("vllm", max_images=2), mini_policy_folder)
-    assert isinstance(local, VllmEngine)
-    expected = drain(local, *requests)
-    read = {}
-    for request in requests:  # afterwards: vLLM takes an image that was rendered before for one that it has
-        text = local._model.renderer.continuation(request.problem, request.prefix)
-        read[request.key] = list(local._model.render(text, request.problem, room=1)["prompt_token_ids"])
-    local.close()
-    assert all(done.error is None for done in expected.values())
-
-    monkeypatch.setenv("MMPRM_API_KEY", "wrong")
-    config = engine_config("server", url=vllm_server(), served_model="policy", max_images=2)
-    with pytest.raises(UserError, match=r"401.*MMPRM_API_KEY"):
-        open_engine(config, mini_policy_folder)
-    monkeypatch.setenv("MMPRM_API_KEY", KEY)
-    engine = open_engine(config, mini_policy_folder)
-    assert isinstance(engine, ServerEngine)
-    prompts: dict[str, list[int]] = {}
-    compare = engine._compare
-    monkeypatch.setattr(engine, "_compare", lambda request, ids: compare(request, prompts.setdefault(request.key, ids)))
-    try:
-        assert drain(engine, *requests) == expected
-        assert prompts == read
-        assert engine.stats.generated_tokens == local.stats.generated_tokens
-        assert engine.stats.prompt_tokens == local.stats.prompt_tokens
-        assert 0 < engine.stats.cached_prompt_tokens < engine.stats.prompt_tokens
-        monkeypatch.setattr(engine, "_model", "gone")
-        gone = drain(engine, Request("gone", one, (), 1, SAMPLING, seed=1))["gone"]
-        assert (gone.error or "").startswith("the server says 404: The model `gone` does not exist.")
-    finally:
-        engine.close()

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from drain import drain
 
 from mmprm.config import Config
 from mmprm.engine import base
-from mmprm.engine.base import Finished, Request, Sampling
+from mmprm.engine.base import Request, Sampling
 from mmprm.engine.factory import open_engine
 from mmprm.engine.transformers_engine import TransformersEngine, sample
 from mmprm.errors import UserError
@@ -25,15 +26,6 @@ def engine(mini_policy_folder: Path, engine_config: Callable[..., Config]) -> It
     opened = open_engine(engine_config("transformers"), mini_policy_folder)
     yield opened
     opened.close()
-
-
-def drain(engine: base.Engine, *requests: Request) -> dict[str, Finished]:
-    for request in requests:
-        engine.submit(request)
-    finished = {}
-    while engine.pending:
-        finished |= {done.key: done for done in engine.step()}
-    return finished
 
 
 @pytest.mark.slow

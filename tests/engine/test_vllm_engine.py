@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from drain import drain
 
 from mmprm import models
 from mmprm.config import Config
-from mmprm.engine.base import Finished, Request, Sampling
+from mmprm.engine.base import Request, Sampling
 from mmprm.engine.factory import open_engine
 from mmprm.engine.vllm_engine import VllmEngine
 from mmprm.problem import Problem
@@ -25,15 +26,6 @@ def engine(mini_policy_folder: Path, engine_config: Callable[..., Config]) -> It
     assert isinstance(opened, VllmEngine)
     yield opened
     opened.close()
-
-
-def drain(engine: VllmEngine, *requests: Request) -> dict[str, Finished]:
-    for request in requests:
-        engine.submit(request)
-    finished = {}
-    while engine.pending:
-        finished |= {done.key: done for done in engine.step()}
-    return finished
 
 
 def test_a_draw_is_the_same_alone_among_others_and_after_the_cache_has_its_prompt(

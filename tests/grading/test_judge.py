@@ -2,100 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import random
-import re
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_world import ask, policy_folder, rows, run_scheduler, toy_config
+from judge_server import DOWN, KEY, Reply, Server, part, said, settings
 
 from mmprm import config
-from mmprm.annotation.omegaprm import omegaprm
-from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.errors import UserError
 from mmprm.grading import VERSION, Graded, Grader, Verdict, judge
-from mmprm.problem import Problem, write_problems
-from mmprm.sampling import Shard, sample_seeds
+from mmprm.problem import Problem
 
-KEY = "sk-very-secret"
 WORDS = Problem("p", "test", "Which shape is it?", "rhombus")
-Reply = tuple[int, str]  # a status and a body
-DOWN = 503, f"overloaded, {KEY}"
-
-
-def said(text: str) -> Reply:
-    return 200, json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]})
-
-
-class Server:
-    """An OpenAI-compatible server, as far as the judge needs one. `reply` gives a reply to a prompt."""
-
-    def __init__(self) -> None:
-        self.reply: Callable[[str], Reply] = lambda prompt: said("Yes")
-        self.bodies: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                assert self.path == "/v1/chat/completions"
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.bodies.append(body)
-                outer.headers.append(dict(self.headers))
-                status, text = outer.reply(body["messages"][-1]["content"])
-                self.send_response(status)
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    @property
-    def prompts(self) -> list[str]:
-        return [body["messages"][-1]["content"] for body in self.bodies]
-
-    @property
-    def answers(self) -> list[str]:
-        return [part(prompt, "answer") for prompt in self.prompts]
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def part(prompt: str, name: str) -> str:
-    """What stands between the tags of a part."""
-    match = re.search(rf"<{name}-(\w+)>\n(.*)\n</{name}-\1>", prompt, re.DOTALL)
-    assert match is not None
-    return match[2]
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(judge, "_FIRST_WAIT", 0.01)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("MMPRM_JUDGE_API_KEY", KEY)
-    server = Server()
-    yield server
-    server.close()
-
-
-def settings(server: Server, **options: Any) -> config.Grading:
-    values = {"url": server.url, "model": "judge-1", "timeout": 5, "tries": 3} | options
-    return config.Grading(workers=1, timeout=60, judge=config.Judge(**values))
 
 
 def grade_one(server: Server, answer: str = "a slanted square", problem: Problem = WORDS, **options: Any) -> Graded:
@@ -310,94 +232,3 @@ def test_verdicts_without_a_judge_and_of_two_judges_have_different_versions(serv
         with Grader.of(settings(server, tries=1, timeout=1, max_concurrent=1)) as same:
             assert same.version == one.version
     assert server.bodies == []
-
-
-# -- Over the scheduler: answers in words that no rule reads, and a judge that reads them.
-
-NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-PROBLEMS = [toy_problem(number) for number in range(12)]
-LIMITS = config.Annotation(k=6, max_searches=10, max_rollouts=90)
-
-
-class Spelling:
-    """ToyPolicy, with a share of the answers in words: `one two zero`."""
-
-    def __init__(self, share: float = 1.0) -> None:
-        self.share = share
-        self.policy = ToyPolicy(garbage=0.1)
-
-    def __call__(self, problem: Problem, prefix: tuple[str, ...], rng: random.Random) -> str:
-        text = self.policy(problem, prefix, rng)
-        if rng.random() >= self.share:
-            return text
-        return re.sub(r"(?<=<answer>)\d+", lambda m: " ".join(NAMES[int(digit)] for digit in m[0]), text)
-
-
-def reads_words(prompt: str) -> Reply:
-    digits = [str(NAMES.index(name)) for name in part(prompt, "answer").split()]
-    return said("Yes" if "".join(digits) == part(prompt, "reference") else "No")
-
-
-def annotate(server: Server, engine: ScriptedEngine, folder: Path, model: str = "judge-1") -> Any:
-    searches = [(problem.problem_id, omegaprm(problem, LIMITS, ask)) for problem in PROBLEMS]
-    with Grader.of(settings(server, model=model)) as grader:
-        outcomes, _ = run_scheduler(searches, engine, folder, grader, grading=grader.version)  # type: ignore[arg-type]
-    return {name: outcome.value for name, outcome in outcomes.items()}
-
-
-def verdicts(trees: Any) -> set[tuple[str, str]]:
-    return {(row["verdict"], row["method"]) for tree in trees.values() for row in tree.rollout_rows()}
-
-
-def test_with_the_judge_down_nothing_is_labelled_and_the_next_run_grades_again_and_resamples_nothing(
-    server: Server, tmp_path: Path
-) -> None:
-    server.reply = lambda prompt: DOWN
-    first = ScriptedEngine(Spelling())
-    down = annotate(server, first, tmp_path)
-    assert verdicts(down) == {("undecided", "judge:503"), ("unparsed", "parse")}
-    assert {tree.status for tree in down.values()} == {"failed"}
-    assert len(first.sampled) == len(PROBLEMS)
-
-    server.reply = reads_words
-    second = ScriptedEngine(Spelling())
-    up = annotate(server, second, tmp_path)
-    assert verdicts(up) == {("correct", "judge"), ("incorrect", "judge"), ("unparsed", "parse")}
-    assert not set(first.sampled) & set(second.sampled)
-    expected = annotate(server, ScriptedEngine(Spelling()), tmp_path / "other")
-    assert [tree.node_rows() for tree in up.values()] == [tree.node_rows() for tree in expected.values()]
-
-    asked = len(server.bodies)
-    third = ScriptedEngine(Spelling())
-    annotate(server, third, tmp_path)
-    assert len(server.bodies) == asked  # the new verdicts were recorded
-    annotate(server, third, tmp_path, "judge-2")
-    assert len(server.bodies) > asked  # another judge's are its own
-    assert not third.sampled
-
-
-def test_no_table_is_written_while_the_judge_leaves_more_than_a_few_answers_undecided(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    write_problems(tmp_path / "problems.parquet", PROBLEMS)
-    policy = policy_folder(tmp_path / "policy")
-    run = toy_config(grading=settings(server).model_dump())
-    out = tmp_path / "seeds/rollouts.parquet"
-    out.parent.mkdir()
-
-    def sample(engine: ScriptedEngine) -> None:
-        sample_seeds(run, policy, [tmp_path / "problems.parquet"], Shard(), tmp_path / "work", out, lambda: engine)
-
-    server.reply = lambda prompt: DOWN
-    with pytest.raises(UserError, match=r"judge-1.* left \d+ of \d+ questions unanswered; mend it and run") as raised:
-        sample(ScriptedEngine(Spelling(share=0.2)))
-    assert not out.exists()
-    server.reply = reads_words
-    engine = ScriptedEngine(Spelling(share=0.2))
-    sample(engine)
-    assert not engine.sampled
-    assert {row["method"] for row in rows(out)} == {"number", "judge", "parse"}
-    assert json.loads((out.parent / "rollouts.parquet.usage.json").read_text())["judge"]["unanswered"] == 0
-    texts = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
-    assert not any(KEY.encode() in text for text in texts)
-    assert KEY not in str(raised.value) + "".join(capfd.readouterr())

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmprm import tables
@@ -33,19 +32,6 @@ _CHECKED = len(_HEAD) + 8  # the checksum is over the bytes from here on
 _SYNC_SECONDS = 1.0
 _GROUP = 256  # entries that are read from parquet at once; those of a problem lie together
 _GROUPS_KEPT = 8
-_STRINGS = pa.list_(pa.string())
-_SCHEMA = pa.schema(
-    {
-        "problem_id": pa.string(),
-        "key": pa.string(),
-        "grading": pa.string(),
-        "text": _STRINGS,
-        "n_tokens": pa.list_(pa.int32()),
-        "finish_reason": _STRINGS,
-        "verdict": _STRINGS,
-        "method": _STRINGS,
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -64,12 +50,12 @@ class Journal:
     def __init__(self, folder: Path, writer: str) -> None:
         self.folder = folder
         self._writer = writer
-        # Places, not texts: a long run's journal has gigabytes. Of a line (offset, length), of parquet (group, row).
-        self._places: dict[str, tuple[Path, int, int]] = {}
         self._readers: dict[Path, BinaryIO] = {}
+        self._tables: dict[Path, pq.ParquetFile] = {}
         self._groups: OrderedDict[tuple[Path, int], list[dict[str, Any]]] = OrderedDict()
         self._file: BinaryIO | None = None
         self._synced = time.monotonic()
+        # Places, not texts: a long run's journal has gigabytes. Of a line (offset, length), of parquet (group, row).
         self._places = self._indexed()
 
     def __len__(self) -> int:
@@ -108,7 +94,9 @@ class Journal:
 
     def _group(self, path: Path, group: int) -> list[dict[str, Any]]:
         if (path, group) not in self._groups:
-            self._groups[path, group] = pq.ParquetFile(path).read_row_group(group).to_pylist()
+            if path not in self._tables:
+                self._tables[path] = pq.ParquetFile(path)
+            self._groups[path, group] = self._tables[path].read_row_group(group).to_pylist()
             while len(self._groups) > _GROUPS_KEPT:
                 self._groups.popitem(last=False)
         self._groups.move_to_end((path, group))
@@ -119,8 +107,8 @@ class Journal:
         more than about a second."""
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            # Names sort by time. "xb": a writer never appends to a file whose last line may be torn.
-            path = self.folder / f"{time.time_ns():020d}-{self._writer}-{os.getpid()}.jsonl"
+            path = self.folder / f"{self._name()}.jsonl"
+            # "xb": a writer never appends to a file whose last line may be torn.
             self._file, self._path, self._end = path.open("xb", buffering=0), path, 0
             _lock(self._file)
         value = {
@@ -161,7 +149,10 @@ class Journal:
                 for key, offset, line in _lines(path)
                 if self._places.get(key, (path, offset, len(line))) == (path, offset, len(line))
             ]
-            self._write_parquet(sorted(current))
+            if current:
+                rows = (_row(key, self._read(path, offset, length)) for _, key, path, offset, length in sorted(current))
+                name = f"{self._name()}.parquet"  # a new one, so that none is written over
+                tables.write(self.folder / name, rows, tables.JOURNAL, group=_GROUP)
             for path, _ in held:
                 path.unlink()
         except OSError as error:
@@ -171,16 +162,9 @@ class Journal:
             for _, file in held:
                 file.close()
 
-    def _write_parquet(self, places: list[tuple[str, str, Path, int, int]]) -> None:
-        """Entries at (problem, key, file, offset, length). The file's name is new, so that none is written over."""
-        if not places:
-            return
-        path = self.folder / f"{time.time_ns():020d}-{self._writer}-{os.getpid()}.parquet"
-        with tables.replacing(path) as temporary, pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as writer:
-            for start in range(0, len(places), _GROUP):
-                chunk = places[start : start + _GROUP]
-                rows = [_row(key, self._read(file, offset, length)) for _, key, file, offset, length in chunk]
-                writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
+    def _name(self) -> str:
+        """Of a new file of this writer. Names sort by time."""
+        return f"{time.time_ns():020d}-{self._writer}-{os.getpid()}"
 
     def close(self) -> None:
         """Flush to disk and close all files."""
@@ -188,9 +172,10 @@ class Journal:
             os.fsync(self._file.fileno())
             self._file.close()
             self._file = None
-        for reader in self._readers.values():
+        for reader in (*self._readers.values(), *self._tables.values()):
             reader.close()
         self._readers.clear()
+        self._tables.clear()
 
 
 def _lock(file: BinaryIO) -> bool:

@@ -11,7 +11,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from mmprm.annotation.progress import duration
 from mmprm.annotation.stage import named_searches, why_failed
 from mmprm.annotation.tree import Tree
 from mmprm.config import Config
+from mmprm.engine.base import EngineStats
 from mmprm.sampling import OpenEngine, Shard, drive, read_shard
 
 _CONFIDENCE = 0.95
@@ -176,14 +177,14 @@ def times(
         str(count): (startup + tokens["mean"] * _largest(ids, count) / rate) / 3600
         for count in ([1] if server else sorted({*_SHARD_COUNTS, shards}))
     }
-    steps, prompt = measured["steps"], measured["prompt_tokens"]
+    stats = EngineStats(**{field.name: measured.get(field.name, 0) for field in fields(EngineStats)})
     values = (
         round(rate, 1),
         startup,
-        round(measured["generated_tokens"] / steps, 1) if steps else None,
+        None if stats.mean_batch is None else round(stats.mean_batch, 1),
         config.engine.max_running,
-        round(prompt / measured["completions"], 1) if prompt else None,
-        round(measured["cached_prompt_tokens"] / prompt, 3) if prompt else None,
+        round(stats.prompt_tokens / stats.completions, 1) if stats.prompt_tokens else None,
+        None if stats.cached_share is None else round(stats.cached_share, 3),
     )
     return {
         "device": measured["device"],

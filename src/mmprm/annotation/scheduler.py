@@ -184,7 +184,7 @@ class Scheduler:
         if stale or entry.grading != self._grading:
             self._to_regrade[request.key] = Finished(request.key, entry.completions)
             return None
-        return tuple(_rollout(*parts) for parts in zip(entry.completions, parsed, entry.verdicts, strict=True))
+        return tuple(rollout_of(*parts) for parts in zip(entry.completions, parsed, entry.verdicts, strict=True))
 
     def _wait(self, request: Request, opened: _Open, place: int) -> None:
         """Note who waits for a request, and submit it unless it is on its way."""
@@ -204,9 +204,9 @@ class Scheduler:
         """Let the engine work, begin to grade what finished, and record and hand out what is graded."""
         finished = list(self._to_regrade.values())
         self._to_regrade.clear()
-        busy = self._engine is not None and self._engine.pending
-        if self._engine is not None and busy:
-            finished += self._engine.step()
+        busy = self._engine if self._engine is not None and self._engine.pending else None
+        if busy is not None:
+            finished += busy.step()
         elif not finished and not self._in_grading:
             raise RuntimeError(f"the engine lost {len(self._waiters)} requests: searches wait, and it has none pending")
         for one in finished:
@@ -217,7 +217,7 @@ class Scheduler:
             else:
                 self._hand_out(one.key, (), error)
         if self._in_grading:
-            self._grader.wait(0.0 if busy or finished else _PATIENCE)
+            self._grader.wait(0.0 if busy is not None or finished else _PATIENCE)
             waiting, self._in_grading = self._in_grading, []
             for graded in waiting:
                 if graded.grading is None or graded.grading.done:
@@ -243,7 +243,7 @@ class Scheduler:
         completions = graded.finished.completions
         problem_id = self._waiters[graded.finished.key][0].problem.problem_id
         self._record(graded.finished.key, Entry(completions, tuple(verdicts), self._grading, problem_id))
-        return tuple(_rollout(*parts) for parts in zip(completions, graded.solutions, verdicts, strict=True))
+        return tuple(rollout_of(*parts) for parts in zip(completions, graded.solutions, verdicts, strict=True))
 
     def _hand_out(self, key: str, rollouts: Rollouts, error: str | None) -> None:
         """Answer all who wait for a request; with an error, their next step is to fail."""
@@ -274,7 +274,8 @@ def _error(request: Request, finished: Finished) -> str | None:
     return None
 
 
-def _rollout(completion: Completion, parsed: Parsed, verdict: tuple[str, str]) -> Rollout:
+def rollout_of(completion: Completion, parsed: Parsed, verdict: tuple[str, str]) -> Rollout:
+    """A completion as it was read and graded; (verdict, method) counts only where it parsed."""
     return Rollout(
         text=completion.text,
         steps=parsed.steps,

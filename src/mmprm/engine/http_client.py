@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import threading
 from collections.abc import Coroutine
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 
+from mmprm import api_key
 from mmprm.errors import UserError
 
 KEYS = ("MMPRM_API_KEY", "OPENAI_API_KEY")  # environment variables, the first that is set counts
@@ -47,7 +47,7 @@ class Client:
     def __init__(self, url: str, max_running: int) -> None:
         """`url` is the address that paths are put behind; at most `max_running` requests are on their way at a time."""
         self._url = url
-        self._key = _api_key()
+        self._key = api_key.from_environment(KEYS)
         self._slots = asyncio.Semaphore(max_running)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="mmprm-http", daemon=True)
@@ -123,14 +123,3 @@ class Client:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._session.close()
-
-
-def _api_key() -> str | None:
-    """The key in the environment; UserError where it cannot be sent, without quoting it."""
-    for name in KEYS:
-        key = os.environ.get(name, "").strip()
-        if key and not (key.isascii() and key.isprintable()):
-            raise UserError(f"{name} holds a character that no HTTP header can carry: set it again")
-        if key:
-            return key
-    return None

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,8 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import httpx
 import tenacity
 
-from mmprm import config
-from mmprm.errors import UserError
+from mmprm import api_key, config
 from mmprm.grading.verdict import Graded, Verdict, graded
 from mmprm.solution import neutralise
 
@@ -75,7 +73,7 @@ class Judge:
         self._silent = 0
         self._lock = threading.Lock()  # of the counts
         self._closing = threading.Event()
-        key = _api_key()
+        key = api_key.from_environment(KEYS)
         # No redirects (httpx follows none): they would carry the key elsewhere.
         self._client = httpx.Client(
             headers={"Authorization": f"Bearer {key}"} if key else None,
@@ -154,13 +152,3 @@ def read(reply: str) -> Graded:
 
 def _undecided(reason: str) -> Graded:
     return Graded(Verdict.UNDECIDED, f"judge:{reason}")
-
-
-def _api_key() -> str | None:
-    for name in KEYS:
-        key = os.environ.get(name, "").strip()
-        if key and not (key.isascii() and key.isprintable()):
-            raise UserError(f"{name} holds a character that no HTTP header can carry: set it again")
-        if key:
-            return key
-    return None

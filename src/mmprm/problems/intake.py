@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from mmprm import tables
-from mmprm.config import Config, MiniSource, TableSource
+from mmprm.config import Config
+from mmprm.config_sources import MiniSource, TableSource
 from mmprm.errors import UserError
 from mmprm.problem import Problem, write_problems
 from mmprm.problems import table_source

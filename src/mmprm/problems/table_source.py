@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmprm.config import TableSource
+from mmprm.config_sources import TableSource
 from mmprm.errors import UserError
 from mmprm.problem import Problem
 from mmprm.problems import images

@@ -73,7 +73,7 @@ def collate(lessons: Sequence[Lesson], processor: Any) -> dict[str, Any]:
     return batch
 
 
-def _predictions(model: Any, batch: dict[str, Any]) -> tuple[Any, Any, Any]:
+def predictions(model: Any, batch: dict[str, Any]) -> tuple[Any, Any, Any]:
     """(logits before each learnt token, these tokens, which of them are checked)."""
     inputs = {name: value for name, value in batch.items() if name not in ("labels", "checked")}
     hidden = model.model(**inputs).last_hidden_state[:, :-1]
@@ -86,7 +86,7 @@ def _loss(model: Any, batch: dict[str, Any]) -> Any:
     """The mean cross-entropy of the checked tokens, and a part of that of the others, which are many more."""
     from torch.nn.functional import cross_entropy
 
-    logits, tokens, checked = _predictions(model, batch)
+    logits, tokens, checked = predictions(model, batch)
     each = cross_entropy(logits, tokens, reduction="none")
     return each[checked].mean() + OTHERS * each[~checked].sum() / max(1, int((~checked).sum()))
 
@@ -101,7 +101,7 @@ def measure(model: Any, processor: Any, count: int = 96, seed: int = 1) -> dict[
         for kind in KINDS:
             rng = random.Random(f"measure/{seed}/{kind}")
             batch = collate([lesson(kind, "dev", rng) for _ in range(count)], processor)
-            logits, tokens, checked = _predictions(model, batch)
+            logits, tokens, checked = predictions(model, batch)
             result[kind] = (logits.argmax(-1) == tokens)[checked].float().mean().item()
     model.train()
     return result
