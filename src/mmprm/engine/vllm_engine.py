@@ -115,7 +115,7 @@ class VllmEngine:
                 seed=request.seed + draw,
                 stop_token_ids=self._decoder.stop_ids,
                 detokenize=False,
-                output_kind=RequestOutputKind.FINAL_ONLY,  # an output for each token costs as much as the token
+                output_kind=RequestOutputKind.FINAL_ONLY,  # nothing reads an unfinished text
             )
             for draw in range(request.n)
         ]
