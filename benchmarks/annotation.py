@@ -23,13 +23,13 @@ from typing import Any
 from benchmarks.common import finish, machine, say
 from benchmarks.loops import Task, complete, lock_step, scheduled, sequential
 from mmprm import config as configuration
+from mmprm.annotation.drive import Asker
 from mmprm.annotation.tree import Tree
 from mmprm.config import Config
 from mmprm.engine.base import Request
 from mmprm.engine.vllm_engine import VllmEngine
 from mmprm.errors import UserError
 from mmprm.problem import Problem, read_problems
-from mmprm.sampling import Asker
 
 _WARM_UP = 4  # problems
 
@@ -65,7 +65,7 @@ def empty_caches(engine: VllmEngine) -> None:
     vllm = engine._model.engine
     if not vllm.reset_prefix_cache():
         raise RuntimeError("vLLM did not empty its prefix cache: requests of an earlier arm are still running")
-    vllm.reset_mm_cache()
+    engine._model.forget_images()
     vllm.reset_encoder_cache()
 
 

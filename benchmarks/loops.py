@@ -98,15 +98,16 @@ def scheduled(task: Task, engine: Engine, asked: dict[str, Request]) -> list[Tre
 
     most = len(task.problems) * task.settings.max_rollouts
     progress = Progress("scheduled", len(task.problems), most)
+    trees: list[Tree] = []
     with tempfile.TemporaryDirectory() as folder, Grader() as grader:
         journal = Journal(Path(folder), "benchmark")
         try:
             scheduler = Scheduler(lambda: engine, grader, journal, VERSION, task.open_limit, progress)
-            outcomes = scheduler.run(task.searches(ask))
+            scheduler.run(task.searches(ask), lambda name, outcome: trees.append(outcome.value))
         finally:
             progress.close()
             journal.close()
-    return [outcome.value for outcome in outcomes.values()]
+    return trees
 
 
 def complete(engine: Engine, requests: Sequence[Request]) -> dict[str, Finished]:

@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.common import finish, machine, say
+from mmprm.annotation.drive import Asker
 from mmprm.annotation.omegaprm import Search, omegaprm
 from mmprm.annotation.tree import Rollout, Tree
 from mmprm.config import Annotation
 from mmprm.engine.base import Request, Sampling
 from mmprm.problem import Problem
-from mmprm.sampling import Asker
 from mmprm.solution import render_solution
 
 _STEP_ERROR, _ANSWER_ERROR, _UNPARSED = 0.08, 0.03, 0.04

@@ -17,9 +17,10 @@ rule plan:
     conda:
         "../envs/rollout.yaml"
     threads: HEAVY_THREADS
+    retries: 1  # an engine that died is started again, and goes on from the journal
     resources:
         mem_mb=16000,
-        gpu=1,
+        gpu=SAMPLING_GPU,
     params:
         *affects(
             "plan", "annotation", "sampling", "prompt", "seed", "grading.judge.identity", "engine", "shards", version=1
@@ -46,9 +47,10 @@ rule annotate:
     conda:
         "../envs/rollout.yaml"
     threads: HEAVY_THREADS
+    retries: 1  # an engine that died is started again, and goes on from the journal
     resources:
         mem_mb=16000,
-        gpu=1,
+        gpu=SAMPLING_GPU,
     params:
         *affects(
             "annotation", "sampling", "prompt", "seed", "engine.max_model_len", "grading.judge.identity", version=1

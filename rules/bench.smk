@@ -14,9 +14,10 @@ rule sample_candidates:
     conda:
         "../envs/rollout.yaml"
     threads: HEAVY_THREADS
+    retries: 1  # an engine that died is started again, and goes on from the journal
     resources:
         mem_mb=16000,
-        gpu=1,
+        gpu=SAMPLING_GPU,
     params:
         *affects("bench.n", "sampling", "prompt", "seed", "engine.max_model_len", "grading.judge.identity", version=1),
         config=RESOLVED,

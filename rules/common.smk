@@ -36,6 +36,9 @@ RESOLVED = f"{RESULTS}/config.json"
 # runs one of them at a time.
 HEAVY_THREADS = 8
 
+# A server samples on devices of its own.
+SAMPLING_GPU = 0 if CONFIG.engine.kind == "server" else 1
+
 # They change memory, speed or a card, not the result.
 NOT_RESULTS = {
     "micro_batch_size",

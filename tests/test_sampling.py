@@ -9,11 +9,13 @@ import pytest
 from toy_world import policy_folder, rows, toy_config
 
 from mmprm import tables
+from mmprm.annotation.drive import Asker
 from mmprm.engine.base import Request
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.errors import UserError
 from mmprm.problem import Problem, write_problems
-from mmprm.sampling import Asker, Shard, gather_candidates, sample_candidates, sample_seeds
+from mmprm.sampling import gather_candidates, sample_candidates, sample_seeds
+from mmprm.shard import Shard
 
 CONFIG = toy_config()
 POLICY = ToyPolicy(garbage=0.2, wordings=3)

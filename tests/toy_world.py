@@ -130,12 +130,14 @@ def run_scheduler(
     grading: str = VERSION,
     open_limit: int = 64,
 ) -> tuple[Any, Scheduler]:
-    """Outcomes of searches over an engine with the journal in `folder`, and the scheduler for its counters."""
+    """Outcomes of searches over an engine with the journal in `folder`, by name; and the scheduler for its counters."""
     journal = Journal(folder, "test")
     progress = Progress("test", 0, 0)
     scheduler = Scheduler(lambda: engine, grader or ExactGrader(), journal, grading, open_limit, progress)
+    outcomes: dict[str, Any] = {}
     try:
-        return scheduler.run(searches), scheduler
+        scheduler.run(searches, outcomes.__setitem__)
+        return dict(sorted(outcomes.items())), scheduler
     finally:
         journal.close()
 

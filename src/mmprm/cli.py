@@ -17,7 +17,7 @@ from mmprm.errors import UserError
 
 if TYPE_CHECKING:
     from mmprm.config import Config
-    from mmprm.sampling import Shard
+    from mmprm.shard import Shard
 
 
 class Program(TyperGroup):
@@ -91,7 +91,7 @@ def _folder(path: Path) -> Path:
 
 
 def _shard(name: str) -> Shard:
-    from mmprm.sampling import Shard
+    from mmprm.shard import Shard
 
     index, _, count = name.partition("-of-")
     if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):

@@ -14,7 +14,7 @@ from mmprm.annotation.progress import say
 from mmprm.annotation.tree import Counts, count
 from mmprm.config import Config
 from mmprm.problem import write_problems
-from mmprm.sampling import Shard, read_shard
+from mmprm.shard import Shard, read_shard
 
 
 def select_seeds(config: Config, problems: list[Path], rollouts: list[Path], seeds: Path, decisions: Path) -> None:

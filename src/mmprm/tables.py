@@ -144,15 +144,20 @@ def write(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema, grou
     Rows are taken in row groups of `group`, one in memory at a time. Groups are small where rows hold images: arrow
     cannot build or read one of more than 2 GB.
     """
-    names = set(schema.names)
-    group = group or (256 if "images" in names else 65_536)
+    group = group or (256 if "images" in schema.names else 8192)
     left = iter(rows)
     with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        while chunk := [dict(row) for row in islice(left, group)]:
-            for row in chunk:
-                if row.keys() != names:  # arrow would drop the one and write null for the other
-                    raise ValueError(f"{path}: a row has columns {sorted(row)}, the table {sorted(names)}")
-            writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
+        while chunk := list(islice(left, group)):
+            writer.write_table(as_table(chunk, schema))
+
+
+def as_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as an arrow table; ValueError unless each has exactly the schema's columns."""
+    names = set(schema.names)
+    for row in rows:
+        if row.keys() != names:  # arrow would drop the one and write null for the other
+            raise ValueError(f"a row has columns {sorted(row)}, the table {sorted(names)}")
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def read(path: Path, schema: pa.Schema, problem_ids: Collection[str] | None = None) -> pa.Table:

@@ -17,7 +17,7 @@ from mmprm.annotation.stage import annotate
 from mmprm.engine.base import Finished
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.problem import write_problems
-from mmprm.sampling import Shard
+from mmprm.shard import Shard
 
 CONFIG = toy_config(engine={"open_problems": 8})
 PROBLEMS = [toy_problem(number) for number in range(60)]

@@ -16,7 +16,7 @@ from mmprm.engine.base import Request
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.errors import UserError
 from mmprm.problem import write_problems
-from mmprm.sampling import Shard
+from mmprm.shard import Shard
 
 POLICY = ToyPolicy(garbage=0.05)
 TIMES = ("tokens_per_second", "startup_seconds", "device_hours", "hours_by_shards")

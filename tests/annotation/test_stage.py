@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toy_world import Grading, policy_folder, rows, toy_config
 
 from mmprm import grading, tables
 from mmprm.annotation.stage import annotate
+from mmprm.annotation.tree import Tree
 from mmprm.engine.base import Request
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.errors import UserError
 from mmprm.problem import write_problems
-from mmprm.sampling import Shard
+from mmprm.shard import Shard
 
 CONFIG = toy_config()
 POLICY = ToyPolicy(garbage=0.05)
@@ -66,6 +70,31 @@ def test_the_same_run_writes_the_same_bytes(tmp_path: Path, policy: Path, seeds:
     (again,) = run(tmp_path / "b", policy, seeds, 1, ScriptedEngine(POLICY, shuffle=9))
     for name in FILES:
         assert (first / f"{name}.parquet").read_bytes() == (again / f"{name}.parquet").read_bytes()
+
+
+def test_no_more_trees_are_in_memory_than_searches_are_open(
+    tmp_path: Path, policy: Path, seeds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: weakref.WeakSet[Tree] = weakref.WeakSet()
+    most = []
+    begin, status_row = Tree.__init__, Tree.status_row
+
+    def noted(tree: Tree, problem_id: str) -> None:
+        begin(tree, problem_id)
+        alive.add(tree)
+
+    def counted(tree: Tree) -> dict[str, Any]:
+        if len(alive) > 4:
+            gc.collect()
+        most.append(len(alive))
+        return status_row(tree)
+
+    monkeypatch.setattr(Tree, "__init__", noted)
+    monkeypatch.setattr(Tree, "status_row", counted)
+    few = CONFIG.model_copy(update={"engine": CONFIG.engine.model_copy(update={"open_problems": 3})})
+    annotate(few, policy, seeds, Shard(), tmp_path / "work", tmp_path / "out", lambda: ScriptedEngine(POLICY))
+    assert len(most) == 20
+    assert max(most) <= 4  # the open ones, and the one that ends
 
 
 def test_a_killed_stage_leaves_no_table_and_resumes(tmp_path: Path, policy: Path, seeds: Path) -> None:

@@ -76,6 +76,37 @@ def test_a_continued_solution_is_read_from_the_cache(engine: VllmEngine, mini_pr
     assert engine.stats.cached_prompt_tokens - before.cached_prompt_tokens == cached
 
 
+def test_an_image_is_decoded_once_for_all_requests_and_again_where_vllm_has_dropped_it(
+    engine: VllmEngine, mini_problems: list[Problem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+    decode = models.decode_image
+    monkeypatch.setattr(models, "decode_image", lambda data: decoded.append(data) or decode(data))
+    engine._model.forget_images()
+    requests = [Request(str(n), mini_problems[4], (f"{n} + 1 = {n + 1}",), 2, SAMPLING, seed=n) for n in range(3)]
+    first = drain(engine, *requests)
+    assert decoded == list(mini_problems[4].images)
+    engine._model.engine.reset_mm_cache()  # as if other images had taken its place
+    assert drain(engine, *requests) == first
+    assert decoded == list(mini_problems[4].images) * 2
+
+
+def test_requests_join_a_full_batch_in_groups_and_none_waits_for_ever(
+    engine: VllmEngine, mini_problems: list[Problem]
+) -> None:
+    full = engine._max_running // 8
+    for number in range(full):
+        engine.submit(Request(f"first {number}", mini_problems[number % 8], (), 8, SAMPLING, seed=number))
+    done = {one.key for one in engine.step()}
+    engine.submit(Request("late", mini_problems[0], (), 8, SAMPLING, seed=99))
+    done |= {one.key for one in engine.step()}
+    assert engine._model.engine.get_num_unfinished_requests() <= 8 * full  # the late one is not in it
+    assert engine.pending == full + 1 - len(done)
+    while engine.pending:
+        done |= {one.key for one in engine.step()}
+    assert len(done) == full + 1
+
+
 def test_the_prompt_is_token_for_token_that_of_the_processor(
     engine: VllmEngine, mini_problems: list[Problem], mini_policy_folder: Path
 ) -> None:

@@ -18,7 +18,8 @@ from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.errors import UserError
 from mmprm.grading import Grader
 from mmprm.problem import Problem, write_problems
-from mmprm.sampling import Shard, sample_seeds
+from mmprm.sampling import sample_seeds
+from mmprm.shard import Shard
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PROBLEMS = [toy_problem(number) for number in range(12)]

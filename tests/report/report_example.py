@@ -195,7 +195,7 @@ def _costs(folder: Path) -> None:
     for name, line in {
         "annotate/0-of-2": "61.5\t0:01:01\t900.5\t-\t-\t-\t-\t-\t-\t-\n",
         "annotate/1-of-2": "62.0\t0:01:02\t1800.25\t-\t-\t-\t-\t-\t-\t-\n",
-        "make_source/pool": "0.5\t0:00:00\tNA\t-\t-\t-\t-\t-\t-\t-\n",
+        "intake/pool": "0.5\t0:00:00\tNA\t-\t-\t-\t-\t-\t-\t-\n",
         "summarise": "1.0\t0:00:01\t100\t-\t-\t-\t-\t-\t-\t-\n",
     }.items():
         path = folder / "benchmarks" / f"{name}.tsv"

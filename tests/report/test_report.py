@@ -199,7 +199,7 @@ def test_mc_values_of_exactly_0_and_1_stand_apart() -> None:
 def test_costs_add_up_over_jobs_and_stale_shards_are_not_counted(copied: Path) -> None:
     tables.write_json(copied / "annotation" / "0-of-7" / "usage.json", {"generated_tokens": 10**9})
     rows = {row["stage"]: row for row in results.costs(settings(), copied)}
-    assert list(rows) == ["make_source", "annotate", "sample_candidates", "summarise"]
+    assert list(rows) == ["intake", "annotate", "sample_candidates", "summarise"]
     assert rows["annotate"] | {} == {
         "stage": "annotate",
         "jobs": 2,
@@ -209,7 +209,7 @@ def test_costs_add_up_over_jobs_and_stale_shards_are_not_counted(copied: Path) -
         "used_completions": 200,
         "used_generated_tokens": 2000,
     }
-    assert rows["make_source"]["memory_mb"] is None
+    assert rows["intake"]["memory_mb"] is None
     assert rows["sample_candidates"]["used_prompt_tokens"] == 77
 
 

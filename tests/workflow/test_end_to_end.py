@@ -33,7 +33,8 @@ from mmprm.config import read
 from mmprm.engine.base import Engine
 from mmprm.engine.factory import open_engine
 from mmprm.evaluation.aggregates import AGGREGATES
-from mmprm.sampling import Shard, sample_candidates, sample_seeds
+from mmprm.sampling import sample_candidates, sample_seeds
+from mmprm.shard import Shard
 
 pytestmark = pytest.mark.slow
 
@@ -363,3 +364,42 @@ def test_two_and_five_shards_give_the_trees_and_candidates_of_one(run: Run, engi
         assert {name: len(table) for name, table in many.items()} == {name: len(table) for name, table in one.items()}
         for name, table in one.items():
             assert many[name] == table
+
+
+def test_an_engine_that_dies_is_started_again_by_its_job_and_goes_on_from_the_journal(run: Run) -> None:
+    """Last in this file: it leaves another budget behind."""
+    config = run.config | {"annotation": run.config["annotation"] | {"max_searches": 20, "max_rollouts": 96}}
+    work, output = run.results / "work/annotation", run.workflow.folder / "died.txt"
+
+    def finished() -> int:
+        return sum(path.read_bytes().count(b"}\n") for path in work.glob("*.jsonl"))
+
+    with output.open("w") as file:
+        command = run.workflow.command("annotation", config=config)
+        workflow = subprocess.Popen(command, cwd=run.workflow.folder, stdout=file, stderr=file)
+        while not finished():
+            assert workflow.poll() is None, output.read_text()
+            time.sleep(0.005)
+        (engine,) = [process for process in processes("annotate") if "--shard 0-of-1" in process[1]]
+        os.kill(engine[0], signal.SIGKILL)
+        at_kill = finished()
+        assert workflow.wait(timeout=300) == 0, output.read_text()
+    assert "Trying to restart job" in output.read_text()
+    replayed = re.search(r"replayed (\d+) requests", run.log("annotate/0-of-1"))
+    sampled = json.loads((run.results / "annotation/0-of-1/usage.json").read_text())["requests"]
+    keys = [key for path in work.glob("*.parquet") for key in pq.read_table(path)["key"].to_pylist()]
+    assert replayed is not None and len(keys) == len(set(keys)) == int(replayed[1]) + sampled
+    assert at_kill > 0 and sampled > 0
+
+
+def processes(command: str) -> list[tuple[int, str]]:
+    """The running `mmprm` processes of one command: their numbers and their command lines."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parts = (folder / "cmdline").read_bytes().decode().split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if command in parts[1:4] and any(part.endswith("/mmprm") for part in parts[:3]):
+            found.append((int(folder.name), " ".join(parts)))
+    return found

@@ -28,6 +28,7 @@ from mmprm.engine.base import Completion
 _HEAD = b'{"crc": "'
 _KEY = b'", "key": "'
 _ENTRY = b'", "entry": '
+_PROBLEM = '{"problem": '
 _CHECKED = len(_HEAD) + 8  # the checksum is over the bytes from here on
 _SYNC_SECONDS = 1.0
 _GROUP = 256  # entries that are read from parquet at once; those of a problem lie together
@@ -223,7 +224,11 @@ def _checked_key(line: bytes) -> str | None:
 
 
 def _problem_of(line: bytes) -> str:
-    problem: str = json.loads(line)["entry"].get("problem", "")
+    """The problem of a line, without reading the rest of it; empty in a line of an older version."""
+    entry = line[line.index(_ENTRY) + len(_ENTRY) :].decode()
+    if not entry.startswith(_PROBLEM):
+        return ""
+    problem: str = json.JSONDecoder().raw_decode(entry, len(_PROBLEM))[0]
     return problem
 
 

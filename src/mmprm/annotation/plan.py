@@ -19,12 +19,13 @@ import numpy as np
 from scipy.stats import t as student
 
 from mmprm import tables
+from mmprm.annotation.drive import Job, OpenEngine, drive
 from mmprm.annotation.progress import duration
+from mmprm.annotation.scheduler import Outcome
 from mmprm.annotation.stage import named_searches, why_failed
-from mmprm.annotation.tree import Tree
 from mmprm.config import Config
 from mmprm.engine.base import EngineStats
-from mmprm.sampling import OpenEngine, Shard, drive, read_shard
+from mmprm.shard import Shard, read_shard
 
 _CONFIDENCE = 0.95
 _SHARD_COUNTS = (1, 2, 4, 8)  # and the configured one
@@ -44,9 +45,15 @@ def plan(
     sample = [problem for problem in problems if problem.problem_id in drawn]
     searches = named_searches(config, policy, sample)
     usage, most = work / "plan.usage.json", config.annotation.max_rollouts
-    outcomes = drive(config, policy, searches, "plan", Shard(), work, usage, most, why_failed, open_engine)
+    status: dict[str, dict[str, Any]] = {}
+
+    def keep(name: str, outcome: Outcome) -> str | None:
+        status[name] = outcome.value.status_row()
+        return why_failed(outcome.value)
+
+    drive(Job("plan", config, policy, Shard(), work, usage, most, open_engine), searches, keep)
     used = json.loads(usage.read_text())
-    found = estimate(config, ids, [outcome.value for outcome in outcomes.values()])
+    found = estimate(config, ids, [status[name] for name in sorted(status)])
     found["replayed_rollouts"] = used["replayed_completions"]
     found |= times(config, found["tokens"], ids, _measured(config, policy, used, work / "plan.measured.json"))
     tables.write_json(out, found)
@@ -94,17 +101,16 @@ def total(known: Sequence[float], n: int, ends: tuple[float, float], bound: floa
     return Total(*(float(value) for value in (n * mean, max(n * low, values.sum()), min(n * high, at_most), at_most)))
 
 
-def estimate(config: Config, ids: Sequence[str], trees: Sequence[Tree]) -> dict[str, Any]:
-    """Rollouts and tokens of the problems `ids`, of which `trees` are known. The same whatever the order of work."""
+def estimate(config: Config, ids: Sequence[str], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Rollouts and tokens of the problems `ids`, of some of which the status `rows` are known."""
     settings = config.annotation
-    rows = [tree.status_row() for tree in trees]
     rollouts, tokens = [row["n_rollouts"] for row in rows], [row["n_tokens"] for row in rows]
     budget = settings.max_rollouts // settings.k * settings.k
     per_rollout = sum(tokens) / max(1, sum(rollouts))
     ends = (settings.k * per_rollout, budget * per_rollout)
     return {
         "problems": len(ids),
-        "sampled_problems": len(trees),
+        "sampled_problems": len(rows),
         "failed_problems": sum(row["status"] == "failed" for row in rows),
         "sampled_rollouts": sum(rollouts),
         "sampled_tokens": sum(tokens),

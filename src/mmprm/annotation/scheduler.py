@@ -106,26 +106,31 @@ class Scheduler:
         self._waiters: dict[str, tuple[Request, list[tuple[_Open, int]]]] = {}
         self._to_regrade: dict[str, Finished] = {}
         self._in_grading: list[_InGrading] = []
-        self._outcomes: dict[str, Outcome] = {}
+        self._ended: Callable[[str, Outcome], None] = lambda name, outcome: None
         self._n_open = 0
+        self._n_ended = 0
 
     @property
     def stats(self) -> EngineStats:
         """The engine's totals; all zero where no engine was needed."""
         return self._engine.stats if self._engine is not None else EngineStats()
 
-    def run(self, searches: Iterable[tuple[str, Generator[Any, Any, Any]]]) -> dict[str, Outcome]:
-        """Run named searches to their ends, at most `open_limit` at a time; the outcomes by name, sorted."""
+    def run(
+        self, searches: Iterable[tuple[str, Generator[Any, Any, Any]]], ended: Callable[[str, Outcome], None]
+    ) -> None:
+        """Run named searches to their ends, at most `open_limit` at a time. `ended` is given each outcome as it comes,
+        in any order; none is kept here."""
         waiting = iter(searches)
+        self._ended = ended
         while True:
             while self._n_open < self._open_limit and (following := next(waiting, None)) is not None:
                 self._n_open += 1
                 self._advance(_Open(*following), None)
             if not self._n_open:
-                return {name: self._outcomes[name] for name in sorted(self._outcomes)}
+                return
             self._step()
             self._progress.update(
-                len(self._outcomes),
+                self._n_ended,
                 self.sampled_completions,
                 self.sampled_tokens,
                 self.replayed_completions,
@@ -165,7 +170,8 @@ class Scheduler:
 
     def _finish(self, opened: _Open, outcome: Outcome) -> None:
         self._n_open -= 1
-        self._outcomes[opened.name] = outcome
+        self._n_ended += 1
+        self._ended(opened.name, outcome)
 
     def _replay(self, request: Request) -> Rollouts | None:
         """The rollouts that the journal has for a request; None where it has none or they must be graded again."""

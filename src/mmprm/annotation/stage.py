@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmprm import tables
+from mmprm.annotation.drive import Asker, Job, OpenEngine, drive
 from mmprm.annotation.omegaprm import Search, omegaprm
+from mmprm.annotation.scheduler import Outcome
 from mmprm.annotation.tree import Tree
 from mmprm.config import Config
 from mmprm.errors import UserError
 from mmprm.problem import Problem
-from mmprm.sampling import Asker, OpenEngine, Shard, drive, read_shard
+from mmprm.shard import Shard, read_shard
+from mmprm.spool import Spool
 
 
 def annotate(
@@ -26,16 +29,29 @@ def annotate(
     """Write nodes.parquet, rollouts.parquet, status.parquet (a row for every problem) and usage.json into `out`.
 
     Journals are in `work`, which all shards may share: what one of them has sampled, under any shard layout and any
-    budget, is not sampled again. A tree whose search failed keeps the nodes that it had.
+    budget, is not sampled again. A tree whose search failed keeps the nodes that it had. A finished tree leaves memory
+    at once.
     """
     searches = named_searches(config, policy, read_shard([seeds], shard))
-    out.mkdir(parents=True, exist_ok=True)
-    usage, most = out / "usage.json", config.annotation.max_rollouts
-    outcomes = drive(config, policy, searches, "annotation", shard, work, usage, most, why_failed, open_engine)
-    trees: list[Tree] = [outcome.value for outcome in outcomes.values()]  # by problem id
-    tables.write(out / "nodes.parquet", [row for tree in trees for row in tree.node_rows()], tables.NODES)
-    tables.write(out / "rollouts.parquet", [row for tree in trees for row in tree.rollout_rows()], tables.ROLLOUTS)
-    tables.write(out / "status.parquet", [tree.status_row() for tree in trees], tables.STATUS)
+    most = config.annotation.max_rollouts
+    job = Job("annotation", config, policy, shard, work, out / "usage.json", most, open_engine)
+    with (
+        Spool(out, tables.NODES) as nodes,
+        Spool(out, tables.ROLLOUTS) as rollouts,
+        Spool(out, tables.STATUS) as status,
+    ):
+
+        def keep(name: str, outcome: Outcome) -> str | None:
+            tree: Tree = outcome.value
+            nodes.add(name, tree.node_rows())
+            rollouts.add(name, tree.rollout_rows())
+            status.add(name, [tree.status_row()])
+            return why_failed(tree)
+
+        drive(job, searches, keep)
+        tables.write(out / "nodes.parquet", nodes.rows(), tables.NODES)
+        tables.write(out / "rollouts.parquet", rollouts.rows(), tables.ROLLOUTS)
+        tables.write(out / "status.parquet", status.rows(), tables.STATUS)
 
 
 def named_searches(config: Config, policy: Path, problems: Sequence[Problem]) -> list[tuple[str, Search]]:

@@ -25,6 +25,7 @@ from mmprm.problem import Problem
 from mmprm.solution import Renderer, control_ids
 
 _GIB = 2**30
+_GROUP_SHARE = 3 / 8  # of the running sequences: draws that are given to vLLM together
 _CPU_BLOCK = 32  # tokens a block of the prefix cache; vLLM's 128 on the CPU would cache nothing of a short prompt
 
 
@@ -54,6 +55,7 @@ class VllmModel:
         arguments = _engine_arguments(config, folder, self.device) | options
         self.max_model_len: int = arguments["max_model_len"]
         self.engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
+        self._shown: set[str] = set()  # hashes of the images that vLLM may still remember
         # It warns for every image that the number of threads stays as it is.
         logging.getLogger("vllm.v1.worker.cpu_worker").setLevel(logging.ERROR)
 
@@ -65,16 +67,33 @@ class VllmModel:
         ids = self.processor.tokenizer.encode(text, add_special_tokens=False, verbose=False)
         if len(ids) + room > self.max_model_len:  # before the images' placeholders are expanded
             raise TooLongError(len(ids), self.max_model_len)
-        prompt: dict[str, Any] = {"prompt_token_ids": ids}
-        if problem.images:
-            prompt["multi_modal_data"] = {"image": [models.decode_image(image) for image in problem.images]}
-            prompt["multi_modal_uuids"] = {"image": [hashlib.sha256(image).hexdigest() for image in problem.images]}
-        (rendered,) = self.engine.renderer.render_cmpl([prompt])
+        rendered = self._process(ids, problem.images)
         if len(rendered["prompt_token_ids"]) + room > self.max_model_len:
             # The renderer has noted the image as one that the core knows: the next request with it would fail.
-            self.engine.reset_mm_cache()
+            self.forget_images()
             raise TooLongError(len(rendered["prompt_token_ids"]), self.max_model_len)
         return rendered
+
+    def _process(self, ids: list[int], images: tuple[bytes, ...]) -> Any:
+        """The engine input of tokens and images. An image is decoded and processed once, while vLLM remembers it."""
+        prompt: dict[str, Any] = {"prompt_token_ids": ids}
+        if images:
+            names = [hashlib.sha256(image).hexdigest() for image in images]
+            prompt["multi_modal_uuids"] = {"image": names}
+            if self._shown.issuperset(names):
+                prompt["multi_modal_data"] = {"image": [None] * len(images)}
+                try:
+                    return self.engine.renderer.render_cmpl([dict(prompt)])[0]
+                except ValueError:  # vLLM has dropped one from its cache
+                    self._shown.difference_update(names)
+            prompt["multi_modal_data"] = {"image": [models.decode_image(image) for image in images]}
+            self._shown.update(names)
+        return self.engine.renderer.render_cmpl([prompt])[0]
+
+    def forget_images(self) -> None:
+        """Empty vLLM's caches of processed images, on both of its sides."""
+        self._shown.clear()
+        self.engine.reset_mm_cache()
 
     def close(self) -> None:
         """Free the model and vLLM's process group, so that another vLLM model can be opened."""
@@ -92,70 +111,84 @@ class VllmEngine:
         self.stats = EngineStats()
         self._model = VllmModel(config, policy, max_num_seqs=config.engine.max_running)
         self._decoder = Decoder(policy, self._model.processor.tokenizer)
-        self._open: dict[str, tuple[Request, dict[int, Completion]]] = {}
-        self._failed: list[Finished] = []
-        self._submitted = 0
+        self._open: dict[str, Request] = {}
+        self._held: list[Request] = []
+        self._max_running = config.engine.max_running
+        self._begun = 0
 
     def submit(self, request: Request) -> None:
-        """Take a request. What vLLM refuses (a prompt too long) returns from the next step with its error."""
-        from vllm import SamplingParams
-        from vllm.exceptions import VLLMClientError
-        from vllm.sampling_params import RequestOutputKind
-
+        """Take a request. What vLLM refuses (a prompt too long) returns from a later step with its error."""
         self.stats.requests += 1
-        self._submitted += 1
-        name = str(self._submitted)
-        sampling = request.sampling
-        draws = [
-            SamplingParams(
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                top_k=sampling.top_k,
-                max_tokens=sampling.max_new_tokens,
-                seed=request.seed + draw,
-                stop_token_ids=self._decoder.stop_ids,
-                detokenize=False,
-                output_kind=RequestOutputKind.FINAL_ONLY,  # nothing reads an unfinished text
-            )
-            for draw in range(request.n)
-        ]
-        try:
-            text = self._model.renderer.continuation(request.problem, request.prefix)
-            rendered = self._model.render(text, request.problem, room=1)
-            for draw, parameters in enumerate(draws):
-                self._model.engine.add_request(f"{name}/{draw}", rendered, parameters)
-        except (ValueError, UserError, VLLMClientError) as error:
-            self._failed.append(Finished(request.key, (), f"{type(error).__name__}: {error}"))
-            return
-        self._open[name] = (request, {})
+        self._held.append(request)
 
     def step(self) -> list[Finished]:
         """One engine step: one token more for each running draw."""
-        finished, self._failed = self._failed, []
+        finished = self._admit()
         if not self._open:
             return finished
         self.stats.steps += 1
         for output in self._model.engine.step():
-            name, _, draw = output.request_id.partition("/")
-            request, drawn = self._open[name]
-            drawn[int(draw)] = self._completion(output)
-            if len(drawn) == request.n:
-                del self._open[name]
-                finished.append(Finished(request.key, tuple(drawn[index] for index in range(request.n))))
+            request = self._open.pop(output.request_id)
+            drawn = sorted(output.outputs, key=lambda draw: draw.index)
+            completions = tuple(self._decoder.completion(draw.token_ids) for draw in drawn)
+            self._count(output, completions)
+            finished.append(Finished(request.key, completions))
         return finished
 
-    def _completion(self, output: Any) -> Completion:
-        completion = self._decoder.completion(output.outputs[0].token_ids)
-        self.stats.completions += 1
-        self.stats.generated_tokens += completion.n_tokens
-        self.stats.prompt_tokens += len(output.prompt_token_ids)
-        self.stats.cached_prompt_tokens += output.num_cached_tokens or 0
-        return completion
+    def _admit(self) -> list[Finished]:
+        """Give vLLM the requests that wait, in groups; those that it refuses come back.
+
+        A step in which vLLM's batch changes costs more than one in which it does not, so a request waits here until
+        there is a group of them, or vLLM has room for a whole group.
+        """
+        waiting = sum(request.n for request in self._held)
+        group = self._max_running * _GROUP_SHARE
+        if waiting < group and self._model.engine.get_num_unfinished_requests() > self._max_running - group:
+            return []
+        held, self._held = self._held, []
+        errors = [(request, self._begin(request)) for request in held]
+        return [Finished(request.key, (), error) for request, error in errors if error is not None]
+
+    def _begin(self, request: Request) -> str | None:
+        """Add a request to vLLM; the reason where it is refused."""
+        from vllm import SamplingParams
+        from vllm.exceptions import VLLMClientError
+        from vllm.sampling_params import RequestOutputKind
+
+        sampling = request.sampling
+        self._begun += 1
+        name = str(self._begun)
+        try:
+            parameters = SamplingParams(
+                n=request.n,  # vLLM draws number i with seed + i
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                top_k=sampling.top_k,
+                max_tokens=sampling.max_new_tokens,
+                seed=request.seed,
+                stop_token_ids=self._decoder.stop_ids,
+                detokenize=False,
+                output_kind=RequestOutputKind.FINAL_ONLY,  # nothing reads an unfinished text
+            )
+            text = self._model.renderer.continuation(request.problem, request.prefix)
+            rendered = self._model.render(text, request.problem, room=1)
+            self._model.engine.add_request(name, rendered, parameters)
+        except (ValueError, UserError, VLLMClientError) as error:
+            return f"{type(error).__name__}: {error}"
+        self._open[name] = request
+        return None
+
+    def _count(self, output: Any, completions: tuple[Completion, ...]) -> None:
+        self.stats.completions += len(completions)
+        self.stats.generated_tokens += sum(completion.n_tokens for completion in completions)
+        # vLLM tells how much was cached for the draw that ended last: it stands for those beside it.
+        self.stats.prompt_tokens += len(output.prompt_token_ids) * len(completions)
+        self.stats.cached_prompt_tokens += (output.num_cached_tokens or 0) * len(completions)
 
     @property
     def pending(self) -> int:
         """Requests taken and not yet returned."""
-        return len(self._open) + len(self._failed)
+        return len(self._open) + len(self._held)
 
     def close(self) -> None:
         """Free the model."""

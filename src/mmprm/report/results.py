@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 # The order in which the rules of a run work.
 STAGES = (
-    "make_source",
+    "intake",
     "train_policy",
     "sample_seeds",
     "select_seeds",
