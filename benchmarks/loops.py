@@ -29,7 +29,7 @@ Sampled = tuple[Request, Sequence[Completion]]
 
 @dataclass(frozen=True)
 class Task:
-    """What every loop is to do. `open_limit` bounds the scheduler alone; lock-step opens all problems."""
+    """What every loop is to do, with at most `open_limit` problems in memory at a time (the sequential loop has one)."""
 
     problems: Sequence[Problem]
     settings: Annotation
@@ -71,20 +71,29 @@ def _copies(engine: Engine, grader: Grader, request: Request) -> tuple[Rollout, 
 
 
 def lock_step(task: Task, engine: Engine) -> list[Tree]:
-    """Rounds over all problems: each open one asks once, and all wait until the last answer of the round is there."""
+    """Rounds over as many problems as may be open: each asks once, and all wait until the last answer of the round is
+    there. The next problems begin when the last of these has ended."""
     trees = []
-    answers: list[tuple[Search, Any]] = [(search, None) for _, search in task.searches()]
     with Grader() as grader:
-        while answers:
-            asked: list[tuple[Search, Request]] = []
-            for search, rollouts in answers:
-                try:
-                    asked.append((search, search.send(rollouts)))
-                except StopIteration as end:
-                    trees.append(end.value)
-            finished = complete(engine, list({request.key: request for _, request in asked}.values()))
-            given = graded(grader, [(request, finished[request.key].completions) for _, request in asked])
-            answers = [(search, rollouts) for (search, _), rollouts in zip(asked, given, strict=True)]
+        searches = [search for _, search in task.searches()]
+        for start in range(0, len(searches), task.open_limit):
+            trees += _rounds(engine, grader, searches[start : start + task.open_limit])
+    return trees
+
+
+def _rounds(engine: Engine, grader: Grader, searches: Sequence[Search]) -> list[Tree]:
+    trees = []
+    answers: list[tuple[Search, Any]] = [(search, None) for search in searches]
+    while answers:
+        asked: list[tuple[Search, Request]] = []
+        for search, rollouts in answers:
+            try:
+                asked.append((search, search.send(rollouts)))
+            except StopIteration as end:
+                trees.append(end.value)
+        finished = complete(engine, list({request.key: request for _, request in asked}.values()))
+        given = graded(grader, [(request, finished[request.key].completions) for _, request in asked])
+        answers = [(search, rollouts) for (search, _), rollouts in zip(asked, given, strict=True)]
     return trees
 
 

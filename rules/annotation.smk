@@ -14,10 +14,10 @@ rule plan:
         "<logs>/plan.log",
     benchmark:
         "<benchmarks>/plan.tsv"
+    retries: 1  # an engine that died is started again, and goes on from the journal
     conda:
         "../envs/rollout.yaml"
     threads: HEAVY_THREADS
-    retries: 1  # an engine that died is started again, and goes on from the journal
     resources:
         mem_mb=16000,
         gpu=SAMPLING_GPU,
@@ -44,10 +44,10 @@ rule annotate:
         "<logs>/annotate/{shard}.log",
     benchmark:
         "<benchmarks>/annotate/{shard}.tsv"
+    retries: 1  # an engine that died is started again, and goes on from the journal
     conda:
         "../envs/rollout.yaml"
     threads: HEAVY_THREADS
-    retries: 1  # an engine that died is started again, and goes on from the journal
     resources:
         mem_mb=16000,
         gpu=SAMPLING_GPU,

@@ -11,10 +11,10 @@ rule sample_candidates:
         "<logs>/sample_candidates/{benchmark}/{shard}.log",
     benchmark:
         "<benchmarks>/sample_candidates/{benchmark}/{shard}.tsv"
+    retries: 1  # an engine that died is started again, and goes on from the journal
     conda:
         "../envs/rollout.yaml"
     threads: HEAVY_THREADS
-    retries: 1  # an engine that died is started again, and goes on from the journal
     resources:
         mem_mb=16000,
         gpu=SAMPLING_GPU,
