@@ -4,8 +4,9 @@ In: a run's policy, seed problems and configuration. Out: one JSON line. A label
 ceiling is the engine alone: the very requests that the scheduler made, submitted at once and stepped until it is empty.
 
 The engine is opened once and warmed up; each arm starts with empty caches (vLLM's prefix, image and encoder caches).
-Arms are repeated in turn, and the medians are compared: labels/s against the loops, tokens/s against the ceiling. The
-public code's loop has its problems shared out over the repeats: one at a time, they take as long in any company.
+Arms are repeated in turn, each time from another one on, and the medians are compared: labels/s against the loops,
+tokens/s against the ceiling. The public code's loop has its problems shared out over the repeats: one at a time, they
+take as long in any company.
 """
 
 from __future__ import annotations
@@ -94,15 +95,16 @@ def compare(engine: VllmEngine, task: Task, repeats: int) -> dict[str, list[Meas
         "ceiling": ceiling,
     }
     results: dict[str, list[Measured]] = {name: [] for name in arms}
+    names = list(arms)
     for repeat in range(repeats):
-        asked.clear()
-        for name, arm in arms.items():
-            one = measure(engine, arm)
+        for name in names:
+            one = measure(engine, arms[name])
             results[name].append(one)
             say(
                 f"{repeat + 1} of {repeats}, {name}: {one.labels} labels, {one.rollouts} rollouts, {one.tokens} tokens "
                 f"in {one.seconds:.1f} s, {one.tokens / one.seconds:.0f} tokens/s"
             )
+        names.append(names.pop(0))  # a machine that slows down does so to each arm alike
     return results
 
 
@@ -145,8 +147,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--config", type=Path, default=run_folder / "config.json", help="a resolved configuration (%(default)s)"
     )
-    parser.add_argument("--problems", type=int, default=48, help="how many of the seeds (48)")
-    parser.add_argument("--repeats", type=int, default=3, help="times that each arm is run (3)")
+    parser.add_argument("--problems", type=int, default=96, help="how many of the seeds (96)")
+    parser.add_argument("--repeats", type=int, default=5, help="times that each arm is run (5)")
     given = parser.parse_args(arguments)
     if not 1 <= given.repeats <= given.problems:
         parser.error("--repeats must be at least 1, and at most --problems")

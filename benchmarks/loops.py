@@ -29,7 +29,7 @@ Sampled = tuple[Request, Sequence[Completion]]
 
 @dataclass(frozen=True)
 class Task:
-    """What every loop is to do, with at most `open_limit` problems in memory at a time (the sequential loop has one)."""
+    """What every loop is to do, with at most `open_limit` problems open at a time (the sequential loop has one)."""
 
     problems: Sequence[Problem]
     settings: Annotation
