@@ -153,6 +153,10 @@ class Prm(Section):
 
     training: Training = Training(learning_rate=4e-6, batch_size=512)
     marker_init: str = Field("?", description="text whose mean embedding the <prm> token starts from")
+    packing: Literal["paths", "trees"] = Field(
+        "paths",
+        description="trees: a problem's paths are one sequence, each shared token once, and whole problems a batch",
+    )
     variants: dict[Name, Variant] = Field(default_factory=lambda: {"soft": Variant()}, min_length=1)
 
 

@@ -22,8 +22,7 @@ from mmprm.engine.decoding import TooLongError
 from mmprm.errors import UserError
 from mmprm.problem import Problem, read_problems
 from mmprm.solution import MARKER, NO, YES, Status, control_ids
-
-Item = tuple[Problem, tuple[str, ...], str | None]  # the steps, and the answer where the solution has one
+from mmprm.training.tree_scoring import Item, TreeScorer
 
 
 class Scorer(Protocol):
@@ -132,10 +131,14 @@ class TransformersScorer:
 
 
 def open_scorer(config: Config, prm: Path) -> Scorer:
-    """The scorer that engine.kind names; vLLM also where a server samples, for that one does not serve the PRM."""
-    if config.engine.kind != "transformers":
+    """The scorer that engine.kind names; vLLM also where a server samples, for that one does not serve the PRM.
+
+    With transformers a problem's candidates are one prefix tree.
+    """
+    engine = config.engine
+    if engine.kind != "transformers":
         return VllmScorer(config, prm)
-    return _reference(config, prm)
+    return TreeScorer(prm, config.prompt.instruction, engine.dtype, engine.max_model_len)
 
 
 def score_candidates(config: Config, prm: Path, problems: Path, candidates: Path, out: Path) -> None:
@@ -163,8 +166,7 @@ def score_candidates(config: Config, prm: Path, problems: Path, candidates: Path
     too_long = sum(not values for values in probabilities)
     if too_long:
         print(f"{too_long} of {len(items)} candidates are too long for engine.max_model_len: no score", file=sys.stderr)
-    if config.engine.kind != "transformers":
-        _cross_check(config, prm, items, probabilities)
+    _cross_check(config, prm, items, probabilities)
     of_row = {(row["problem_id"], row["candidate"]): values for row, values in zip(scored, probabilities, strict=True)}
     ids = [(row["problem_id"], row["candidate"]) for row in rows]
     table = [{"problem_id": key[0], "candidate": key[1], "probabilities": of_row.get(key, [])} for key in ids]
@@ -208,6 +210,7 @@ def _reference(config: Config, prm: Path) -> TransformersScorer:
 
 
 def _cross_check(config: Config, prm: Path, items: Sequence[Item], probabilities: Sequence[list[float]]) -> None:
+    name = "tree packing" if config.engine.kind == "transformers" else "vLLM"
     chosen = [index for index in spread(items) if probabilities[index]][: config.bench.cross_check]
     if not chosen:
         return
@@ -225,9 +228,9 @@ def _cross_check(config: Config, prm: Path, items: Sequence[Item], probabilities
     print(f"cross-check: {len(chosen)} candidates, largest difference {largest:.2e}", file=sys.stderr)
     if largest > config.bench.tolerance:
         raise UserError(
-            f"vLLM and transformers differ by {largest:.2e} on a candidate of problem {items[worst][0].problem_id!r}; "
-            f"bench.tolerance is {config.bench.tolerance:g}: set engine.kind to transformers, or raise the tolerance "
-            "where the weights are in half precision"
+            f"{name} and transformers differ by {largest:.2e} on a candidate of problem "
+            f"{items[worst][0].problem_id!r}; bench.tolerance is {config.bench.tolerance:g}: set engine.kind to "
+            "transformers, or raise the tolerance where the weights are in half precision"
         )
 
 

@@ -8,6 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
+
+from mmprm import tables
+from mmprm.config import load
+from mmprm.problem import Problem, write_problems
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -36,10 +43,36 @@ def test_the_search_benchmark_ends_with_one_json_line_and_does_the_same_however_
     assert one["searches"] > one["problems"]
 
 
-def test_the_annotation_benchmark_says_what_makes_its_files() -> None:
-    ended = run("annotation", "--policy", "no/such/policy")
+@pytest.mark.parametrize(("name", "option"), [("annotation", "--policy"), ("scoring", "--prm")])
+def test_a_benchmark_on_a_run_says_what_makes_its_files(name: str, option: str) -> None:
+    ended = run(name, option, "no/such/folder")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "no/such/policy is missing; `make run` makes" in ended.stderr
+    assert "no/such/folder is missing; `make run` makes" in ended.stderr
+
+
+def test_the_scoring_benchmark_gives_each_scorer_a_speed_and_finds_them_agreed(
+    mini_problems: list[Problem], mini_policy_folder: Path, tmp_path: Path
+) -> None:
+    write_problems(tmp_path / "problems.parquet", mini_problems[:2])
+    solution = {"text": "", "steps": ["1 + 1 = 2", "2 + 2 = 4"], "status": "ok", "verdict": "correct", "method": ""}
+    rows = [
+        {"problem_id": problem.problem_id, "candidate": n, "answer": str(n), "n_tokens": 1, "finish_reason": "stop"}
+        for problem in mini_problems[:2]
+        for n in range(3)
+    ]
+    tables.write(tmp_path / "candidates.parquet", [row | solution for row in rows], tables.CANDIDATES)
+    config = load(yaml.safe_load((ROOT / "configs/ci.yaml").read_text()))
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    places = {"prm": mini_policy_folder, "config": tmp_path / "config.json"}
+    places |= {"problems-table": tmp_path / "problems.parquet", "candidates": tmp_path / "candidates.parquet"}
+    named = [part for name, path in places.items() for part in (f"--{name}", str(path))]
+    ended = run("scoring", *named, "--problems", "2", "--repeats", "1")
+    assert ended.returncode == 0, ended.stderr
+    result = json.loads(ended.stdout.splitlines()[-1])
+    assert result["candidates"] == 6
+    assert set(result["candidates_per_second"]) == {"one_by_one", "trees", "vllm"}
+    assert result["tokens_read"]["trees"] < result["tokens_read"]["one_by_one"] == result["tokens_read"]["vllm"]
+    assert all(value < 1e-4 for value in result["largest_difference"].values())
 
 
 def test_the_judgement_benchmark_gives_each_folder_an_auc_of_each_kind_that_the_kept_base_model_does_well() -> None:

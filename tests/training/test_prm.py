@@ -15,7 +15,8 @@ from mmprm.errors import UserError
 from mmprm.problem import Problem, read_problems
 from mmprm.scoring import TransformersScorer
 from mmprm.solution import MARKER, NO, YES, Renderer, control_ids
-from mmprm.training import batched, data, loop, prm
+from mmprm.training import data, loop, prm
+from mmprm.training.tree_scoring import TreeScorer
 
 
 @pytest.fixture(scope="module")
@@ -102,14 +103,10 @@ def test_training_and_scoring_read_the_same_tokens(
     )
     by_id = {problem.problem_id: problem for problem in mini_problems}
     items = [(by_id[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rows]
-    one_by_one = scorer.score(items)
+    scorer.score(items)
     assert len(read) == len(examples)
     for ids, example in zip(read, examples, strict=True):
         assert np.array_equal(ids, example.tokens["input_ids"])
-    together = batched.score(mini_policy_folder, [*items, items[0]], "", "float32", batch_size=4)
-    assert together[-1] == together[0]
-    for single, padded in zip(one_by_one, together[:-1], strict=True):
-        assert padded == pytest.approx(single, abs=1e-5)
 
 
 def test_the_loss_is_the_mean_cross_entropy_of_the_two_logits_over_labelled_markers():
@@ -183,7 +180,7 @@ def test_a_prm_learns_its_labels_from_the_training_split_alone(
     by_id = {problem.problem_id: problem for problem in problems}
     rows = [row for row in rows if row["split"] == "train"]
     items = [(by_id[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rows]
-    for row, score in zip(rows, batched.score(tmp_path / "prm", items, ""), strict=True):
+    for row, score in zip(rows, TreeScorer(tmp_path / "prm").score(items), strict=True):
         assert (np.asarray(score) > 0.5).tolist() == [label == 1 for label in row["hard"]], row["path_id"]
     assert "labels: hard" in (tmp_path / "prm" / "README.md").read_text()
 

@@ -89,6 +89,7 @@ def update_plan(
     epochs: float,
     seed: int,
     max_updates: int | None = None,
+    problem_ids: Sequence[str] | None = None,
 ) -> list[list[int]]:
     """Which examples make up which micro-batch, for the whole training: lists of indices into `lengths`.
 
@@ -96,18 +97,25 @@ def update_plan(
     The epochs are shuffled each for itself, one after another, cut into updates; within an update examples are sorted
     by length, so that a micro-batch holds little padding. The loss is a mean over the update, so its split is no
     concern of the result.
+
+    With `problem_ids` (one an example) whole problems are shuffled, and the examples of one stay beside each other.
     """
     order: list[int] = []
     rng = random.Random(f"order/{seed}")
     wanted = max(1, round(epochs * len(lengths)))
+    groups: dict[Any, list[int]] = {}
+    for index in range(len(lengths)):
+        groups.setdefault(index if problem_ids is None else problem_ids[index], []).append(index)
     while len(order) < wanted:
-        epoch = list(range(len(lengths)))
+        epoch = list(groups.values())
         rng.shuffle(epoch)
-        order += epoch
+        order += itertools.chain.from_iterable(epoch)
     plan: list[list[int]] = []
     starts = range(0, wanted, batch_size)[:max_updates]
     for start in starts:
-        update = sorted(order[start : min(start + batch_size, wanted)], key=lambda index: (-lengths[index], index))
+        update = order[start : min(start + batch_size, wanted)]
+        if problem_ids is None:
+            update.sort(key=lambda index: (-lengths[index], index))
         parts = min(micro_batches, len(update))
         bounds = [round(part * len(update) / parts) for part in range(parts + 1)]
         plan += [update[low:high] for low, high in itertools.pairwise(bounds)]

@@ -24,9 +24,10 @@ from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.auc import auc, auc_within_problem
 from mmprm.problem import read_problems
 from mmprm.solution import Status
-from mmprm.training import batched, data
+from mmprm.training import data
 from mmprm.training.prm import initial_prm, marker_labels
 from mmprm.training.progress import Progress, quiet
+from mmprm.training.tree_scoring import Item, TreeScorer
 
 BINS = 10
 
@@ -52,8 +53,8 @@ def evaluate_prm(
         if row["problem_id"] in dev and row["node_id"] == 0 and row["status"] == Status.OK
     ]
     rollouts = [row for row in rollouts if row["verdict"] in ("correct", "incorrect")]
-    steps: list[batched.Item] = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rows]
-    whole: list[batched.Item] = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rollouts]
+    steps: list[Item] = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rows]
+    whole: list[Item] = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rollouts]
     say = Progress(f"prm {variant} held out").say
     say(f"{len(rows)} paths and {len(rollouts)} rollouts of {len(dev)} problems")
 
@@ -61,7 +62,9 @@ def evaluate_prm(
     result = {}
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         for name, folder in (("trained", prm), ("untrained", initial_prm(config, policy, Path(scratch)))):
-            scores = batched.score(folder, [*steps, *whole], config.prompt.instruction, config.engine.dtype)
+            scorer = TreeScorer(folder, config.prompt.instruction, config.engine.dtype)
+            scores = scorer.score([*steps, *whole])
+            scorer.close()
             found = measures(rows, scores[: len(rows)]) | ranking(rollouts, scores[len(rows) :])
             result[name] = found
             within = found["auc_within_problem"][config.bench.primary]

@@ -19,8 +19,9 @@ from mmprm.compat import prepare
 from mmprm.config import Training
 from mmprm.errors import UserError
 from mmprm.solution import NO, YES, control_ids
-from mmprm.training import checkpoints, data
+from mmprm.training import checkpoints, data, packing
 from mmprm.training.progress import Progress, quiet
+from mmprm.training.tree_batches import TreeCollator
 
 _VISION = ("vision_tower", "visual", "vision_model", "vision_encoder")
 
@@ -36,6 +37,7 @@ class Job:
     training: Training
     seed: int
     work: Path  # checkpoints go to work/checkpoints
+    trees: bool = False  # a problem's sequences as one prefix tree (packing); for markers alone
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def fit(job: Job, out: Path) -> Outcome:
         job.training.epochs,
         job.seed,
         job.training.max_steps,
+        [example.problem_id for example in job.examples] if job.trees else None,
     )
     updates = math.ceil(len(plan) / micro_batches)
     # Before the model: ZeRO-3 shards the weights while they load, and learns that from these arguments.
@@ -112,6 +115,7 @@ def fit(job: Job, out: Path) -> Outcome:
     settings = job.training.model_dump_json(exclude={"save_every"})
     content = data.digest(job.examples, plan)
     same = [models.fingerprint(job.start), content, job.loss, settings, str(job.seed), str(processes)]
+    same += ["trees"] if job.trees else []
     checkpoint = checkpoints.last_whole(Path(arguments.output_dir), same, arguments)
     processor = models.load_processor(job.start)
     trainer = make_trainer(job, arguments, plan, processor)
@@ -205,10 +209,18 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
     # DeepSpeed keeps the float32 master weights itself; without it the weights are the master copy.
     sharded_bf16 = job.training.deepspeed and job.training.precision == "bf16"
     model = models.load_model(job.start, "bfloat16" if sharded_bf16 else "float32")
+    if job.trees and not packing.packs(model):
+        raise UserError(
+            f"prm.packing: trees cannot be had with a {type(model).__name__}, whose positions have several "
+            "dimensions; set it to paths"
+        )
     if job.training.freeze_vision:
         freeze_vision(model)
     ids = control_ids(processor.tokenizer)
     report = Progress(job.title)
+    collator = (
+        TreeCollator(processor) if job.trees else data.Collator(processor, shift=1 if job.loss == "tokens" else 0)
+    )
 
     class _Trainer(Trainer):
         """Trainer that stops at a loss that is not finite, and resumes from the weights that were saved."""
@@ -236,7 +248,7 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
         model=model,
         args=arguments,
         train_dataset=data.MicroBatches(job.examples, plan),
-        data_collator=data.Collator(processor, shift=1 if job.loss == "tokens" else 0),
+        data_collator=collator,
         compute_loss_func=token_loss if job.loss == "tokens" else marker_loss(ids[NO], ids[YES]),
         callbacks=[report.callback(), checkpoints.mark_complete()],
     )

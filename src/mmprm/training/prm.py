@@ -51,7 +51,9 @@ def train_prm(config: Config, variant: str, policy: Path, seeds: Path, paths: Pa
     n_markers = int(sum((example.labels != data.IGNORE).sum() for example in examples))
     say(f"{len(examples)} paths, {n_markers} labelled markers; refused or cut: {data.reasons(refused) or 'none'}")
     data.bound_refusals(refused, len(rows), config.intake.max_refused_share, f"PRM training ({variant})")
-    job = loop.Job(f"prm {variant}", start, examples, "markers", training, config.seed, work)
+    job = loop.Job(
+        f"prm {variant}", start, examples, "markers", training, config.seed, work, config.prm.packing == "trees"
+    )
     outcome = launch.fit(job, out)
 
     info: dict[str, Any] = {

@@ -1,0 +1,133 @@
+"""Token sequences that share prefixes, laid out as prefix trees in one sequence. In: paths. Out: a Packed.
+
+All paths of a problem share the image, the question and many steps. Each shared token stands once; a token attends to
+itself and to its ancestors alone, and its position is its depth, so that a causal model computes for each token just
+what it would in any of the paths that go through it. (Rotary positions of one dimension, as of InternVL-type models.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Path = dict[str, np.ndarray]  # input_ids and whatever else a processor gives a token, each of shape (length,)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A forest in depth-first order, `n` tokens long.
+
+    tokens: the paths' arrays, by name, each (n,). depth: (n,), the position of a token in its path. last: (n,), the
+    last token of the subtree of each token. places: for each path, where its tokens stand.
+    """
+
+    tokens: Path
+    depth: np.ndarray
+    last: np.ndarray
+    places: tuple[np.ndarray, ...]
+
+    @property
+    def length(self) -> int:
+        """How many tokens."""
+        return len(self.depth)
+
+    def mask(self) -> np.ndarray:
+        """(n, n) of bool: may the row's token attend to the column's? To itself and its ancestors.
+
+        In depth-first order a token's subtree is the run from itself to its last, so this is two comparisons; a block
+        mask can make them without the whole matrix.
+        """
+        row, column = np.arange(self.length)[:, None], np.arange(self.length)[None, :]
+        return (column <= row) & (row <= self.last[None, :])
+
+
+def pack(paths: Sequence[Path]) -> Packed:
+    """One tree of paths (a forest where they share no first token); equal paths share all their tokens.
+
+    ValueError for no path, an empty one, or arrays of differing names.
+    """
+    if not paths or any(len(path["input_ids"]) == 0 for path in paths):
+        raise ValueError("there is nothing to pack: no path, or an empty one")
+    names = list(paths[0])
+    if any(list(path) != names for path in paths):
+        raise ValueError(f"paths have differing arrays: {sorted({tuple(path) for path in paths})}")
+    rows = [np.stack([path[name] for name in names], axis=1).astype(np.int64) for path in paths]
+    places: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(paths)
+    fresh: list[np.ndarray] = []
+    n = 0
+    before = None
+    for index in _in_order(rows):
+        row = rows[index]
+        shared = 0 if before is None else _common(rows[before], row)
+        above = places[before][:shared] if before is not None else places[index]
+        places[index] = np.concatenate([above, np.arange(n, n + len(row) - shared)])
+        fresh.append(row[shared:])
+        n += len(row) - shared
+        before = index
+    tokens = np.concatenate(fresh)
+    depth, last = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    for place in places:
+        depth[place] = np.arange(len(place))
+        np.maximum.at(last, place, place[-1])  # where a path goes through a token, the token's subtree reaches its end
+    return Packed({name: tokens[:, column] for column, name in enumerate(names)}, depth, last, tuple(places))
+
+
+def join(trees: Sequence[Packed]) -> Packed:
+    """Several trees one after another; none sees another. `places` has the paths of the first tree first."""
+    starts = np.cumsum([0, *(tree.length for tree in trees)])[:-1]
+    return Packed(
+        {name: np.concatenate([tree.tokens[name] for tree in trees]) for name in trees[0].tokens},
+        np.concatenate([tree.depth for tree in trees]),
+        np.concatenate([tree.last + start for tree, start in zip(trees, starts, strict=True)]),
+        tuple(place + start for tree, start in zip(trees, starts, strict=True) for place in tree.places),
+    )
+
+
+def split(paths: Sequence[Path], budget: int) -> list[list[int]]:
+    """Groups of paths (their indices) whose trees have at most `budget` tokens; a longer path has a group of its own.
+
+    Neighbours in the tree stay together, so that little more than the prefix above a cut is repeated.
+    """
+    rows = [path["input_ids"].astype(np.int64)[:, None] for path in paths]
+    groups: list[list[int]] = []
+    size = 0
+    for index in _in_order(rows):
+        shared = _common(rows[groups[-1][-1]], rows[index]) if groups else 0
+        if not groups or size + len(rows[index]) - shared > budget:
+            groups.append([])
+            size, shared = 0, 0
+        groups[-1].append(index)
+        size += len(rows[index]) - shared
+    return groups
+
+
+def model_inputs(packed: Packed) -> dict[str, Any]:
+    """A model's inputs, as tensors: the tokens' arrays and position_ids (1, n), attention_mask (1, 1, n, n) of bool."""
+    import torch
+
+    return {
+        **{name: torch.from_numpy(values)[None] for name, values in packed.tokens.items()},
+        "attention_mask": torch.from_numpy(packed.mask())[None, None],
+        "position_ids": torch.from_numpy(packed.depth)[None],
+    }
+
+
+def packs(model: Any) -> bool:
+    """Is a token's position its depth in this model? Not in Qwen-VL's family, whose positions have three dimensions."""
+    return not any(hasattr(part, "get_rope_index") for part in (model, getattr(model, "model", None)))
+
+
+def _in_order(rows: Sequence[np.ndarray]) -> list[int]:
+    """The indices of token rows in lexicographic order: that of a depth-first walk, each path next to its kin."""
+    # Bytes of big-endian numbers are ordered as the numbers are (none is negative).
+    return sorted(range(len(rows)), key=lambda index: (rows[index].astype(">i8").tobytes(), index))
+
+
+def _common(a: np.ndarray, b: np.ndarray) -> int:
+    """The length of the common prefix of two arrays (length, columns)."""
+    n = min(len(a), len(b))
+    differing = np.flatnonzero((a[:n] != b[:n]).any(axis=1))
+    return int(differing[0]) if len(differing) else n

@@ -1,0 +1,111 @@
+"""Training on trees: the loss and the gradients are those of one sequence a path."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mmprm import models
+from mmprm.config import Config
+from mmprm.problem import Problem
+from mmprm.solution import NO, YES, Renderer, control_ids
+from mmprm.training import data, loop, prm
+from mmprm.training.tree_batches import TreeCollator
+
+# Labels of the markers of a path: known or not, soft or hard.
+LABELS = st.lists(st.sampled_from([data.IGNORE, 0.0, 0.25, 1.0]), min_size=4, max_size=4)
+PATHS = st.lists(st.tuples(st.integers(0, 2), st.lists(st.integers(1, 3), min_size=1, max_size=3), LABELS), min_size=1)
+
+
+@pytest.fixture(scope="module")
+def parts(mini_policy_folder: Path) -> tuple[Any, Any]:
+    return models.load_processor(mini_policy_folder), models.load_model(mini_policy_folder)
+
+
+def examples_of(problems: list[Problem], paths: list[Any], processor: Any) -> list[data.Example]:
+    """Paths of small numbers as steps, so that many share some; their markers labelled as drawn."""
+    renderer = Renderer(processor)
+    marker = control_ids(processor.tokenizer)["<prm>"]
+    made = []
+    for which, steps, labels in paths:
+        text = renderer.marked(problems[which], [f"{step} + 1 = {step + 1}" for step in steps], "5")
+        (tokens,) = data.tokenise(processor, [text], [problems[which].images])
+        values = np.full(len(tokens["input_ids"]), data.IGNORE, dtype=np.float32)
+        places = np.flatnonzero(tokens["input_ids"] == marker)
+        values[places] = labels[: len(places)]
+        made.append(data.Example(problems[which].problem_id, tokens, values, problems[which].images))
+    return made
+
+
+def loss_and_gradients(model: Any, processor: Any, batch: dict[str, Any]) -> tuple[float, list[torch.Tensor]]:
+    ids = control_ids(processor.tokenizer)
+    labels = batch.pop("labels")
+    batch.pop("examples")
+    model.zero_grad()
+    loss = loop.marker_loss(ids[NO], ids[YES])(model(**batch), labels)
+    loss.backward()
+    return float(loss.detach()), [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@given(paths=PATHS.filter(lambda paths: any(value >= 0 for *_, labels in paths for value in labels[:2])))
+def test_loss_and_gradients_are_those_of_one_sequence_a_path(
+    mini_problems: list[Problem], parts: tuple[Any, Any], paths: list[Any]
+) -> None:
+    processor, model = parts
+    rows = list(enumerate(examples_of(mini_problems, paths, processor)))
+    apart = loss_and_gradients(model, processor, data.Collator(processor, shift=0)([rows]))
+    trees = loss_and_gradients(model, processor, TreeCollator(processor)([rows]))
+    assert trees[0] == pytest.approx(apart[0], abs=1e-5)
+    assert len(trees[1]) == len(apart[1])
+    largest = max(float(gradient.abs().max()) for gradient in apart[1])
+    for one, other in zip(apart[1], trees[1], strict=True):
+        assert torch.allclose(one, other, atol=1e-4 * max(largest, 1e-3))
+
+
+def test_a_shared_token_stands_once(mini_problems: list[Problem], parts: tuple[Any, Any]) -> None:
+    processor, _ = parts
+    labels = [1.0, 1.0, 1.0, 1.0]
+    examples = examples_of(mini_problems, [(0, [1, 2], labels), (0, [1, 3], labels), (1, [1], labels)], processor)
+    apart = sum(example.length for example in examples)
+    batch = TreeCollator(processor)([list(enumerate(examples))])
+    assert batch["input_ids"].shape[1] < 0.75 * apart
+    assert batch["labels"].shape == (1, 1 + 8)
+    assert len(set(batch["logits_to_keep"].tolist())) == 7  # the first step of two paths
+
+
+def test_whole_problems_are_shuffled_and_every_path_is_read_once_an_epoch() -> None:
+    ids = list("aaabbbbccdd")
+    plan = data.update_plan([9] * len(ids), 4, 1, 2, seed=0, problem_ids=ids)
+    order = [index for part in plan for index in part]
+    assert sorted(order[: len(ids)]) == sorted(order[len(ids) :]) == list(range(len(ids)))
+    for epoch in (order[: len(ids)], order[len(ids) :]):
+        names = [ids[index] for index in epoch]
+        assert sum(a != b for a, b in itertools.pairwise(names)) == 3
+
+
+@pytest.mark.slow
+def test_a_prm_learns_from_trees_what_it_learns_from_paths(
+    training_config: Callable[..., Config], mini_policy_folder: Path, prm_tables: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """A batch that holds all paths is the same however they are packed, so the losses are."""
+    config = training_config(variants={"hard": {"label": "hard", "epochs": 4}}, batch_size=16, micro_batch_size=16)
+    losses = []
+    for packing in ("paths", "trees"):
+        settings = config.model_copy(update={"prm": config.prm.model_copy(update={"packing": packing})})
+        prm.train_prm(
+            settings, "hard", mini_policy_folder, *prm_tables, tmp_path / packing, tmp_path / f"{packing}-prm"
+        )
+        history = json.loads((tmp_path / f"{packing}-prm/losses.json").read_text())
+        losses.append([row["loss"] for row in history])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert losses[1][-1] < losses[1][0]
