@@ -109,7 +109,7 @@ def test_a_real_server_reads_the_same_tokens_and_draws_the_same_completions_as_t
         text = local._model.renderer.continuation(request.problem, request.prefix)
         read[request.key] = list(local._model.render(text, request.problem, room=1)["prompt_token_ids"])
     local.close()
-    assert all(done.error is None for done in expected.values())
+    assert [done.error for done in expected.values() if done.error is not None] == []
 
     monkeypatch.setenv("MMPRM_API_KEY", "wrong")
     config = engine_config("server", url=vllm_server(), served_model="policy", max_images=2)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ class VllmEngine:
         self.stats = EngineStats()
         self._model = VllmModel(config, policy, max_num_seqs=config.engine.max_running)
         self._decoder = Decoder(policy, self._model.processor.tokenizer)
-        self._open: dict[str, Request] = {}
+        self._open: dict[str, tuple[Request, dict[int, Completion]]] = {}
         self._held: list[Request] = []
         self._max_running = config.engine.max_running
         self._begun = 0
@@ -128,11 +129,14 @@ class VllmEngine:
             return finished
         self.stats.steps += 1
         for output in self._model.engine.step():
-            request = self._open.pop(output.request_id)
-            drawn = sorted(output.outputs, key=lambda draw: draw.index)
-            completions = tuple(self._decoder.completion(draw.token_ids) for draw in drawn)
-            self._count(output, completions)
-            finished.append(Finished(request.key, completions))
+            name, _, first = output.request_id.partition("/")
+            drawn = {int(first) + draw.index: self._decoder.completion(draw.token_ids) for draw in output.outputs}
+            self._count(output, drawn.values())
+            request, completions = self._open[name]
+            completions |= drawn
+            if len(completions) == request.n:
+                del self._open[name]
+                finished.append(Finished(request.key, tuple(completions[draw] for draw in range(request.n))))
         return finished
 
     def _admit(self) -> list[Finished]:
@@ -158,9 +162,11 @@ class VllmEngine:
         sampling = request.sampling
         self._begun += 1
         name = str(self._begun)
+        # vLLM draws number i with seed + i; greedily it takes no more than one at a time.
+        together = request.n if sampling.temperature > 0 else 1
         try:
             parameters = SamplingParams(
-                n=request.n,  # vLLM draws number i with seed + i
+                n=together,
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
                 top_k=sampling.top_k,
@@ -172,13 +178,14 @@ class VllmEngine:
             )
             text = self._model.renderer.continuation(request.problem, request.prefix)
             rendered = self._model.render(text, request.problem, room=1)
-            self._model.engine.add_request(name, rendered, parameters)
+            for first in range(0, request.n, together):
+                self._model.engine.add_request(f"{name}/{first}", rendered, parameters)
         except (ValueError, UserError, VLLMClientError) as error:
             return f"{type(error).__name__}: {error}"
-        self._open[name] = request
+        self._open[name] = request, {}
         return None
 
-    def _count(self, output: Any, completions: tuple[Completion, ...]) -> None:
+    def _count(self, output: Any, completions: Collection[Completion]) -> None:
         self.stats.completions += len(completions)
         self.stats.generated_tokens += sum(completion.n_tokens for completion in completions)
         # vLLM tells how much was cached for the draw that ended last: it stands for those beside it.
