@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +74,32 @@ def test_the_order_in_which_requests_finish_changes_nothing(
     engine = ScriptedEngine(POLICY, shuffle=shuffle, at_once=at_once)
     shuffled, _ = run_scheduler(searches(), engine, folder / "shuffled", open_limit=open_limit)
     assert tables_of(plain) == tables_of(shuffled)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    policy=st.builds(ToyPolicy, error=st.floats(0, 0.6), garbage=st.floats(0, 0.4), wordings=st.integers(1, 3)),
+    limits=st.builds(Annotation, k=st.integers(1, 8), max_searches=st.integers(1, 12), max_rollouts=st.integers(8, 90)),
+    steps=st.integers(0, 40),
+)
+def test_a_replay_equals_the_first_run_wherever_that_was_killed(
+    tmp_path_factory: pytest.TempPathFactory, policy: ToyPolicy, limits: Annotation, steps: int
+) -> None:
+    def fresh() -> list[tuple[str, Any]]:
+        return [(problem.problem_id, omegaprm(problem, limits, ask)) for problem in PROBLEMS[:4]]
+
+    folder = tmp_path_factory.mktemp("replay")
+    first, _ = run_scheduler(fresh(), ScriptedEngine(policy), folder / "whole")
+    engine = ScriptedEngine(policy)
+    replayed, scheduler = run_scheduler(fresh(), engine, folder / "whole")
+    assert tables_of(replayed) == tables_of(first)
+    assert not engine.sampled and scheduler.sampled_completions == 0
+    dying = DyingEngine(policy, shuffle=1)
+    dying.steps_left = steps
+    with contextlib.suppress(Killed):
+        run_scheduler(fresh(), dying, folder / "killed")
+    resumed, _ = run_scheduler(fresh(), ScriptedEngine(policy), folder / "killed")
+    assert tables_of(resumed) == tables_of(first)
 
 
 def test_a_killed_run_resumes_with_the_same_trees_and_resamples_nothing(tmp_path: Path) -> None:
