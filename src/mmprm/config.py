@@ -202,6 +202,9 @@ class Engine(Section):
         return self
 
 
+JUDGE_PROMPT = "1"  # the version of what grading.judge asks, and of how it reads a reply
+
+
 class Judge(Section):
     """A model that is asked whether an answer is right; its key is in MMPRM_JUDGE_API_KEY, never here."""
 
@@ -214,9 +217,7 @@ class Judge(Section):
     @property
     def identity(self) -> str:
         """What its verdicts depend on."""
-        from mmprm.grading.verdict import JUDGE_VERSION
-
-        return f"{self.model}, prompt {JUDGE_VERSION}"
+        return f"{self.model}, prompt {JUDGE_PROMPT}"
 
 
 class Grading(Section):

@@ -7,8 +7,6 @@ from enum import StrEnum
 
 # Enters the keys of the journal: raise it with every change that can alter a verdict.
 VERSION = "1"
-# The same for the judge: its prompt, and how its reply is read.
-JUDGE_VERSION = "1"
 
 
 class Verdict(StrEnum):
