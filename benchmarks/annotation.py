@@ -14,14 +14,13 @@ from __future__ import annotations
 import argparse
 import gc
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import finish, machine, say
+from benchmarks.common import finish, machine, need, say, spread, user_errors
 from benchmarks.loops import Task, complete, lock_step, scheduled, sequential
 from mmprm import config as configuration
 from mmprm.annotation.drive import Asker
@@ -29,8 +28,7 @@ from mmprm.annotation.tree import Tree
 from mmprm.config import Config
 from mmprm.engine.base import Request
 from mmprm.engine.vllm_engine import VllmEngine
-from mmprm.errors import UserError
-from mmprm.problem import Problem, read_problems
+from mmprm.problem import read_problems
 
 _WARM_UP = 4  # problems
 
@@ -68,13 +66,6 @@ def empty_caches(engine: VllmEngine) -> None:
         raise RuntimeError("vLLM did not empty its prefix cache: requests of an earlier arm are still running")
     engine._model.forget_images()
     vllm.reset_encoder_cache()
-
-
-def spread(problems: list[Problem], count: int) -> list[Problem]:
-    """`count` problems at even distances: neighbours in the table are of one family."""
-    if len(problems) < count:
-        raise UserError(f"--problems {count}: the table has {len(problems)}")
-    return [problems[place * len(problems) // count] for place in range(count)]
 
 
 def compare(engine: VllmEngine, task: Task, repeats: int) -> dict[str, list[Measured]]:
@@ -124,7 +115,7 @@ def summarise(results: dict[str, list[Measured]]) -> dict[str, Any]:
 
 def run(config: Config, policy: Path, seeds: Path, count: int, repeats: int) -> dict[str, Any]:
     """Open the engine, compare, and return the result."""
-    problems = spread(sorted(read_problems(seeds), key=lambda problem: problem.problem_id), count)
+    problems = spread(sorted(read_problems(seeds), key=lambda problem: problem.problem_id), count, "the table")
     asker = Asker.of(config, policy, "annotation")
     task = Task(problems, config.annotation, asker, config.engine.open_problems)
     say(f"opening vLLM on {policy}")
@@ -152,14 +143,9 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if not 1 <= given.repeats <= given.problems:
         parser.error("--repeats must be at least 1, and at most --problems")
-    try:
-        for path in (given.policy, given.seeds, given.config):
-            if not path.exists():
-                raise UserError(f"{path} is missing; `make run` makes results/mini, or name another run's files")
+    with user_errors("annotation"):
+        need(given.policy, given.seeds, given.config)
         result = run(configuration.read(given.config), given.policy, given.seeds, given.problems, given.repeats)
-    except UserError as error:
-        print(f"benchmarks.annotation: {error}", file=sys.stderr)
-        sys.exit(2)
     finish(result)
 
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from mmprm.errors import UserError
+
+T = TypeVar("T")
 
 
 def machine() -> str:
@@ -33,3 +39,27 @@ def say(message: str) -> None:
 def finish(result: dict[str, Any]) -> None:
     """The result as one JSON line on stdout."""
     print(json.dumps(result), flush=True)
+
+
+@contextmanager
+def user_errors(name: str) -> Iterator[None]:
+    """A UserError in the block ends the command benchmarks.<name> with its text and status 2."""
+    try:
+        yield
+    except UserError as error:
+        print(f"benchmarks.{name}: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def need(*paths: Path) -> None:
+    """UserError where a file or folder of a run is missing."""
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path} is missing; `make run` makes results/mini, or name another run's files")
+
+
+def spread(values: Sequence[T], count: int, holder: str) -> list[T]:
+    """`count` of the values at even distances, since neighbours in a table are alike. UserError where it has fewer."""
+    if len(values) < count:
+        raise UserError(f"--problems {count}: {holder} has {len(values)}")
+    return [values[place * len(values) // count] for place in range(count)]

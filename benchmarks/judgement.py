@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import finish, say
+from benchmarks.common import finish, say, user_errors
 from mmprm import models
 from mmprm.errors import UserError
 from mmprm.evaluation.auc import auc
@@ -43,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--lessons", type=int, default=256, help="of each kind (256)")
     given = parser.parse_args(arguments)
     result: dict[str, Any] = {}
-    try:
+    with user_errors("judgement"):
         for folder in given.folders:
             if not (folder / "config.json").is_file():
                 raise UserError(f"{folder} is no model folder; `make run` makes results/mini/policy")
@@ -51,9 +50,6 @@ def main(arguments: list[str] | None = None) -> None:
             model, processor = models.load_model(folder, "float32"), models.load_processor(folder)
             found = {kind: judgement(model, processor, kind, given.lessons) for kind in _KINDS}
             result[str(folder)] = {kind: value and round(value, 3) for kind, value in found.items()}
-    except UserError as error:
-        print(f"benchmarks.judgement: {error}", file=sys.stderr)
-        sys.exit(2)
     finish(result)
 
 

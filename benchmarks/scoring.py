@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import finish, machine, say
+from benchmarks.common import finish, machine, need, say, spread, user_errors
 from mmprm import config as configuration
 from mmprm import tables
 from mmprm.config import Config
-from mmprm.errors import UserError
 from mmprm.problem import read_problems
 from mmprm.scoring import Item, Scorer, TransformersScorer, VllmScorer
 from mmprm.solution import Status
@@ -35,10 +33,7 @@ def items_of(problems: Path, candidates: Path, count: int) -> list[Item]:
     for row in tables.read_rows(candidates, tables.CANDIDATES):
         if row["status"] == Status.OK:
             rows[row["problem_id"]].append(row)
-    names = sorted(rows)
-    if len(names) < count:
-        raise UserError(f"--problems {count}: {candidates} has {len(names)} with parsed candidates")
-    chosen = [names[place * len(names) // count] for place in range(count)]
+    chosen = spread(sorted(rows), count, f"of problems with parsed candidates {candidates}")
     return [(by_id[name], tuple(row["steps"]), row["answer"]) for name in chosen for row in rows[name]]
 
 
@@ -110,15 +105,10 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.repeats < 1 or given.problems < 1:
         parser.error("--repeats and --problems must be at least 1")
-    try:
-        for path in (given.prm, given.problems_table, given.candidates, given.config):
-            if not path.exists():
-                raise UserError(f"{path} is missing; `make run` makes results/mini, or name another run's files")
+    with user_errors("scoring"):
+        need(given.prm, given.problems_table, given.candidates, given.config)
         items = items_of(given.problems_table, given.candidates, given.problems)
         result = run(configuration.read(given.config), given.prm, items, given.repeats)
-    except UserError as error:
-        print(f"benchmarks.scoring: {error}", file=sys.stderr)
-        sys.exit(2)
     finish(result)
 
 

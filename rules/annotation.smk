@@ -52,9 +52,7 @@ rule annotate:
         mem_mb=16000,
         gpu=SAMPLING_GPU,
     params:
-        *affects(
-            "annotation", "sampling", "prompt", "seed", "engine.max_model_len", "grading.judge.identity", version=1
-        ),
+        *affects("annotation", *SAMPLED, version=1),
         config=RESOLVED,
         work=work("annotation"),
     shell:

@@ -19,7 +19,7 @@ rule sample_candidates:
         mem_mb=16000,
         gpu=SAMPLING_GPU,
     params:
-        *affects("bench.n", "sampling", "prompt", "seed", "engine.max_model_len", "grading.judge.identity", version=1),
+        *affects("bench.n", *SAMPLED, version=1),
         config=RESOLVED,
         work=work("bench/{benchmark}"),
     shell:

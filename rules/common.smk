@@ -39,6 +39,9 @@ HEAVY_THREADS = 8
 # A server samples on devices of its own.
 SAMPLING_GPU = 0 if CONFIG.engine.kind == "server" else 1
 
+# What every sampled solution depends on.
+SAMPLED = ("sampling", "prompt", "seed", "engine.max_model_len", "grading.judge.identity")
+
 # They change memory, speed or a card, not the result.
 NOT_RESULTS = {
     "micro_batch_size",

@@ -19,9 +19,7 @@ rule sample_seeds:
         mem_mb=16000,
         gpu=SAMPLING_GPU,
     params:
-        *affects(
-            "seeds.rollouts", "sampling", "prompt", "seed", "engine.max_model_len", "grading.judge.identity", version=1
-        ),
+        *affects("seeds.rollouts", *SAMPLED, version=1),
         config=RESOLVED,
         work=work("seeds"),
     shell:

@@ -64,6 +64,20 @@ class Workflow:
             command, cwd=self.folder, env=environment, text=True, capture_output=True, check=False, timeout=300
         )
 
+    def processes(self, command: str) -> list[int]:
+        """The numbers of the running `mmprm COMMAND` processes of this workflow."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                parts = (process / "cmdline").read_bytes().decode().split("\0")
+                folder = (process / "cwd").resolve()
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
+            is_mmprm = command in parts[1:4] and any(part.endswith("/mmprm") for part in parts[:3])
+            if is_mmprm and folder == self.folder.resolve():
+                found.append(int(process.name))
+        return found
+
     def plan(self, *targets: str, config: Mapping[str, Any] | None = None) -> Plan:
         """What a dry run would do."""
         done = self.run("-n", *targets, config=config)

@@ -380,8 +380,8 @@ def test_an_engine_that_dies_is_started_again_by_its_job_and_goes_on_from_the_jo
         while not finished():
             assert workflow.poll() is None, output.read_text()
             time.sleep(0.005)
-        (engine,) = [process for process in processes("annotate") if "--shard 0-of-1" in process[1]]
-        os.kill(engine[0], signal.SIGKILL)
+        (engine,) = run.workflow.processes("annotate")
+        os.kill(engine, signal.SIGKILL)
         at_kill = finished()
         assert workflow.wait(timeout=300) == 0, output.read_text()
     assert "Trying to restart job" in output.read_text()
@@ -390,16 +390,3 @@ def test_an_engine_that_dies_is_started_again_by_its_job_and_goes_on_from_the_jo
     keys = [key for path in work.glob("*.parquet") for key in pq.read_table(path)["key"].to_pylist()]
     assert replayed is not None and len(keys) == len(set(keys)) == int(replayed[1]) + sampled
     assert at_kill > 0 and sampled > 0
-
-
-def processes(command: str) -> list[tuple[int, str]]:
-    """The running `mmprm` processes of one command: their numbers and their command lines."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parts = (folder / "cmdline").read_bytes().decode().split("\0")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if command in parts[1:4] and any(part.endswith("/mmprm") for part in parts[:3]):
-            found.append((int(folder.name), " ".join(parts)))
-    return found

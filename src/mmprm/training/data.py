@@ -12,7 +12,7 @@ import itertools
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,7 +154,7 @@ class Collator:
 
         rows = [row for item in items for row in item]
         examples = [example for _, example in rows]
-        batch: dict[str, Any] = dict(self.images(examples))
+        batch: dict[str, Any] = self.images([example.images for example in examples], examples[0].tokens)
         shape = (len(examples), max(example.length for example in examples))
         for name in examples[0].tokens:
             values = torch.full(shape, self.pad if name == "input_ids" else 0, dtype=torch.long)
@@ -173,14 +173,14 @@ class Collator:
         batch["examples"] = torch.tensor([index for index, _ in rows])
         return batch
 
-    def images(self, examples: Sequence[Example]) -> dict[str, Any]:
-        """What the model takes beside tokens: pixel values, and grids where the family has them."""
-        pictures = [_decoded(image) for example in examples for image in example.images]
+    def images(self, images: Sequence[tuple[bytes, ...]], tokens: Collection[str]) -> dict[str, Any]:
+        """What the model takes beside `tokens` (names of arrays): pixel values, and grids where the family has them."""
+        pictures = [_decoded(image) for row in images for image in row]
         if not pictures:
             return {}
-        text = [self.processor.image_token * len(example.images) for example in examples if example.images]
+        text = [self.processor.image_token * len(row) for row in images if row]
         encoded = self.processor(text=text, images=pictures, padding=True, return_tensors="pt")
-        texts = set(self.processor.tokenizer.model_input_names) | set(examples[0].tokens)
+        texts = set(self.processor.tokenizer.model_input_names) | set(tokens)
         return {name: values for name, values in encoded.items() if name not in texts}
 
 

@@ -58,15 +58,14 @@ def pack(paths: Sequence[Path]) -> Packed:
     places: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(paths)
     fresh: list[np.ndarray] = []
     n = 0
-    before = None
+    before, place = rows[0][:0], places[0]  # the path before and where it stands: at first an empty one
     for index in _in_order(rows):
         row = rows[index]
-        shared = 0 if before is None else _common(rows[before], row)
-        above = places[before][:shared] if before is not None else places[index]
-        places[index] = np.concatenate([above, np.arange(n, n + len(row) - shared)])
+        shared = _common(before, row)
+        place = places[index] = np.concatenate([place[:shared], np.arange(n, n + len(row) - shared)])
         fresh.append(row[shared:])
         n += len(row) - shared
-        before = index
+        before = row
     tokens = np.concatenate(fresh)
     depth, last = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     for place in places:

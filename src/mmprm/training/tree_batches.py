@@ -40,7 +40,7 @@ class TreeCollator:
         )
         places = np.concatenate([place[labelled] for place, labelled in zip(packed.places, known, strict=True)])
         return {
-            **self._images([group[0] for group in of_problem.values()]),
+            **self._images([group[0].images for group in of_problem.values()], packed.tokens),
             **packing.model_inputs(packed),
             "labels": torch.from_numpy(labels.astype(np.float32))[None],
             "logits_to_keep": torch.from_numpy(places),

@@ -35,7 +35,7 @@ class TreeScorer:
         self._processor = models.load_processor(folder)
         self._ids = control_ids(self._processor.tokenizer)
         self._renderer = Renderer(self._processor, instruction)
-        self._collate = data.Collator(self._processor, shift=0)
+        self._images = data.Collator(self._processor, shift=0).images
         self._longest = min(longest, models.longest_input(folder))
         self._budget = budget
         self._device = models.device()
@@ -77,8 +77,7 @@ class TreeScorer:
         inputs = packing.model_inputs(packed)
         if not self._packs:  # the model's own mask and positions are those of the one path
             del inputs["attention_mask"], inputs["position_ids"]
-        example = data.Example("", packed.tokens, packed.depth, images)
-        inputs |= self._collate.images([example])
+        inputs |= self._images([images], packed.tokens)
         inputs["logits_to_keep"] = torch.from_numpy(markers)
         # The mask is of bool, and stays so.
         inputs = {name: self._to_device(values) for name, values in inputs.items()}
