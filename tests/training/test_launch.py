@@ -14,18 +14,20 @@ from mmprm.errors import UserError
 from mmprm.problem import Problem
 from mmprm.solution import Renderer
 from mmprm.training import data, launch, loop, sft
+from mmprm.training.arguments import deepspeed_settings
+from mmprm.training.job import Job
 
 
 @pytest.fixture
-def job(mini_policy_folder: Path, mini_problems: list[Problem], training_config, tmp_path: Path) -> loop.Job:
+def job(mini_policy_folder: Path, mini_problems: list[Problem], training_config, tmp_path: Path) -> Job:
     processor = models.load_processor(mini_policy_folder)
     examples, _ = sft.supervised_examples(mini_problems, processor, Renderer(processor), 512)
     training = training_config(max_steps=2).policy.training
-    return loop.Job("test", mini_policy_folder, examples, "tokens", training, 0, tmp_path / "work")
+    return Job("test", mini_policy_folder, examples, "tokens", training, 0, tmp_path / "work")
 
 
 @pytest.mark.slow
-def test_a_job_that_was_handed_to_another_process_gives_the_same_losses(job: loop.Job, tmp_path: Path, monkeypatch):
+def test_a_job_that_was_handed_to_another_process_gives_the_same_losses(job: Job, tmp_path: Path, monkeypatch):
     here = launch.fit(job, tmp_path / "here")
     (tmp_path / "job.pickle").write_bytes(pickle.dumps(job))
     arguments = [str(tmp_path / name) for name in ("job.pickle", "there", "outcome.json")]
@@ -39,14 +41,14 @@ def test_a_job_that_was_handed_to_another_process_gives_the_same_losses(job: loo
 
 
 @pytest.mark.slow
-def test_a_finished_job_that_is_run_again_trains_nothing_again(job: loop.Job, tmp_path: Path):
+def test_a_finished_job_that_is_run_again_trains_nothing_again(job: Job, tmp_path: Path):
     first = launch.fit(job, tmp_path / "out")
     again = launch.fit(job, tmp_path / "out")
     assert (first.resumed_from, again.resumed_from) == (0, 2)
     assert again.history == first.history
 
 
-def test_updates_must_divide_among_the_processes(job: loop.Job, tmp_path: Path, monkeypatch):
+def test_updates_must_divide_among_the_processes(job: Job, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(UserError, match="batch_size: 6 is no multiple of 4 processes"):
         loop.fit(job, tmp_path / "out")
@@ -54,7 +56,7 @@ def test_updates_must_divide_among_the_processes(job: loop.Job, tmp_path: Path, 
 
 def test_deepspeed_gets_no_optimizer_of_its_own(training_config):
     """With one it would compile for minutes, and its AdamW would not be Trainer's."""
-    settings = loop.deepspeed_settings(training_config(deepspeed="zero2").policy.training)
+    settings = deepspeed_settings(training_config(deepspeed="zero2").policy.training)
     assert settings["zero_optimization"]["stage"] == 2 and "optimizer" not in settings
 
 

@@ -15,7 +15,7 @@ from mmprm.errors import UserError
 from mmprm.problem import Problem, read_problems
 from mmprm.scoring import TransformersScorer
 from mmprm.solution import MARKER, NO, YES, Renderer, control_ids
-from mmprm.training import data, loop, prm
+from mmprm.training import data, losses, prm
 from mmprm.training.tree_scoring import TreeScorer
 
 
@@ -113,7 +113,7 @@ def test_the_loss_is_the_mean_cross_entropy_of_the_two_logits_over_labelled_mark
     labels = torch.full((2, 6), data.IGNORE)
     labels[0, 2], labels[0, 5], labels[1, 5] = 0.25, 1.0, 0.0
     logits = torch.randn(2, 2, 9, generator=torch.manual_seed(0), requires_grad=True)  # columns 2 and 5 are kept
-    loss = loop.marker_loss(3, 7)(SimpleNamespace(logits=logits), labels, num_items_in_batch=torch.tensor(5))
+    loss = losses.marker_loss(3, 7)(SimpleNamespace(logits=logits), labels, num_items_in_batch=torch.tensor(5))
     yes = logits.detach()[..., 7].sub(logits.detach()[..., 3]).sigmoid()
     parts = [0.25 * yes[0, 0].log() + 0.75 * (1 - yes[0, 0]).log(), yes[0, 1].log(), (1 - yes[1, 1]).log()]
     assert float(loss.detach()) == pytest.approx(-float(sum(parts)) / 5, rel=1e-5)
@@ -136,7 +136,7 @@ def test_unprobed_markers_are_not_in_the_batch_and_carry_no_gradient(
     labels = batch.pop("labels")
     batch.pop("examples")
     outputs = model(**batch)
-    loss = loop.marker_loss(ids[NO], ids[YES])(outputs, labels)
+    loss = losses.marker_loss(ids[NO], ids[YES])(outputs, labels)
     p = outputs.logits[0][:, [ids[NO], ids[YES]]].softmax(-1)[:, 1]
     expected = -(0.5 * p[0].log() + 0.5 * (1 - p[0]).log() + p[1].log()) / 2
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)

@@ -18,7 +18,8 @@ from mmprm import models
 from mmprm.config import Config
 from mmprm.problem import Problem
 from mmprm.solution import NO, YES, Renderer, control_ids
-from mmprm.training import data, loop, prm
+from mmprm.training import data, prm, tree_attention
+from mmprm.training.losses import marker_loss
 from mmprm.training.tree_batches import TreeCollator
 
 # Labels of the markers of a path: known or not, soft or hard.
@@ -28,7 +29,9 @@ PATHS = st.lists(st.tuples(st.integers(0, 2), st.lists(st.integers(1, 3), min_si
 
 @pytest.fixture(scope="module")
 def parts(mini_policy_folder: Path) -> tuple[Any, Any]:
-    return models.load_processor(mini_policy_folder), models.load_model(mini_policy_folder)
+    model = models.load_model(mini_policy_folder)
+    tree_attention.install(model)
+    return models.load_processor(mini_policy_folder), model
 
 
 def examples_of(problems: list[Problem], paths: list[Any], processor: Any) -> list[data.Example]:
@@ -51,7 +54,7 @@ def loss_and_gradients(model: Any, processor: Any, batch: dict[str, Any]) -> tup
     labels = batch.pop("labels")
     batch.pop("examples")
     model.zero_grad()
-    loss = loop.marker_loss(ids[NO], ids[YES])(model(**batch), labels)
+    loss = marker_loss(ids[NO], ids[YES])(model(**batch), labels)
     loss.backward()
     return float(loss.detach()), [p.grad.clone() for p in model.parameters() if p.grad is not None]
 

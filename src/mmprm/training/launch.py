@@ -16,9 +16,10 @@ from pathlib import Path
 from mmprm import tables
 from mmprm.errors import UserError
 from mmprm.training import loop
+from mmprm.training.job import Job
 
 
-def fit(job: loop.Job, out: Path) -> loop.Outcome:
+def fit(job: Job, out: Path) -> loop.Outcome:
     """`loop.fit`, under torchrun where the job asks for DeepSpeed: one process a visible GPU.
 
     Without a GPU, MMPRM_PROCESSES processes (default 1) train on the CPU.
@@ -49,7 +50,7 @@ def fit(job: loop.Job, out: Path) -> loop.Outcome:
 def main() -> int:
     """What each process of torchrun runs: `python -m mmprm.training.launch JOB OUT ANSWER`."""
     description, out, answer = (Path(argument) for argument in sys.argv[1:])
-    job: loop.Job = pickle.loads(description.read_bytes())  # written by `fit` a moment ago
+    job: Job = pickle.loads(description.read_bytes())  # written by `fit` a moment ago
     try:
         outcome = loop.fit(job, out)
     except UserError as error:

@@ -103,20 +103,15 @@ def split(paths: Sequence[Path], budget: int) -> list[list[int]]:
     return groups
 
 
-def model_inputs(packed: Packed) -> dict[str, Any]:
-    """A model's inputs, as tensors: the tokens' arrays and position_ids (1, n), attention_mask (1, 1, n, n) of bool."""
-    import torch
-
-    return {
-        **{name: torch.from_numpy(values)[None] for name, values in packed.tokens.items()},
-        "attention_mask": torch.from_numpy(packed.mask())[None, None],
-        "position_ids": torch.from_numpy(packed.depth)[None],
-    }
-
-
 def packs(model: Any) -> bool:
-    """Is a token's position its depth in this model? Not in Qwen-VL's family, whose positions have three dimensions."""
-    return not any(hasattr(part, "get_rope_index") for part in (model, getattr(model, "model", None)))
+    """Can this model read trees? Its positions must have one dimension, and every layer must see the whole path.
+
+    Positions of Qwen-VL's family have three; a layer with a sliding window counts tokens between, not depth.
+    """
+    if any(hasattr(part, "get_rope_index") for part in (model, getattr(model, "model", None))):
+        return False
+    config = model.config.get_text_config()
+    return all(kind == "full_attention" for kind in getattr(config, "layer_types", None) or [])
 
 
 def _in_order(rows: Sequence[np.ndarray]) -> list[int]:

@@ -22,7 +22,8 @@ from mmprm.config import Config, Training, Variant
 from mmprm.errors import UserError
 from mmprm.problem import Problem, read_problems
 from mmprm.solution import MARKER, Renderer, control_ids
-from mmprm.training import cards, data, launch, loop
+from mmprm.training import cards, data, launch
+from mmprm.training.job import Job
 from mmprm.training.progress import Progress, quiet
 
 
@@ -51,9 +52,7 @@ def train_prm(config: Config, variant: str, policy: Path, seeds: Path, paths: Pa
     n_markers = int(sum((example.labels != data.IGNORE).sum() for example in examples))
     say(f"{len(examples)} paths, {n_markers} labelled markers; refused or cut: {data.reasons(refused) or 'none'}")
     data.bound_refusals(refused, len(rows), config.intake.max_refused_share, f"PRM training ({variant})")
-    job = loop.Job(
-        f"prm {variant}", start, examples, "markers", training, config.seed, work, config.prm.packing == "trees"
-    )
+    job = Job(f"prm {variant}", start, examples, "markers", training, config.seed, work, config.prm.packing == "trees")
     outcome = launch.fit(job, out)
 
     info: dict[str, Any] = {

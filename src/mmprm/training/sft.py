@@ -19,7 +19,8 @@ from mmprm.config import Config
 from mmprm.errors import UserError
 from mmprm.problem import Problem, read_problems
 from mmprm.solution import STEP_CLOSE, STEP_OPEN, Renderer, Status, control_ids, parse
-from mmprm.training import cards, data, launch, loop
+from mmprm.training import cards, data, launch
+from mmprm.training.job import Job
 from mmprm.training.progress import Progress, quiet
 
 
@@ -44,7 +45,7 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
     tables.write_json(out / "refused.json", [asdict(refusal) for refusal in refused])
     say(f"{len(examples)} solutions to train on; refused or cut: {data.reasons(refused) or 'none'}")
     data.bound_refusals(refused, len(rows), config.intake.max_refused_share, "policy training")
-    outcome = launch.fit(loop.Job("policy", start, examples, "tokens", training, config.seed, work), out)
+    outcome = launch.fit(Job("policy", start, examples, "tokens", training, config.seed, work), out)
 
     info: dict[str, Any] = {
         "stage": "policy",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mmprm.training import data, packing
+from mmprm.training import data, packing, tree_attention
 
 
 class TreeCollator:
@@ -41,7 +41,7 @@ class TreeCollator:
         places = np.concatenate([place[labelled] for place, labelled in zip(packed.places, known, strict=True)])
         return {
             **self._images([group[0].images for group in of_problem.values()], packed.tokens),
-            **packing.model_inputs(packed),
+            **tree_attention.model_inputs(packed),
             "labels": torch.from_numpy(labels.astype(np.float32))[None],
             "logits_to_keep": torch.from_numpy(places),
             "examples": torch.tensor([index for index, _ in rows]),

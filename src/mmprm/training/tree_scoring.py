@@ -1,4 +1,4 @@
-"""P(yes) at every marker with transformers, a problem's solutions packed as one prefix tree.
+"""P(yes) at every marker with transformers, a problem's solutions as one prefix tree, several trees a forward pass.
 
 In: a PRM folder, (problem, steps, answer). Out: lists. The numbers of `scoring.TransformersScorer`, which reads one
 solution at a time (a test), for a fraction of the tokens.
@@ -7,7 +7,8 @@ solution at a time (a test), for a fraction of the tokens.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,19 @@ import numpy as np
 from mmprm import models
 from mmprm.problem import Problem
 from mmprm.solution import MARKER, NO, YES, Renderer, control_ids
-from mmprm.training import data, packing
+from mmprm.training import data, packing, tree_attention
 
 Item = tuple[Problem, tuple[str, ...], str | None]
-BUDGET = 4096  # tokens of a tree: its dense mask has the square of them
+BUDGET = 4096  # tokens of a forward pass
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """Solutions of one problem; `items` tells which, in the order of packed.places."""
+
+    items: list[int]
+    packed: packing.Packed
+    images: tuple[bytes, ...]
 
 
 class TreeScorer:
@@ -41,54 +51,66 @@ class TreeScorer:
         self._device = models.device()
         self._model = models.load_model(folder, models.working_dtype(dtype, self._device), self._device)
         self._packs = packing.packs(self._model)
+        if self._packs:
+            tree_attention.install(self._model)
 
     def score(self, items: Sequence[Item]) -> list[list[float]]:
-        """See scoring.Scorer."""
+        """See scoring.Scorer. Problems share a forward pass as long as their trees fit into the budget."""
         scores: list[list[float]] = [[] for _ in items]
         of_problem: dict[str, list[int]] = defaultdict(list)
         for index, (problem, _, _) in enumerate(items):
             of_problem[problem.fingerprint].append(index)
+        batch: list[_Tree] = []
         for indices in of_problem.values():
-            for index, values in self._score_problem(items, indices):
-                scores[index] = values
+            for tree in self._trees(items, indices):
+                if batch and sum(other.packed.length for other in batch) + tree.packed.length > self._budget:
+                    self._forward(batch, scores)
+                    batch = []
+                batch.append(tree)
+                if not self._packs:
+                    self._forward(batch, scores)
+                    batch = []
+        if batch:
+            self._forward(batch, scores)
         return scores
 
-    def _score_problem(self, items: Sequence[Item], indices: list[int]) -> list[tuple[int, list[float]]]:
+    def _trees(self, items: Sequence[Item], indices: list[int]) -> Iterator[_Tree]:
         texts = [self._renderer.marked(*items[index]) for index in indices]
         images = items[indices[0]][0].images
         paths = list(data.tokenise(self._processor, texts, [images] * len(texts)))
         fitting = [place for place, path in enumerate(paths) if len(path["input_ids"]) <= self._longest]
-        found = []
-        budget = self._budget if self._packs else 0
-        for group in packing.split([paths[place] for place in fitting], budget):
+        for group in packing.split([paths[place] for place in fitting], self._budget if self._packs else 0):
             chosen = [fitting[place] for place in group]
-            probabilities = self._forward([paths[place] for place in chosen], images)
-            found += [(indices[place], values) for place, values in zip(chosen, probabilities, strict=True)]
-        return found
+            yield _Tree([indices[place] for place in chosen], packing.pack([paths[place] for place in chosen]), images)
 
-    def _forward(self, paths: list[packing.Path], images: tuple[bytes, ...]) -> list[list[float]]:
+    def _forward(self, trees: list[_Tree], scores: list[list[float]]) -> None:
+        """Put the scores of the trees' items into their places."""
         import torch
 
-        packed = packing.pack(paths)
+        packed = packing.join([tree.packed for tree in trees])
         self.prompt_tokens += packed.length
         markers = np.flatnonzero(packed.tokens["input_ids"] == self._ids[MARKER])
         if not len(markers):
-            return [[] for _ in paths]
-        inputs = packing.model_inputs(packed)
+            return
+        inputs = tree_attention.model_inputs(packed)
         if not self._packs:  # the model's own mask and positions are those of the one path
-            del inputs["attention_mask"], inputs["position_ids"]
-        inputs |= self._images([images], packed.tokens)
+            del inputs["attention_mask"], inputs["position_ids"], inputs["tree"]
+        inputs |= self._images([tree.images for tree in trees], packed.tokens)
         inputs["logits_to_keep"] = torch.from_numpy(markers)
-        # The mask is of bool, and stays so.
-        inputs = {name: self._to_device(values) for name, values in inputs.items()}
         with torch.inference_mode():
-            logits = self._model(**inputs).logits[0][:, [self._ids[NO], self._ids[YES]]]
+            logits = self._model(**self._to_device(inputs)).logits[0][:, [self._ids[NO], self._ids[YES]]]
         p = np.full(packed.length, np.nan)
         p[markers] = logits.double().softmax(dim=-1)[:, 1].cpu().numpy()
-        on_path = [place[np.isin(place, markers)] for place in packed.places]
-        return [p[places].tolist() for places in on_path]
+        indices = [index for tree in trees for index in tree.items]
+        for index, place in zip(indices, packed.places, strict=True):
+            scores[index] = p[place[np.isin(place, markers)]].tolist()
 
     def _to_device(self, values: Any) -> Any:
+        """Tensors on the model's device, those of floating point in its dtype; containers element by element."""
+        if isinstance(values, dict):
+            return {name: self._to_device(value) for name, value in values.items()}
+        if isinstance(values, list | tuple):
+            return [self._to_device(value) for value in values]
         return values.to(self._device, dtype=self._model.dtype if values.is_floating_point() else None)
 
     def close(self) -> None:

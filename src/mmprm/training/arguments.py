@@ -1,0 +1,69 @@
+"""A job's settings as Trainer's arguments, and DeepSpeed's. In: a Job. Out: TrainingArguments."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mmprm.config import Training
+from mmprm.training.job import Job
+
+
+def training_arguments(job: Job, updates: int, accumulation: int) -> Any:
+    """Trainer's arguments. A dataset item is a whole micro-batch already, hence a batch size of 1 an item."""
+    import torch
+    from transformers import TrainingArguments
+
+    training = job.training
+    on_cpu = not torch.cuda.is_available()
+    if training.deepspeed == "zero3" and on_cpu:
+        import deepspeed
+
+        deepspeed.init_distributed(dist_backend="gloo")
+    arguments = TrainingArguments(
+        output_dir=str(job.work / "checkpoints"),
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=accumulation,
+        num_train_epochs=1,  # the plan holds all epochs
+        learning_rate=training.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=math.ceil(training.warmup_share * updates),
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        bf16=training.precision == "bf16",
+        gradient_checkpointing=training.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if training.gradient_checkpointing else None,
+        save_strategy="steps",
+        save_steps=training.save_every,
+        save_total_limit=2,
+        logging_strategy="steps",
+        logging_steps=max(1, updates // 200),
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+        report_to="none",
+        remove_unused_columns=False,
+        train_sampling_strategy="sequential",
+        dataloader_pin_memory=not on_cpu,
+        use_cpu=on_cpu,
+        seed=job.seed,
+        deepspeed=deepspeed_settings(training) if training.deepspeed else None,
+    )
+    if not training.deepspeed and arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # DataParallel would cut our micro-batches apart; several devices go through DeepSpeed
+    return arguments
+
+
+def deepspeed_settings(training: Training) -> dict[str, Any]:
+    """DeepSpeed's JSON. No optimizer in it: Trainer's AdamW is sharded as it is, and nothing has to be compiled."""
+    return {
+        "zero_optimization": {
+            "stage": int(str(training.deepspeed)[-1]),
+            "stage3_gather_16bit_weights_on_model_save": True,
+        },
+        "bf16": {"enabled": training.precision == "bf16"},
+        "train_batch_size": "auto",
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        "zero_allow_untested_optimizer": True,
+    }

@@ -1,0 +1,85 @@
+"""Hugging Face's Trainer for a job: model, micro-batches, loss, and what it does besides. In: a Job. Out: a Trainer."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from mmprm import models, tables
+from mmprm.errors import UserError
+from mmprm.solution import NO, YES, control_ids
+from mmprm.training import checkpoints, data, packing, tree_attention
+from mmprm.training.job import Job
+from mmprm.training.losses import marker_loss, token_loss
+from mmprm.training.progress import Progress
+from mmprm.training.tree_batches import TreeCollator
+
+_VISION = ("vision_tower", "visual", "vision_model", "vision_encoder")
+
+
+def freeze_vision(model: Any) -> None:
+    """Switch off the gradients of the vision encoder; the projector after it goes on learning."""
+    for name, module in model.named_modules():
+        if name.rsplit(".", 1)[-1] in _VISION:
+            module.requires_grad_(False)
+            return
+    raise UserError(f"{type(model).__name__} has no vision encoder by a known name: set training.freeze_vision: false")
+
+
+def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any) -> Any:
+    """The Trainer of a job, with its model loaded."""
+    from transformers import Trainer
+    from transformers.trainer_callback import PrinterCallback
+
+    # DeepSpeed keeps the float32 master weights itself; without it the weights are the master copy.
+    sharded_bf16 = job.training.deepspeed and job.training.precision == "bf16"
+    model = models.load_model(job.start, "bfloat16" if sharded_bf16 else "float32")
+    if job.trees and not packing.packs(model):
+        raise UserError(
+            f"prm.packing: trees cannot be had with a {type(model).__name__}: its positions have several dimensions, "
+            "or a layer sees only a window; set it to paths"
+        )
+    if job.trees:
+        tree_attention.install(model)
+    if job.training.freeze_vision:
+        freeze_vision(model)
+    ids = control_ids(processor.tokenizer)
+    report = Progress(job.title)
+    collator = (
+        TreeCollator(processor) if job.trees else data.Collator(processor, shift=1 if job.loss == "tokens" else 0)
+    )
+
+    class _Trainer(Trainer):
+        """Trainer that stops at a loss that is not finite, and resumes from the weights that were saved."""
+
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            rows = inputs.pop("examples").tolist()
+            loss = super().compute_loss(model, inputs, *args, **kwargs)
+            if not math.isfinite(float(loss.detach())):
+                path = job.work / "nan_batch.json"
+                ids = [job.examples[row].problem_id for row in rows]
+                tables.write_json(path, {"step": self.state.global_step + 1, "loss": str(loss), "problem_ids": ids})
+                raise UserError(
+                    f"{job.title}: the loss is {float(loss.detach())} at update {self.state.global_step + 1}; the "
+                    f"problems of that batch are in {path}. Lower the learning rate, or look at these rows"
+                )
+            return loss
+
+        def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+            # Trainer puts the file's tensors in by name, and only warns of names that it does not know. In some
+            # families they differ from the model's: it would go on from other weights. from_pretrained maps them.
+            saved = models.load_model(Path(resume_from_checkpoint), "auto")
+            self.model.load_state_dict(saved.state_dict())
+
+    trainer = _Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=data.MicroBatches(job.examples, plan),
+        data_collator=collator,
+        compute_loss_func=token_loss if job.loss == "tokens" else marker_loss(ids[NO], ids[YES]),
+        callbacks=[report.callback(), checkpoints.mark_complete()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.report = report
+    return trainer
