@@ -22,6 +22,7 @@ import numpy as np
 from benchmarks.common import finish, machine, need, say, spread, user_errors
 from mmprm import config as configuration
 from mmprm import models, tables
+from mmprm.compat import prepare
 from mmprm.problem import read_problems
 from mmprm.solution import NO, YES, Renderer, control_ids
 from mmprm.training import data, packing, tree_attention
@@ -71,6 +72,7 @@ def _example(problem_id: str, tokens: np.ndarray, prompt: int, step: int) -> dat
 
 def model_of(vocabulary: int) -> Any:
     """A language model of some 50 million parameters with random weights."""
+    prepare()
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 

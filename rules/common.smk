@@ -48,6 +48,7 @@ NOT_RESULTS = {
     "gradient_checkpointing",
     "save_every",
     "deepspeed",
+    "report_to",
     "licence",
 }
 

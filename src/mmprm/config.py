@@ -46,11 +46,22 @@ class Prompt(Section):
     instruction: str = Field("", description="text after the question")
 
 
+class Lora(Section):
+    """Low-rank adapters in the language model's matrices; they are merged into the weights on export."""
+
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32, gt=0, description="an adapter's output is scaled by alpha / rank")
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
 class Training(Section):
     """One training run, of the policy or of a PRM."""
 
     learning_rate: float = Field(gt=0)
     batch_size: int = Field(128, ge=1, description="sequences an update, over all devices")
+    batch_labels: int | None = Field(
+        None, ge=1, description="labelled steps (of a PRM) or tokens (of the policy) an update, in place of batch_size"
+    )
     micro_batch_size: int = Field(8, ge=1, description="sequences a forward pass on one device")
     epochs: float = Field(1, gt=0)
     max_steps: int | None = Field(None, ge=1, description="stop after this many updates")
@@ -67,6 +78,17 @@ class Training(Section):
     deepspeed: Literal["zero1", "zero2", "zero3"] | None = Field(
         None, description="launch through torchrun + DeepSpeed"
     )
+    lora: Lora | None = Field(None, description="train adapters alone; null trains all weights")
+    keep_best: bool = Field(
+        False, description="of a PRM: export the checkpoint with the lowest loss on held-out problems, not the last"
+    )
+    report_to: list[str] = Field([], description="trackers as Trainer names them, such as tensorboard")
+
+    @model_validator(mode="after")
+    def _adapters_are_whole(self) -> Training:
+        if self.lora and self.deepspeed == "zero3":
+            raise ValueError("lora: adapters cannot be merged from ZeRO-3's shards; set deepspeed to zero2 or zero1")
+        return self
 
 
 class Policy(Section):

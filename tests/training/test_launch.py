@@ -7,9 +7,11 @@ import pickle
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmprm import models
+from mmprm.config import Training
 from mmprm.errors import UserError
 from mmprm.problem import Problem
 from mmprm.solution import Renderer
@@ -61,5 +63,7 @@ def test_deepspeed_gets_no_optimizer_of_its_own(training_config):
 
 
 def test_the_longest_examples_share_a_micro_batch():
-    plan = data.update_plan([10, 90, 11, 91, 12, 92], 6, 2, 1, seed=0)
+    tokens = [{"input_ids": np.zeros(length, dtype=np.int64)} for length in (10, 90, 11, 91, 12, 92)]
+    examples = [data.Example("a problem", row, row["input_ids"], ()) for row in tokens]
+    plan, _ = data.update_plan(examples, Training(learning_rate=1, batch_size=6, micro_batch_size=3), 1, seed=0)
     assert sorted(map(sorted, plan)) == [[0, 2, 4], [1, 3, 5]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmprm import models
+from mmprm.config import Training
 from mmprm.errors import UserError
 from mmprm.problem import Problem
 from mmprm.solution import STEP_OPEN, Renderer, control_ids, parse
 from mmprm.training import data, sft
+
+
+def settings(**changes: Any) -> Training:
+    return Training(learning_rate=1e-3, **changes)
+
+
+def example(length: int, labels: int = 1) -> data.Example:
+    values = np.full(length, data.IGNORE, dtype=np.float32)
+    values[:labels] = 1
+    return data.Example("a problem", {"input_ids": np.zeros(length, dtype=np.int64)}, values, ())
 
 
 @given(
@@ -27,8 +39,8 @@ from mmprm.training import data, sft
 def test_each_epoch_reads_every_example_once_in_updates_of_the_batch_size(
     lengths, batch_size, micro_batch_size, epochs
 ):
-    parts = data.micro_batches_an_update(batch_size, micro_batch_size, processes=1)
-    plan = data.update_plan(lengths, batch_size, parts, epochs, seed=0)
+    training = settings(batch_size=batch_size, micro_batch_size=micro_batch_size, epochs=epochs)
+    plan, parts = data.update_plan([example(length) for length in lengths], training, 1, seed=0)
     assert Counter(index for part in plan for index in part) == dict.fromkeys(range(len(lengths)), epochs)
     assert all(0 < len(part) <= micro_batch_size for part in plan)
     updates = [list(chain(*plan[first : first + parts])) for first in range(0, len(plan), parts)]
@@ -40,10 +52,38 @@ def test_each_epoch_reads_every_example_once_in_updates_of_the_batch_size(
 
 
 def test_the_order_is_decided_by_the_seed():
-    first = data.update_plan([5] * 40, 8, 2, 2, seed=1)
-    assert first == data.update_plan([5] * 40, 8, 2, 2, seed=1)
-    assert first != data.update_plan([5] * 40, 8, 2, 2, seed=2)
-    assert data.update_plan([5] * 40, 8, 2, 2, seed=1, max_updates=3) == first[:6]
+    examples, training = [example(5)] * 40, settings(batch_size=8, micro_batch_size=4, epochs=2)
+    first, _ = data.update_plan(examples, training, 1, seed=1)
+    assert first == data.update_plan(examples, training, 1, seed=1)[0]
+    assert first != data.update_plan(examples, training, 1, seed=2)[0]
+    stopped = training.model_copy(update={"max_steps": 3})
+    assert data.update_plan(examples, stopped, 1, seed=1)[0] == first[:6]
+
+
+@given(
+    labels=st.lists(st.integers(1, 9), min_size=1, max_size=60),
+    batch_labels=st.integers(1, 40),
+    micro_batch_size=st.integers(1, 8),
+    processes=st.integers(1, 3),
+)
+def test_updates_may_be_counted_in_labels(labels, batch_labels, micro_batch_size, processes):
+    training = settings(batch_labels=batch_labels, micro_batch_size=micro_batch_size)
+    plan, parts = data.update_plan([example(12, count) for count in labels], training, processes, seed=0)
+    assert sorted(chain(*plan)) == list(range(len(labels)))
+    assert all(plan) and parts % processes == 0
+    for first in range(0, len(plan) - parts, parts):
+        counts = [labels[index] for part in plan[first : first + parts] for index in part]
+        assert sum(counts) >= batch_labels
+        assert parts > 1 or len(plan) // parts < 3 or sum(counts[:-1]) < batch_labels + 9 * processes
+
+
+@given(count=st.integers(1, 40), batch_size=st.integers(3, 9), processes=st.integers(1, 3))
+def test_every_process_has_as_many_micro_batches(count, batch_size, processes):
+    """Else accelerate would repeat one to fill the round, and its labels would count twice."""
+    training = settings(batch_size=batch_size, micro_batch_size=2)
+    plan, parts = data.update_plan([example(5)] * count, training, processes, seed=0)
+    assert parts % processes == 0
+    assert len(plan) % processes == 0 or count < processes
 
 
 def test_only_the_solution_has_a_loss(mini_policy_folder: Path, mini_problems: list[Problem]):

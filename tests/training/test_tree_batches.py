@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmprm import models
-from mmprm.config import Config
+from mmprm.config import Config, Training
 from mmprm.problem import Problem
 from mmprm.solution import NO, YES, Renderer, control_ids
 from mmprm.training import data, prm, tree_attention
@@ -88,7 +88,10 @@ def test_a_shared_token_stands_once(mini_problems: list[Problem], parts: tuple[A
 
 def test_whole_problems_are_shuffled_and_every_path_is_read_once_an_epoch() -> None:
     ids = list("aaabbbbccdd")
-    plan = data.update_plan([9] * len(ids), 4, 1, 2, seed=0, problem_ids=ids)
+    nothing = np.zeros(9, dtype=np.float32)
+    examples = [data.Example(name, {"input_ids": nothing}, nothing, ()) for name in ids]
+    training = Training(learning_rate=1, batch_size=4, micro_batch_size=4, epochs=2)
+    plan, _ = data.update_plan(examples, training, 1, seed=0, whole_problems=True)
     order = [index for part in plan for index in part]
     assert sorted(order[: len(ids)]) == sorted(order[len(ids) :]) == list(range(len(ids)))
     for epoch in (order[: len(ids)], order[len(ids) :]):

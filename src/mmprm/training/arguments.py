@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 from mmprm.config import Training
-from mmprm.training.job import Job
+from mmprm.training.job import Job, keeps_best
 
 
 def training_arguments(job: Job, updates: int, accumulation: int) -> Any:
@@ -20,6 +21,8 @@ def training_arguments(job: Job, updates: int, accumulation: int) -> Any:
         import deepspeed
 
         deepspeed.init_distributed(dist_backend="gloo")
+    if "tensorboard" in training.report_to:  # else below the checkpoints, which are deleted at the end
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(job.work / "tensorboard"))
     arguments = TrainingArguments(
         output_dir=str(job.work / "checkpoints"),
         per_device_train_batch_size=1,
@@ -40,7 +43,12 @@ def training_arguments(job: Job, updates: int, accumulation: int) -> Any:
         logging_steps=max(1, updates // 200),
         logging_nan_inf_filter=False,
         disable_tqdm=True,
-        report_to="none",
+        report_to=list(training.report_to) or "none",
+        eval_strategy="steps" if keeps_best(job) else "no",
+        eval_steps=training.save_every if keeps_best(job) else None,
+        load_best_model_at_end=keeps_best(job),
+        metric_for_best_model="eval_loss" if keeps_best(job) else None,
+        greater_is_better=False if keeps_best(job) else None,
         remove_unused_columns=False,
         train_sampling_strategy="sequential",
         dataloader_pin_memory=not on_cpu,

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from mmprm import models
+from mmprm.config import Training
 from mmprm.errors import UserError
 
 IGNORE = -100.0  # what Trainer, too, takes for "no loss here"
@@ -83,43 +84,60 @@ def cut(tokens: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
 
 
 def update_plan(
-    lengths: Sequence[int],
-    batch_size: int,
-    micro_batches: int,
-    epochs: float,
-    seed: int,
-    max_updates: int | None = None,
-    problem_ids: Sequence[str] | None = None,
-) -> list[list[int]]:
-    """Which examples make up which micro-batch, for the whole training: lists of indices into `lengths`.
+    examples: Sequence[Example], training: Training, processes: int, seed: int, whole_problems: bool = False
+) -> tuple[list[list[int]], int]:
+    """Which examples (by index) make up which micro-batch, for the whole training; and how many make an update.
 
-    Every `micro_batches` consecutive entries are one update of `batch_size` examples (the last update may be smaller).
-    The epochs are shuffled each for itself, one after another, cut into updates; within an update examples are sorted
-    by length, so that a micro-batch holds little padding. The loss is a mean over the update, so its split is no
-    concern of the result.
+    Every so many consecutive entries are one update of training.batch_size examples, or of about training.batch_labels
+    labels (the last update may be smaller). The epochs are shuffled each for itself, one after another, cut into
+    updates; within an update examples are sorted by length, so that a micro-batch holds little padding. The loss is a
+    mean over the update, so its split is no concern of the result.
 
-    With `problem_ids` (one an example) whole problems are shuffled, and the examples of one stay beside each other.
+    With `whole_problems` problems are shuffled, and the examples of one stay beside each other.
     """
     order: list[int] = []
     rng = random.Random(f"order/{seed}")
-    wanted = max(1, round(epochs * len(lengths)))
+    wanted = max(1, round(training.epochs * len(examples)))
     groups: dict[Any, list[int]] = {}
-    for index in range(len(lengths)):
-        groups.setdefault(index if problem_ids is None else problem_ids[index], []).append(index)
+    for index, example in enumerate(examples):
+        groups.setdefault(example.problem_id if whole_problems else index, []).append(index)
     while len(order) < wanted:
         epoch = list(groups.values())
         rng.shuffle(epoch)
         order += itertools.chain.from_iterable(epoch)
+    updates = _updates(order[:wanted], examples, training)[: training.max_steps]
+    if len(updates) > 1 and len(updates[-1]) < processes:  # too few for a micro-batch each
+        rest = updates.pop()
+        updates[-1] += rest
+    parts = max(micro_batches_an_update(len(update), training.micro_batch_size, processes) for update in updates)
+    # Each update but the last is cut into equally many micro-batches, none of them empty.
+    fewest = min((len(update) for update in updates[:-1]), default=parts)
+    parts = min(parts, max(1, fewest // processes) * processes)
     plan: list[list[int]] = []
-    starts = range(0, wanted, batch_size)[:max_updates]
-    for start in starts:
-        update = order[start : min(start + batch_size, wanted)]
-        if problem_ids is None:
-            update.sort(key=lambda index: (-lengths[index], index))
-        parts = min(micro_batches, len(update))
-        bounds = [round(part * len(update) / parts) for part in range(parts + 1)]
+    for update in updates:
+        if not whole_problems:
+            update.sort(key=lambda index: (-examples[index].length, index))
+        count = min(parts, max(1, len(update) // processes) * processes, len(update))
+        bounds = [round(part * len(update) / count) for part in range(count + 1)]
         plan += [update[low:high] for low, high in itertools.pairwise(bounds)]
-    return plan
+    return plan, parts
+
+
+def _updates(order: Sequence[int], examples: Sequence[Example], training: Training) -> list[list[int]]:
+    """The order cut into updates: by examples, or where an update's labels have come to batch_labels."""
+    if training.batch_labels is None:
+        starts = range(0, len(order), training.batch_size)
+        return [list(order[start : start + training.batch_size]) for start in starts]
+    labels = [int((example.labels != IGNORE).sum()) for example in examples]
+    updates: list[list[int]] = [[]]
+    found = 0
+    for index in order:
+        if found >= training.batch_labels:
+            updates.append([])
+            found = 0
+        updates[-1].append(index)
+        found += labels[index]
+    return updates
 
 
 class MicroBatches:

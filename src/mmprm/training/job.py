@@ -23,3 +23,16 @@ class Job:
     seed: int
     work: Path  # checkpoints go to work/checkpoints
     trees: bool = False  # a problem's sequences as one prefix tree (packing); for markers alone
+    held_out: Sequence[data.Example] = ()  # what training.keep_best judges by
+
+
+def keeps_best(job: Job) -> bool:
+    """Is the best checkpoint exported? Where it is asked for and there is something to judge by."""
+    return job.training.keep_best and bool(job.held_out)
+
+
+def held_out_batches(job: Job) -> list[list[tuple[int, data.Example]]]:
+    """The held-out examples in micro-batches, problem by problem."""
+    rows = sorted(enumerate(job.held_out), key=lambda row: (row[1].problem_id, row[0]))
+    size = job.training.micro_batch_size
+    return [rows[start : start + size] for start in range(0, len(rows), size)]

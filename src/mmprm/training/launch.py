@@ -5,9 +5,11 @@ Only the loop runs under torchrun. What comes before and after it (data, cards, 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -61,5 +63,17 @@ def main() -> int:
     return 0
 
 
+def _end_with_torchrun() -> None:
+    """Let the kernel kill this worker once torchrun has died, where the kernel is Linux.
+
+    torchrun gives its workers sessions of their own: they outlive a SIGKILL of its process group, and would go on
+    writing checkpoints into the folder from which the next run resumes.
+    """
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
 if __name__ == "__main__":
+    _end_with_torchrun()
     sys.exit(main())

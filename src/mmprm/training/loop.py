@@ -11,7 +11,7 @@ from pathlib import Path
 from mmprm import models
 from mmprm.compat import prepare
 from mmprm.errors import UserError
-from mmprm.training import checkpoints, data
+from mmprm.training import adapters, checkpoints, data
 from mmprm.training.arguments import training_arguments
 from mmprm.training.job import Job
 from mmprm.training.progress import quiet
@@ -27,6 +27,7 @@ class Outcome:
     seconds: float
     resumed_from: int
     history: list[dict[str, float]]
+    held_out: list[dict[str, float]]  # the loss on held-out problems at each checkpoint
 
 
 def fit(job: Job, out: Path) -> Outcome:
@@ -40,21 +41,12 @@ def fit(job: Job, out: Path) -> Outcome:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if job.training.batch_size % processes:
         raise UserError(f"training.batch_size: {job.training.batch_size} is no multiple of {processes} processes")
-    micro_batches = data.micro_batches_an_update(job.training.batch_size, job.training.micro_batch_size, processes)
-    plan = data.update_plan(
-        [example.length for example in job.examples],
-        job.training.batch_size,
-        micro_batches,
-        job.training.epochs,
-        job.seed,
-        job.training.max_steps,
-        [example.problem_id for example in job.examples] if job.trees else None,
-    )
+    plan, micro_batches = data.update_plan(job.examples, job.training, processes, job.seed, job.trees)
     updates = math.ceil(len(plan) / micro_batches)
     # Before the model: ZeRO-3 shards the weights while they load, and learns that from these arguments.
     arguments = training_arguments(job, updates, micro_batches // processes)
     # save_every decides nothing; DeepSpeed cannot resume on another number of processes.
-    settings = job.training.model_dump_json(exclude={"save_every"})
+    settings = job.training.model_dump_json(exclude={"save_every", "report_to"})
     content = data.digest(job.examples, plan)
     same = [models.fingerprint(job.start), content, job.loss, settings, str(job.seed), str(processes)]
     same += ["trees"] if job.trees else []
@@ -66,6 +58,8 @@ def fit(job: Job, out: Path) -> Outcome:
         trainer.report.say(f"resuming after update {resumed} of {updates}")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
+    if job.training.lora:
+        adapters.merge(trainer)
     if job.training.precision == "bf16" and not job.training.deepspeed:
         import torch
 
@@ -80,4 +74,7 @@ def fit(job: Job, out: Path) -> Outcome:
         (out / "training_args.bin").unlink(missing_ok=True)  # a pickle of this machine's paths
         processor.save_pretrained(out)
     last = [row["loss"] for row in history[-max(1, len(history) // 10) :]]
-    return Outcome(updates, sum(last) / len(last), time.monotonic() - begun, resumed, history)
+    held_out = [
+        {"step": row["step"], "loss": row["eval_loss"]} for row in trainer.state.log_history if "eval_loss" in row
+    ]
+    return Outcome(updates, sum(last) / len(last), time.monotonic() - begun, resumed, history, held_out)

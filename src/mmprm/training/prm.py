@@ -42,17 +42,22 @@ def train_prm(config: Config, variant: str, policy: Path, seeds: Path, paths: Pa
     models.check_manifest(policy)
     start = initial_prm(config, policy, work / "start")
     processor = models.load_processor(start)
-    rows = [row for row in tables.read_rows(paths, tables.PATHS) if row["split"] == "train"]
-    rows = limit_paths(rows, recipe.max_paths_per_problem, config.seed)
+    table = tables.read_rows(paths, tables.PATHS)
+    rows = limit_paths([row for row in table if row["split"] == "train"], recipe.max_paths_per_problem, config.seed)
+    dev = [row for row in table if row["split"] == "dev"] if training.keep_best else []
     problems = {problem.problem_id: problem for problem in read_problems(seeds)}
-    examples, refused = marked_examples(
-        rows, problems, processor, Renderer(processor, config.prompt.instruction), recipe.label, training.max_length
-    )
+    how = (problems, processor, Renderer(processor, config.prompt.instruction), recipe.label, training.max_length)
+    examples, refused = marked_examples(rows, *how)
+    held_out, _ = marked_examples(dev, *how)
+    if not examples:
+        fits = f"fits into {training.max_length} tokens"
+        raise UserError(f"no path of split train has a {recipe.label} label that {fits}")
     tables.write_json(out / "refused.json", [asdict(refusal) for refusal in refused])
     n_markers = int(sum((example.labels != data.IGNORE).sum() for example in examples))
     say(f"{len(examples)} paths, {n_markers} labelled markers; refused or cut: {data.reasons(refused) or 'none'}")
     data.bound_refusals(refused, len(rows), config.intake.max_refused_share, f"PRM training ({variant})")
-    job = Job(f"prm {variant}", start, examples, "markers", training, config.seed, work, config.prm.packing == "trees")
+    trees = config.prm.packing == "trees"
+    job = Job(f"prm {variant}", start, examples, "markers", training, config.seed, work, trees, held_out)
     outcome = launch.fit(job, out)
 
     info: dict[str, Any] = {
@@ -75,6 +80,8 @@ def train_prm(config: Config, variant: str, policy: Path, seeds: Path, paths: Pa
         "seconds": round(outcome.seconds, 1),
     }
     tables.write_json(out / "losses.json", outcome.history)
+    if outcome.held_out:
+        info["held_out_losses"] = outcome.held_out
     tables.write_text(out / "README.md", cards.prm_card(config, info))
     models.write_manifest(out, info)
     for leftover in ("checkpoints", "start"):
@@ -186,6 +193,4 @@ def marked_examples(
         labels = np.full(length, data.IGNORE, dtype=np.float32)
         labels[markers] = values
         examples.append(data.Example(problem.problem_id, data.cut(tokens, length), labels, problem.images))
-    if not examples:
-        raise UserError(f"no path of split train has a {label} label that fits into {max_length} tokens")
     return examples, refused

@@ -9,8 +9,8 @@ from typing import Any
 from mmprm import models, tables
 from mmprm.errors import UserError
 from mmprm.solution import NO, YES, control_ids
-from mmprm.training import checkpoints, data, packing, tree_attention
-from mmprm.training.job import Job
+from mmprm.training import adapters, checkpoints, data, packing, tree_attention
+from mmprm.training.job import Job, held_out_batches, keeps_best
 from mmprm.training.losses import marker_loss, token_loss
 from mmprm.training.progress import Progress
 from mmprm.training.tree_batches import TreeCollator
@@ -44,14 +44,20 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
         tree_attention.install(model)
     if job.training.freeze_vision:
         freeze_vision(model)
+    if job.training.lora:
+        model = adapters.add(model, processor.tokenizer, job.training.lora)
     ids = control_ids(processor.tokenizer)
     report = Progress(job.title)
     collator = (
         TreeCollator(processor) if job.trees else data.Collator(processor, shift=1 if job.loss == "tokens" else 0)
     )
 
+    loss_of = token_loss if job.loss == "tokens" else marker_loss(ids[NO], ids[YES])
+    n_held_out = max(1, sum(int((example.labels != data.IGNORE).sum()) for example in job.held_out))
+
     class _Trainer(Trainer):
-        """Trainer that stops at a loss that is not finite, and resumes from the weights that were saved."""
+        """Trainer that stops at a loss that is not finite, resumes from the weights that were saved, and judges by
+        the mean over all held-out labels."""
 
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             rows = inputs.pop("examples").tolist()
@@ -69,15 +75,42 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
             # Trainer puts the file's tensors in by name, and only warns of names that it does not know. In some
             # families they differ from the model's: it would go on from other weights. from_pretrained maps them.
+            if job.training.lora:
+                super()._load_from_checkpoint(resume_from_checkpoint, model)
+                return
             saved = models.load_model(Path(resume_from_checkpoint), "auto")
             self.model.load_state_dict(saved.state_dict())
+
+        def _load_best_model(self) -> None:
+            if self.is_deepspeed_enabled:
+                super()._load_best_model()
+            else:
+                self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+        def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+            import torch
+
+            # Every process reads all of it: held-out problems are few, and ZeRO-3 needs all processes in each pass.
+            self.model_wrapped.eval()
+            total = 0.0
+            with torch.no_grad():
+                for item in held_out_batches(job):
+                    inputs = self._prepare_inputs(collator([item]))
+                    inputs.pop("examples")
+                    labels = inputs.pop("labels")
+                    total += float(loss_of(self.model_wrapped(**inputs), labels, num_items_in_batch=n_held_out))
+            self.model_wrapped.train()
+            metrics = {"eval_loss": total}
+            self.log(dict(metrics))
+            return metrics
 
     trainer = _Trainer(
         model=model,
         args=arguments,
         train_dataset=data.MicroBatches(job.examples, plan),
         data_collator=collator,
-        compute_loss_func=token_loss if job.loss == "tokens" else marker_loss(ids[NO], ids[YES]),
+        compute_loss_func=loss_of,
+        eval_dataset=list(job.held_out) if keeps_best(job) else None,
         callbacks=[report.callback(), checkpoints.mark_complete()],
     )
     trainer.remove_callback(PrinterCallback)

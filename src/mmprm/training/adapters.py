@@ -1,0 +1,43 @@
+"""Low-rank adapters (LoRA) for a training run, by peft. In: a model. Out: the same with adapters; and merged again.
+
+Adapters stand on every matrix of the language model. The control tokens' embeddings are trained beside them: to a base
+model they are new, and adapters alone would leave them as they began.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from mmprm.config import Lora
+from mmprm.errors import UserError
+from mmprm.solution import TAGS
+
+_LAYERS = re.compile(r"(^|\.)(language_model|text_model|model)\..*\b(q|k|v|o|qkv|gate|up|down|gate_up)_proj$")
+_VISION = re.compile(r"vision|visual")
+
+
+def add(model: Any, tokenizer: Any, lora: Lora) -> Any:
+    """The model with adapters; only they, and the tags' embeddings, have gradients.
+
+    Raises UserError where no matrix of the language model is known by name.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    matrices = [name for name, _ in model.named_modules() if _LAYERS.search(name) and not _VISION.search(name)]
+    if not matrices:
+        raise UserError(f"{type(model).__name__}: no matrix of its language model is known by name; set lora to null")
+    settings = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=matrices,
+        trainable_token_indices={"embed_tokens": [tokenizer.convert_tokens_to_ids(tag) for tag in TAGS]},
+    )
+    return get_peft_model(model, settings)
+
+
+def merge(trainer: Any) -> None:
+    """Put the adapters into the weights; the trainer then holds, and saves, a plain model."""
+    merged = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
+    trainer.model = trainer.model_wrapped = merged

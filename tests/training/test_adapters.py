@@ -1,0 +1,100 @@
+"""LoRA, the best checkpoint and trackers: what a training may do besides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mmprm import config, models
+from mmprm.errors import UserError
+from mmprm.training import prm
+
+Train = Callable[..., Path]
+
+
+@pytest.fixture
+def train(
+    training_config: Callable[..., config.Config],
+    mini_policy_folder: Path,
+    prm_tables: tuple[Path, Path],
+    tmp_path: Path,
+) -> Train:
+    """Trains a PRM with the settings given; returns its folder."""
+
+    def run(**settings: Any) -> Path:
+        chosen = training_config(variants={"hard": {"label": "hard"}}, epochs=2, **settings)
+        work, out = tmp_path / "work", tmp_path / "prm"
+        prm.train_prm(chosen, "hard", mini_policy_folder, *prm_tables, work, out)
+        return out
+
+    return run
+
+
+@pytest.mark.slow
+def test_adapters_are_merged_on_export(train: Train, mini_policy_folder: Path) -> None:
+    before = models.load_model(mini_policy_folder).state_dict()
+    out = train(lora={"rank": 4, "alpha": 8})
+    assert not list(out.glob("adapter*"))
+    after = models.load_model(out).state_dict()
+    assert after.keys() == before.keys()
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert any("q_proj.weight" in name for name in changed) and any("down_proj.weight" in name for name in changed)
+    assert not any("vision" in name or "projector" in name or "norm" in name for name in changed)
+    losses = [row["loss"] for row in json.loads((out / "losses.json").read_text())]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.slow
+def test_the_best_checkpoint_is_exported(train: Train) -> None:
+    """A rate that makes things worse: the first of the checkpoints, not the last, is the best."""
+    out = train(keep_best=True, save_every=1, learning_rate=0.05, warmup_share=0)
+    info = json.loads((out / "manifest.json").read_text())["info"]
+    judged = {row["step"]: row["loss"] for row in info["held_out_losses"]}
+    losses = [judged[step] for step in range(1, info["steps"] + 1)]
+    best = min(losses)
+    again = prm_loss(out)
+    assert again == pytest.approx(best, rel=1e-3)
+    assert best < losses[-1]
+
+
+def prm_loss(out: Path) -> float:
+    """The loss of the exported model on the held-out paths, by the tables beside it."""
+    from mmprm import tables
+    from mmprm.problem import read_problems
+    from mmprm.solution import NO, YES, Renderer, control_ids
+    from mmprm.training import data
+    from mmprm.training.losses import marker_loss
+
+    processor, model = models.load_processor(out), models.load_model(out)
+    rows = [row for row in tables.read_rows(out.parent / "paths.parquet", tables.PATHS) if row["split"] == "dev"]
+    problems = {problem.problem_id: problem for problem in read_problems(out.parent / "seeds.parquet")}
+    examples, _ = prm.marked_examples(rows, problems, processor, Renderer(processor), "hard", 256)
+    batch = data.Collator(processor, shift=0)([list(enumerate(examples))])
+    labels = batch.pop("labels")
+    batch.pop("examples")
+    ids = control_ids(processor.tokenizer)
+    with torch.no_grad():
+        return float(marker_loss(ids[NO], ids[YES])(model(**batch), labels))
+
+
+@pytest.mark.slow
+def test_tensorboard_has_the_losses(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    out = train(report_to=["tensorboard"], max_steps=2)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(out.parent / "work/tensorboard"))
+    events.Reload()
+    logged = [event.value for event in events.Scalars("train/loss")]
+    assert logged == pytest.approx([row["loss"] for row in json.loads((out / "losses.json").read_text())], rel=1e-4)
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+
+
+def test_adapters_are_not_merged_from_shards(training_config: Callable[..., config.Config]) -> None:
+    with pytest.raises(UserError, match="lora: adapters cannot be merged from ZeRO-3"):
+        training_config(lora={}, deepspeed="zero3")
