@@ -164,7 +164,9 @@ class Labels(Section):
 class Variant(Section):
     """A named PRM recipe; what is not given is taken from `prm.training`."""
 
-    label: Literal["soft", "hard"] = "soft"
+    label: Literal["soft", "hard", "counts"] = Field(
+        "soft", description="soft: MC values; hard: MC > 0; counts: Beta-Binomial, with a predicted concentration"
+    )
     learning_rate: float | None = Field(None, gt=0)
     epochs: float | None = Field(None, gt=0)
     max_paths_per_problem: int | None = Field(None, ge=1)

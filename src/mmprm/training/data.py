@@ -28,12 +28,16 @@ _CHUNK = 64  # texts a processor call: one at a time costs twice as much
 
 @dataclass(frozen=True)
 class Example:
-    """One sequence. `tokens` holds input_ids and whatever else the processor gives a token; `labels` one a token."""
+    """One sequence. `tokens` holds input_ids and whatever else the processor gives a token; `labels` one a token.
+
+    trials: of how many rollouts each label is the mean, where the loss needs to know (1 where there is no label).
+    """
 
     problem_id: str
     tokens: dict[str, np.ndarray]
     labels: np.ndarray
     images: tuple[bytes, ...]
+    trials: np.ndarray | None = None
 
     @property
     def length(self) -> int:
@@ -185,6 +189,10 @@ class Collator:
             target = torch.from_numpy(example.labels)[self.shift :].to(labels.dtype)
             labels[row, : len(target)] = target
             mask[row, : example.length] = 1
+        if examples[0].trials is not None:
+            batch["trials"] = torch.ones(shape)
+            for row, example in enumerate(examples):
+                batch["trials"][row, : example.length] = torch.from_numpy(example.trials)
         batch["attention_mask"] = mask
         batch["labels"] = labels
         batch["logits_to_keep"] = kept_positions(labels)
@@ -215,6 +223,8 @@ def digest(examples: Sequence[Example], plan: Sequence[Sequence[int]]) -> str:
         for name in sorted(example.tokens):
             whole.update(example.tokens[name].tobytes())
         whole.update(example.labels.tobytes())
+        if example.trials is not None:
+            whole.update(example.trials.tobytes())
         for image in example.images:
             whole.update(image)
     whole.update(repr(plan).encode())

@@ -18,7 +18,7 @@ class Job:
     title: str
     start: Path  # model folder that it starts from
     examples: Sequence[data.Example]
-    loss: Literal["tokens", "markers"]
+    loss: Literal["tokens", "markers", "counts"]
     training: Training
     seed: int
     work: Path  # checkpoints go to work/checkpoints

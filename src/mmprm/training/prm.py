@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -57,7 +57,8 @@ def train_prm(config: Config, variant: str, policy: Path, seeds: Path, paths: Pa
     say(f"{len(examples)} paths, {n_markers} labelled markers; refused or cut: {data.reasons(refused) or 'none'}")
     data.bound_refusals(refused, len(rows), config.intake.max_refused_share, f"PRM training ({variant})")
     trees = config.prm.packing == "trees"
-    job = Job(f"prm {variant}", start, examples, "markers", training, config.seed, work, trees, held_out)
+    loss: Literal["counts", "markers"] = "counts" if recipe.label == "counts" else "markers"
+    job = Job(f"prm {variant}", start, examples, loss, training, config.seed, work, trees, held_out)
     outcome = launch.fit(job, out)
 
     info: dict[str, Any] = {
@@ -134,17 +135,23 @@ def limit_paths(rows: Sequence[dict[str, Any]], most: int | None, seed: int) -> 
 def marker_labels(row: Mapping[str, Any], label: str) -> np.ndarray:
     """The label of each marker of a path as float32; IGNORE where it is not known.
 
-    hard: the `hard` column. soft: n_correct / n_rollouts where the prefix was probed; after the answer, which is a
+    hard: the `hard` column. soft and counts: n_correct / n_rollouts where the prefix was probed; after the answer, a
     whole solution, its verdict; an unprobed prefix has no soft value, though it may have a hard one.
     """
     values = []
     columns = (row["n_correct"], row["n_rollouts"], row["hard"], row["label_source"])
     for n_correct, n_rollouts, hard, source in zip(*columns, strict=True):
-        if label == "soft" and source != "answer":
+        if label != "hard" and source != "answer":
             values.append(n_correct / n_rollouts if n_rollouts else data.IGNORE)
         else:
             values.append(data.IGNORE if hard is None else float(hard))
     return np.asarray(values, dtype=np.float32)
+
+
+def marker_trials(row: Mapping[str, Any]) -> np.ndarray:
+    """Of how many rollouts each marker's MC value is the mean, as float32; 1 for an answer's verdict, and for none."""
+    pairs = zip(row["n_rollouts"], row["label_source"], strict=True)
+    return np.asarray([1 if source == "answer" or not n else n for n, source in pairs], dtype=np.float32)
 
 
 def marked_examples(
@@ -192,5 +199,9 @@ def marked_examples(
         length = int(markers[-1]) + 1
         labels = np.full(length, data.IGNORE, dtype=np.float32)
         labels[markers] = values
-        examples.append(data.Example(problem.problem_id, data.cut(tokens, length), labels, problem.images))
+        trials = None
+        if label == "counts":
+            trials = np.ones(length, dtype=np.float32)
+            trials[markers] = marker_trials(row)[: len(markers)]
+        examples.append(data.Example(problem.problem_id, data.cut(tokens, length), labels, problem.images, trials))
     return examples, refused

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mmprm import models, tables
 from mmprm.errors import UserError
-from mmprm.solution import NO, YES, control_ids
+from mmprm.solution import MARKER, NO, YES, control_ids
 from mmprm.training import adapters, checkpoints, data, packing, tree_attention
 from mmprm.training.job import Job, held_out_batches, keeps_best
-from mmprm.training.losses import marker_loss, token_loss
+from mmprm.training.losses import counts_loss, marker_loss, token_loss
 from mmprm.training.progress import Progress
 from mmprm.training.tree_batches import TreeCollator
 
@@ -52,7 +54,11 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
         TreeCollator(processor) if job.trees else data.Collator(processor, shift=1 if job.loss == "tokens" else 0)
     )
 
-    loss_of = token_loss if job.loss == "tokens" else marker_loss(ids[NO], ids[YES])
+    loss_of: Callable[..., Any] = {
+        "tokens": token_loss,
+        "markers": marker_loss(ids[NO], ids[YES]),
+        "counts": counts_loss(ids[NO], ids[YES], ids[MARKER]),
+    }[job.loss]
     n_held_out = max(1, sum(int((example.labels != data.IGNORE).sum()) for example in job.held_out))
 
     class _Trainer(Trainer):
@@ -61,6 +67,8 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
 
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             rows = inputs.pop("examples").tolist()
+            if "trials" in inputs:
+                self.compute_loss_func = functools.partial(loss_of, trials=inputs.pop("trials"))
             loss = super().compute_loss(model, inputs, *args, **kwargs)
             if not math.isfinite(float(loss.detach())):
                 path = job.work / "nan_batch.json"
@@ -98,7 +106,8 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
                     inputs = self._prepare_inputs(collator([item]))
                     inputs.pop("examples")
                     labels = inputs.pop("labels")
-                    total += float(loss_of(self.model_wrapped(**inputs), labels, num_items_in_batch=n_held_out))
+                    more = {"trials": inputs.pop("trials")} if "trials" in inputs else {}
+                    total += float(loss_of(self.model_wrapped(**inputs), labels, num_items_in_batch=n_held_out, **more))
             self.model_wrapped.train()
             metrics = {"eval_loss": total}
             self.log(dict(metrics))

@@ -39,7 +39,14 @@ class TreeCollator:
             [[data.IGNORE], *(path.labels[labelled] for path, labelled in zip(paths, known, strict=True))]
         )
         places = np.concatenate([place[labelled] for place, labelled in zip(packed.places, known, strict=True)])
+        trials = {}
+        if paths[0].trials is not None:
+            of_labels = [
+                path.trials[labelled] for path, labelled in zip(paths, known, strict=True) if path.trials is not None
+            ]
+            trials["trials"] = torch.from_numpy(np.concatenate([[1], *of_labels]).astype(np.float32))[None]
         return {
+            **trials,
             **self._images([group[0].images for group in of_problem.values()], packed.tokens),
             **tree_attention.model_inputs(packed),
             "labels": torch.from_numpy(labels.astype(np.float32))[None],
