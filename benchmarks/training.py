@@ -25,7 +25,7 @@ from mmprm import models, tables
 from mmprm.compat import prepare
 from mmprm.problem import read_problems
 from mmprm.solution import NO, YES, Renderer, control_ids
-from mmprm.training import data, packing, tree_attention
+from mmprm.training import data, packing, tree_attention, tree_batches
 from mmprm.training.losses import marker_loss
 from mmprm.training.prm import marked_examples
 
@@ -119,23 +119,16 @@ def padded(groups: Sequence[Group]) -> list[Batch]:
 
 def laid_out(groups: Sequence[Group]) -> list[Batch]:
     """Groups as trees, joined up to the budget; a group of one path is a sequence of its own: ordinary packing."""
-    import torch
-
-    packed = [(packing.pack([path.tokens for path in group]), group) for group in groups]
-    batches = []
-    while packed:
-        sizes = np.cumsum([tree.length for tree, _ in packed])
-        count = max(1, int((sizes <= PACK).sum()))
-        chosen, packed = packed[:count], packed[count:]
-        joined = packing.join([tree for tree, _ in chosen])
-        paths = [path for _, group in chosen for path in group]
-        known = [path.labels != data.IGNORE for path in paths]
-        kept = [place[labelled] for place, labelled in zip(joined.places, known, strict=True)]
-        labels = [path.labels[labelled] for path, labelled in zip(paths, known, strict=True)]
-        batch = tree_attention.model_inputs(joined)
-        batch["logits_to_keep"] = torch.from_numpy(np.concatenate(kept))
-        batches.append({**batch, "labels": torch.from_numpy(np.concatenate(labels))[None]})
-    return batches
+    batches: list[list[Group]] = []
+    size = 0
+    for group in groups:
+        length = packing.pack([path.tokens for path in group]).length
+        if not batches or size + length > PACK:
+            batches.append([])
+            size = 0
+        batches[-1].append(group)
+        size += length
+    return [tree_batches.laid_out(batch) for batch in batches]
 
 
 def operations(groups: Sequence[Group]) -> float:

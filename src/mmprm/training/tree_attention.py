@@ -57,15 +57,15 @@ def _runs(packed: Packed) -> list[_Run]:
 
 
 def _calls(runs: Sequence[_Run]) -> list[list[_Run]]:
-    """Runs that are padded into one call: alike in size, so that padding adds little."""
+    """Runs that are padded into one call: alike in size, so that padding adds little; causal ones among themselves."""
     calls: list[list[_Run]] = []
     pairs = width = 0
-    for run in sorted(runs, key=lambda run: (-run.fresh, -len(run.keys), run.start)):
+    for run in sorted(runs, key=lambda run: (not run.causal, -run.fresh, -len(run.keys), run.start)):
         longest = max(width, len(run.keys))
         exact = pairs + run.fresh * len(run.keys)
         if calls:
             padded = (len(calls[-1]) + 1) * calls[-1][0].fresh * longest
-        if not calls or padded > exact + max(_WASTE, exact // 4):
+        if not calls or calls[-1][0].causal != run.causal or padded > exact + max(_WASTE, exact // 4):
             calls.append([])
             pairs, exact, longest = 0, run.fresh * len(run.keys), len(run.keys)
         calls[-1].append(run)
@@ -76,8 +76,9 @@ def _calls(runs: Sequence[_Run]) -> list[list[_Run]]:
 def plan(packed: Packed) -> dict[str, Any]:
     """What `attend` needs, as tensors (they travel to a device with a batch).
 
-    calls: (queries (runs, q), keys (runs, k), mask (runs, 1, q, k)) each, the mask empty where one run sees itself
-    alone. places: (n,), where each token stands among the calls' outputs, one call after another. last: (n,).
+    calls: (queries (runs, q), keys (runs, k), mask (runs, 1, q, k)) each; without a row in the mask where the runs are
+    causal, for what pads them stands behind all that they see. places: (n,), where each token stands among the calls'
+    outputs, one call after another. last: (n,).
     """
     import torch
 
@@ -87,18 +88,17 @@ def plan(packed: Packed) -> dict[str, Any]:
     for call in _calls(_runs(packed)):
         q, k = call[0].fresh, max(len(run.keys) for run in call)
         queries, keys = np.zeros((len(call), q), dtype=np.int64), np.zeros((len(call), k), dtype=np.int64)
-        mask = np.zeros((len(call), 1, q, k), dtype=bool)
-        mask[..., 0] = True  # a row that is only padding sees something, so that its softmax is a number
+        mask = np.zeros((0 if call[0].causal else len(call), 1, q, k), dtype=bool)
+        mask[..., :1] = True  # a row that is only padding sees something, so that its softmax is a number
         for row, run in enumerate(call):
             queries[row, : run.fresh] = np.arange(run.start, run.stop)
             keys[row, : len(run.keys)] = run.keys
-            sees = len(run.keys) - run.fresh + np.arange(run.fresh)
-            mask[row, 0, : run.fresh] = np.arange(k)[None, :] <= sees[:, None]
+            if not run.causal:
+                sees = len(run.keys) - run.fresh + np.arange(run.fresh)
+                mask[row, 0, : run.fresh] = np.arange(k)[None, :] <= sees[:, None]
             places[run.start : run.stop] = offset + row * q + np.arange(run.fresh)
         offset += queries.size
-        alone = len(call) == 1 and call[0].causal
-        parts = (queries, keys, mask[:0] if alone else mask)
-        calls.append(tuple(torch.from_numpy(part) for part in parts))
+        calls.append(tuple(torch.from_numpy(part) for part in (queries, keys, mask)))
     return {"calls": calls, "places": torch.from_numpy(places), "last": torch.from_numpy(packed.last)}
 
 

@@ -31,25 +31,39 @@ class TreeCollator:
         of_problem: dict[str, list[data.Example]] = {}
         for _, example in rows:
             of_problem.setdefault(example.problem_id, []).append(example)
-        packed = packing.join([packing.pack([path.tokens for path in paths]) for paths in of_problem.values()])
-        paths = [path for group in of_problem.values() for path in group]  # as their places are ordered
-        known = [path.labels != data.IGNORE for path in paths]
-        # Trainer leaves the first column out when it counts an update's labels: in its own layout nothing precedes it.
-        labels = np.concatenate(
-            [[data.IGNORE], *(path.labels[labelled] for path, labelled in zip(paths, known, strict=True))]
-        )
-        places = np.concatenate([place[labelled] for place, labelled in zip(packed.places, known, strict=True)])
-        trials = {}
-        if paths[0].trials is not None:
-            of_labels = [
-                path.trials[labelled] for path, labelled in zip(paths, known, strict=True) if path.trials is not None
-            ]
-            trials["trials"] = torch.from_numpy(np.concatenate([[1], *of_labels]).astype(np.float32))[None]
+        groups = list(of_problem.values())
+        inputs = laid_out(groups)
         return {
-            **trials,
-            **self._images([group[0].images for group in of_problem.values()], packed.tokens),
-            **tree_attention.model_inputs(packed),
-            "labels": torch.from_numpy(labels.astype(np.float32))[None],
-            "logits_to_keep": torch.from_numpy(places),
+            **self._images([group[0].images for group in groups], groups[0][0].tokens),
+            **inputs,
             "examples": torch.tensor([index for index, _ in rows]),
         }
+
+
+def laid_out(groups: Sequence[Sequence[data.Example]]) -> dict[str, Any]:
+    """Each group of examples as a tree, all in one sequence: what TreeCollator gives but images and examples.
+
+    Groups of one example each are ordinary packing.
+    """
+    import torch
+
+    packed = packing.join([packing.pack([path.tokens for path in group]) for group in groups])
+    paths = [path for group in groups for path in group]  # as their places are ordered
+    known = [path.labels != data.IGNORE for path in paths]
+
+    def of_labels(first: float, values: Sequence[np.ndarray]) -> Any:
+        # Trainer leaves the first column out when it counts an update's labels: in its own layout nothing precedes it.
+        chosen = [row[labelled] for row, labelled in zip(values, known, strict=True)]
+        return torch.from_numpy(np.concatenate([[first], *chosen]).astype(np.float32))[None]
+
+    batch = {
+        **tree_attention.model_inputs(packed),
+        "labels": of_labels(data.IGNORE, [path.labels for path in paths]),
+        "logits_to_keep": torch.from_numpy(
+            np.concatenate([place[labelled] for place, labelled in zip(packed.places, known, strict=True)])
+        ),
+    }
+    trials = [path.trials for path in paths if path.trials is not None]
+    if trials:
+        batch["trials"] = of_labels(1, trials)
+    return batch
