@@ -1,10 +1,16 @@
-"""Fixtures that several parts share: the untrained mini model, the same with control tags, and a few problems."""
+"""Fixtures that several parts share: the untrained mini model, the same with control tags, and a few problems.
+
+And Qwen-VL's families beside it: whatever reads trees is tested on all of them.
+"""
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tiny_qwen
 from hypothesis import settings
 
 from mmprm.problem import Problem
@@ -38,7 +44,34 @@ def mini_policy_folder(mini_model_folder: Path, tmp_path_factory: pytest.TempPat
     return folder
 
 
+@pytest.fixture(scope="session", params=["internvl", *tiny_qwen.FAMILIES])
+def any_policy_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained policy of each family in turn."""
+    if request.param == "internvl":
+        return request.getfixturevalue("mini_policy_folder")
+    return tiny_qwen.build(tmp_path_factory.mktemp("models") / request.param, request.param)
+
+
 @pytest.fixture(scope="session")
 def mini_problems() -> list[Problem]:
     """Twelve drawn problems with solutions, two of each family."""
     return generate("sft", 12, list(FAMILIES), seed=0)
+
+
+@pytest.fixture(scope="session")
+def sized_problems(mini_problems: list[Problem]) -> list[Problem]:
+    """Problems with a figure, a part of one, two of differing sizes, and none."""
+    from PIL import Image
+
+    def part(problem: Problem, width: int, height: int) -> bytes:
+        file = io.BytesIO()
+        Image.open(io.BytesIO(problem.images[0])).crop((0, 0, width, height)).save(file, "PNG")
+        return file.getvalue()
+
+    first, second, third, fourth, *_ = mini_problems
+    return [
+        first,
+        replace(second, images=(part(second, 128, 64),)),
+        replace(third, images=(part(third, 64, 96), part(fourth, 96, 32))),
+        replace(fourth, images=()),
+    ]

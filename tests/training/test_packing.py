@@ -78,11 +78,11 @@ def solutions(problem: Problem) -> list[Item]:
 
 @pytest.mark.parametrize("budget", [10_000, 260, 1])
 def test_the_scores_are_those_of_one_solution_at_a_time(
-    mini_problems: list[Problem], mini_policy_folder: Path, budget: int
+    sized_problems: list[Problem], any_policy_folder: Path, budget: int
 ) -> None:
-    items = [item for problem in mini_problems[:3] for item in solutions(problem)]
+    items = [item for problem in sized_problems for item in solutions(problem)]
     items = [items[(7 * place) % len(items)] for place in range(len(items))]  # not problem by problem
-    alone, trees = TransformersScorer(mini_policy_folder), TreeScorer(mini_policy_folder, budget=budget)
+    alone, trees = TransformersScorer(any_policy_folder), TreeScorer(any_policy_folder, budget=budget)
     for one, packed in zip(alone.score(items), trees.score(items), strict=True):
         assert len(one) == len(packed) > 0
         assert packed == pytest.approx(one, abs=1e-5)

@@ -24,14 +24,15 @@ from mmprm.training.tree_batches import TreeCollator
 
 # Labels of the markers of a path: known or not, soft or hard.
 LABELS = st.lists(st.sampled_from([data.IGNORE, 0.0, 0.25, 1.0]), min_size=4, max_size=4)
-PATHS = st.lists(st.tuples(st.integers(0, 2), st.lists(st.integers(1, 3), min_size=1, max_size=3), LABELS), min_size=1)
+PATHS = st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(1, 3), min_size=1, max_size=3), LABELS), min_size=1)
 
 
 @pytest.fixture(scope="module")
-def parts(mini_policy_folder: Path) -> tuple[Any, Any]:
-    model = models.load_model(mini_policy_folder)
+def parts(any_policy_folder: Path) -> tuple[Any, Any]:
+    """Processor and model of each family in turn."""
+    model = models.load_model(any_policy_folder)
     tree_attention.install(model)
-    return models.load_processor(mini_policy_folder), model
+    return models.load_processor(any_policy_folder), model
 
 
 def examples_of(problems: list[Problem], paths: list[Any], processor: Any) -> list[data.Example]:
@@ -62,12 +63,13 @@ def loss_and_gradients(model: Any, processor: Any, batch: dict[str, Any]) -> tup
 @settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(paths=PATHS.filter(lambda paths: any(value >= 0 for *_, labels in paths for value in labels[:2])))
 def test_loss_and_gradients_are_those_of_one_sequence_a_path(
-    mini_problems: list[Problem], parts: tuple[Any, Any], paths: list[Any]
+    sized_problems: list[Problem], parts: tuple[Any, Any], paths: list[Any]
 ) -> None:
+    """For several problems a sequence, with one image, two, or none, of differing sizes."""
     processor, model = parts
-    rows = list(enumerate(examples_of(mini_problems, paths, processor)))
+    rows = list(enumerate(examples_of(sized_problems, paths, processor)))
     apart = loss_and_gradients(model, processor, data.Collator(processor, shift=0)([rows]))
-    trees = loss_and_gradients(model, processor, TreeCollator(processor)([rows]))
+    trees = loss_and_gradients(model, processor, TreeCollator(processor, model)([rows]))
     assert trees[0] == pytest.approx(apart[0], abs=1e-5)
     assert len(trees[1]) == len(apart[1])
     largest = max(float(gradient.abs().max()) for gradient in apart[1])
@@ -75,13 +77,15 @@ def test_loss_and_gradients_are_those_of_one_sequence_a_path(
         assert torch.allclose(one, other, atol=1e-4 * max(largest, 1e-3))
 
 
-def test_a_shared_token_stands_once(mini_problems: list[Problem], parts: tuple[Any, Any]) -> None:
-    processor, _ = parts
+def test_a_shared_token_and_its_image_stand_once(mini_problems: list[Problem], parts: tuple[Any, Any]) -> None:
+    processor, model = parts
     labels = [1.0, 1.0, 1.0, 1.0]
     examples = examples_of(mini_problems, [(0, [1, 2], labels), (0, [1, 3], labels), (1, [1], labels)], processor)
     apart = sum(example.length for example in examples)
-    batch = TreeCollator(processor)([list(enumerate(examples))])
+    batch = TreeCollator(processor, model)([list(enumerate(examples))])
     assert batch["input_ids"].shape[1] < 0.75 * apart
+    images = data.Collator(processor, shift=0).images([problem.images for problem in mini_problems[:2]], ())
+    assert torch.equal(batch["pixel_values"], images["pixel_values"])
     assert batch["labels"].shape == (1, 1 + 8)
     assert len(set(batch["logits_to_keep"].tolist())) == 7  # the first step of two paths
 

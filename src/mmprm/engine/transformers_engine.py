@@ -10,7 +10,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from mmprm import models
+from mmprm import models, positions
 from mmprm.compat import prepare
 from mmprm.config import Config
 from mmprm.engine.base import Completion, EngineStats, Finished, Request, Sampling
@@ -54,6 +54,12 @@ class TransformersEngine:
         self._model = TransformersModel(
             policy, config.prompt.instruction, config.engine.dtype, config.engine.max_model_len
         )
+        if not positions.known(self._model.model):
+            raise UserError(
+                f"{policy}: how a {type(self._model.model).__name__} counts positions is not known here; set "
+                "engine.kind to vllm"
+            )
+        self._index = positions.rope_index(self._model.model)
         self._decoder = Decoder(policy, self._model.processor.tokenizer)
         self._max_images = config.engine.max_images
         self._waiting: deque[Request] = deque()
@@ -86,6 +92,8 @@ class TransformersEngine:
         text = model.renderer.continuation(request.problem, request.prefix)
         inputs = model.inputs(text, request.problem, room=1)
         length = inputs["input_ids"].shape[1]
+        if self._index is not None:
+            inputs["position_ids"] = positions.of_sequence(self._index, inputs, inputs.get("image_grid_thw"))
         limit = min(request.sampling.max_new_tokens, model.max_model_len - length)
         generators = [torch.Generator(model.device).manual_seed(request.seed + draw) for draw in draws]
         stops = torch.tensor(self._decoder.stop_ids, device=model.device)
@@ -102,6 +110,9 @@ class TransformersEngine:
                 open_rows &= ~torch.isin(token, stops)
                 if drawn.shape[1] == limit or not open_rows.any():
                     break  # a row that has stopped is carried along, and cut below
+                where = {}
+                if self._index is not None:
+                    where["position_ids"] = (inputs["position_ids"].max() + drawn.shape[1]).expand(3, len(draws), 1)
                 output = model.model(
                     input_ids=token[:, None],
                     attention_mask=torch.ones(
@@ -109,6 +120,7 @@ class TransformersEngine:
                     ),
                     past_key_values=cache,
                     use_cache=True,
+                    **where,
                 )
                 logits = output.logits[:, -1]
         completions = [self._decoder.completion(self._until_stop(row)) for row in drawn.tolist()]

@@ -1,8 +1,8 @@
 """Token sequences that share prefixes, laid out as prefix trees in one sequence. In: paths. Out: a Packed.
 
 All paths of a problem share the image, the question and many steps. Each shared token stands once; a token attends to
-itself and to its ancestors alone, and its position is its depth, so that a causal model computes for each token just
-what it would in any of the paths that go through it. (Rotary positions of one dimension, as of InternVL-type models.)
+itself and to its ancestors alone, and its position is that in its path, so that a causal model computes for each token
+just what it would in any of the paths that go through it. (How a model counts positions: `tree_positions`.)
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from mmprm import positions
+
 Path = dict[str, np.ndarray]  # input_ids and whatever else a processor gives a token, each of shape (length,)
 
 
@@ -20,8 +22,8 @@ Path = dict[str, np.ndarray]  # input_ids and whatever else a processor gives a 
 class Packed:
     """A forest in depth-first order, `n` tokens long.
 
-    tokens: the paths' arrays, by name, each (n,). depth: (n,), the position of a token in its path. last: (n,), the
-    last token of the subtree of each token. places: for each path, where its tokens stand.
+    tokens: the paths' arrays, by name, each (n,). depth: (n,), how many tokens of its path precede a token. last: (n,),
+    the last token of the subtree of each token. places: for each path, where its tokens stand.
     """
 
     tokens: Path
@@ -104,14 +106,15 @@ def split(paths: Sequence[Path], budget: int) -> list[list[int]]:
 
 
 def packs(model: Any) -> bool:
-    """Can this model read trees? Its positions must have one dimension, and every layer must see the whole path.
+    """Can this model read trees? We must know how it counts positions, and every layer must see the whole path.
 
-    Positions of Qwen-VL's family have three; a layer with a sliding window counts tokens between, not depth.
+    A layer with a sliding window counts tokens between, not those of the path.
     """
-    if any(hasattr(part, "get_rope_index") for part in (model, getattr(model, "model", None))):
-        return False
     config = model.config.get_text_config()
-    return all(kind == "full_attention" for kind in getattr(config, "layer_types", None) or [])
+    kinds = getattr(config, "layer_types", None)
+    if kinds is None:  # the layers are all alike
+        kinds = ["sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"]
+    return positions.known(model) and all(kind == "full_attention" for kind in kinds)
 
 
 def _in_order(rows: Sequence[np.ndarray]) -> list[int]:

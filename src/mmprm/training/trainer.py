@@ -39,8 +39,8 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
     model = models.load_model(job.start, "bfloat16" if sharded_bf16 else "float32")
     if job.trees and not packing.packs(model):
         raise UserError(
-            f"prm.packing: trees cannot be had with a {type(model).__name__}: its positions have several dimensions, "
-            "or a layer sees only a window; set it to paths"
+            f"prm.packing: trees cannot be had with a {type(model).__name__}: how it counts positions is not known "
+            "here, or a layer sees only a window; set it to paths"
         )
     if job.trees:
         tree_attention.install(model)
@@ -51,7 +51,9 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
     ids = control_ids(processor.tokenizer)
     report = Progress(job.title)
     collator = (
-        TreeCollator(processor) if job.trees else data.Collator(processor, shift=1 if job.loss == "tokens" else 0)
+        TreeCollator(processor, model)
+        if job.trees
+        else data.Collator(processor, shift=1 if job.loss == "tokens" else 0)
     )
 
     loss_of: Callable[..., Any] = {

@@ -17,14 +17,17 @@ from mmprm.training.tree_plan import plan
 NAME = "mmprm_tree"
 
 
-def model_inputs(packed: Packed) -> dict[str, Any]:
-    """What a model with `install` takes: the tokens' arrays and position_ids (1, n), and the plan as `tree`."""
+def model_inputs(packed: Packed, position_ids: Any = None) -> dict[str, Any]:
+    """What a model with `install` takes: the tokens' arrays (1, n) and position_ids, and the plan as `tree`.
+
+    position_ids: as `tree_positions` gives them; without, a token's is its depth.
+    """
     import torch
 
     return {
         **{name: torch.from_numpy(values)[None] for name, values in packed.tokens.items()},
         "attention_mask": torch.zeros(1, 1, 0, 0),  # of four dimensions: transformers makes none of its own
-        "position_ids": torch.from_numpy(packed.depth)[None],
+        "position_ids": torch.from_numpy(packed.depth)[None] if position_ids is None else position_ids,
         "tree": plan(packed),
     }
 

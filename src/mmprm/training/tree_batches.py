@@ -6,22 +6,26 @@ tokens, and once for each of them among the labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from mmprm.training import data, packing, tree_attention
+from mmprm.training.tree_positions import TreePositions
 
 
 class TreeCollator:
     """Lays a micro-batch out as one sequence of trees.
 
-    Out: the model's inputs (1, n); `labels` (1, 1 + m), the m labels of all paths behind one that is ignored;
-    `logits_to_keep` (m,), the positions of their markers, some of them several times; `examples`, the paths' indices.
+    Out: `model`'s inputs (1, n), each tree's images once; `labels` (1, 1 + m), the m labels of all paths behind one
+    that is ignored; `logits_to_keep` (m,), the positions of their markers, some of them several times; `examples`, the
+    paths' indices.
     """
 
-    def __init__(self, processor: Any) -> None:
+    def __init__(self, processor: Any, model: Any) -> None:
+        self._positions = TreePositions(model)
         self._images = data.Collator(processor, shift=0).images
 
     def __call__(self, items: Sequence[Sequence[tuple[int, data.Example]]]) -> dict[str, Any]:
@@ -32,22 +36,27 @@ class TreeCollator:
         for _, example in rows:
             of_problem.setdefault(example.problem_id, []).append(example)
         groups = list(of_problem.values())
-        inputs = laid_out(groups)
+        of_trees = [group[0].images for group in groups]
+        images = self._images(of_trees, groups[0][0].tokens)
+        positions = functools.partial(self._positions, counts=[len(own) for own in of_trees], images=images)
         return {
-            **self._images([group[0].images for group in groups], groups[0][0].tokens),
-            **inputs,
+            **images,
+            **laid_out(groups, positions),
             "examples": torch.tensor([index for index, _ in rows]),
         }
 
 
-def laid_out(groups: Sequence[Sequence[data.Example]]) -> dict[str, Any]:
+def laid_out(
+    groups: Sequence[Sequence[data.Example]], positions: Callable[[Sequence[packing.Packed]], Any] | None = None
+) -> dict[str, Any]:
     """Each group of examples as a tree, all in one sequence: what TreeCollator gives but images and examples.
 
-    Groups of one example each are ordinary packing.
+    Groups of one example each are ordinary packing. positions: gives the trees' position_ids; without, the depths.
     """
     import torch
 
-    packed = packing.join([packing.pack([path.tokens for path in group]) for group in groups])
+    trees = [packing.pack([path.tokens for path in group]) for group in groups]
+    packed = packing.join(trees)
     paths = [path for group in groups for path in group]  # as their places are ordered
     known = [path.labels != data.IGNORE for path in paths]
 
@@ -57,7 +66,7 @@ def laid_out(groups: Sequence[Sequence[data.Example]]) -> dict[str, Any]:
         return torch.from_numpy(np.concatenate([[first], *chosen]).astype(np.float32))[None]
 
     batch = {
-        **tree_attention.model_inputs(packed),
+        **tree_attention.model_inputs(packed, positions(trees) if positions else None),
         "labels": of_labels(data.IGNORE, [path.labels for path in paths]),
         "logits_to_keep": torch.from_numpy(
             np.concatenate([place[labelled] for place, labelled in zip(packed.places, known, strict=True)])

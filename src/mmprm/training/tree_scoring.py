@@ -18,6 +18,7 @@ from mmprm import models
 from mmprm.problem import Problem
 from mmprm.solution import MARKER, NO, YES, Renderer, control_ids
 from mmprm.training import data, packing, tree_attention
+from mmprm.training.tree_positions import TreePositions
 
 Item = tuple[Problem, tuple[str, ...], str | None]
 BUDGET = 4096  # tokens of a forward pass
@@ -51,6 +52,7 @@ class TreeScorer:
         self._device = models.device()
         self._model = models.load_model(folder, models.working_dtype(dtype, self._device), self._device)
         self._packs = packing.packs(self._model)
+        self._positions = TreePositions(self._model)
         if self._packs:
             tree_attention.install(self._model)
 
@@ -92,10 +94,13 @@ class TreeScorer:
         markers = np.flatnonzero(packed.tokens["input_ids"] == self._ids[MARKER])
         if not len(markers):
             return
-        inputs = tree_attention.model_inputs(packed)
-        if not self._packs:  # the model's own mask and positions are those of the one path
-            del inputs["attention_mask"], inputs["position_ids"], inputs["tree"]
-        inputs |= self._images([tree.images for tree in trees], packed.tokens)
+        inputs = self._images([tree.images for tree in trees], packed.tokens)
+        if self._packs:
+            counts = [len(tree.images) for tree in trees]
+            positions = self._positions([tree.packed for tree in trees], counts, inputs)
+            inputs |= tree_attention.model_inputs(packed, positions)
+        else:  # the model's own mask and positions are those of the one path
+            inputs |= {name: torch.from_numpy(values)[None] for name, values in packed.tokens.items()}
         inputs["logits_to_keep"] = torch.from_numpy(markers)
         with torch.inference_mode():
             logits = self._model(**self._to_device(inputs)).logits[0][:, [self._ids[NO], self._ids[YES]]]
@@ -115,4 +120,4 @@ class TreeScorer:
 
     def close(self) -> None:
         """Free the model."""
-        del self._model
+        del self._model, self._positions
