@@ -25,6 +25,7 @@ include: "rules/annotation.smk"
 include: "rules/labels.smk"
 include: "rules/prm.smk"
 include: "rules/bench.smk"
+include: "rules/guided.smk"
 include: "rules/report.smk"
 
 

@@ -63,6 +63,7 @@ wildcard_constraints:
     source=r"[A-Za-z0-9_-]+",
     variant=r"[A-Za-z0-9_-]+",
     benchmark=r"[A-Za-z0-9_-]+",
+    strategy=r"[A-Za-z0-9_-]+",
     shard=r"\d+-of-\d+",
 
 
@@ -165,6 +166,12 @@ def benchmark_settings(wildcards) -> str:
     """What a benchmark's measures depend on."""
     benchmark = _chosen("benchmarks", CONFIG.benchmarks, wildcards.benchmark)
     return "; ".join(_flat(f"benchmarks.{wildcards.benchmark}", benchmark))
+
+
+def strategy_settings(wildcards) -> str:
+    """What a strategy's choices depend on."""
+    strategy = _chosen("guided", CONFIG.guided, wildcards.strategy)
+    return "; ".join(_flat(f"guided.{wildcards.strategy}", strategy))
 
 
 def benchmark_problems(wildcards) -> str:

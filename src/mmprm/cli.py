@@ -269,6 +269,26 @@ def score_candidates(
 
 
 @app.command(cls=Verb)
+def decode_guided(
+    config: ConfigFile,
+    strategy: Annotated[str, _option("--strategy", "a key of guided")],
+    benchmark: BenchmarkName,
+    policy: PolicyFolder,
+    prm: PrmFolder,
+    problems: ProblemTable,
+    shard: ShardName,
+    work: Work,
+    out: Out,
+) -> None:
+    """Answer each benchmark problem by a strategy that the PRM guides step by step."""
+    from mmprm.guided.stage import decode_guided
+
+    decode_guided(
+        _config(config), strategy, benchmark, _folder(policy), _folder(prm), problems, _shard(shard), work, out
+    )
+
+
+@app.command(cls=Verb)
 def measure(
     config: ConfigFile,
     benchmark: BenchmarkName,

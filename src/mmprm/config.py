@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
+from mmprm.config_guided import Aggregate, Strategy
 from mmprm.config_sources import MiniSource, Section, Source, TableSource, share_problems
 from mmprm.errors import UserError
 
@@ -28,7 +29,6 @@ def _plain_address(url: str) -> str:
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Address = Annotated[str, AfterValidator(_plain_address)]
-Aggregate = Literal["min", "max", "average", "last", "product", "sum_log_pr", "sum_log_odds", "mean_odds"]
 
 
 class Intake(Section):
@@ -284,6 +284,7 @@ class Config(Section):
     prm: Prm = Prm()
     benchmarks: dict[Name, Benchmark] = Field(min_length=1)
     bench: Bench = Bench()
+    guided: dict[Name, Strategy] = Field(default_factory=dict, description="strategies beside Best-of-N, by name")
     engine: Engine = Engine()
     grading: Grading = Grading()
     shards: Shards = Shards()

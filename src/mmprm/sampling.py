@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -80,7 +79,7 @@ def _sample(job: Job, problems: list[Problem], asker: Asker, column: str, out: P
 
         def keep(name: str, outcome: Outcome) -> str | None:
             rollouts: Rollouts | None = outcome.value
-            rows = [_NOTHING] * n if rollouts is None else [rollout.row() for rollout in rollouts]
+            rows = [tables.NO_COMPLETION] * n if rollouts is None else [rollout.row() for rollout in rollouts]
             spool.add(name, [{"problem_id": name, column: number, **row} for number, row in enumerate(rows)])
             return outcome.error or _why_failed(outcome.value)
 
@@ -91,15 +90,3 @@ def _sample(job: Job, problems: list[Problem], asker: Asker, column: str, out: P
 def _why_failed(rollouts: Rollouts) -> str | None:
     verdicts = {rollout.verdict for rollout in rollouts if rollout.status == Status.OK}
     return "no rollout has a verdict: all are undecided" if verdicts == {"undecided"} else None
-
-
-_NOTHING: dict[str, Any] = {
-    "text": "",
-    "steps": [],
-    "answer": None,
-    "status": "empty",
-    "verdict": "unparsed",
-    "method": "engine",
-    "n_tokens": 0,
-    "finish_reason": "error",
-}

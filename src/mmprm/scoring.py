@@ -183,7 +183,7 @@ def _score_all(scorer: Scorer, items: Sequence[Item]) -> list[list[float]]:
     for first in range(0, len(items), 1024):
         part = items[first : first + 1024]
         for item, values in zip(part, scorer.score(part), strict=True):
-            _check(item, values)
+            check_scores(item, values)
             probabilities.append(values)
         if time.monotonic() - said > 10:
             said = time.monotonic()
@@ -191,7 +191,7 @@ def _score_all(scorer: Scorer, items: Sequence[Item]) -> list[list[float]]:
     return probabilities
 
 
-def _check(item: Item, values: list[float]) -> None:
+def check_scores(item: Item, values: list[float]) -> None:
     """Raise UserError unless there is one probability a marker (or none at all) and each is a number."""
     problem, steps, answer = item
     markers = len(steps) + (answer is not None)
@@ -221,7 +221,7 @@ def _cross_check(config: Config, prm: Path, items: Sequence[Item], probabilities
         reference.close()
     largest, worst = 0.0, chosen[0]
     for index, values in zip(chosen, expected, strict=True):
-        _check(items[index], values)
+        check_scores(items[index], values)
         difference = max(abs(a - b) for a, b in zip(probabilities[index], values, strict=True))
         if difference > largest:
             largest, worst = difference, index

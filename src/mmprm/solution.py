@@ -80,6 +80,14 @@ def parse(text: str, finish_reason: str = "stop", prefix_steps: int = 0) -> Pars
     return Parsed(Status.OK, tuple(steps), answer)
 
 
+def parse_block(text: str, finish_reason: str = "stop") -> tuple[str, str] | None:
+    """("step" or "answer", body) of a text that is one block and no more; None for any other."""
+    block = _BLOCK.fullmatch(text)
+    if finish_reason == "length" or block is None or not block[2].strip() or _CONTROL.search(block[2]):
+        return None
+    return block[1], block[2].strip()
+
+
 def render_steps(steps: Sequence[str], marker: str = "") -> str:
     """`<step>…</step>` for each step, each followed by `marker`."""
     return "".join(f"{STEP_OPEN}{step}{STEP_CLOSE}{marker}" for step in steps)

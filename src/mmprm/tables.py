@@ -111,11 +111,33 @@ JOURNAL = _schema(
     method=_STRINGS,
 )
 
+# What stands for a completion where there is none.
+NO_COMPLETION: dict[str, Any] = {
+    "text": "",
+    "steps": [],
+    "answer": None,
+    "status": "empty",
+    "verdict": "unparsed",
+    "method": "engine",
+    "n_tokens": 0,
+    "finish_reason": "error",
+}
+
 CANDIDATES = _schema(problem_id=pa.string(), candidate=pa.int32(), **_COMPLETION)
 SCORES = _schema(
     problem_id=pa.string(),
     candidate=pa.int32(),
     probabilities=pa.list_(pa.float64()),  # P(yes) at each marker: the steps, then the answer
+)
+# What a guided strategy chose for a problem, and what it cost.
+GUIDED = _schema(
+    problem_id=pa.string(),
+    **_COMPLETION,  # of the chosen solution; its n_tokens are those of its last request
+    probabilities=pa.list_(pa.float64()),
+    n_solutions=pa.int32(),  # whole ones that were found
+    n_correct=pa.int32(),  # of these
+    sampled_tokens=pa.int64(),  # all that was sampled for the problem
+    n_requests=pa.int32(),
 )
 
 

@@ -49,11 +49,13 @@ class Asker:
         name = f"{fingerprint(policy)}\x1e{config.prompt.instruction}"
         return cls(name, Sampling(**config.sampling.model_dump()), config.seed, purpose)
 
-    def __call__(self, problem: Problem, prefix: tuple[str, ...], n: int) -> Request:
-        """A request for n continuations of the prefix."""
-        seed = request_seed(self.run_seed, problem, prefix, self.purpose)
-        key = request_key(self.policy, problem, prefix, n, self.sampling, seed)
-        return Request(key, problem, prefix, n, self.sampling, seed)
+    def __call__(
+        self, problem: Problem, prefix: tuple[str, ...], n: int, attempt: int = 0, one_step: bool = False
+    ) -> Request:
+        """A request for n continuations of the prefix; another attempt draws others."""
+        seed = request_seed(self.run_seed, problem, prefix, self.purpose, attempt)
+        key = request_key(self.policy, problem, prefix, n, self.sampling, seed, one_step)
+        return Request(key, problem, prefix, n, self.sampling, seed, one_step)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Request:
-    """Sample `n` continuations of the steps `prefix` of a solution of `problem`, in the assistant's own turn."""
+    """Sample `n` continuations of the steps `prefix` of a solution of `problem`, in the assistant's own turn.
+
+    one_step: each ends after its first step (or with the answer), for a search that judges step by step.
+    """
 
     key: str
     problem: Problem = field(repr=False)
@@ -34,11 +37,13 @@ class Request:
     n: int
     sampling: Sampling
     seed: int
+    one_step: bool = False
 
 
 @dataclass(frozen=True)
 class Completion:
-    """The text after the prefix. finish_reason: stop (the model ended its turn or closed its answer) or length."""
+    """The text after the prefix. finish_reason: stop (the model ended its turn or closed its answer, or the one step
+    that was asked for) or length."""
 
     text: str
     n_tokens: int
@@ -103,10 +108,19 @@ def request_seed(run_seed: int, problem: Problem, prefix: tuple[str, ...], purpo
     return int.from_bytes(digest[:8], "big") % 2**31
 
 
-def request_key(policy: str, problem: Problem, prefix: tuple[str, ...], n: int, sampling: Sampling, seed: int) -> str:
+def request_key(
+    policy: str,
+    problem: Problem,
+    prefix: tuple[str, ...],
+    n: int,
+    sampling: Sampling,
+    seed: int,
+    one_step: bool = False,
+) -> str:
     """The content address of a request: what decides its completions, and nothing else.
 
     `policy` is the fingerprint of the policy folder and of the prompt text, so that a changed one never reuses a draw.
     """
     parts = [policy, problem.fingerprint, str(n), repr(sorted(asdict(sampling).items())), str(seed), *prefix]
+    parts += ["\x1done step"] if one_step else []
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]

@@ -1,7 +1,8 @@
 """What the engines share: which tokens end a completion, and how its tokens become text.
 
 Tags are single tokens (`solution.control_ids` has checked it), so `</answer>` and the end of the turn stop a completion
-as tokens. The text keeps its tags and the closing `</answer>`; the end-of-turn token is cut off.
+as tokens, and `</step>` where one step is asked for. The text keeps its tags and the closing one; the end-of-turn token
+is cut off.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmprm.engine.base import Completion
-from mmprm.solution import ANSWER_CLOSE, control_ids
+from mmprm.engine.base import Completion, Request
+from mmprm.solution import ANSWER_CLOSE, STEP_CLOSE, control_ids
 
 
 class TooLongError(ValueError):
@@ -27,22 +28,26 @@ class Decoder:
 
     def __init__(self, folder: Path, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        self.answer_close = control_ids(tokenizer)[ANSWER_CLOSE]
+        ids = control_ids(tokenizer)
+        self._step_close, self._answer_close = ids[STEP_CLOSE], ids[ANSWER_CLOSE]
         self.end_ids = frozenset(_end_ids(folder, tokenizer))
 
-    @property
-    def stop_ids(self) -> list[int]:
+    def stop_ids(self, request: Request) -> list[int]:
         """The tokens after which nothing is sampled."""
-        return sorted({self.answer_close, *self.end_ids})
+        closing = {self._step_close, self._answer_close} if request.one_step else {self._answer_close}
+        return sorted(closing | self.end_ids)
 
-    def completion(self, ids: Sequence[int]) -> Completion:
+    def completion(self, request: Request, ids: Sequence[int]) -> Completion:
         """`ids` are all sampled tokens, the stopping one included, so that they are counted; length means no stop."""
         ids = list(ids)
-        stopped = bool(ids) and ids[-1] in (self.answer_close, *self.end_ids)
+        stopped = bool(ids) and ids[-1] in self.stop_ids(request)
         kept = ids[:-1] if stopped and ids[-1] in self.end_ids else ids
         text = self.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        answered, tag, _ = text.partition(ANSWER_CLOSE)  # a policy may spell the tag out in other tokens
-        return Completion(answered + tag, len(ids), "stop" if stopped or tag else "length")
+        spelled = False  # a policy may spell a closing tag out in other tokens
+        for tag in (STEP_CLOSE, ANSWER_CLOSE) if request.one_step else (ANSWER_CLOSE,):
+            before, found, _ = text.partition(tag)
+            text, spelled = before + found, spelled or bool(found)
+        return Completion(text, len(ids), "stop" if stopped or spelled else "length")
 
 
 def _end_ids(folder: Path, tokenizer: Any) -> set[int]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mmprm.engine.base import Completion, EngineStats, Finished, Request
 from mmprm.problem import Problem
-from mmprm.solution import render_solution
+from mmprm.solution import STEP_CLOSE, render_solution
 
 Policy = Callable[[Problem, tuple[str, ...], random.Random], str]
 _SUM = re.compile(r"(\d+) \+ (\d+) = (\d+)")
@@ -70,6 +70,8 @@ class ScriptedEngine:
         completions = []
         for draw in range(request.n):
             text = self._policy(request.problem, request.prefix, random.Random(request.seed + draw))
+            if request.one_step:
+                text = "".join(text.partition(STEP_CLOSE)[:2])
             completions.append(Completion(text, len(text.split()), "stop"))
         self.sampled.append(request.key)
         self.stats.requests += 1

@@ -114,7 +114,7 @@ class ServerEngine:
             "top_p": sampling.top_p,
             "top_k": sampling.top_k,
             "max_completion_tokens": min(sampling.max_new_tokens, self._limit - length),
-            "stop_token_ids": self._decoder.stop_ids,
+            "stop_token_ids": self._decoder.stop_ids(request),
             "skip_special_tokens": False,
             "return_token_ids": True,
             **_NEUTRAL,
@@ -163,7 +163,7 @@ class ServerEngine:
             if room < 1:
                 error = TooLongError(len(prompt), self._limit)
                 return Finished(request.key, (), f"{type(error).__name__}: {error}")
-            completions.append(self._decoder.completion(drawn[:room]))
+            completions.append(self._decoder.completion(request, drawn[:room]))
             details = (reply.get("usage") or {}).get("prompt_tokens_details") or {}
             self.stats.completions += 1
             self.stats.generated_tokens += completions[-1].n_tokens

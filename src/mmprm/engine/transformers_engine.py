@@ -96,7 +96,7 @@ class TransformersEngine:
             inputs["position_ids"] = positions.of_sequence(self._index, inputs, inputs.get("image_grid_thw"))
         limit = min(request.sampling.max_new_tokens, model.max_model_len - length)
         generators = [torch.Generator(model.device).manual_seed(request.seed + draw) for draw in draws]
-        stops = torch.tensor(self._decoder.stop_ids, device=model.device)
+        stops = torch.tensor(self._decoder.stop_ids(request), device=model.device)
         open_rows = torch.ones(len(draws), dtype=torch.bool, device=model.device)
         drawn = torch.empty(len(draws), 0, dtype=torch.long, device=model.device)
         with torch.inference_mode():
@@ -123,17 +123,13 @@ class TransformersEngine:
                     **where,
                 )
                 logits = output.logits[:, -1]
-        completions = [self._decoder.completion(self._until_stop(row)) for row in drawn.tolist()]
+        ends = set(stops.tolist())
+        completions = [self._decoder.completion(request, _until(row, ends)) for row in drawn.tolist()]
         self.stats.completions += len(draws)
         self.stats.generated_tokens += sum(completion.n_tokens for completion in completions)
         self.stats.prompt_tokens += length * len(draws)
         self.stats.cached_prompt_tokens += length * (len(draws) - 1)
         return completions
-
-    def _until_stop(self, ids: list[int]) -> list[int]:
-        stops = set(self._decoder.stop_ids)
-        end = next((index for index, token in enumerate(ids) if token in stops), len(ids) - 1)
-        return ids[: end + 1]
 
     @property
     def pending(self) -> int:
@@ -143,6 +139,11 @@ class TransformersEngine:
     def close(self) -> None:
         """Free the model."""
         del self._model
+
+
+def _until(ids: list[int], stops: set[int]) -> list[int]:
+    end = next((index for index, token in enumerate(ids) if token in stops), len(ids) - 1)
+    return ids[: end + 1]
 
 
 def sample(logits: Any, sampling: Sampling, generators: list[Any]) -> Any:

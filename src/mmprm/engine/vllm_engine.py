@@ -130,9 +130,11 @@ class VllmEngine:
         self.stats.steps += 1
         for output in self._model.engine.step():
             name, _, first = output.request_id.partition("/")
-            drawn = {int(first) + draw.index: self._decoder.completion(draw.token_ids) for draw in output.outputs}
-            self._count(output, drawn.values())
             request, completions = self._open[name]
+            drawn = {
+                int(first) + draw.index: self._decoder.completion(request, draw.token_ids) for draw in output.outputs
+            }
+            self._count(output, drawn.values())
             completions |= drawn
             if len(completions) == request.n:
                 del self._open[name]
@@ -172,7 +174,7 @@ class VllmEngine:
                 top_k=sampling.top_k,
                 max_tokens=sampling.max_new_tokens,
                 seed=request.seed,
-                stop_token_ids=self._decoder.stop_ids,
+                stop_token_ids=self._decoder.stop_ids(request),
                 detokenize=False,
                 output_kind=RequestOutputKind.FINAL_ONLY,  # nothing reads an unfinished text
             )

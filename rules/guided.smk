@@ -1,0 +1,30 @@
+"""Guided decoding. In: benchmark problems, the policy, the PRMs. Out: what each strategy chooses, and what it costs."""
+
+
+rule decode_guided:
+    input:
+        policy="<results>/policy/manifest.json",
+        prm="<results>/prm/{variant}/manifest.json",
+        problems=benchmark_problems,
+    output:
+        "<results>/guided/{benchmark}/{variant}/{strategy}/{shard}.parquet",
+    log:
+        "<logs>/decode_guided/{benchmark}/{variant}/{strategy}/{shard}.log",
+    benchmark:
+        "<benchmarks>/decode_guided/{benchmark}/{variant}/{strategy}/{shard}.tsv"
+    retries: 1  # an engine that died is started again, and goes on from the journal
+    conda:
+        "../envs/rollout.yaml"
+    threads: HEAVY_THREADS
+    resources:
+        mem_mb=16000,
+        gpu=1,
+    params:
+        *affects("bench.primary", *SAMPLED, version=1),
+        config=RESOLVED,
+        strategy=strategy_settings,
+        work=work("guided/{benchmark}"),
+    shell:
+        "mmprm decode-guided --config {params.config} --strategy {wildcards.strategy} --benchmark {wildcards.benchmark}"
+        " --policy {input.policy} --prm {input.prm} --problems {input.problems} --shard {wildcards.shard}"
+        " --work {params.work} --out {output} > {log} 2>&1"

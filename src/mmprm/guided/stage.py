@@ -1,0 +1,90 @@
+"""Decodes a benchmark by a strategy that a PRM guides. In: problems, policy, PRM. Out: tables.GUIDED, a row a problem.
+
+The policy samples by the configured engine, over the scheduler and journal of every sampling stage: a killed run
+samples nothing twice. The PRM scores in this process with transformers, a problem's states as one prefix tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmprm import models, tables
+from mmprm.annotation.drive import Asker, Job, OpenEngine, drive
+from mmprm.annotation.scheduler import Outcome
+from mmprm.config import Config
+from mmprm.errors import UserError
+from mmprm.guided.strategies import Found, Partial, decode
+from mmprm.problem import Problem
+from mmprm.scoring import Scorer, check_scores
+from mmprm.shard import Shard, read_shard
+from mmprm.spool import Spool
+from mmprm.training.tree_scoring import TreeScorer
+
+
+def decode_guided(
+    config: Config,
+    strategy: str,
+    benchmark: str,
+    policy: Path,
+    prm: Path,
+    problems: Path,
+    shard: Shard,
+    work: Path,
+    out: Path,
+    open_engine: OpenEngine | None = None,
+    open_scorer: Callable[[], Scorer] | None = None,
+) -> None:
+    """Write what the strategy (a key of `guided`) chooses for each of the shard's problems, as tables.GUIDED."""
+    if strategy not in config.guided:
+        raise UserError(f"guided: there is no strategy {strategy!r}; there are {sorted(config.guided)}")
+    settings = config.guided[strategy]
+    if open_scorer is None:
+        models.check_manifest(prm)
+        engine = config.engine
+        scorer: Scorer = TreeScorer(prm, config.prompt.instruction, engine.dtype, engine.max_model_len)
+    else:
+        scorer = open_scorer()
+
+    def score(problem: Problem, partials: Sequence[Partial]) -> list[list[float]]:
+        items = [(problem, steps, answer) for steps, answer in partials]
+        found = scorer.score(items)
+        for item, values in zip(items, found, strict=True):
+            check_scores(item, values)
+        return found
+
+    asker = Asker.of(config, policy, f"guided/{benchmark}")
+    usage = out.with_name(out.name + ".usage.json")
+    job = Job(f"{benchmark} by {strategy}", config, policy, shard, work, usage, settings.n, open_engine)
+    primary = config.bench.primary
+    searches = [
+        (problem.problem_id, decode(problem, settings, primary, asker, score))
+        for problem in read_shard([problems], shard)
+    ]
+    try:
+        with Spool(out.parent, tables.GUIDED) as spool:
+
+            def keep(name: str, outcome: Outcome) -> str | None:
+                found: Found = outcome.value or Found()
+                spool.add(name, [row(name, found, primary)])
+                return outcome.error
+
+            drive(job, searches, keep)
+            tables.write(out, spool.rows(), tables.GUIDED)
+    finally:
+        scorer.close()
+
+
+def row(name: str, found: Found, primary: str) -> dict[str, Any]:
+    """The row of a problem: the chosen solution (an empty one where none was found), and what it cost."""
+    chosen = found.best(primary)
+    return {
+        "problem_id": name,
+        **(chosen.rollout.row() if chosen else tables.NO_COMPLETION),
+        "probabilities": list(chosen.probabilities) if chosen else [],
+        "n_solutions": len(found.solutions),
+        "n_correct": sum(one.rollout.verdict == "correct" for one in found.solutions),
+        "sampled_tokens": found.sampled_tokens,
+        "n_requests": found.requests,
+    }
