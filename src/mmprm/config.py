@@ -10,12 +10,13 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
+from mmprm.config_errors import explain
 from mmprm.config_guided import Aggregate, Strategy
-from mmprm.config_sources import MiniSource, Section, Source, TableSource, share_problems
+from mmprm.config_sources import Section, Source, share_problems
 from mmprm.errors import UserError
 
 
@@ -97,6 +98,12 @@ class Policy(Section):
     base: Path = Field(description="a local Hugging Face model folder")
     sources: list[Name] = Field(min_length=1)
     training: Training = Training(learning_rate=4e-5)
+    packed_tokens: int | None = Field(
+        None,
+        ge=16,
+        description="lay solutions one after another, up to so many tokens (or the longest) a forward pass on one "
+        "device, none seeing another, in place of padding training.micro_batch_size of them",
+    )
 
 
 class Sampling(Section):
@@ -334,47 +341,8 @@ def load(values: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
+        lines = [explain(problem, Config) for problem in error.errors()]
         raise UserError("the configuration is wrong:\n" + "\n".join(lines)) from error
-
-
-def _explain(problem: Any) -> str:
-    """A line for one of pydantic's errors: the key, what is wrong or allowed, and the value."""
-    kind, message, value = problem["type"], problem["msg"].removeprefix("Value error, "), problem.get("input")
-    place = [str(part) for part in problem["loc"]]
-    if kind == "extra_forbidden":
-        message = f"there is no such key; allowed: {_keys_at(place[:-1])}"
-    elif kind in ("missing", "union_tag_not_found"):
-        message = "this key is needed"
-    if kind.startswith("union_tag"):
-        place.append("kind")
-        value = value.get("kind") if isinstance(value, dict) else value
-    elif place and place[-1] == "[key]":
-        place.pop()  # what follows the name of a wrong key of a mapping
-    # A source's place names its kind too, which is no key.
-    in_source = place[:1] == ["sources"] and place[2:3] in (["mini"], ["table"])
-    key = ".".join(place[:2] + place[3:] if in_source else place)
-    line = f"  {key}: {message}" if key else f"  {message}"
-    if message == "this key is needed" or kind == "value_error":  # the one has no value, the other's message says it
-        return line
-    if kind == "extra_forbidden" and re.search(r"key|token|secret|password", key):  # it must not reach a log
-        return line
-    return f"{line} (got {value!r:.200})"
-
-
-def _keys_at(place: list[str]) -> list[str]:
-    """The keys of the section at a place in the configuration, as pydantic writes places."""
-    section: Any = Config
-    for part in place:
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            section = section.model_fields[part].annotation
-        elif part in ("mini", "table"):
-            section = MiniSource if part == "mini" else TableSource
-        else:  # a name in a mapping: go on to what it names
-            section = get_args(section)[1]
-        if type(None) in get_args(section):
-            section = get_args(section)[0]
-    return sorted(section.model_fields)
 
 
 def read(path: Path) -> Config:

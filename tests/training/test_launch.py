@@ -15,7 +15,7 @@ from mmprm.config import Training
 from mmprm.errors import UserError
 from mmprm.problem import Problem
 from mmprm.solution import Renderer
-from mmprm.training import data, launch, loop, sft
+from mmprm.training import data, launch, loop, order, sft
 from mmprm.training.arguments import deepspeed_settings
 from mmprm.training.job import Job
 
@@ -65,5 +65,5 @@ def test_deepspeed_gets_no_optimizer_of_its_own(training_config):
 def test_the_longest_examples_share_a_micro_batch():
     tokens = [{"input_ids": np.zeros(length, dtype=np.int64)} for length in (10, 90, 11, 91, 12, 92)]
     examples = [data.Example("a problem", row, row["input_ids"], ()) for row in tokens]
-    plan, _ = data.update_plan(examples, Training(learning_rate=1, batch_size=6, micro_batch_size=3), 1, seed=0)
+    plan, _ = order.update_plan(examples, Training(learning_rate=1, batch_size=6, micro_batch_size=3), 1, seed=0)
     assert sorted(map(sorted, plan)) == [[0, 2, 4], [1, 3, 5]]

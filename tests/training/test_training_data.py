@@ -17,7 +17,7 @@ from mmprm.config import Training
 from mmprm.errors import UserError
 from mmprm.problem import Problem
 from mmprm.solution import STEP_OPEN, Renderer, control_ids, parse
-from mmprm.training import data, sft
+from mmprm.training import data, order, sft
 
 
 def settings(**changes: Any) -> Training:
@@ -40,7 +40,7 @@ def test_each_epoch_reads_every_example_once_in_updates_of_the_batch_size(
     lengths, batch_size, micro_batch_size, epochs
 ):
     training = settings(batch_size=batch_size, micro_batch_size=micro_batch_size, epochs=epochs)
-    plan, parts = data.update_plan([example(length) for length in lengths], training, 1, seed=0)
+    plan, parts = order.update_plan([example(length) for length in lengths], training, 1, seed=0)
     assert Counter(index for part in plan for index in part) == dict.fromkeys(range(len(lengths)), epochs)
     assert all(0 < len(part) <= micro_batch_size for part in plan)
     updates = [list(chain(*plan[first : first + parts])) for first in range(0, len(plan), parts)]
@@ -53,11 +53,11 @@ def test_each_epoch_reads_every_example_once_in_updates_of_the_batch_size(
 
 def test_the_order_is_decided_by_the_seed():
     examples, training = [example(5)] * 40, settings(batch_size=8, micro_batch_size=4, epochs=2)
-    first, _ = data.update_plan(examples, training, 1, seed=1)
-    assert first == data.update_plan(examples, training, 1, seed=1)[0]
-    assert first != data.update_plan(examples, training, 1, seed=2)[0]
+    first, _ = order.update_plan(examples, training, 1, seed=1)
+    assert first == order.update_plan(examples, training, 1, seed=1)[0]
+    assert first != order.update_plan(examples, training, 1, seed=2)[0]
     stopped = training.model_copy(update={"max_steps": 3})
-    assert data.update_plan(examples, stopped, 1, seed=1)[0] == first[:6]
+    assert order.update_plan(examples, stopped, 1, seed=1)[0] == first[:6]
 
 
 @given(
@@ -68,7 +68,7 @@ def test_the_order_is_decided_by_the_seed():
 )
 def test_updates_may_be_counted_in_labels(labels, batch_labels, micro_batch_size, processes):
     training = settings(batch_labels=batch_labels, micro_batch_size=micro_batch_size)
-    plan, parts = data.update_plan([example(12, count) for count in labels], training, processes, seed=0)
+    plan, parts = order.update_plan([example(12, count) for count in labels], training, processes, seed=0)
     assert sorted(chain(*plan)) == list(range(len(labels)))
     assert all(plan) and parts % processes == 0
     for first in range(0, len(plan) - parts, parts):
@@ -81,7 +81,7 @@ def test_updates_may_be_counted_in_labels(labels, batch_labels, micro_batch_size
 def test_every_process_has_as_many_micro_batches(count, batch_size, processes):
     """Else accelerate would repeat one to fill the round, and its labels would count twice."""
     training = settings(batch_size=batch_size, micro_batch_size=2)
-    plan, parts = data.update_plan([example(5)] * count, training, processes, seed=0)
+    plan, parts = order.update_plan([example(5)] * count, training, processes, seed=0)
     assert parts % processes == 0
     assert len(plan) % processes == 0 or count < processes
 

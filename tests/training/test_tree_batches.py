@@ -18,7 +18,7 @@ from mmprm import models
 from mmprm.config import Config, Training
 from mmprm.problem import Problem
 from mmprm.solution import NO, YES, Renderer, control_ids
-from mmprm.training import data, prm, tree_attention
+from mmprm.training import data, order, prm, tree_attention
 from mmprm.training.losses import marker_loss
 from mmprm.training.tree_batches import TreeCollator
 
@@ -95,10 +95,10 @@ def test_whole_problems_are_shuffled_and_every_path_is_read_once_an_epoch() -> N
     nothing = np.zeros(9, dtype=np.float32)
     examples = [data.Example(name, {"input_ids": nothing}, nothing, ()) for name in ids]
     training = Training(learning_rate=1, batch_size=4, micro_batch_size=4, epochs=2)
-    plan, _ = data.update_plan(examples, training, 1, seed=0, whole_problems=True)
-    order = [index for part in plan for index in part]
-    assert sorted(order[: len(ids)]) == sorted(order[len(ids) :]) == list(range(len(ids)))
-    for epoch in (order[: len(ids)], order[len(ids) :]):
+    plan, _ = order.update_plan(examples, training, 1, seed=0, whole_problems=True)
+    read = [index for part in plan for index in part]
+    assert sorted(read[: len(ids)]) == sorted(read[len(ids) :]) == list(range(len(ids)))
+    for epoch in (read[: len(ids)], read[len(ids) :]):
         names = [ids[index] for index in epoch]
         assert sum(a != b for a, b in itertools.pairwise(names)) == 3
 

@@ -21,6 +21,7 @@ def test_engine_shard_free_and_speed_settings_rerun_nothing(finished: Workflow) 
             "engine.kind": "transformers",
             "policy.training.save_every": 3,
             "policy.training.micro_batch_size": 2,
+            "policy.packed_tokens": 4096,
             "prm.training.gradient_checkpointing": True,
         }
     )

@@ -1,4 +1,4 @@
-"""Token sequences with labels, in the order in which training reads them. In: problems and texts. Out: micro-batches.
+"""Token sequences with labels, and micro-batches of them. In: problems and texts. Out: Examples; the model's inputs.
 
 Texts come from `solution.Renderer` alone and are tokenised whole, by the processor that scoring uses. Images stay
 encoded until their micro-batch is put together.
@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
-import math
-import random
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from mmprm import models
-from mmprm.config import Training
 from mmprm.errors import UserError
 
 IGNORE = -100.0  # what Trainer, too, takes for "no loss here"
@@ -85,63 +81,6 @@ def _one_a_token(values: Any, index: int, length: int) -> bool:
 def cut(tokens: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
     """The first `length` tokens."""
     return {name: values[:length] for name, values in tokens.items()}
-
-
-def update_plan(
-    examples: Sequence[Example], training: Training, processes: int, seed: int, whole_problems: bool = False
-) -> tuple[list[list[int]], int]:
-    """Which examples (by index) make up which micro-batch, for the whole training; and how many make an update.
-
-    Every so many consecutive entries are one update of training.batch_size examples, or of about training.batch_labels
-    labels (the last update may be smaller). The epochs are shuffled each for itself, one after another, cut into
-    updates; within an update examples are sorted by length, so that a micro-batch holds little padding. The loss is a
-    mean over the update, so its split is no concern of the result.
-
-    With `whole_problems` problems are shuffled, and the examples of one stay beside each other.
-    """
-    order: list[int] = []
-    rng = random.Random(f"order/{seed}")
-    wanted = max(1, round(training.epochs * len(examples)))
-    groups: dict[Any, list[int]] = {}
-    for index, example in enumerate(examples):
-        groups.setdefault(example.problem_id if whole_problems else index, []).append(index)
-    while len(order) < wanted:
-        epoch = list(groups.values())
-        rng.shuffle(epoch)
-        order += itertools.chain.from_iterable(epoch)
-    updates = _updates(order[:wanted], examples, training)[: training.max_steps]
-    if len(updates) > 1 and len(updates[-1]) < processes:  # too few for a micro-batch each
-        rest = updates.pop()
-        updates[-1] += rest
-    parts = max(micro_batches_an_update(len(update), training.micro_batch_size, processes) for update in updates)
-    # Each update but the last is cut into equally many micro-batches, none of them empty.
-    fewest = min((len(update) for update in updates[:-1]), default=parts)
-    parts = min(parts, max(1, fewest // processes) * processes)
-    plan: list[list[int]] = []
-    for update in updates:
-        if not whole_problems:
-            update.sort(key=lambda index: (-examples[index].length, index))
-        count = min(parts, max(1, len(update) // processes) * processes, len(update))
-        bounds = [round(part * len(update) / count) for part in range(count + 1)]
-        plan += [update[low:high] for low, high in itertools.pairwise(bounds)]
-    return plan, parts
-
-
-def _updates(order: Sequence[int], examples: Sequence[Example], training: Training) -> list[list[int]]:
-    """The order cut into updates: by examples, or where an update's labels have come to batch_labels."""
-    if training.batch_labels is None:
-        starts = range(0, len(order), training.batch_size)
-        return [list(order[start : start + training.batch_size]) for start in starts]
-    labels = [int((example.labels != IGNORE).sum()) for example in examples]
-    updates: list[list[int]] = [[]]
-    found = 0
-    for index in order:
-        if found >= training.batch_labels:
-            updates.append([])
-            found = 0
-        updates[-1].append(index)
-        found += labels[index]
-    return updates
 
 
 class MicroBatches:
@@ -229,11 +168,6 @@ def digest(examples: Sequence[Example], plan: Sequence[Sequence[int]]) -> str:
             whole.update(image)
     whole.update(repr(plan).encode())
     return whole.hexdigest()[:32]
-
-
-def micro_batches_an_update(batch_size: int, micro_batch_size: int, processes: int) -> int:
-    """How many micro-batches make an update over all processes: a multiple of their number."""
-    return max(1, math.ceil(batch_size / (micro_batch_size * processes))) * processes
 
 
 def reasons(refused: Sequence[Refusal]) -> dict[str, int]:

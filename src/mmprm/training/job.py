@@ -24,6 +24,7 @@ class Job:
     work: Path  # checkpoints go to work/checkpoints
     trees: bool = False  # a problem's sequences as one prefix tree (packing); for markers alone
     held_out: Sequence[data.Example] = ()  # what training.keep_best judges by
+    packed_tokens: int | None = None  # sequences one after another up to so many tokens; None: padded, or trees
 
 
 def keeps_best(job: Job) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from mmprm import models
 from mmprm.compat import prepare
 from mmprm.errors import UserError
-from mmprm.training import adapters, checkpoints, data
+from mmprm.training import adapters, checkpoints, data, order
 from mmprm.training.arguments import training_arguments
 from mmprm.training.job import Job
 from mmprm.training.progress import quiet
@@ -41,7 +41,8 @@ def fit(job: Job, out: Path) -> Outcome:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if job.training.batch_size % processes:
         raise UserError(f"training.batch_size: {job.training.batch_size} is no multiple of {processes} processes")
-    plan, micro_batches = data.update_plan(job.examples, job.training, processes, job.seed, job.trees)
+    how = (job.training, processes, job.seed, job.trees, job.packed_tokens)
+    plan, micro_batches = order.update_plan(job.examples, *how)
     updates = math.ceil(len(plan) / micro_batches)
     # Before the model: ZeRO-3 shards the weights while they load, and learns that from these arguments.
     arguments = training_arguments(job, updates, micro_batches // processes)

@@ -45,7 +45,10 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
     tables.write_json(out / "refused.json", [asdict(refusal) for refusal in refused])
     say(f"{len(examples)} solutions to train on; refused or cut: {data.reasons(refused) or 'none'}")
     data.bound_refusals(refused, len(rows), config.intake.max_refused_share, "policy training")
-    outcome = launch.fit(Job("policy", start, examples, "tokens", training, config.seed, work), out)
+    job = Job(
+        "policy", start, examples, "tokens", training, config.seed, work, packed_tokens=config.policy.packed_tokens
+    )
+    outcome = launch.fit(job, out)
 
     info: dict[str, Any] = {
         "stage": "policy",

@@ -14,6 +14,7 @@ from mmprm.solution import MARKER, NO, YES, control_ids
 from mmprm.training import adapters, checkpoints, data, packing, tree_attention
 from mmprm.training.job import Job, held_out_batches, keeps_best
 from mmprm.training.losses import counts_loss, marker_loss, token_loss
+from mmprm.training.packed_batches import PackedCollator
 from mmprm.training.progress import Progress
 from mmprm.training.tree_batches import TreeCollator
 
@@ -29,6 +30,14 @@ def freeze_vision(model: Any) -> None:
     raise UserError(f"{type(model).__name__} has no vision encoder by a known name: set training.freeze_vision: false")
 
 
+def _collator(job: Job, processor: Any, model: Any) -> Callable[..., dict[str, Any]]:
+    if job.trees:
+        return TreeCollator(processor, model)
+    if job.packed_tokens:
+        return PackedCollator(processor, model)
+    return data.Collator(processor, shift=1 if job.loss == "tokens" else 0)
+
+
 def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any) -> Any:
     """The Trainer of a job, with its model loaded."""
     from transformers import Trainer
@@ -37,12 +46,13 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
     # DeepSpeed keeps the float32 master weights itself; without it the weights are the master copy.
     sharded_bf16 = job.training.deepspeed and job.training.precision == "bf16"
     model = models.load_model(job.start, "bfloat16" if sharded_bf16 else "float32")
-    if job.trees and not packing.packs(model):
-        raise UserError(
-            f"prm.packing: trees cannot be had with a {type(model).__name__}: how it counts positions is not known "
-            "here, or a layer sees only a window; set it to paths"
-        )
-    if job.trees:
+    if job.trees or job.packed_tokens:
+        if not packing.packs(model):
+            key, instead = ("prm.packing: trees", "paths") if job.trees else ("policy.packed_tokens", "null")
+            raise UserError(
+                f"{key} cannot be had with a {type(model).__name__}: how it counts positions is not known here, or a "
+                f"layer sees only a window; set it to {instead}"
+            )
         tree_attention.install(model)
     if job.training.freeze_vision:
         freeze_vision(model)
@@ -50,11 +60,7 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
         model = adapters.add(model, processor.tokenizer, job.training.lora)
     ids = control_ids(processor.tokenizer)
     report = Progress(job.title)
-    collator = (
-        TreeCollator(processor, model)
-        if job.trees
-        else data.Collator(processor, shift=1 if job.loss == "tokens" else 0)
-    )
+    collator = _collator(job, processor, model)
 
     loss_of: Callable[..., Any] = {
         "tokens": token_loss,
