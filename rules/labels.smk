@@ -19,7 +19,7 @@ rule gather_labels:
     resources:
         mem_mb=8000,
     params:
-        *affects("labels", "seed", version=2),
+        *affects("labels", "seed", version=3),
         config=RESOLVED,
     shell:
         "mmprm gather-labels --config {params.config} --seeds {input.seeds} --shards {input.nodes}"

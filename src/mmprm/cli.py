@@ -193,7 +193,7 @@ def gather_labels(
     statistics: Annotated[Path, _option("--statistics", "the JSON of label statistics to write")],
 ) -> None:
     """Turn the trees of all shards into labelled step paths."""
-    from mmprm.labels import gather_labels
+    from mmprm.labels.stage import gather_labels
 
     gather_labels(_config(config), seeds, [_folder(shard) for shard in shards], out, statistics)
 

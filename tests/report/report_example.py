@@ -11,7 +11,7 @@ from mmprm import config as configuration
 from mmprm import tables
 from mmprm.config import Config
 from mmprm.evaluation.stage import measure, summarise
-from mmprm.labels import gather_labels
+from mmprm.labels.stage import gather_labels
 from mmprm.problem import Problem, write_problems
 from mmprm.problems.mini import IN_DOMAIN, generate
 from mmprm.seeds import select_seeds

@@ -134,7 +134,7 @@ def so_far(judgements: Sequence[Judgement]) -> list[Truth]:
 def figure_of(problem: Problem) -> Figure | None:
     """The figure of a mini problem, from its question and the readings in its solution; None for any other problem."""
     family = FAMILIES.get(problem.family or "")
-    routes = family and family.routes(problem.question)
+    routes = family.routes(problem.question) if family else None
     if family is None or routes is None or problem.solution is None:
         return None
     shown: dict[str, int] = {}
