@@ -173,6 +173,11 @@ def benchmark_problems(wildcards) -> str:
     return f"{RESULTS}/problems/{benchmark.source}.parquet"
 
 
+def drawn_seeds() -> bool:
+    """Are any of the annotated problems drawn here, so that the truth of their steps is known?"""
+    return any(CONFIG.sources[name].kind == "mini" for name in CONFIG.seeds.sources)
+
+
 def base_files(wildcards) -> list[str]:
     """A file that every model folder has; its absence is explained."""
     file = CONFIG.policy.base / "config.json"

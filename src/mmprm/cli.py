@@ -199,6 +199,14 @@ def gather_labels(
 
 
 @app.command(cls=Verb)
+def measure_labels(config: ConfigFile, seeds: SeedTable, paths: PathTable, shards: TreeFolders, out: Out) -> None:
+    """Compare the labels of mini problems with the truth of their steps."""
+    from mmprm.labels.quality import measure_labels
+
+    measure_labels(_config(config), seeds, paths, [_folder(shard) for shard in shards], out)
+
+
+@app.command(cls=Verb)
 def train_prm(
     config: ConfigFile,
     variant: VariantName,
