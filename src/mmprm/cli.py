@@ -313,6 +313,20 @@ def write_report(
 
 
 @app.command(cls=Verb)
+def write_ablation(
+    config: ConfigFile,
+    ablation: Annotated[str, _option("--ablation", "a key of ablations")],
+    metrics: Annotated[list[Path], _option("--metrics", "metrics.json of each benchmark and variant")],
+    out: Out,
+    table: Annotated[Path, _option("--table", "the CSV to write")],
+) -> None:
+    """Compare PRM variants on the same candidates, as a page and a table."""
+    from mmprm.report.ablations import write_ablation
+
+    write_ablation(_config(config), ablation, metrics, out, table)
+
+
+@app.command(cls=Verb)
 def mini_base(work: Work, out: OutFolder) -> None:
     """Train the base model of the mini world (kept in models/mini-base)."""
     from mmprm.training.mini_base import train
