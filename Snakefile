@@ -1,9 +1,10 @@
 """MM-PRM as a workflow: from problems to a process reward model and a report.
 
     problems > policy > seeds > annotation > labels > prm > bench > report
+                                                           bench > ablations
 
 A file given with --configfile is the whole configuration; without one, workflow_config.yaml is. Targets: `all` (the
-report), a stage by its name (`snakemake annotation`), `mini_base`, or any file under results/<run>/.
+report), a stage by its name (`snakemake annotation`), `mini_base`, `ablations`, or any file under results/<run>/.
 """
 
 from snakemake.utils import min_version
@@ -27,6 +28,7 @@ include: "rules/prm.smk"
 include: "rules/bench.smk"
 include: "rules/guided.smk"
 include: "rules/report.smk"
+include: "rules/ablations.smk"
 
 
 onstart:

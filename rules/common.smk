@@ -64,6 +64,7 @@ wildcard_constraints:
     variant=r"[A-Za-z0-9_-]+",
     benchmark=r"[A-Za-z0-9_-]+",
     strategy=r"[A-Za-z0-9_-]+",
+    ablation=r"[A-Za-z0-9_-]+",
     shard=r"\d+-of-\d+",
 
 
@@ -178,6 +179,36 @@ def benchmark_problems(wildcards) -> str:
     """The problem table of a benchmark."""
     benchmark = _chosen("benchmarks", CONFIG.benchmarks, wildcards.benchmark)
     return f"{RESULTS}/problems/{benchmark.source}.parquet"
+
+
+def ablation_metrics(wildcards) -> list[str]:
+    """The metrics of an ablation's variants on its benchmarks."""
+    ablation = _chosen("ablations", CONFIG.ablations, wildcards.ablation)
+    return [
+        f"{RESULTS}/bench/{benchmark}/{variant}/metrics.json"
+        for benchmark in ablation.benchmarks or CONFIG.benchmarks
+        for variant in ablation.variants
+    ]
+
+
+def ablation_settings(wildcards) -> str:
+    """What an ablation's page depends on beside the metrics: its own settings, and its variants' recipes."""
+    ablation = _chosen("ablations", CONFIG.ablations, wildcards.ablation)
+    recipes = [f"{name}: {CONFIG.prm.variants[name].model_dump_json()}" for name in ablation.variants]
+    return "; ".join([*_flat(wildcards.ablation, ablation), *recipes])
+
+
+def ablation_pages(wildcards) -> list[str]:
+    """The pages of all ablations; WorkflowError where none is configured."""
+    if not CONFIG.ablations:
+        more = "snakemake ablations --cores 2 --configfile workflow_config.yaml configs/overlays/ablations.yaml"
+        raise WorkflowError(f"ablations: the configuration names none; for those of the mini world: {more}")
+    return [f"{RESULTS}/ablations/{name}.{end}" for name in CONFIG.ablations for end in ("html", "csv")]
+
+
+def drawn_seeds() -> bool:
+    """Are any of the annotated problems drawn here, so that the truth of their steps is known?"""
+    return any(CONFIG.sources[name].kind == "mini" for name in CONFIG.seeds.sources)
 
 
 def base_files(wildcards) -> list[str]:

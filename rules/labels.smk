@@ -1,4 +1,7 @@
-"""Labels. In: the seeds and the trees of all shards. Out: one table of step paths with counts, and its statistics."""
+"""Labels. In: the seeds and the trees of all shards. Out: one table of step paths with counts, and its statistics.
+
+Of drawn problems the truth of every step is known: there the labels are compared with it.
+"""
 
 
 rule gather_labels:
@@ -19,14 +22,39 @@ rule gather_labels:
     resources:
         mem_mb=8000,
     params:
-        *affects("labels", "seed", version=2),
+        *affects("labels", "seed", version=3),
         config=RESOLVED,
     shell:
         "mmprm gather-labels --config {params.config} --seeds {input.seeds} --shards {input.nodes}"
         " --out {output.paths} --statistics {output.statistics} > {log} 2>&1"
 
 
+rule measure_labels:
+    input:
+        seeds="<results>/seeds/seeds.parquet",
+        paths="<results>/labels/paths.parquet",
+        nodes=expand("<results>/annotation/{shard}/nodes.parquet", shard=shards("annotation")),
+        rollouts=expand("<results>/annotation/{shard}/rollouts.parquet", shard=shards("annotation")),
+    output:
+        "<results>/labels/quality.json",
+    log:
+        "<logs>/measure_labels.log",
+    benchmark:
+        "<benchmarks>/measure_labels.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem_mb=8000,
+    params:
+        *affects("bench.confidence", "bench.resamples", "seed", version=1),
+        config=RESOLVED,
+    shell:
+        "mmprm measure-labels --config {params.config} --seeds {input.seeds} --paths {input.paths}"
+        " --shards {input.nodes} --out {output} > {log} 2>&1"
+
+
 rule labels:
     input:
         "<results>/labels/paths.parquet",
         "<results>/labels/statistics.json",
+        ["<results>/labels/quality.json"] if drawn_seeds() else [],

@@ -70,7 +70,7 @@ def test_a_preset_sets_what_is_not_given_beside_it_and_is_resolved_once() -> Non
         ("sampling.top_p", 0, "greater than 0"),
         ("bench.primary", "mean", "'mean_odds'"),
         ("engine.kind", "sglang", "'vllm' or 'transformers'"),
-        ("prm.variants.soft.label", "fuzzy", "'soft', 'hard' or 'counts'"),
+        ("prm.variants.soft.label", "fuzzy", "'soft', 'hard', 'counts' or 'outcome'"),
         ("run", "../elsewhere", "[A-Za-z0-9]"),
         ("sources.drawn.split", "train", "'test'"),
         ("sources.k12.kind", "hub", "'mini', 'table'"),

@@ -193,9 +193,17 @@ def gather_labels(
     statistics: Annotated[Path, _option("--statistics", "the JSON of label statistics to write")],
 ) -> None:
     """Turn the trees of all shards into labelled step paths."""
-    from mmprm.labels import gather_labels
+    from mmprm.labels.stage import gather_labels
 
     gather_labels(_config(config), seeds, [_folder(shard) for shard in shards], out, statistics)
+
+
+@app.command(cls=Verb)
+def measure_labels(config: ConfigFile, seeds: SeedTable, paths: PathTable, shards: TreeFolders, out: Out) -> None:
+    """Compare the labels of mini problems with the truth of their steps."""
+    from mmprm.labels.quality import measure_labels
+
+    measure_labels(_config(config), seeds, paths, [_folder(shard) for shard in shards], out)
 
 
 @app.command(cls=Verb)
@@ -322,6 +330,20 @@ def write_report(
     from mmprm.report.page import write_report
 
     write_report(_config(config), results, out)
+
+
+@app.command(cls=Verb)
+def write_ablation(
+    config: ConfigFile,
+    ablation: Annotated[str, _option("--ablation", "a key of ablations")],
+    metrics: Annotated[list[Path], _option("--metrics", "metrics.json of each benchmark and variant")],
+    out: Out,
+    table: Annotated[Path, _option("--table", "the CSV to write")],
+) -> None:
+    """Compare PRM variants on the same candidates, as a page and a table."""
+    from mmprm.report.ablations import write_ablation
+
+    write_ablation(_config(config), ablation, metrics, out, table)
 
 
 @app.command(cls=Verb)

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 
 from mmprm.config_errors import explain
 from mmprm.config_guided import Aggregate, Strategy
+from mmprm.config_labels import Ablation, Labels
 from mmprm.config_sources import Section, Source, share_problems
 from mmprm.errors import UserError
 
@@ -155,24 +156,13 @@ class Plan(Section):
     problems: int = Field(24, ge=2, description="seeds that are annotated to see what the others will take")
 
 
-class Labels(Section):
-    """From trees to labelled step paths."""
-
-    dev_share: Share = Field(0.1, description="share of the problems held out for development")
-    max_paths_per_problem: int | None = Field(None, ge=1)
-    max_positive_ratio: float | None = Field(
-        1.0, gt=0, description="positive paths a problem for each negative one; null keeps all"
-    )
-    max_outcome_ratio: float = Field(
-        1.0, ge=0, description="wrong whole solutions, labelled at the answer alone, for each positive path"
-    )
-
-
 class Variant(Section):
     """A named PRM recipe; what is not given is taken from `prm.training`."""
 
-    label: Literal["soft", "hard", "counts"] = Field(
-        "soft", description="soft: MC values; hard: MC > 0; counts: Beta-Binomial, with a predicted concentration"
+    label: Literal["soft", "hard", "counts", "outcome"] = Field(
+        "soft",
+        description="soft: MC values; hard: MC > 0; counts: Beta-Binomial, with a predicted concentration; "
+        "outcome: verdicts of answers alone",
     )
     learning_rate: float | None = Field(None, gt=0)
     epochs: float | None = Field(None, gt=0)
@@ -289,6 +279,7 @@ class Config(Section):
     plan: Plan = Plan()
     labels: Labels = Labels()
     prm: Prm = Prm()
+    ablations: dict[Name, Ablation] = Field({}, description="comparisons of variants, for the target `ablations`")
     benchmarks: dict[Name, Benchmark] = Field(min_length=1)
     bench: Bench = Bench()
     guided: dict[Name, Strategy] = Field(default_factory=dict, description="strategies beside Best-of-N, by name")
@@ -320,6 +311,12 @@ class Config(Section):
             for name in names:
                 if name not in self.sources:
                     raise ValueError(f"{key}: there is no source {name!r}; allowed: {sorted(self.sources)}")
+        return self
+
+    @model_validator(mode="after")
+    def _ablations_compare_what_there_is(self) -> Config:
+        for name, ablation in self.ablations.items():
+            ablation.check(f"ablations.{name}", self.prm.variants, self.benchmarks)
         return self
 
     @model_validator(mode="after")

@@ -84,7 +84,7 @@ STATUS = _schema(
 )
 
 # A marker stands after each step and, where the path is a whole solution, after the answer: the lists n_correct,
-# n_rollouts, hard and label_source have len(steps) + (answer is not null) entries.
+# n_rollouts, hard, label_source and soft have len(steps) + (answer is not null) entries.
 PATHS = _schema(
     path_id=pa.string(),
     problem_id=pa.string(),
@@ -93,10 +93,11 @@ PATHS = _schema(
     kind=pa.string(),  # positive (ends in a right answer), negative (ends at the first error), outcome (a wrong answer)
     steps=_STRINGS,
     answer=pa.string(),
-    n_correct=pa.list_(pa.int32()),  # null where the prefix was not probed
+    n_correct=pa.list_(pa.int32()),  # null where the prefix has no rollouts
     n_rollouts=pa.list_(pa.int32()),
     hard=pa.list_(pa.int8()),  # 1 right, 0 wrong, null unknown
-    label_source=_STRINGS,  # probed, implied, answer, none
+    label_source=_STRINGS,  # probed, pooled (only rollouts of shorter prefixes went through it), implied, answer, none
+    soft=pa.list_(pa.float64()),  # n_correct / n_rollouts, or what labels.* made of it; null unknown
 )
 
 # A finished request; an item of each list for each completion. What stands there beside the key is journal.Entry.

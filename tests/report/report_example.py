@@ -11,7 +11,8 @@ from mmprm import config as configuration
 from mmprm import tables
 from mmprm.config import Config
 from mmprm.evaluation.stage import measure, summarise
-from mmprm.labels import gather_labels
+from mmprm.labels.quality import measure_labels
+from mmprm.labels.stage import gather_labels
 from mmprm.problem import Problem, write_problems
 from mmprm.problems.mini import IN_DOMAIN, generate
 from mmprm.seeds import select_seeds
@@ -145,7 +146,9 @@ def _seeds_and_trees(config: Config, folder: Path, pool: list[Problem]) -> None:
         tables.write_json(
             shard / "usage.json", {"seconds": 2.5, "completions": 100, "generated_tokens": 1000 * index + 500}
         )
-    gather_labels(config, seeds, shards, folder / "labels" / "paths.parquet", folder / "labels" / "statistics.json")
+    paths = folder / "labels" / "paths.parquet"
+    gather_labels(config, seeds, shards, paths, folder / "labels" / "statistics.json")
+    measure_labels(config, seeds, paths, shards, folder / "labels" / "quality.json")
 
 
 def _bench(config: Config, folder: Path, benchmark: str, rng: random.Random) -> None:

@@ -57,6 +57,7 @@ def _path_row(problem: Problem, good: bool, **changes: Any) -> dict[str, Any]:
         "n_rollouts": [8, *[None] * (n - 1), 1] if good else [8, 8],
         "hard": [1] * (n + 1) if good else [1, 0],
         "label_source": ["probed", *["implied"] * (n - 1), "answer"] if good else ["probed", "probed"],
+        "soft": [0.5, *[None] * (n - 1), 1.0] if good else [0.5, 0.0],
     }
     return row | changes
 

@@ -18,7 +18,7 @@ def _row(**labels):
 
 
 def test_loss_and_calibration_are_against_soft_labels_and_step_auc_against_hard_ones():
-    rows = [_row(n_correct=[4, None, 0], n_rollouts=[8, None, 8], hard=[1, 1, 0])]
+    rows = [_row(soft=[0.5, None, 0.0], hard=[1, 1, 0])]
     found = heldout.measures(rows, [[0.5, 0.9, 0.25]])
     assert found["n_markers"] == 2
     assert found["loss"] == pytest.approx((math.log(2) - math.log(0.75)) / 2)

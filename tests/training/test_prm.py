@@ -39,8 +39,28 @@ def test_soft_labels_are_monte_carlo_values_and_unprobed_ones_are_unknown(path_r
     bad = path_row(mini_problems[0], good=False)
     assert prm.marker_labels(bad, "soft").tolist() == [0.5, 0.0]
     assert prm.marker_labels(bad, "hard").tolist() == [1.0, 0.0]
-    nothing = path_row(mini_problems[0], good=False, n_rollouts=[8, 0], n_correct=[4, 0])
-    assert prm.marker_labels(nothing, "soft").tolist() == [0.5, data.IGNORE], "no graded rollout, no label"
+    nothing = path_row(mini_problems[0], good=False, n_rollouts=[8, 0], n_correct=[4, 0], soft=[0.5, None])
+    for label in ("soft", "counts"):
+        assert prm.marker_labels(nothing, label).tolist() == [0.5, data.IGNORE], "no graded rollout, no label"
+
+
+def test_soft_labels_are_what_the_labels_stage_made_of_the_counts_and_counts_stay_counts(path_row, mini_problems):
+    row = path_row(mini_problems[0], good=False, soft=[0.8, 0.0])
+    assert prm.marker_labels(row, "soft").tolist() == pytest.approx([0.8, 0.0])
+    assert prm.marker_labels(row, "counts").tolist() == [0.5, 0.0]
+
+
+def test_an_outcome_variant_learns_from_the_verdicts_of_answers_alone(path_row, mini_problems, processor):
+    """An outcome reward model: the steps' labels are ignored, and a path without an answer is not trained on."""
+    right, no_answer = (path_row(mini_problems[0], good) for good in (True, False))
+    n = len(right["steps"])
+    wrong = right | {"kind": "outcome", "hard": [None] * n + [0], "n_correct": [None] * n + [0], "path_id": "wrong"}
+    assert prm.marker_labels(right, "outcome").tolist() == [data.IGNORE] * n + [1.0]
+    examples, refused = _examples([right, wrong, no_answer], mini_problems, processor, "outcome")
+    assert [refusal.reason for refusal in refused] == ["no_label"] and refused[0].excused
+    for example, verdict in zip(examples, (1.0, 0.0), strict=True):
+        assert example.labels[example.labels != data.IGNORE].tolist() == [verdict]
+        assert example.labels[-1] == verdict, "at the last marker"
 
 
 def test_labels_stand_at_their_markers(path_row, mini_problems: list[Problem], processor):
@@ -69,7 +89,7 @@ def test_a_question_with_markers_and_steps_in_it_shifts_no_label(path_row, mini_
 def test_markers_that_do_not_match_the_labels_stop_training(path_row, mini_problems: list[Problem], processor):
     """Defects 4 and 7 of the public code: labels a block of steps, markers a step; nothing checks the numbers."""
     row = path_row(mini_problems[0], good=False)
-    columns = ("n_correct", "n_rollouts", "hard", "label_source")
+    columns = ("n_correct", "n_rollouts", "hard", "label_source", "soft")
     with pytest.raises(UserError, match=r"2 markers in its tokens, 1 labels"):
         _examples([row | {name: row[name][:1] for name in columns}], mini_problems, processor)
     with pytest.raises(UserError, match=r"3 markers in its tokens, 2 labels"):

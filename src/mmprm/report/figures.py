@@ -31,6 +31,8 @@ COLOURS = {
     "minus majority": "#0072b2",
     "positive path": "#0072b2",
     "negative path": "#e69f00",
+    "precision": "#0072b2",
+    "recall": "#d55e00",
 }
 _OTHERS = ("#cc79a7", "#e69f00", "#56b4e9", "#b0a000")
 
@@ -78,6 +80,12 @@ def _scale(names: Sequence[str]) -> Any:
     return _altair().Scale(domain=list(names), range=[COLOURS.get(name) or extra[name] for name in names])
 
 
+def _interval(row: Row) -> tuple[float, float]:
+    """The ends of a row's interval; its value where it has none."""
+    value = row["value"]
+    return (value if row["low"] is None else row["low"], value if row["high"] is None else row["high"])
+
+
 def _in_percent(rows: Sequence[Row]) -> list[Row]:
     keys = ("value", "low", "high")
     return [{**row, **{key: 100 * row[key] for key in keys if row[key] is not None}} for row in rows]
@@ -85,54 +93,75 @@ def _in_percent(rows: Sequence[Row]) -> list[Row]:
 
 def accuracy_by_n(rows: Sequence[Row], title: str) -> str:
     """Lines of accuracy over N. rows: {n, series, value, low, high}; the intervals of rows that have them as bands."""
+    return curves([row | {"x": row["n"]} for row in rows], "candidates (N)", "accuracy (%)", title)
+
+
+def curves(rows: Sequence[Row], x: str, y: str, title: str, scale: str = "log2", width: int = 330) -> str:
+    """Lines of shares over a number. rows: {x, series, value, low, high}, fractions; intervals, where given, as bands.
+
+    scale: log2, log or linear; the ticks are the values of x.
+    """
     alt = _altair()
     names = list(dict.fromkeys(row["series"] for row in rows))
-    counts = sorted({row["n"] for row in rows})
+    ticks = sorted({row["x"] for row in rows})
+    whole = all(tick == int(tick) for tick in ticks)
     data = alt.Data(values=_in_percent(rows))
-    low = min(row["low"] if row["low"] is not None else row["value"] for row in rows)
-    high = max(row["high"] if row["high"] is not None else row["value"] for row in rows)
-    y = alt.Scale(domain=[max(0.0, 100 * low - 3), min(100.0, 100 * high + 3)], nice=True)
+    low, high = min(_interval(row)[0] for row in rows), max(_interval(row)[1] for row in rows)
+    y_scale = alt.Scale(domain=[max(0.0, 100 * low - 3), min(100.0, 100 * high + 3)], nice=True)
+    scales = {"log2": alt.Scale(type="log", base=2), "log": alt.Scale(type="log"), "linear": alt.Scale(zero=False)}
     base = alt.Chart(data, title=title).encode(
         x=alt.X(
-            "n:Q",
-            title="candidates (N)",
-            scale=alt.Scale(type="log", base=2),
-            axis=alt.Axis(values=counts, format="d", grid=False),
+            "x:Q",
+            title=x,
+            scale=scales[scale],
+            axis=alt.Axis(values=ticks, format="d" if whole else "~e", grid=False),
         ),
         color=alt.Color("series:N", scale=_scale(names)),
     )
     band = (
         base.transform_filter("isValid(datum.low)")
         .mark_area(opacity=0.13)
-        .encode(y=alt.Y("low:Q", scale=y, title="accuracy (%)"), y2="high:Q")
+        .encode(y=alt.Y("low:Q", scale=y_scale, title=y), y2="high:Q")
     )
     line = base.mark_line(point={"size": 28, "filled": True}, strokeWidth=2).encode(
-        y=alt.Y("value:Q", scale=y, title="accuracy (%)")
+        y=alt.Y("value:Q", scale=y_scale, title=y)
     )
-    return _svg((band + line).properties(width=330, height=210), title)
+    return _svg((band + line).properties(width=width, height=210), title)
 
 
 def differences(rows: Sequence[Row], title: str) -> str:
     """Points with intervals about zero. rows: {name, against, value, low, high} as fractions."""
     alt = _altair()
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    against = list(dict.fromkeys(row["against"] for row in rows))
-    y = alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelLimit=260))
-    offset = alt.YOffset("against:N", sort=against)
-    colour = alt.Color("against:N", scale=_scale(against))
-    base = alt.Chart(alt.Data(values=_in_percent(rows)))
     zero = alt.Chart(alt.Data(values=[{"x": 0}])).mark_rule(color="#333", strokeDash=[3, 3]).encode(x="x:Q")
+    return _points(rows, "against", "difference of accuracy (points)", title, zero)
+
+
+def shares(rows: Sequence[Row], x: str, title: str) -> str:
+    """Points with intervals. rows: {name, series, value, low, high} as fractions."""
+    return _points(rows, "series", x, title)
+
+
+def _points(rows: Sequence[Row], key: str, x: str, title: str, behind: Any = None) -> str:
+    """A line of points with intervals for each name, coloured by `key`; `behind`: a chart to draw them on."""
+    alt = _altair()
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    series = list(dict.fromkeys(row[key] for row in rows))
+    across = alt.Scale(zero=behind is not None)
+    y = alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelLimit=260))
+    offset = alt.YOffset(f"{key}:N", sort=series)
+    colour = alt.Color(f"{key}:N", scale=_scale(series))
+    base = alt.Chart(alt.Data(values=_in_percent(rows)))
     bars = (
         base.transform_filter("isValid(datum.low)")
         .mark_rule(strokeWidth=2)
-        .encode(
-            y=y, yOffset=offset, x=alt.X("low:Q", title="difference of accuracy (points)"), x2="high:Q", color=colour
-        )
+        .encode(y=y, yOffset=offset, x=alt.X("low:Q", title=x, scale=across), x2="high:Q", color=colour)
     )
     points = base.mark_point(filled=True, size=60).encode(
-        y=y, yOffset=offset, x=alt.X("value:Q", title="difference of accuracy (points)"), color=colour
+        y=y, yOffset=offset, x=alt.X("value:Q", title=x, scale=across), color=colour
     )
-    return _svg((zero + bars + points).properties(width=520, height=44 * len(names) + 10, title=title), title)
+    chart = bars + points if behind is None else behind + bars + points
+    height = max(22 * len(series), 18) * len(names) + 10 if behind is None else 44 * len(names) + 10
+    return _svg(chart.properties(width=520, height=height, title=title), title)
 
 
 def mc_bins(values: Sequence[float]) -> list[Row]:

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from mmprm import __version__, tables
 from mmprm.config import Config
 from mmprm.report import figures, results, trees
+from mmprm.report.label_quality import label_quality
 
 Row = dict[str, Any]
 
@@ -36,16 +37,8 @@ def write_report(config: Config, results: Path, out: Path) -> None:
 
 def render(config: Config, folder: Path) -> str:
     """The page as text. Raises UserError where a file of the run is there but cannot be read."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mmprm.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {"pct": percent, "points": points, "num": number, "time": duration, "fixed": fixed}
     bench = _bench(config, folder)
-    return environment.get_template("page.html.jinja").render(
+    return environment().get_template("page.html.jinja").render(
         title=config.report.title,
         run=config.run,
         seed=config.seed,
@@ -57,6 +50,7 @@ def render(config: Config, folder: Path) -> str:
         headlines=[line for line in map(_headline, bench) if line],
         differences=_differences(config, bench),
         labels=_labels(config, folder),
+        quality=label_quality(folder),
         heldout=_heldout(config, folder),
         seeds=_seeds(folder),
         trees=trees.chosen(config, folder),
@@ -65,6 +59,19 @@ def render(config: Config, folder: Path) -> str:
         statuses=_statuses(config, folder),
         configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110),
     )
+
+
+def environment() -> jinja2.Environment:
+    """Where the templates of pages are, and how they show numbers."""
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader("mmprm.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    found.filters |= {"pct": percent, "points": points, "num": number, "time": duration, "fixed": fixed}
+    return found
 
 
 def _bench(config: Config, folder: Path) -> list[Row]:
@@ -196,7 +203,9 @@ def _labels(config: Config, folder: Path) -> Row:
                 soft[bins[round(10 * correct / rollouts)], f"{path['kind']} path"] += 1
             hard[source, {1: "right", 0: "wrong", None: "unknown"}[right]] += 1
     kinds = ["negative path", "positive path"]  # steps of outcome paths have no label
-    origins = [name for name in ("probed", "implied", "answer", "none") if any(source == name for source, _ in hard)]
+    origins = [
+        name for name in ("probed", "pooled", "implied", "answer", "none") if any(source == name for source, _ in hard)
+    ]
     markers = [{"bin": name, "count": count, "kind": kind} for (name, kind), count in sorted(hard.items())]
     probed = [{"bin": name, "count": soft[name, kind], "kind": kind} for kind in kinds for name in bins]
     charts = []

@@ -28,6 +28,7 @@ STAGES = (
     "select_seeds",
     "annotate",
     "gather_labels",
+    "measure_labels",
     "train_prm",
     "evaluate_prm",
     "sample_candidates",

@@ -135,17 +135,17 @@ def limit_paths(rows: Sequence[dict[str, Any]], most: int | None, seed: int) -> 
 def marker_labels(row: Mapping[str, Any], label: str) -> np.ndarray:
     """The label of each marker of a path as float32; IGNORE where it is not known.
 
-    hard: the `hard` column. soft and counts: n_correct / n_rollouts where the prefix was probed; after the answer, a
-    whole solution, its verdict; an unprobed prefix has no soft value, though it may have a hard one.
+    hard: the `hard` column. soft: the `soft` column. counts: n_correct / n_rollouts where there are rollouts; after
+    the answer, a whole solution, its verdict. outcome: this verdict, and nothing at the steps.
     """
-    values = []
-    columns = (row["n_correct"], row["n_rollouts"], row["hard"], row["label_source"])
-    for n_correct, n_rollouts, hard, source in zip(*columns, strict=True):
-        if label != "hard" and source != "answer":
-            values.append(n_correct / n_rollouts if n_rollouts else data.IGNORE)
-        else:
-            values.append(data.IGNORE if hard is None else float(hard))
-    return np.asarray(values, dtype=np.float32)
+    sources = zip(row["hard"], row["label_source"], strict=True)
+    verdicts = [hard if source == "answer" else None for hard, source in sources]
+    if label == "counts":
+        pairs = zip(row["n_correct"], row["n_rollouts"], verdicts, strict=True)
+        values = [right / n if n and verdict is None else verdict for right, n, verdict in pairs]
+    else:
+        values = {"hard": row["hard"], "soft": row["soft"], "outcome": verdicts}[label]
+    return np.asarray([data.IGNORE if value is None else value for value in values], dtype=np.float32)
 
 
 def marker_trials(row: Mapping[str, Any]) -> np.ndarray:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from mmprm.problems.mini.families import Op, Quantity, Task, apply
 from mmprm.problems.mini.wording import op_text, read_text
 
-_RESULTS = ("p", "q", "r", "s", "t", "u", "h", "v", "answer")
+RESULTS = ("p", "q", "r", "s", "t", "u", "h", "v", "answer")
 _LARGEST = 199  # of the results that are computed
 
 
 def some_op(names: list[str], known: Mapping[str, int], rng: random.Random) -> Op:
     """A single operation on quantities that are known, whose result is neither below 0 nor too large."""
     while True:
-        left, out = rng.choice(names), rng.choice(_RESULTS)
+        left, out = rng.choice(names), rng.choice(RESULTS)
         right: str | int = 2 if rng.random() < 0.15 else rng.choice([name for name in names if name != left])
         first, second = known[left], known[right] if isinstance(right, str) else right
         signs = ["+", "+"] + ["-"] * (first >= second) + ["*", "*"] * (first < 10 > second or right == 2)

@@ -15,7 +15,9 @@ from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation, Labels
 from mmprm.engine.scripted import ToyPolicy, step_is_right, toy_problem
 from mmprm.errors import UserError
-from mmprm.labels import Evidence, StepPath, choose, gather_labels, in_dev
+from mmprm.labels.evidence import Evidence, StepPath
+from mmprm.labels.selection import choose, in_dev
+from mmprm.labels.stage import gather_labels
 from mmprm.problem import write_problems
 
 KEEP_ALL = Labels(max_positive_ratio=None)

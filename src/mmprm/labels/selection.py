@@ -1,0 +1,85 @@
+"""Which paths are kept. In: the paths of a problem, or rows of tables.PATHS. Out: fewer of them.
+
+All choices are by value and by hash, so that neither shards nor the order of anything shows in them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from mmprm.config import Labels
+from mmprm.labels.evidence import Row, StepPath
+
+
+def path_id(problem_id: str, path: StepPath) -> str:
+    """A stable hash of the path."""
+    parts = [problem_id, path.kind, *path.steps, "\x1e", path.answer or ""]
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+
+def in_dev(seed: int, problem_id: str, share: float) -> bool:
+    """Is the problem held out? By a hash, so that all its paths fall on one side, whatever else there is."""
+    digest = hashlib.sha256(f"{seed}\x1fsplit\x1f{problem_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
+
+
+def choose(
+    problem_id: str,
+    positives: list[StepPath],
+    negatives: list[StepPath],
+    outcomes: list[StepPath],
+    settings: Labels,
+) -> list[StepPath]:
+    """At most max_positive_ratio positive paths for each negative one, and max_paths_per_problem in all.
+
+    Outcome paths bring the wrong answers up to max_outcome_ratio for each right one. The choice is by hash, and takes
+    texts that differ by more than case and spaces first. Under the limit on all paths the kinds keep their shares as
+    far as they can: they are taken in turn.
+    """
+    positives, negatives = _mixed(problem_id, positives), _mixed(problem_id, negatives)
+    if settings.max_positive_ratio is not None:
+        positives = positives[: int(settings.max_positive_ratio * len(negatives) + 1e-9)]
+    answered = {(path.steps, path.answer) for path in negatives}
+    wrong_answers = sum(path.answer is not None for path in negatives)
+    room = max(0, int(settings.max_outcome_ratio * len(positives) + 1e-9) - wrong_answers)
+    outcomes = [path for path in _mixed(problem_id, outcomes) if (path.steps, path.answer) not in answered][:room]
+    turns = [path for turn in zip_longest(negatives, positives, outcomes) for path in turn if path is not None]
+    return turns[: settings.max_paths_per_problem]
+
+
+def _mixed(problem_id: str, paths: list[StepPath]) -> list[StepPath]:
+    """In the order of their hashes, paths with a text like one before last."""
+    seen: Counter[str] = Counter()
+    ranked = []
+    for path in sorted(paths, key=lambda path: path_id(problem_id, path)):
+        text = " ".join("\n".join((*path.steps, path.answer or "")).casefold().split())
+        ranked.append((seen[text], path))
+        seen[text] += 1
+    return [path for _, path in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def balanced_information(scores: Sequence[float], smoothing: float) -> float:
+    """BIS of a path with these MC scores, (p (1 - p) + a) R (arXiv 2602.04145, section 4).
+
+    p: the share of steps with a score above 0; R: the mean score of these, 1 where there are none; a: `smoothing`.
+    A path without a score has p = 0.
+    """
+    positive = [score for score in scores if score > 0]
+    p = len(positive) / len(scores) if scores else 0.0
+    reliability = math.fsum(positive) / len(positive) if positive else 1.0
+    return (p * (1 - p) + smoothing) * reliability
+
+
+def most_informative(rows: Sequence[Row], keep: float, smoothing: float) -> list[Row]:
+    """The share `keep` (rounded up) of each source's rows with the highest BIS over its counted markers."""
+    by_source: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    for row in rows:
+        counts = zip(row["n_correct"], row["n_rollouts"], strict=True)
+        scores = [right / n for right, n in counts if n]
+        by_source[row["source"]].append((-balanced_information(scores, smoothing), row["path_id"]))
+    kept = {name for ranked in by_source.values() for _, name in sorted(ranked)[: math.ceil(keep * len(ranked) - 1e-9)]}
+    return [row for row in rows if row["path_id"] in kept]

@@ -1,0 +1,157 @@
+"""A comparison of PRM variants as a page and a table. In: the metrics of each variant. Out: HTML and CSV.
+
+All variants rank the same candidates, made from the same policy, trees and labels: what differs is the PRM.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from mmprm import tables
+from mmprm.config import Ablation, Config
+from mmprm.errors import UserError
+from mmprm.evaluation.aggregates import AGGREGATES
+from mmprm.report import figures, results
+from mmprm.report.page import environment
+
+Row = dict[str, Any]
+
+COLUMNS = ("benchmark", "variant", "by", "setting", "n", "metric", "value", "ci_low", "ci_high", "problems", "primary")
+_SCALES = {"learning_rate": "log", "epochs": "linear", "max_paths_per_problem": "log2"}
+_AXES = {"learning_rate": "learning rate", "epochs": "epochs", "max_paths_per_problem": "paths a problem, at most"}
+
+
+def write_ablation(config: Config, ablation: str, metrics: Sequence[Path], page: Path, table: Path) -> None:
+    """Write the named ablation's page and its table (COLUMNS, every metric at every N) from metrics.json files.
+
+    UserError where one is missing or is none.
+    """
+    settings = config.ablations[ablation]
+    found = read_metrics(metrics)
+    chosen = [name for name in config.benchmarks if settings.benchmarks is None or name in settings.benchmarks]
+    missing = [pair for pair in ((b, v) for b in chosen for v in settings.variants) if pair not in found]
+    if missing:
+        raise UserError(f"ablation {ablation}: no metrics of {missing[0]} among {[str(path) for path in metrics]}")
+    rows = [
+        {"by": settings.by, "setting": _setting(config, settings, variant), **row}
+        for benchmark in chosen
+        for variant in settings.variants
+        for row in found[benchmark, variant]["rows"]
+    ]
+    tables.write_text(table, _as_csv(rows))
+    text = environment().get_template("ablation.html.jinja").render(
+        title=settings.title,
+        name=ablation,
+        run=config.run,
+        primary=config.bench.primary,
+        confidence=f"{100 * config.bench.confidence:g} %",
+        recipes=_recipes(config, settings),
+        parts=[_part(config, settings, name, found) for name in chosen],
+    )
+    tables.write_text(page, text)
+
+
+def read_metrics(files: Sequence[Path]) -> dict[tuple[str, str], Row]:
+    """(benchmark, variant) -> metrics.json; UserError names a file that is none."""
+    found = {}
+    for path in files:
+        metrics = results.read_json(path)
+        if not isinstance(metrics, dict) or not {"benchmark", "variant", "rows"} <= set(metrics):
+            raise UserError(f"{path}: not the metrics of a benchmark and variant; delete it and run again")
+        found[metrics["benchmark"], metrics["variant"]] = metrics
+    return found
+
+
+def _setting(config: Config, settings: Ablation, variant: str) -> Any:
+    """What the variant has at the key in which the variants differ: its own value, or that of prm.training."""
+    if settings.by is None:
+        return variant
+    own = getattr(config.prm.variants[variant], settings.by)
+    return getattr(config.prm.training, settings.by, None) if own is None else own
+
+
+def _recipes(config: Config, settings: Ablation) -> list[Row]:
+    return [
+        {"variant": name, **config.prm.variants[name].model_dump(mode="json", exclude_none=True)}
+        for name in settings.variants
+    ]
+
+
+def _as_csv(rows: Sequence[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _part(config: Config, settings: Ablation, benchmark: str, found: dict[tuple[str, str], Row]) -> Row:
+    """One benchmark: a line a variant, and the charts."""
+    lines = []
+    for variant in settings.variants:
+        metrics = found[benchmark, variant]
+        n = max(row["n"] for row in metrics["rows"])
+        lines.append(
+            {
+                "variant": variant,
+                "setting": _setting(config, settings, variant),
+                "n": n,
+                "at_n": {row["metric"]: row for row in metrics["rows"] if row["n"] == n},
+                "rows": metrics["rows"],
+                "auc": (metrics.get("auc_within_problem") or {}).get(config.bench.primary),
+            }
+        )
+    domain = config.benchmarks[benchmark].domain
+    return {
+        "benchmark": benchmark,
+        "domain": domain.replace("_", " "),
+        "development": domain == "development",
+        "n": lines[0]["n"],
+        "problems": lines[0]["at_n"]["random"].get("problems"),
+        "aggregates": list(AGGREGATES),
+        "lines": lines,
+        "charts": [Markup(chart) for chart in _charts(config.bench.primary, settings, benchmark, lines)],
+    }
+
+
+def _charts(primary: str, settings: Ablation, benchmark: str, lines: Sequence[Row]) -> list[str]:
+    """The primary aggregate by setting and over N, and all aggregates of all variants."""
+    metric, n = f"bon/{primary}", lines[0]["n"]
+    charts = []
+    if len(lines) > 1:
+        charts.append(_by_setting(settings, lines, metric, f"{benchmark}: best of {n} by {primary}"))
+    curves = [(line["variant"], line["rows"], metric) for line in lines] + [("random", lines[0]["rows"], "random")]
+    over_n = [
+        {"n": row["n"], "series": name, "value": row["value"], "low": None, "high": None}
+        for name, rows, shown in curves
+        for row in rows
+        if row["metric"] == shown
+    ]
+    if n > 1:
+        charts.append(figures.accuracy_by_n(over_n, f"{benchmark}: {primary} over N"))
+    aggregates = [
+        {"name": name, "series": line["variant"], **_plain(line["at_n"][f"bon/{name}"])}
+        for name in AGGREGATES
+        for line in lines
+    ]
+    return [*charts, figures.shares(aggregates, "accuracy (%)", f"{benchmark}: aggregates, best of {n}")]
+
+
+def _by_setting(settings: Ablation, lines: Sequence[Row], metric: str, title: str) -> str:
+    """The metric over a number where all variants have one, else a point a variant."""
+    points = [{"x": line["setting"], "series": metric, **_plain(line["at_n"][metric])} for line in lines]
+    if settings.by in _AXES and all(isinstance(line["setting"], int | float) for line in lines):
+        return figures.curves(points, _AXES[settings.by], "accuracy (%)", title, _SCALES[settings.by])
+    names = ["all" if line["setting"] is None else str(line["setting"]) for line in lines]
+    named = [{"name": name, **point} for name, point in zip(names, points, strict=True)]
+    return figures.shares(named, "accuracy (%)", title)
+
+
+def _plain(row: Row) -> Row:
+    return {"value": row["value"], "low": row["ci_low"], "high": row["ci_high"]}

@@ -1,0 +1,142 @@
+"""Label quality: worked by hand on one figure, and on the truth itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from test_labels import node
+from toy_world import toy_config
+
+from mmprm import tables
+from mmprm.labels.quality import Ratios, World, first_errors, measure_labels, path_markers, quality, states_by_k
+from mmprm.problem import Problem, write_problems
+from mmprm.problems.mini import generate
+from mmprm.problems.mini.truth import figure_of
+from mmprm.solution import render_solution
+
+RIGHT = ["A = 2", "B = 3", "C = 4", "p = A * B = 2 * 3 = 6", "answer = p + C = 6 + 4 = 10"]
+PROBLEM = Problem(
+    problem_id="p", source="pool", question="Find A * B + C.", answer="10", family="bars",
+    solution=render_solution(RIGHT, "10"),
+)  # fmt: skip
+WORLD = World({"p": PROBLEM}, {"p": figure_of(PROBLEM)})
+RATIOS = Ratios(toy_config(bench={"n": 5, "resamples": 200}))
+
+
+def path(kind: str, steps: list[str], hard: list[int | None], answer: str | None = None, **columns: list) -> dict:
+    sources = ["probed"] * len(steps) + ["answer"] * (answer is not None)
+    labels = {"hard": hard, "soft": [None if one is None else float(one) for one in hard], "label_source": sources}
+    return {"problem_id": "p", "kind": kind, "steps": steps, "answer": answer} | labels | columns
+
+
+def value(found: dict, labels: str, measure: str, **where: object) -> float | None:
+    (row,) = [r for r in found["rows"] if r["labels"] == labels and all(r[key] == want for key, want in where.items())]
+    return row[measure]["value"]
+
+
+def test_precision_and_recall_worked_by_hand() -> None:
+    paths = [
+        path("negative", ["A = 2", "B = 5"], [1, 0]),  # found
+        path("negative", ["A = 2", "B = 3"], [1, 0]),  # a right state called wrong
+        path("positive", ["A = 2", "C = 5"], [1, 1], soft=[1.0, 0.25]),  # a wrong state called right
+        path("outcome", RIGHT, [None] * 5 + [0], answer="11"),
+    ]
+    found = quality(WORLD, paths, [], [], RATIOS)
+    # States: A = 2 (once), B = 5, B = 3, C = 5, and the answer 11.
+    assert (found["markers"], found["problems"], found["markers_unreadable"]) == (5, 1, 0)
+    assert value(found, "hard", "precision", source="all") == pytest.approx(2 / 3)
+    assert value(found, "hard", "recall", source="all") == pytest.approx(2 / 3)
+    assert value(found, "hard", "right", source="all") == pytest.approx(3 / 5)
+    assert value(found, "hard", "precision", source="answer") == 1
+    assert value(found, "soft", "recall", threshold=0.125) == pytest.approx(1 / 2)
+    assert value(found, "soft", "recall", threshold=0.25) == 1
+    assert found["errors"] == {"reading": 2}
+
+
+def test_a_state_is_wrong_from_its_first_wrong_step_on_and_unreadable_ones_are_counted_apart() -> None:
+    markers, unreadable = path_markers(
+        WORLD,
+        [
+            path("positive", ["A = 3", "B = 3"], [1, 1]),
+            path("positive", ["hm", "C = 9", "B = 3"], [1, 1, 1]),
+            path("positive", ["hm", "B = 3"], [1, 1]),
+        ],
+    )
+    assert [marker.wrong for marker in markers] == [True, True, True, True]
+    assert unreadable == 2  # `hm`, and `hm, B = 3`
+
+
+def test_located_errors_are_exact_late_or_early() -> None:
+    paths = [
+        path("negative", ["A = 2", "B = 5"], [1, 0]),
+        path("negative", ["A = 3", "B = 3", "C = 4"], [1, 1, 0]),  # the first step is wrong, the third was located
+        path("negative", ["A = 2", "B = 3"], [1, 0]),
+        path("negative", RIGHT, [1] * 5 + [0], answer="11"),  # an error of the answer alone
+        path("negative", ["hm", "B = 3"], [1, 0]),  # not known
+        path("positive", ["A = 3"], [1]),  # no located error
+    ]
+    found = first_errors(WORLD, paths, RATIOS)
+    assert found["paths"] == 4
+    assert (found["exact"]["value"], found["too_late"]["value"], found["too_early"]["value"]) == (0.5, 0.25, 0.25)
+    assert found["offsets"] == {"0": 2, "2": 1}
+
+
+def test_states_are_called_wrong_while_none_of_their_first_k_rollouts_is_right() -> None:
+    nodes = [
+        node(0, [], 1, 4),
+        node(1, ["A = 2"], 1, 4),
+        node(2, ["A = 3"], 0, 4),
+        node(3, ["A = 2", "B = 3"], 1, 2),  # fewer rollouts: left out
+        node(4, ["A = 2", "B = 5"], 1, 3, n_undecided=1),
+    ]
+    verdicts = {0: "cwww", 1: "wwcw", 2: "wwww", 3: "cw", 4: "cwwu"}
+    names = {"c": "correct", "w": "incorrect", "u": "undecided"}
+    rollouts = [
+        {"problem_id": "p", "node_id": number, "rollout": place, "verdict": names[letter]}
+        for number, letters in verdicts.items()
+        for place, letter in enumerate(letters)
+    ]
+    found = states_by_k(WORLD, [row | {"problem_id": "p"} for row in nodes], rollouts[::-1])
+    assert [k for k, _ in found] == [1, 2, 4]
+    assert dict(found) == {
+        1: [("p", False, True), ("p", True, True)],
+        2: [("p", False, True), ("p", True, True)],
+        4: [("p", False, False), ("p", True, True)],
+    }
+
+
+def test_intervals_are_over_problems_and_hold_the_value() -> None:
+    parts = [(f"p{number}", (number + item) % 3 == 0) for number in range(30) for item in range(4)]
+    found = RATIOS(parts)
+    assert found["ci_low"] < found["value"] < found["ci_high"] and found["count"] == 120
+    # Items of one problem that are all alike say no more than one of them.
+    alike = [(f"p{number}", number % 2 == 0) for number in range(20)]
+    once, often = RATIOS(alike), RATIOS(alike * 10)
+    assert (once["ci_low"], once["ci_high"]) == pytest.approx((often["ci_low"], often["ci_high"]))
+    assert RATIOS([]) == {"value": None, "ci_low": None, "ci_high": None, "count": 0}
+
+
+def test_labels_that_are_the_truth_are_measured_as_perfect_and_other_problems_are_left_out(tmp_path: Path) -> None:
+    problems = generate("seeds", 8, ["bars", "table"], 0)
+    other = Problem("other", "k12", "What?", "1")
+    write_problems(tmp_path / "seeds.parquet", [*problems, other])
+    rows, nodes = [], []
+    for problem in [*problems, other]:
+        steps = ["A = 1" if problem.family == "bars" else "pen price = 1"]  # no figure shows a 1
+        common = {"problem_id": problem.problem_id, "source": "pool", "split": "train"}
+        counts = {"n_correct": [0], "n_rollouts": [4], "hard": [0], "label_source": ["probed"], "soft": [0.0]}
+        path_of_it = {"path_id": problem.problem_id, "kind": "negative", "steps": steps, "answer": None}
+        rows.append(common | path_of_it | counts)
+        one = node(1, steps, 0, 4) | {"problem_id": problem.problem_id, "parent_id": 0, "mc": 0.0, "visits": 0}
+        nodes.append(one)
+    tables.write(tmp_path / "paths.parquet", rows, tables.PATHS)
+    tables.write(tmp_path / "nodes.parquet", nodes, tables.NODES)
+    tables.write(tmp_path / "rollouts.parquet", [], tables.ROLLOUTS)
+    config = toy_config(bench={"n": 5, "resamples": 200})
+    measure_labels(config, tmp_path / "seeds.parquet", tmp_path / "paths.parquet", [tmp_path], tmp_path / "q.json")
+    found = json.loads((tmp_path / "q.json").read_text())
+    assert (found["problems"], found["markers"]) == (8, 8)
+    assert value(found, "hard", "precision", source="all") == value(found, "hard", "recall", source="all") == 1
+    assert found["first_error"]["exact"]["value"] == 1
