@@ -16,5 +16,6 @@ for config in workflow_config.yaml configs/*.yaml; do
     check mmprm config "$config" >/dev/null
     check snakemake --lint --configfile "$config"
 done
+check snakemake --lint --configfile workflow_config.yaml configs/overlays/ablations.yaml
 check mypy
 check pytest "$@"

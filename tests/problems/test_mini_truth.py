@@ -33,6 +33,10 @@ def test_both_routes_and_their_wordings_are_right() -> None:
     )
 
 
+def test_the_values_of_a_sum_or_product_may_stand_in_either_order() -> None:
+    assert truths("s = A + B = 3 + 2 = 5", "answer = s * C = 4 * 5 = 20") == [("right", None)] * 2
+
+
 def test_a_way_that_no_route_writes_down_is_right_where_it_means_the_same() -> None:
     # A * C + A * C is no part of a way; 2 * C is A * C in this figure, but not in others.
     assert truths("p = A * C = 2 * 4 = 8", "t = 2 * C = 2 * 4 = 8") == [("right", None), ("wrong", "plan")]
@@ -50,6 +54,7 @@ def test_a_way_that_no_route_writes_down_is_right_where_it_means_the_same() -> N
         ("s = A + q = 2 + 3 = 5", "quantity"),
         ("s = A + B = 2 + 4 = 6", "values"),
         ("s = A + B = 2 * 3 = 6", "values"),
+        ("s = A - B = 3 - 2 = 1", "values"),
         ("s = A + B = 2 + 3 = 6", "arithmetic"),
         ("s = A * B = 2 * 3 = 6", "plan"),
         ("answer = A + B = 2 + 3 = 5", "plan"),

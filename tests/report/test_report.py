@@ -119,6 +119,8 @@ def test_the_headline_and_the_table_are_the_summary(page: str, example_run: Path
     for aggregate in ("min", "max", "average", "last", "product", "sum_log_pr", "sum_log_odds", "mean_odds"):
         assert f"PRM, {aggregate}" in text
     assert text.count("primary") >= 4  # one in each table
+    quality = json.loads((example_run / "labels" / "quality.json").read_text())
+    assert f"the truth of {quality['markers']} labelled states is known" in text
 
 
 def test_development_problems_make_no_headline(page: str) -> None:

@@ -73,7 +73,7 @@ def test_the_size_of_the_plan_reruns_nothing_but_the_plan(finished: Workflow) ->
 
 def test_the_bootstrap_alone_measures_again(finished: Workflow) -> None:
     plan = finished.plan(config=changed({"bench.resamples": 300}))
-    assert plan.rules == {"measure", "summarise", "write_report"}
+    assert plan.rules == {"measure", "measure_labels", "summarise", "write_report"}
 
 
 def test_one_source_reruns_its_own_benchmark_only(finished: Workflow) -> None:
@@ -90,7 +90,7 @@ def test_the_reports_title_writes_the_report_again_and_nothing_else(finished: Wo
 @pytest.mark.parametrize(
     ("table", "again", "kept"),
     [
-        ("labels/paths.parquet", "gather_labels train_prm score_candidates measure write_report", "annotate intake"),
+        ("labels/paths.parquet", "gather_labels measure_labels train_prm measure write_report", "annotate intake"),
         ("annotation/1-of-2/nodes.parquet", "annotate gather_labels train_prm", "sample_seeds sample_candidates"),
         ("bench/ood/candidates.parquet", "gather_candidates score_candidates write_report", "train_prm annotate"),
         ("seeds/0-of-1/rollouts.parquet", "sample_seeds select_seeds annotate", "train_policy sample_candidates"),

@@ -11,7 +11,9 @@ import yaml
 from snake import ROOT, Workflow, changed
 
 from mmprm.cli import app
+from mmprm.config import load
 
+OVERLAY = ROOT / "configs/overlays/ablations.yaml"
 STAGES = ["problems", "policy", "seeds", "annotation", "labels", "prm", "bench", "report"]
 TEXTS = {path: path.read_text() for path in [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]}
 RULES = {
@@ -23,7 +25,7 @@ JOBS = {name: body for name, body in RULES.items() if "    shell:" in body}
 
 
 def test_there_is_a_file_of_rules_for_each_stage() -> None:
-    assert {path.stem for path in TEXTS} == {"Snakefile", "common", *STAGES}
+    assert {path.stem for path in TEXTS} == {"Snakefile", "common", "ablations", *STAGES}
     assert len(TEXTS[ROOT / "Snakefile"].splitlines()) <= 45
 
 
@@ -67,6 +69,43 @@ def test_every_stage_is_a_target(workflow: Workflow) -> None:
     plan = workflow.plan(*STAGES, "mini_base")
     assert {"write_report", "summarise", "train_prm", "annotate", "mini_base"} <= plan.rules
     assert not {"mini_base", "plan"} & workflow.plan().rules  # only when they are asked for
+
+
+def test_ablations_train_their_variants_and_repeat_no_shared_stage(workflow: Workflow) -> None:
+    """Policy, seeds, annotation, labels and candidates are made once, whatever the number of variants."""
+    changes = {"prm.variants.hard": {"label": "hard"}, "ablations.labels": {"title": "x", "variants": ["soft", "hard"]}}
+    plan = workflow.plan("ablations", config=changed(changes | {"ablations.labels.benchmarks": ["test"]}))
+    assert "results/small/ablations/labels.html" in plan.outputs
+    assert "results/small/ablations/labels.csv" in plan.outputs
+    assert plan.count("train_prm") == plan.count("score_candidates") == plan.count("measure") == 2  # and not `slow`
+    assert {plan.count(rule) for rule in ("train_policy", "select_seeds", "gather_labels", "sample_candidates")} == {1}
+    assert not {"evaluate_prm", "write_report", "summarise"} & plan.rules
+
+
+def test_without_ablations_the_target_says_how_to_have_some(workflow: Workflow) -> None:
+    done = workflow.run("-n", "ablations")
+    assert done.returncode != 0
+    assert "ablations: the configuration names none" in done.stdout + done.stderr
+
+
+def test_the_overlay_of_ablations_goes_over_the_default_run() -> None:
+    """What it adds are variants, a development benchmark and comparisons: nothing that a finished run has changes."""
+    overlay, default = (yaml.safe_load(path.read_text()) for path in (OVERLAY, ROOT / "workflow_config.yaml"))
+    assert set(overlay) == {"prm", "benchmarks", "ablations"} and set(overlay["prm"]) == {"variants"}
+    assert not set(overlay["prm"]["variants"]) & set(default["prm"]["variants"])
+    default["prm"]["variants"] |= overlay["prm"]["variants"]
+    config = load(
+        default | {"benchmarks": default["benchmarks"] | overlay["benchmarks"]} | {"ablations": overlay["ablations"]}
+    )
+    assert {name for one in config.ablations.values() for name in one.variants} == set(config.prm.variants)
+    assert {bench for one in config.ablations.values() for bench in one.benchmarks or config.benchmarks} == {"dev"}
+
+
+def test_label_quality_is_measured_where_problems_are_drawn(workflow: Workflow) -> None:
+    assert "results/small/labels/quality.json" in workflow.plan("labels").outputs
+    (workflow.folder / "data.jsonl").touch()
+    source = {"kind": "table", "path": "data.jsonl"}
+    assert "measure_labels" not in workflow.plan("labels", config=changed({"sources.pool": source})).rules
 
 
 def test_the_cost_can_be_planned_before_it_is_spent(workflow: Workflow) -> None:

@@ -45,14 +45,18 @@ def write_ablation(config: Config, ablation: str, metrics: Sequence[Path], page:
         for row in found[benchmark, variant]["rows"]
     ]
     tables.write_text(table, _as_csv(rows))
-    text = environment().get_template("ablation.html.jinja").render(
-        title=settings.title,
-        name=ablation,
-        run=config.run,
-        primary=config.bench.primary,
-        confidence=f"{100 * config.bench.confidence:g} %",
-        recipes=_recipes(config, settings),
-        parts=[_part(config, settings, name, found) for name in chosen],
+    text = (
+        environment()
+        .get_template("ablation.html.jinja")
+        .render(
+            title=settings.title,
+            name=ablation,
+            run=config.run,
+            primary=config.bench.primary,
+            confidence=f"{100 * config.bench.confidence:g} %",
+            recipes=_recipes(config, settings),
+            parts=[_part(config, settings, name, found) for name in chosen],
+        )
     )
     tables.write_text(page, text)
 
@@ -145,7 +149,7 @@ def _charts(primary: str, settings: Ablation, benchmark: str, lines: Sequence[Ro
 
 def _by_setting(settings: Ablation, lines: Sequence[Row], metric: str, title: str) -> str:
     """The metric over a number where all variants have one, else a point a variant."""
-    points = [{"x": line["setting"], "series": metric, **_plain(line["at_n"][metric])} for line in lines]
+    points = [{"x": line["setting"], "series": "best of N (PRM)", **_plain(line["at_n"][metric])} for line in lines]
     if settings.by in _AXES and all(isinstance(line["setting"], int | float) for line in lines):
         return figures.curves(points, _AXES[settings.by], "accuracy (%)", title, _SCALES[settings.by])
     names = ["all" if line["setting"] is None else str(line["setting"]) for line in lines]

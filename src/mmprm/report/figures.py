@@ -33,6 +33,8 @@ COLOURS = {
     "negative path": "#e69f00",
     "precision": "#0072b2",
     "recall": "#d55e00",
+    "exact": "#009e73",
+    "off": "#8ba7bf",
 }
 _OTHERS = ("#cc79a7", "#e69f00", "#56b4e9", "#b0a000")
 
@@ -108,7 +110,11 @@ def curves(rows: Sequence[Row], x: str, y: str, title: str, scale: str = "log2",
     data = alt.Data(values=_in_percent(rows))
     low, high = min(_interval(row)[0] for row in rows), max(_interval(row)[1] for row in rows)
     y_scale = alt.Scale(domain=[max(0.0, 100 * low - 3), min(100.0, 100 * high + 3)], nice=True)
-    scales = {"log2": alt.Scale(type="log", base=2), "log": alt.Scale(type="log"), "linear": alt.Scale(zero=False)}
+    scales = {
+        "log2": alt.Scale(type="log", base=2),
+        "log": alt.Scale(type="log", nice=False),
+        "linear": alt.Scale(zero=False),
+    }
     base = alt.Chart(data, title=title).encode(
         x=alt.X(
             "x:Q",

@@ -38,26 +38,32 @@ def write_report(config: Config, results: Path, out: Path) -> None:
 def render(config: Config, folder: Path) -> str:
     """The page as text. Raises UserError where a file of the run is there but cannot be read."""
     bench = _bench(config, folder)
-    return environment().get_template("page.html.jinja").render(
-        title=config.report.title,
-        run=config.run,
-        seed=config.seed,
-        version=__version__,
-        n=config.bench.n,
-        primary=config.bench.primary,
-        confidence=f"{100 * config.bench.confidence:g} %",
-        bench=bench,
-        headlines=[line for line in map(_headline, bench) if line],
-        differences=_differences(config, bench),
-        labels=_labels(config, folder),
-        quality=label_quality(folder),
-        heldout=_heldout(config, folder),
-        seeds=_seeds(folder),
-        trees=trees.chosen(config, folder),
-        costs=_costs(config, folder),
-        sources=results.sources(config, folder),
-        statuses=_statuses(config, folder),
-        configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110),
+    return (
+        environment()
+        .get_template("page.html.jinja")
+        .render(
+            title=config.report.title,
+            run=config.run,
+            seed=config.seed,
+            version=__version__,
+            n=config.bench.n,
+            primary=config.bench.primary,
+            confidence=f"{100 * config.bench.confidence:g} %",
+            bench=bench,
+            headlines=[line for line in map(_headline, bench) if line],
+            differences=_differences(config, bench),
+            labels=_labels(config, folder),
+            quality=label_quality(folder),
+            heldout=_heldout(config, folder),
+            seeds=_seeds(folder),
+            trees=trees.chosen(config, folder),
+            costs=_costs(config, folder),
+            sources=results.sources(config, folder),
+            statuses=_statuses(config, folder),
+            configuration=yaml.safe_dump(
+                config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110
+            ),
+        )
     )
 
 

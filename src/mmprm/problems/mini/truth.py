@@ -107,7 +107,10 @@ class Figure:
             known[out] = made
         if made is None or operands[0] is None or operands[1] is None:
             return _wrong("quantity")
-        if sign != stated or (operands[0][0], operands[1][0]) != (int(first), int(second)):
+        values = [operands[0][0], operands[1][0]], [int(first), int(second)]
+        if sign != "-":  # p + q = 81 + 48 with p = 48 says nothing that is false of the sum
+            values = sorted(values[0]), sorted(values[1])
+        if sign != stated or values[0] != values[1]:
             return _wrong("values")
         if int(result) != made[0]:
             return _wrong("arithmetic")

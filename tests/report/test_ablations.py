@@ -1,0 +1,162 @@
+"""The pages and tables of ablations say what the metrics say; label quality stands in the report."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_example import settings
+
+from mmprm import config as configuration
+from mmprm import tables
+from mmprm.config import Config
+from mmprm.errors import UserError
+from mmprm.evaluation.aggregates import AGGREGATES
+from mmprm.report.ablations import write_ablation
+from mmprm.report.label_quality import label_quality
+
+VARIANTS = {"soft": {}, "hard": {"label": "hard"}, "slow": {"learning_rate": 1e-6}, "few": {"max_paths_per_problem": 2}}
+
+
+def config(**ablations: dict[str, Any]) -> Config:
+    values = settings().model_dump(mode="json")
+    values["prm"]["variants"] = VARIANTS
+    return configuration.load(values | {"ablations": {name: {"title": name} | one for name, one in ablations.items()}})
+
+
+def metrics(folder: Path, variant: str, benchmark: str = "test", accuracy: float = 0.5) -> Path:
+    """metrics.json as `measure` writes it, with values that tell variant, metric and N apart."""
+    names = [
+        "random",
+        "majority",
+        "oracle",
+        *(f"{kind}/{a}" for kind in ("bon", "bon_minus_random") for a in AGGREGATES),
+    ]
+    rows = []
+    for n in (1, 2, 4):
+        for place, metric in enumerate(names):
+            value = accuracy + n / 100 + place / 10_000
+            interval = {"ci_low": value - 0.05, "ci_high": value + 0.05}
+            row = {"benchmark": benchmark, "variant": variant, "n": n, "metric": metric, "value": value}
+            rows.append(row | interval | {"problems": 12, "primary": metric.endswith("/mean_odds")})
+    path = folder / benchmark / variant / "metrics.json"
+    auc = {"mean_odds": accuracy + 0.123}
+    tables.write_json(path, {"benchmark": benchmark, "variant": variant, "rows": rows, "auc_within_problem": auc})
+    return path
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., tuple[str, list[dict[str, str]]]]:
+    """Writes an ablation over metrics of its variants; its page, and the rows of its table."""
+
+    def write(**ablation: Any) -> tuple[str, list[dict[str, str]]]:
+        chosen = ablation.get("benchmarks") or ["test", "dev"]
+        files = [
+            metrics(tmp_path, variant, benchmark, 0.4 + place / 20)
+            for benchmark in chosen
+            for place, variant in enumerate(ablation["variants"])
+        ]
+        page, table = tmp_path / "page.html", tmp_path / "table.csv"
+        write_ablation(config(one=ablation), "one", files[::-1], page, table)
+        return page.read_text(), list(csv.DictReader(table.open()))
+
+    return write
+
+
+def test_the_table_holds_every_metric_of_every_variant_with_what_tells_them_apart(written) -> None:
+    page, rows = written(variants=["slow", "soft"], by="learning_rate", benchmarks=["test"])
+    assert len(rows) == 2 * 3 * (3 + 2 * len(AGGREGATES))
+    assert {(row["variant"], row["setting"]) for row in rows} == {
+        ("slow", "1e-06"),
+        ("soft", "4e-06"),
+    }  # its own, prm's
+    (one,) = [row for row in rows if (row["variant"], row["n"], row["metric"]) == ("soft", "4", "random")]
+    assert float(one["value"]) == pytest.approx(0.49) and float(one["ci_low"]) == pytest.approx(0.44)
+    assert "dev" not in {row["benchmark"] for row in rows}
+    assert "49.3" in page or "49.0" in page
+
+
+def test_the_page_has_a_line_a_variant_the_gain_and_all_aggregates(written) -> None:
+    page, rows = written(variants=["soft", "hard"], by="label")
+    for variant in ("soft", "hard"):
+        for benchmark in ("test", "dev"):
+            (best,) = [
+                row
+                for row in rows
+                if (row["variant"], row["benchmark"], row["n"], row["metric"])
+                == (variant, benchmark, "4", "bon/mean_odds")
+            ]
+            assert f"<b>{100 * float(best['value']):.1f}</b>" in page
+    for aggregate in AGGREGATES:
+        assert aggregate.replace("_", " ") in page or aggregate in page
+    assert page.count("<svg") == 2 * 3
+    assert "0.523" in page, "the AUC within a problem"
+    assert "no evidence for the method" in page, "of dev"
+    assert "<script" not in page and "src=" not in page
+
+
+def test_a_single_variant_has_its_curve_and_aggregates_and_no_comparison(written) -> None:
+    assert written(variants=["soft"], benchmarks=["test"])[0].count("<svg") == 2
+
+
+def test_settings_without_a_number_stand_as_names(written) -> None:
+    """max_paths_per_problem null is all of them: a point, not a place on an axis of numbers."""
+    page, rows = written(variants=["few", "soft"], by="max_paths_per_problem", benchmarks=["test"])
+    assert {(row["variant"], row["setting"]) for row in rows} == {("few", "2"), ("soft", "")}
+    assert ">all<" in page
+
+
+def test_missing_and_torn_metrics_are_named(tmp_path: Path) -> None:
+    chosen = config(one={"variants": ["soft", "hard"], "benchmarks": ["test"]})
+    file = metrics(tmp_path, "soft")
+    with pytest.raises(UserError, match=r"no metrics of \('test', 'hard'\)"):
+        write_ablation(chosen, "one", [file], tmp_path / "p", tmp_path / "t")
+    file.write_text("[]")
+    with pytest.raises(UserError, match=r"metrics\.json: not the metrics"):
+        write_ablation(chosen, "one", [file], tmp_path / "p", tmp_path / "t")
+
+
+@pytest.mark.parametrize(
+    ("ablation", "says"),
+    [
+        ({"variants": ["sfot"]}, r"ablations\.one\.variants: there is no 'sfot'; allowed: .*'soft'"),
+        ({"variants": ["soft"], "benchmarks": ["tset"]}, r"ablations\.one\.benchmarks: there is no 'tset'"),
+    ],
+)
+def test_an_ablation_of_what_is_not_there_is_refused_before_anything_runs(ablation: dict, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        config(one=ablation)
+
+
+def ratio(value: float | None, count: int = 10) -> dict[str, Any]:
+    ends = (None, None) if value is None else (value - 0.02, value + 0.02)
+    return {"value": value, "ci_low": ends[0], "ci_high": ends[1], "count": count}
+
+
+def measure(labels: str, source: str, threshold: float | None = None, k: int | None = None) -> dict[str, Any]:
+    found = {"precision": ratio(0.751), "recall": ratio(0.9), "right": ratio(0.8)}
+    return {"labels": labels, "source": source, "threshold": threshold, "k": k, **found}
+
+
+def test_label_quality_has_a_row_a_labelling_and_a_chart_of_each_kind(tmp_path: Path) -> None:
+    rows = [measure("hard", "all"), measure("hard", "implied") | {"precision": ratio(None, 0)}]
+    rows += [measure("soft", "steps", threshold) for threshold in (0.0, 0.25)]
+    rows += [measure("probed states", "states", 0.0, k) for k in (1, 2, 4)]
+    first = {"paths": 40, "exact": ratio(0.6), "too_late": ratio(0.2), "too_early": ratio(0.2)}
+    found = {"problems": 9, "markers": 50, "markers_unreadable": 3, "errors": {"reading": 4}, "rows": rows}
+    tables.write_json(tmp_path / "labels/quality.json", found | {"first_error": first | {"offsets": {"0": 24, "2": 8}}})
+    shown = label_quality(tmp_path)
+    assert shown is not None
+    assert [row["name"] for row in shown["rows"]][:3] == ["hard, all", "hard, implied", "soft, wrong where MC ≤ 0"]
+    charts = [str(chart) for chart in shown["charts"]]
+    assert len(charts) == 3
+    assert "no error" in charts[2] and ">2<" in charts[2]
+
+
+def test_where_no_step_can_be_judged_nothing_is_said(tmp_path: Path) -> None:
+    assert label_quality(tmp_path) is None
+    tables.write_json(tmp_path / "labels/quality.json", {"markers": 0, "rows": []})
+    assert label_quality(tmp_path) is None
