@@ -80,6 +80,7 @@ rule measure:
         problems=benchmark_problems,
         candidates="<results>/bench/{benchmark}/candidates.parquet",
         scores="<results>/bench/{benchmark}/{variant}/scores.parquet",
+        outcome=outcome_scores,
     output:
         "<results>/bench/{benchmark}/{variant}/metrics.json",
     log:
@@ -91,13 +92,13 @@ rule measure:
     resources:
         mem_mb=4000,
     params:
-        *affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=1),
+        *affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=2),
         config=RESOLVED,
         benchmark=benchmark_settings,
     shell:
         "mmprm measure --config {params.config} --benchmark {wildcards.benchmark} --variant {wildcards.variant}"
         " --problems {input.problems} --candidates {input.candidates} --scores {input.scores}"
-        " --out {output} > {log} 2>&1"
+        " --outcome {input.outcome} --out {output} > {log} 2>&1"
 
 
 rule summarise:

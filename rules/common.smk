@@ -211,6 +211,13 @@ def drawn_seeds() -> bool:
     return any(CONFIG.sources[name].kind == "mini" for name in CONFIG.seeds.sources)
 
 
+def outcome_scores(wildcards) -> list[str]:
+    """The scores of the other variants that are trained on outcomes alone: the outcome-reward baseline."""
+    variants = [name for name, variant in CONFIG.prm.variants.items() if variant.label == "outcome"]
+    folder = f"{RESULTS}/bench/{wildcards.benchmark}"
+    return [f"{folder}/{name}/scores.parquet" for name in variants if name != wildcards.variant]
+
+
 def base_files(wildcards) -> list[str]:
     """A file that every model folder has; its absence is explained."""
     file = CONFIG.policy.base / "config.json"

@@ -70,6 +70,7 @@ PrmFolder = Annotated[Path, _option("--prm", "the PRM's model folder")]
 SeedTable = Annotated[Path, _option("--seeds", "the problems that are annotated, seeds/seeds.parquet")]
 PathTable = Annotated[Path, _option("--paths", "the labelled step paths, labels/paths.parquet")]
 CandidateTable = Annotated[Path, _option("--candidates", "sampled solutions, bench/<benchmark>/candidates.parquet")]
+ScoreTable = Annotated[Path, _option("--scores", "the PRM's step probabilities of the candidates")]
 TreeFolders = Annotated[list[Path], _option("--shards", "the annotation folders of all shards")]
 ShardName = Annotated[str, _option("--shard", "which part of the problems, e.g. 0-of-4")]
 VariantName = Annotated[str, _option("--variant", "a key of prm.variants")]
@@ -303,13 +304,14 @@ def measure(
     variant: VariantName,
     problems: ProblemTable,
     candidates: CandidateTable,
-    scores: Annotated[Path, _option("--scores", "the PRM's step probabilities of the candidates")],
+    scores: ScoreTable,
     out: Out,
+    outcome: Annotated[list[Path] | None, _option("--outcome", "scores by variants of the label `outcome`")] = None,
 ) -> None:
     """Best-of-N, votes and the oracle of one benchmark and one PRM, with intervals."""
     from mmprm.evaluation.stage import measure
 
-    measure(_config(config), benchmark, variant, problems, candidates, scores, out)
+    measure(_config(config), benchmark, variant, problems, candidates, scores, out, outcome or [])
 
 
 @app.command(cls=Verb)

@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from mmprm.evaluation.bon import best_of_n, oracle, random_pick, sizes, subset_share, win_probabilities
-from mmprm.evaluation.intervals import intervals
-from mmprm.evaluation.votes import RIGHT, answer_key, majority, weighted_majority
+from mmprm.evaluation.votes import RIGHT, answer_key, majority
 from mmprm.problem import Problem
 
 # Few different scores, so that ties occur; -inf is a candidate that did not parse.
@@ -97,14 +95,6 @@ def test_sizes_are_the_powers_of_two_and_the_whole() -> None:
     assert sizes(1) == [1]
 
 
-def test_weighted_votes_add_up_and_ties_are_split() -> None:
-    assert weighted_majority([RIGHT, "a", "a"], [0.9, 0.4, 0.4]) == 1
-    assert weighted_majority([RIGHT, "a", "a"], [0.7, 0.4, 0.4]) == 0
-    assert weighted_majority([RIGHT, "a", "a"], [0.3, 0.1, 0.2]) == 0.5
-    assert weighted_majority([None, "a", RIGHT], [0.9, -math.inf, 0.0]) == 1, "only those with a score vote"
-    assert weighted_majority([None, None], [0.9, 0.9]) == 0
-
-
 def test_wrong_answers_with_one_value_are_one_vote_however_they_are_written() -> None:
     number = Problem("p", "s", "q", "7")
     assert answer_key(number, "1/2", False) == answer_key(number, "$0.5$", False) != answer_key(number, "0.6", False)
@@ -113,38 +103,3 @@ def test_wrong_answers_with_one_value_are_one_vote_however_they_are_written() ->
     formula = Problem("p", "s", "q", r"\sqrt{2}")
     assert answer_key(formula, r"\sqrt{ 3 }", False) == answer_key(formula, r"$\sqrt{3}$", False)
     assert answer_key(number, "7", True) == answer_key(number, "7.0", True) == RIGHT
-
-
-def test_intervals_equal_those_of_scipy() -> None:
-    rng = np.random.default_rng(0)
-    values = np.stack([rng.beta(0.5, 2, 200), (rng.random(200) < 0.1) * 1.0, rng.normal(0.05, 0.3, 200)])
-    means, low, high = intervals(values, 0.95, 20_000, seed=1)
-    for row, mean, lower, upper in zip(values, means, low, high, strict=True):
-        expected = stats.bootstrap(
-            (row,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(2)
-        ).confidence_interval
-        width = expected.high - expected.low
-        assert mean == pytest.approx(row.mean())
-        assert (lower, upper) == pytest.approx((expected.low, expected.high), abs=0.03 * width)
-
-
-def test_a_paired_interval_is_narrower_than_the_difference_of_two_that_vary_together() -> None:
-    hard = np.random.default_rng(0).random(300)  # how hard a problem is moves both
-    gain = np.clip(hard + 0.05, 0, 1)
-    _, low, high = intervals(np.stack([hard, gain, gain - hard]), 0.95, 5000, seed=0)
-    assert low[2] > 0.03 and high[2] < 0.06
-    assert high[0] > low[1], "unpaired, the two intervals overlap"
-
-
-def test_intervals_of_constant_rows_and_of_one_problem_are_their_mean() -> None:
-    means, low, high = intervals(np.array([[1.0] * 5, [0.0] * 5]), 0.95, 1000, seed=0)
-    assert means.tolist() == low.tolist() == high.tolist() == [1, 0]
-    assert [float(end[0]) for end in intervals(np.array([[0.3]]), 0.95, 1000, seed=0)] == [0.3] * 3
-    with pytest.raises(ValueError, match="no problems"):
-        intervals(np.empty((1, 0)), 0.95, 1000, seed=0)
-
-
-def test_the_same_seed_gives_the_same_interval() -> None:
-    values = np.random.default_rng(0).random((2, 50))
-    first, again, other = (intervals(values, 0.95, 1500, seed=seed) for seed in (3, 3, 4))
-    assert np.array_equal(first, again) and not np.array_equal(first[1], other[1])

@@ -14,15 +14,21 @@ import pytest
 from mmprm import tables
 from mmprm.config import Config
 from mmprm.errors import UserError
+from mmprm.evaluation import candidates
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.stage import measure, summarise
 from mmprm.problem import Problem, write_problems
 
 N = 4
-KINDS = ("bon", "bon_minus_random", "bon_minus_random_parsed", "bon_minus_majority")
-METRICS = ["random", "random_parsed", "majority", "oracle"] + [
-    f"{kind}/{name}" for kind in KINDS for name in AGGREGATES
-]
+BASELINES = ("random", "random_parsed", "majority")
+KINDS = ("bon", *(f"bon_minus_{other}" for other in BASELINES))
+WEIGHTED = ("weighted_majority", *(f"weighted_majority_minus_{other}" for other in BASELINES))
+WEIGHTS = ("", "/min", "/max", "/average", "/last", "/product")
+METRICS = (
+    ["random", "random_parsed", "majority", "oracle"]
+    + [f"{kind}/{name}" for kind in KINDS for name in AGGREGATES]
+    + [f"{kind}{name}" for kind in WEIGHTED for name in WEIGHTS]
+)
 
 
 def configuration(n: int = N) -> Config:
@@ -67,19 +73,19 @@ class Run:
 
     def write(self, **groups: list[tuple[dict[str, Any], list[float]]]) -> None:
         write_problems(self.folder / "p.parquet", [Problem(name, "s", "q", "7") for name in groups])
-        candidates, scores = [], []
+        given, scores = [], []
         for name, group in groups.items():
             for number, (row, probabilities) in enumerate(group):
                 key = {"problem_id": name, "candidate": number}
-                candidates.append(key | {"method": "m", "n_tokens": 10, "finish_reason": "stop"} | row)
+                given.append(key | {"method": "m", "n_tokens": 10, "finish_reason": "stop"} | row)
                 scores.append(key | {"probabilities": probabilities})
-        tables.write(self.folder / "c.parquet", candidates, tables.CANDIDATES)
+        tables.write(self.folder / "c.parquet", given, tables.CANDIDATES)
         tables.write(self.folder / "s.parquet", scores, tables.SCORES)
 
-    def measured(self, benchmark: str = "test", variant: str = "soft") -> dict[str, Any]:
+    def measured(self, benchmark: str = "test", variant: str = "soft", **more: Any) -> dict[str, Any]:
         names = ("p.parquet", "c.parquet", "s.parquet", f"{benchmark}.{variant}.json")
         paths = [self.folder / name for name in names]
-        measure(self.config, benchmark, variant, *paths)
+        measure(self.config, benchmark, variant, *paths, **more)
         return json.loads(paths[-1].read_text())
 
 
@@ -94,8 +100,7 @@ RIGHT, WRONG = ok("7", "correct", 0.9, 0.8), ok("8", "incorrect", 0.2, 0.9)
 def test_every_metric_has_a_row_at_every_power_of_two(run: Run) -> None:
     run.write(a=[RIGHT, WRONG, WRONG, WRONG], b=[RIGHT, RIGHT, WRONG, broken()])
     found = run.measured()
-    expected = {(metric, n) for metric in METRICS for n in (1, 2, 4)} | {("weighted_majority", 4)}
-    assert {(row["metric"], row["n"]) for row in found["rows"]} == expected
+    assert {(row["metric"], row["n"]) for row in found["rows"]} == {(m, n) for m in METRICS for n in (1, 2, 4)}
     assert {row["metric"] for row in found["rows"] if row["primary"]} == {f"{kind}/min" for kind in KINDS}
     for row in found["rows"]:
         assert row.keys() == {
@@ -116,7 +121,13 @@ def test_values_of_a_run_small_enough_to_do_by_hand(run: Run) -> None:
     assert accuracy["bon_minus_random/min"] == pytest.approx(1 - 3 / 8)
     assert accuracy["bon_minus_random_parsed/min"] == pytest.approx(1 - 11 / 24)
     assert accuracy["bon_minus_majority/min"] == pytest.approx(0.5)
-    assert accuracy["weighted_majority"] == pytest.approx(1.0), "0.8 beats three times 0.2, 1.6 beats 0.2"
+    assert accuracy["weighted_majority"] == accuracy["weighted_majority/min"] == pytest.approx(1.0), "0.8 beats 3 x 0.2"
+    assert accuracy["weighted_majority/last"] == pytest.approx(0.5), "0.8 loses to 3 x 0.9, 1.6 beats 0.9"
+    assert accuracy["weighted_majority_minus_majority"] == pytest.approx(0.5)
+    at_two = {row["metric"]: row["value"] for row in found["rows"] if row["n"] == 2}
+    assert at_two["weighted_majority"] == pytest.approx((3 / 6 + 5 / 6) / 2), "pairs that have a right one"
+    assert at_two["majority"] == pytest.approx((3 / 6 / 2 + (1 + 2 * 0.5 + 2) / 6) / 2)
+    assert found["pass_at_k"][0]["value"] == found["accuracy"]["random"] and found["pass_at_k"][-1]["k"] == 4
     assert found["auc_within_problem"]["min"] == 1 and found["auc_within_problem"]["last"] == 0
     assert found["distinct_candidates_mean"] == (2 + 3) / 2
     assert found["parsed_share"] == 7 / 8 and found["tokens_mean"] == 10
@@ -130,7 +141,7 @@ def test_an_empty_candidate_is_never_chosen_while_another_one_parsed(run: Run) -
     run.write(a=[broken(), broken("truncated"), broken("malformed"), hopeless], b=[broken()] * 4)
     accuracy = run.measured()["accuracy"]
     assert {accuracy[f"bon/{name}"] for name in AGGREGATES} == {0.5}
-    assert accuracy["majority"] == accuracy["weighted_majority"] == 0.5
+    assert accuracy["majority"] == accuracy["weighted_majority"] == accuracy["weighted_majority/product"] == 0.5
 
 
 def test_an_undecided_candidate_is_left_out_and_counted_but_not_wrong(run: Run) -> None:
@@ -173,6 +184,51 @@ def test_a_missing_candidate_or_score_stops_the_stage(run: Run) -> None:
     write_problems(run.folder / "p.parquet", [Problem("other", "s", "q", "7")])
     with pytest.raises(UserError, match="'a' is not in"):
         run.measured()
+
+
+def test_a_prm_of_outcomes_alone_chooses_by_its_last_marker_beside_the_others(run: Run) -> None:
+    run.write(a=[RIGHT, WRONG, WRONG, broken()], b=[RIGHT, WRONG, WRONG, WRONG], c=[WRONG, RIGHT, WRONG, WRONG])
+    scores = tables.read_rows(run.folder / "s.parquet", tables.SCORES)
+    for row in scores:
+        first = row["candidate"] == 0
+        row["probabilities"] = [0.5, 0.9 if first else 0.1] if row["probabilities"] else []
+    tables.write(run.folder / "orm" / "scores.parquet", scores, tables.SCORES)
+    found = run.measured(outcome=[run.folder / "orm" / "scores.parquet"])
+    accuracy = found["accuracy"]
+    assert accuracy["orm/orm"] == pytest.approx(2 / 3), "the first candidate, wherever it is right"
+    assert accuracy["orm_minus_random/orm"] == pytest.approx(2 / 3 - 1 / 4)
+    assert accuracy["bon_minus_orm/orm/min"] == pytest.approx(1 / 3)
+    assert not any(row["primary"] for row in found["rows"] if row["metric"].startswith("orm"))
+    tables.write(run.folder / "orm" / "scores.parquet", scores[:-1], tables.SCORES)
+    with pytest.raises(UserError, match=r"orm/scores\.parquet: candidate 3 of problem 'c' is missing"):
+        run.measured(outcome=[run.folder / "orm" / "scores.parquet"])
+
+
+def test_mcnemar_compares_choices_with_majority_and_leaves_ties_open(run: Run) -> None:
+    other = ok("9", "incorrect", 0.1, 0.1)
+    groups = {f"win{number}": [RIGHT, WRONG, WRONG, other] for number in range(6)}  # the PRM alone is right
+    groups |= {"tie": [RIGHT, WRONG, broken(), broken()], "both": [RIGHT, RIGHT, RIGHT, WRONG]}
+    run.write(**groups)
+    tests = {test["choice"]: test for test in run.measured()["mcnemar"]}
+    assert tests.keys() == {"bon/min", "weighted_majority"}
+    found = tests["bon/min"]
+    assert (found["only_ours"], found["only_theirs"], found["open"], found["both"]) == (6, 0, 1, 1)
+    assert found["p_value"] == pytest.approx(2 / 2**6)
+
+
+def test_problems_of_one_group_are_resampled_together_and_mcnemar_is_not_made(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{image:02}-{version}" for image in range(24) for version in range(4)]
+    run.write(**{name: [RIGHT if int(name[:2]) % 2 else WRONG, *[WRONG] * 3] for name in names})
+    alone = next(row for row in run.measured()["rows"] if row["metric"] == "oracle" and row["n"] == N)
+    monkeypatch.setattr(candidates, "group_of", lambda problem: problem.problem_id[:2])
+    found = run.measured()
+    together = next(row for row in found["rows"] if row["metric"] == "oracle" and row["n"] == N)
+    assert together["value"] == alone["value"] and (found["n_groups"], found["n_problems"]) == (24, 96)
+    wide, narrow = (row["ci_high"] - row["ci_low"] for row in (together, alone))
+    assert wide == pytest.approx(2 * narrow, rel=0.25), "four versions that all do alike are one"
+    assert found["mcnemar"] == []
 
 
 def test_the_summary_lists_the_rows_of_all_pairs_in_the_order_of_the_configuration(run: Run) -> None:

@@ -1,59 +1,101 @@
 """Confidence intervals over problems: the BCa bootstrap (Efron 1987), for many metrics on the same resamples.
 
-In: values of shape (metrics, problems). Out: means and their intervals. Every metric sees the same resampled problems,
-so that the interval of a row of differences is the paired one. scipy.stats.bootstrap gives the same intervals (a test)
-but gathers every resample of every metric, where here one matrix product does.
+In: values of shape (metrics, problems), and which problems belong together. Out: means and their intervals. Every
+metric sees the same resampled problems, so that the interval of a row of differences is the paired one.
+
+Problems of one group (versions of a problem, questions about one image) are not independent: groups are resampled as
+wholes, while the mean stays the mean over problems (the cluster bootstrap; Field and Welsh 2007,
+doi:10.1111/j.1467-9868.2007.00593.x). scipy.stats.bootstrap gives the same intervals where each problem stands alone (a
+test) but gathers every resample of every metric, where here one matrix product does; it knows no groups.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.stats import norm
 
 _CHUNK = 1000  # resamples at a time: 1000 x 4000 problems are 32 MB
+_NEAR = 1e-12  # equal values may differ in their last bits
 
-
-def bootstrap_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Means over problems drawn with replacement, shape (metrics, resamples)."""
-    rng = np.random.default_rng(seed)
-    n = values.shape[1]
-    found = []
-    for start in range(0, resamples, _CHUNK):
-        counts = rng.multinomial(n, np.full(n, 1 / n), size=min(_CHUNK, resamples - start))
-        found.append(values @ (counts.T / n))
-    return np.concatenate(found, axis=1)
+# (..., totals) -> (..., metrics)
+Statistic = Callable[[np.ndarray], np.ndarray]
 
 
 def intervals(
-    values: np.ndarray, confidence: float, resamples: int, seed: int
+    values: np.ndarray, confidence: float, resamples: int, seed: int, groups: Sequence[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(means, lower ends, upper ends) over problems of each row.
 
-    Where a row is constant (one problem, or all alike) the interval is its mean; where BCa's correction is not finite
-    (every resample on one side), percentiles are taken.
+    groups: the name of each problem's group; by default each is its own. Raises ValueError where there are no problems.
+    See `bootstrap` for rows that do not vary.
     """
     values = np.atleast_2d(np.asarray(values, dtype=np.float64))
     if values.shape[1] == 0:
         raise ValueError("no problems to take a mean over")
-    means = values.mean(1)
-    resampled = bootstrap_means(values, resamples, seed)
-    low, high = means.copy(), means.copy()
-    for row in np.flatnonzero(np.ptp(values, axis=1) > 0):
-        levels = _levels(values[row], means[row], resampled[row], confidence)
-        low[row], high[row] = np.quantile(resampled[row], levels)
-    return means, low, high
+    totals = grouped(np.vstack([values, np.ones(values.shape[1])]).T, groups)
+    return bootstrap(totals, _means, confidence, resamples, seed)
 
 
-def _levels(values: np.ndarray, mean: float, resampled: np.ndarray, confidence: float) -> np.ndarray:
+def _means(totals: np.ndarray) -> np.ndarray:
+    """Sums over problems, by the number of problems in the last column."""
+    means: np.ndarray = totals[..., :-1] / totals[..., -1:]
+    return means
+
+
+def grouped(rows: np.ndarray, groups: Sequence[str] | None) -> np.ndarray:
+    """Rows (problems, columns) added up within groups, shape (groups, columns), in the order of first appearance."""
+    if groups is None:
+        return rows
+    places = {name: place for place, name in enumerate(dict.fromkeys(groups))}
+    totals = np.zeros((len(places), rows.shape[1]))
+    np.add.at(totals, [places[name] for name in groups], rows)
+    return totals
+
+
+def bootstrap(
+    totals: np.ndarray, statistic: Statistic, confidence: float, resamples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(values, lower ends, upper ends) of metrics that are functions of totals over the drawn units.
+
+    totals: (units, columns), what each unit adds; statistic: totals (..., columns) -> metrics (..., metrics). Where a
+    metric does not vary (one unit, or all alike) the interval is its value; where BCa's correction is not finite (every
+    resample on one side), percentiles are taken. Resamples in which a metric is not defined (NaN: a ratio without a
+    denominator) are left out of its interval; a metric that is not defined at all is NaN with NaN ends.
+    """
+    n = len(totals)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        whole = totals.sum(0)
+        values = statistic(whole)
+        without_one = statistic(whole - totals)  # the jackknife, (units, metrics)
+        rng = np.random.default_rng(seed)
+        found = []
+        for start in range(0, resamples, _CHUNK):
+            counts = rng.multinomial(n, np.full(n, 1 / n), size=min(_CHUNK, resamples - start))
+            found.append(statistic(counts @ totals))
+    resampled = np.concatenate(found)
+    low, high = values.copy(), values.copy()
+    for metric in np.flatnonzero(np.isfinite(values)):
+        drawn = resampled[:, metric]
+        drawn = drawn[np.isfinite(drawn)]
+        if len(drawn) and np.ptp(drawn) > _NEAR * max(1.0, abs(values[metric])):
+            levels = _levels(values[metric], drawn, without_one[:, metric], confidence)
+            low[metric], high[metric] = np.quantile(drawn, levels)
+    return values, low, high
+
+
+def _levels(value: float, resampled: np.ndarray, without_one: np.ndarray, confidence: float) -> np.ndarray:
     """The two quantiles to take: corrected for bias (z0) and for skewness (the acceleration, from the jackknife)."""
     plain = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
-    near = 1e-12 * max(1.0, abs(mean))  # equal means may differ in their last bits
-    below = (resampled < mean - near).mean() + (np.abs(resampled - mean) <= near).mean() / 2
+    near = _NEAR * max(1.0, abs(value))
+    below = (resampled < value - near).mean() + (np.abs(resampled - value) <= near).mean() / 2
     z0 = norm.ppf(below)
-    if not np.isfinite(z0):
+    off = without_one.mean() - without_one
+    spread = (off**2).sum()
+    if not np.isfinite(z0) or not np.isfinite(spread) or spread == 0:
         return plain
-    off = values - mean  # the jackknife's deviations, up to a factor that cancels
-    acceleration = (off**3).sum() / (6 * (off**2).sum() ** 1.5)
+    acceleration = (off**3).sum() / (6 * spread**1.5)
     z = z0 + norm.ppf(plain)
     denominator = 1 - acceleration * z
     if (denominator <= 0).any():
