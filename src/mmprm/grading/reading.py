@@ -1,0 +1,118 @@
+"""Reads the final answer of a whole response, as the type that the problem asks for.
+
+In: the response and the `Target`. Out: a `Reading`: the answer's text for `rules.decide`, or None where the response
+states none. What is explicit (a tag, a box, "the answer is …") goes before what is implied (a conclusion, the last
+line); of several explicit statements the last that can be read counts; a tag or a box counts even if it cannot.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mmprm.grading import choice, number, prose, response
+from mmprm.grading.clean import clean, parts
+from mmprm.grading.expression import MAX_CHARACTERS, is_formula
+from mmprm.grading.rules import Target
+
+_SURE = ("tag", "box")
+_INLINE = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """`text` is what the response gives as its answer, None for none; `how` says where it stood, or why there is none.
+
+    `options`: for a choice, the options that it names.
+    """
+
+    text: str | None
+    how: str
+    options: frozenset[int] = frozenset()
+
+
+def read(target: Target, answer: str | None, question: str = "") -> Reading:
+    """The answer that a response states. `how` is none, several, evasive or nothing where there is none to grade."""
+    if answer is None or not answer.strip():
+        return Reading(None, "none")
+    text = response.narrowed(answer)
+    if target.kind == "choice":
+        return _choice(target, text, question)
+    return _value(target, text)
+
+
+def _sentence(statement: response.Statement) -> str:
+    """Of what follows "the answer is" the first sentence: the others explain it."""
+    if statement.how in _SURE:
+        return statement.text
+    return next(iter(response.sentences(statement.text)), statement.text)
+
+
+def _choice(target: Target, text: str, question: str) -> Reading:
+    options, right = target.options, len(target.right)
+    explicit = response.explicit(text)
+    for statement in explicit:
+        sentence = _sentence(statement)
+        found = choice.named(options, sentence)
+        if len(found) > right == 1:
+            return Reading(None, "several")
+        if found:
+            return Reading(sentence, statement.how, found)
+    for statement in explicit:  # a formula, maybe; a box that names no option may also hold a step on the way
+        if statement.how in _SURE:
+            return Reading(statement.text, statement.how)
+    said = response.sentences(text)
+    if not said:
+        return Reading(None, "nothing")
+    for statement in (response.Statement(said[-1], "line"), response.Statement(said[0], "lead")):
+        if found := choice.lettered(len(options), statement.text, last=statement.how == "line"):
+            if len(found) > right == 1:
+                return Reading(None, "several")
+            return Reading(statement.text, statement.how, found)
+    if any(response.evades(sentence) for sentence in said[-2:]):
+        return Reading(None, "evasive")
+    for statement in response.implied(text):
+        found = choice.named(options, statement.text) or choice.polar(options, statement.text, question)
+        if len(found) == right:
+            return Reading(statement.text, statement.how, found)
+    return Reading(None, "nothing")
+
+
+def _value(target: Target, text: str) -> Reading:
+    count = len(parts(target.gold)[0]) if target.kind == "expression" else 1
+    boxes = response.boxes(text)
+    if count > 1 and len(boxes) == count and all(len(parts(box)[0]) == 1 for box in boxes):
+        return Reading("\n".join(boxes), "box")  # a box for each blank
+    for statement in response.explicit(text):
+        if statement.how in _SURE:
+            return Reading(statement.text, statement.how)
+        sentence = _sentence(statement)
+        first = prose.leading(sentence) if target.kind == "number" else None  # "the answer is 7 with a total of 12"
+        if (found := first or _stated(target, sentence)) is not None:
+            return Reading(found, statement.how)
+    said = response.sentences(text)
+    if not said:
+        return Reading(None, "nothing")
+    if len(said) == 1 and (found := _stated(target, said[0])) is not None:
+        return Reading(found, "line")
+    if any(response.evades(sentence) for sentence in said[-2:]):
+        return Reading(None, "evasive")
+    for statement in response.implied(text):
+        if (found := _stated(target, statement.text)) is not None:
+            return Reading(found, statement.how)
+    return Reading(None, "nothing")
+
+
+def _stated(target: Target, sentence: str) -> str | None:
+    """The part of a sentence that is an answer of the target's kind; None if it holds none."""
+    bare = clean(sentence)
+    if target.kind == "text":
+        return bare
+    if number.parse(bare) or (len(bare) <= MAX_CHARACTERS and is_formula(bare)):
+        return bare
+    if response.evades(sentence):
+        return None
+    if target.kind == "number":
+        return prose.stated(sentence)
+    inline = [next(filter(None, match)) for match in _INLINE.findall(sentence)]
+    return clean(inline[-1]) if inline else None
