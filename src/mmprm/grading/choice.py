@@ -91,30 +91,35 @@ def _by_mention(options: tuple[str, ...], text: str) -> int | None:
 
 def named(options: tuple[str, ...], answer: str) -> frozenset[int]:
     """The options that an answer names; `options` may be mere letters where they are drawn in the picture."""
-    count = len(options)
-    text = clean(answer)
-    for attempt in (_by_text(options, text), _letter(_BARE.match(text), count)):
-        if attempt is not None:
-            return frozenset((attempt,))
-    if _SEVERAL.match(text):
-        letters = {_index(letter, count) for letter in re.findall(r"[A-J]", text)}
-        if None not in letters:
-            return frozenset(index for index in letters if index is not None)
-    if (first := _first_words(options, text)) is not None:
-        return frozenset((first,))
-    if listed := _listed(count, text):
-        return listed
+    count, text = len(options), clean(answer)
+    bare = (lambda: _by_text(options, text), lambda: _letter(_BARE.match(text), count))
+    lists = (lambda: _several(text, count), lambda: _one(_first_words(options, text)), lambda: _listed(count, text))
     # What was cleaned away may hold the letter ("The answer is (B) because …"), so look at the whole as well.
-    for found in reversed(list(_NAMED.finditer(answer))):
-        if (index := _letter(found, count)) is not None:
-            return frozenset((index,))
-    in_brackets = {_index(letter, count) for letter in _PARENTHESISED.findall(answer)} - {None}
-    if len(in_brackets) == 1:
-        return frozenset(index for index in in_brackets if index is not None)
-    for attempt in (_by_mention(options, text), _by_value(options, answer)):
-        if attempt is not None:
-            return frozenset((attempt,))
-    return frozenset()
+    inside = (
+        lambda: next((i for found in _NAMED.findall(answer)[::-1] if (i := _index(found, count)) is not None), None),
+        lambda: _in_brackets(answer, count),
+        lambda: _by_mention(options, text),
+        lambda: _by_value(options, answer),
+    )
+    found = next((indices for attempt in bare if (indices := _one(attempt()))), frozenset[int]())
+    found = found or next((indices for attempt in lists if (indices := attempt())), frozenset[int]())
+    return found or next((indices for attempt in inside if (indices := _one(attempt()))), frozenset[int]())
+
+
+def _one(index: int | None) -> frozenset[int]:
+    return frozenset() if index is None else frozenset((index,))
+
+
+def _several(text: str, count: int) -> frozenset[int]:
+    """The options of a bare list of letters, `ACD` or `A, C`; empty where one of them is no option."""
+    letters = {_index(letter, count) for letter in re.findall(r"[A-J]", text)} if _SEVERAL.match(text) else {None}
+    return frozenset() if None in letters else frozenset(index for index in letters if index is not None)
+
+
+def _in_brackets(text: str, count: int) -> int | None:
+    """The one option whose letter stands in brackets anywhere in the text."""
+    found = {_index(letter, count) for letter in _PARENTHESISED.findall(text)} - {None}
+    return found.pop() if len(found) == 1 else None
 
 
 def _listed(count: int, text: str) -> frozenset[int]:
@@ -200,9 +205,4 @@ def gold_indices(options: tuple[str, ...], gold: str) -> frozenset[int]:
     text = clean(gold)
     if (index := _letter(_BARE.match(text), len(options))) is not None:
         return frozenset((index,))
-    if _SEVERAL.match(text):
-        letters = {_index(letter, len(options)) for letter in re.findall(r"[A-J]", text)}
-        if None not in letters:
-            return frozenset(index for index in letters if index is not None)
-    value = _by_text(options, text)
-    return frozenset() if value is None else frozenset((value,))
+    return _several(text, len(options)) or _one(_by_text(options, text))

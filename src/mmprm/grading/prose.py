@@ -66,11 +66,9 @@ def stated(sentence: str) -> str | None:
         return whole
     if bold := [found for piece in _BOLD.findall(sentence) if (found := stated(piece))]:
         return bold[-1]
-    if there := _THERE.search(sentence):  # "There is 1 street with exactly 36 houses": what there is comes first
-        if found := leading(sentence[there.end() :]):
-            return found
-    for link in reversed(list(_LINK.finditer(sentence))):
-        if found := leading(sentence[link.end() :]):
-            return found
+    # "There is 1 street with exactly 36 houses": what there is comes first, everything else last.
+    links = [*list(_THERE.finditer(sentence))[:1], *reversed(list(_LINK.finditer(sentence)))]
+    if found := next((piece for link in links if (piece := leading(sentence[link.end() :]))), None):
+        return found
     numerals = _NUMERAL.findall(sentence)
     return numerals[0] if len(numerals) == 1 and not re.search(r"[\\^]", sentence) else None

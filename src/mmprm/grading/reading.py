@@ -31,6 +31,9 @@ class Reading:
     options: frozenset[int] = frozenset()
 
 
+_NOTHING, _EVASIVE, _SEVERAL = Reading(None, "nothing"), Reading(None, "evasive"), Reading(None, "several")
+
+
 def read(target: Target, answer: str | None, question: str = "") -> Reading:
     """The answer that a response states. `how` is none, several, evasive or nothing where there is none to grade."""
     if answer is None or not answer.strip():
@@ -49,36 +52,58 @@ def _sentence(statement: response.Statement) -> str:
 
 
 def _choice(target: Target, text: str, question: str) -> Reading:
-    options, right = target.options, len(target.right)
+    said = response.sentences(text)
+    found = _explicit_choice(target, text)
+    if found is None and said:
+        found = _lettered(target, said)
+    if found is not None or not said:
+        return found or _NOTHING
+    if any(response.evades(sentence) for sentence in said[-2:]):
+        return _EVASIVE
+    for statement in response.implied(text):
+        named = choice.named(target.options, statement.text) or choice.polar(target.options, statement.text, question)
+        if len(named) == len(target.right):
+            return Reading(statement.text, statement.how, named)
+    return _NOTHING
+
+
+def _explicit_choice(target: Target, text: str) -> Reading | None:
     explicit = response.explicit(text)
     for statement in explicit:
         sentence = _sentence(statement)
-        found = choice.named(options, sentence)
-        if len(found) > right == 1:
-            return Reading(None, "several")
-        if found:
-            return Reading(sentence, statement.how, found)
-    for statement in explicit:  # a formula, maybe; a box that names no option may also hold a step on the way
-        if statement.how in _SURE:
-            return Reading(statement.text, statement.how)
-    said = response.sentences(text)
-    if not said:
-        return Reading(None, "nothing")
+        if named := choice.named(target.options, sentence):
+            return _held(target, Reading(sentence, statement.how, named))
+    # A box that names no option may be a formula that equals one.
+    return next((Reading(statement.text, statement.how) for statement in explicit if statement.how in _SURE), None)
+
+
+def _lettered(target: Target, said: list[str]) -> Reading | None:
+    """The letter that the last sentence ends with, or that the first or last begins with."""
     for statement in (response.Statement(said[-1], "line"), response.Statement(said[0], "lead")):
-        if found := choice.lettered(len(options), statement.text, last=statement.how == "line"):
-            if len(found) > right == 1:
-                return Reading(None, "several")
-            return Reading(statement.text, statement.how, found)
-    if any(response.evades(sentence) for sentence in said[-2:]):
-        return Reading(None, "evasive")
-    for statement in response.implied(text):
-        found = choice.named(options, statement.text) or choice.polar(options, statement.text, question)
-        if len(found) == right:
-            return Reading(statement.text, statement.how, found)
-    return Reading(None, "nothing")
+        if named := choice.lettered(len(target.options), statement.text, last=statement.how == "line"):
+            return _held(target, Reading(statement.text, statement.how, named))
+    return None
+
+
+def _held(target: Target, found: Reading) -> Reading:
+    """The reading, unless it names several options of which but one can be right."""
+    return _SEVERAL if len(found.options) > len(target.right) == 1 else found
 
 
 def _value(target: Target, text: str) -> Reading:
+    found = _explicit_value(target, text)
+    said = response.sentences(text)
+    if found is not None or not said:
+        return found or _NOTHING
+    if len(said) == 1 and (only := _stated(target, said[0])) is not None:
+        return Reading(only, "line")
+    if any(response.evades(sentence) for sentence in said[-2:]):
+        return _EVASIVE
+    stated = ((_stated(target, statement.text), statement.how) for statement in response.implied(text))
+    return next((Reading(piece, how) for piece, how in stated if piece is not None), _NOTHING)
+
+
+def _explicit_value(target: Target, text: str) -> Reading | None:
     count = len(parts(target.gold)[0]) if target.kind == "expression" else 1
     boxes = response.boxes(text)
     if count > 1 and len(boxes) == count and all(len(parts(box)[0]) == 1 for box in boxes):
@@ -90,17 +115,7 @@ def _value(target: Target, text: str) -> Reading:
         first = prose.leading(sentence) if target.kind == "number" else None  # "the answer is 7 with a total of 12"
         if (found := first or _stated(target, sentence)) is not None:
             return Reading(found, statement.how)
-    said = response.sentences(text)
-    if not said:
-        return Reading(None, "nothing")
-    if len(said) == 1 and (found := _stated(target, said[0])) is not None:
-        return Reading(found, "line")
-    if any(response.evades(sentence) for sentence in said[-2:]):
-        return Reading(None, "evasive")
-    for statement in response.implied(text):
-        if (found := _stated(target, statement.text)) is not None:
-            return Reading(found, statement.how)
-    return Reading(None, "nothing")
+    return None
 
 
 def _stated(target: Target, sentence: str) -> str | None:

@@ -27,6 +27,7 @@ _SAID = re.compile(
         |\#\#\#\#(?=\s*[^\s\#])""",
     re.IGNORECASE | re.VERBOSE,
 )
+_NO_CLAIM = re.compile(r"\b(?:if|whether|wrong|incorrect|other|each)\s*(?:the\s+)?$", re.IGNORECASE)
 _HEADING = re.compile(r"^[#*_\s]*(?:final\s+)?answer[#*_:\s]*$", re.IGNORECASE)
 _CHOSEN = re.compile(
     r"\b(?:option|choice|answer)\s+\(?([A-J])\)?\s+(?:is|would\s+be|must\s+be|seems)\s+(?:the\s+)?"
@@ -37,7 +38,7 @@ _CHOSEN = re.compile(
 _BOLD = re.compile(r"\*\*([^*\n]{1,200}?)\*\*|__([^_\n]{1,200}?)__")
 _TITLE = re.compile(r"^\W*(?:step|case|part|note|given|solution|explanation|analysis)\b|.*:\W*$", re.IGNORECASE)
 _CONCLUDES = re.compile(
-    r"^\W*(?:therefore|thus|hence|so|in\s+conclusion|in\s+total|overall|finally|consequently|as\s+a\s+result|this\s+means"
+    r"^\W*(?:therefore|thus|hence|so|in\s+conclusion|in\s+total|overall|finally|consequently|as\s+a\s+result|following"
     r"|we\s+(?:get|have|find|conclude)|所以|因此|故|综上|总之|答)(?![a-z])",
     re.IGNORECASE,
 )
@@ -63,7 +64,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])[)\"”*]{0,3}\s+(?=[^a-z\s])|(?<=[。！
 
 @dataclass(frozen=True)
 class Statement:
-    """A piece of the response that may state the answer. `how`: tag, box, said, chosen, bold, conclusion, line, lead."""
+    """A piece that may state the answer. `how`: tag, box, said, chosen, bold, conclusion, line (last), lead (first)."""
 
     text: str
     how: str
