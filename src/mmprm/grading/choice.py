@@ -18,10 +18,9 @@ _LETTERS = string.ascii_uppercase
 _INLINE = re.compile(r"(?:^|(?<=[\s(（;,$]))([A-J])\s*[.)）、:：．]\s*")
 _BARE = re.compile(r"^[\[({]?\s*([A-Za-z])\s*[\])}]?\s*[.:]?$")
 _ONE = r"(?:[\[({]\s*[A-Ja-j]\s*[\])}]|[A-J](?![A-Za-z'′]))"
-_LIST = re.compile(
-    rf"^(?:options?\s+|choices?\s+|both\s+|either\s+)?({_ONE}(?:\s*(?:,\s*and|,\s*or|,|/|&|、|和|或|\band\b|\bor\b)\s*{_ONE})*)(.*)$",
-    re.DOTALL,
-)
+_BETWEEN = r"\s*(?:,\s*and|,\s*or|,|/|&|、|和|或|\band\b|\bor\b)\s*"
+_LIST = re.compile(rf"^(?:options?\s+|choices?\s+|both\s+|either\s+)?({_ONE}(?:{_BETWEEN}{_ONE})*)(.*)$", re.DOTALL)
+_ENDS_IN_LIST = re.compile(rf"(?<![A-Za-z])({_ONE}(?:{_BETWEEN}{_ONE})+)[\s.*$`}})\]]*$")
 _REASON = re.compile(r"^\s+(?:because|since|as|for|due|which|with|and|is|was|has|by|,|\()", re.IGNORECASE)
 _GOES_ON = re.compile(r"^\s*(?:[=+*/^_<>≤≥~·×]|-\s*\w|\\(?:times|cdot|leq?|geq?|neq|in|to|circ)\b)")
 _NAMED = re.compile(r"\b(?i:answer|option|choice)\s*(?i:is|:|would be)?\s*:?\s*[*$\s{]*\(?\s*([A-Z])\b(?!')")
@@ -162,6 +161,8 @@ def lettered(count: int, text: str, last: bool = False) -> frozenset[int]:
     bare = clean(text)
     if (index := _letter(_BARE.match(bare), count)) is not None:
         return frozenset((index,))
+    if last and (listed := _ENDS_IN_LIST.search(text)):
+        return _listed(count, listed[1])
     if last and (index := _letter(_ENDS.search(text), count)) is not None:
         return frozenset((index,))
     led = re.match(r"^(?:[\[({]\s*[A-J]\s*[\])}]|[A-J]\s*[.):])", bare)

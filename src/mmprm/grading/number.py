@@ -14,29 +14,29 @@ from mmprm.grading.closeness import EXACT, Closeness
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 # Of each unit its kind, how many of the kind's first unit it is, and its names.
 _SCALES = {
-    "mm": ("length", "0.001", "mm millimeter millimetre"),
-    "cm": ("length", "0.01", "cm centimeter centimetre"),
-    "dm": ("length", "0.1", "dm decimeter decimetre"),
-    "m": ("length", "1", "m meter metre"),
-    "km": ("length", "1000", "km kilometer kilometre"),
+    "mm": ("length", "0.001", "mm millimeter millimetre 毫米"),
+    "cm": ("length", "0.01", "cm centimeter centimetre 厘米"),
+    "dm": ("length", "0.1", "dm decimeter decimetre 分米"),
+    "m": ("length", "1", "m meter metre 米"),
+    "km": ("length", "1000", "km kilometer kilometre 千米 公里"),
     "in": ("length", "0.0254", "in inch inche"),
     "ft": ("length", "0.3048", "ft foot feet"),
     "yd": ("length", "0.9144", "yd yard"),
     "mi": ("length", "1609.344", "mi mile"),
-    "mg": ("mass", "0.001", "mg milligram"),
-    "g": ("mass", "1", "g gram"),
-    "kg": ("mass", "1000", "kg kilogram"),
-    "t": ("mass", "1000000", "t ton tonne"),
+    "mg": ("mass", "0.001", "mg milligram 毫克"),
+    "g": ("mass", "1", "g gram 克"),
+    "kg": ("mass", "1000", "kg kilogram 千克 公斤"),
+    "t": ("mass", "1000000", "t ton tonne 吨"),
     "lb": ("mass", "453.59237", "lb pound"),
     "oz": ("mass", "28.349523125", "oz ounce"),
-    "ml": ("volume", "0.001", "ml milliliter millilitre"),
-    "l": ("volume", "1", "l liter litre"),
-    "s": ("time", "1", "s sec second"),
-    "min": ("time", "60", "min minute"),
-    "h": ("time", "3600", "h hr hour"),
-    "degree": ("angle", "1", "degree deg °"),
+    "ml": ("volume", "0.001", "ml milliliter millilitre 毫升"),
+    "l": ("volume", "1", "l liter litre 升"),
+    "s": ("time", "1", "s sec second 秒"),
+    "min": ("time", "60", "min minute 分钟"),
+    "h": ("time", "3600", "h hr hour 小时"),
+    "degree": ("angle", "1", "degree deg ° 度"),
     "dollar": ("dollars", "1", "dollar usd"),
-    "yuan": ("yuan", "1", "yuan rmb"),
+    "yuan": ("yuan", "1", "yuan rmb 元"),
     "euro": ("euros", "1", "euro eur"),
 }
 _UNITS = {alias: unit for unit, (_, _, aliases) in _SCALES.items() for alias in aliases.split()}
@@ -87,12 +87,14 @@ def _unit(rest: str) -> tuple[bool, str | None]:
     base = re.sub(r"\s*(?:\^\s*\{?\s*([23])\s*\}?|([²³]))\s*$", "", text)
     power = "" if base == text else ("2" if re.search(r"[2²]", text[len(base) :]) else "3")
     name = base.strip().casefold()
-    square = re.match(r"^(square|cubic|sq\.?|cu\.?)\s+", name)
+    square = re.match(r"^(?:(square|sq\.?)\s+|(cubic|cu\.?)\s+|(平方)|(立方))", name)
     if square:
-        power, name = ("2" if square[1].startswith("s") else "3"), name[square.end() :]
+        power, name = ("2" if square[1] or square[3] else "3"), name[square.end() :]
     known = _UNITS.get(name) or _UNITS.get(name.removesuffix("s"))
     if known:
         return True, known + power
+    if re.fullmatch(r"[\u4e00-\u9fff]{1,4}", name) and not re.search("[或和到至或与不]", name):
+        return True, None
     # Any words may be a unit ("cubes", "people per year"), but short ones are variables: 2x, 3ab.
     if re.fullmatch(r"[a-z][a-z /.'-]*", name) and len(name.split()[0]) >= 3 and not _NOT_UNITS.search(name):
         return True, None

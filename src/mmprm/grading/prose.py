@@ -35,7 +35,7 @@ _OPERATOR = re.compile(
 )
 _ANOTHER = re.compile(r"^\s*(?:or|and|to|,|和|或)\s*[-$]?\d")
 _WORD = re.compile(r"^(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b", re.IGNORECASE)
-_UNIT = re.compile(r"\s*(?:square\s+|cubic\s+)?[A-Za-z°]+(?:\s*\^\s*\{?[23]\}?|[²³])?")
+_UNIT = re.compile(r"\s*(?:square\s+|cubic\s+)?(?:[A-Za-z°]+|[\u4e00-\u9fff]{1,4})(?:\s*\^\s*\{?[23]\}?|[²³])?")
 _BOLD = re.compile(r"\*\*([^*]+)\*\*")
 _NUMERAL = re.compile(r"(?<![\w.,^{])[-+]?[$€£]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s*\\?%)?(?![\w^])")
 

@@ -16,6 +16,9 @@ from mmprm.grading.expression import MAX_CHARACTERS, is_formula
 from mmprm.grading.rules import Target
 
 _SURE = ("tag", "box")
+_IS = re.compile(r"\b(?:is|are|was|were|be|called|named)\b|是|为|叫")
+_REASON = re.compile(r"\s*,?\s+(?:because|since)\b|,?\s*因为")
+_CJK = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
 _INLINE = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 
 
@@ -95,11 +98,11 @@ def _value(target: Target, text: str) -> Reading:
     said = response.sentences(text)
     if found is not None or not said:
         return found or _NOTHING
-    if len(said) == 1 and (only := _stated(target, said[0])) is not None:
+    if len(said) == 1 and (only := _stated(target, said[0], False)) is not None:
         return Reading(only, "line")
     if any(response.evades(sentence) for sentence in said[-2:]):
         return _EVASIVE
-    stated = ((_stated(target, statement.text), statement.how) for statement in response.implied(text))
+    stated = ((_stated(target, statement.text, False), statement.how) for statement in response.implied(text))
     return next((Reading(piece, how) for piece, how in stated if piece is not None), _NOTHING)
 
 
@@ -118,12 +121,15 @@ def _explicit_value(target: Target, text: str) -> Reading | None:
     return None
 
 
-def _stated(target: Target, sentence: str) -> str | None:
-    """The part of a sentence that is an answer of the target's kind; None if it holds none."""
+def _stated(target: Target, sentence: str, said: bool = True) -> str | None:
+    """The part of a sentence that is an answer of the target's kind; None if it holds none.
+
+    `said`: does the sentence follow "the answer is", so that all of it is the answer?
+    """
     bare = clean(sentence)
     if target.kind == "text":
-        return bare
-    if number.parse(bare) or (len(bare) <= MAX_CHARACTERS and is_formula(bare)):
+        return _REASON.split(bare if said else _IS.split(bare)[-1] or bare)[0]
+    if number.parse(bare) or all(_is_value(piece) for piece in parts(bare)[0]):
         return bare
     if response.evades(sentence):
         return None
@@ -131,3 +137,10 @@ def _stated(target: Target, sentence: str) -> str | None:
         return prose.stated(sentence)
     inline = [next(filter(None, match)) for match in _INLINE.findall(sentence)]
     return clean(inline[-1]) if inline else None
+
+
+def _is_value(text: str) -> bool:
+    """Could it be a number or a formula, with no word of any language around it?"""
+    if len(text) > MAX_CHARACTERS:
+        return False
+    return number.parse(text) is not None or (is_formula(text) and not _CJK.search(text))
