@@ -161,9 +161,9 @@ def lettered(count: int, text: str, last: bool = False) -> frozenset[int]:
     bare = clean(text)
     if (index := _letter(_BARE.match(bare), count)) is not None:
         return frozenset((index,))
-    if last and (listed := _ENDS_IN_LIST.search(text)):
+    if last and (listed := _ENDS_IN_LIST.search(text[-120:])):
         return _listed(count, listed[1])
-    if last and (index := _letter(_ENDS.search(text), count)) is not None:
+    if last and (index := _letter(_ENDS.search(text[-120:]), count)) is not None:
         return frozenset((index,))
     led = re.match(r"^(?:[\[({]\s*[A-J]\s*[\])}]|[A-J]\s*[.):])", bare)
     return _listed(count, bare) if led or _SEVERAL.match(bare) else frozenset()

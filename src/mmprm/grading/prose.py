@@ -11,6 +11,7 @@ import re
 from mmprm.grading import number
 from mmprm.grading.clean import clean
 
+_FEW, _LENGTH = 8, 300  # the last links of a sentence, and the characters behind each, that are looked at
 _LINK = re.compile(
     r"\\approx\b|\\?≈|=|:\s|\b(?:is|are|was|were|be|equals?|equal\s+to|has|have|had|gives?|gets?|costs?|saves?|spends?|needs?"
     r"|spent|pays?|contains?|shows?|sold|becomes?|remains?|leaves?|makes?|totals?|represents?|approximately|about|around|of)\b"
@@ -67,8 +68,8 @@ def stated(sentence: str) -> str | None:
     if bold := [found for piece in _BOLD.findall(sentence) if (found := stated(piece))]:
         return bold[-1]
     # "There is 1 street with exactly 36 houses": what there is comes first, everything else last.
-    links = [*list(_THERE.finditer(sentence))[:1], *reversed(list(_LINK.finditer(sentence)))]
-    if found := next((piece for link in links if (piece := leading(sentence[link.end() :]))), None):
+    links = [*list(_THERE.finditer(sentence))[:1], *list(_LINK.finditer(sentence))[: -_FEW - 1 : -1]]
+    if found := next((piece for link in links if (piece := leading(sentence[link.end() :][:_LENGTH]))), None):
         return found
     numerals = _NUMERAL.findall(sentence)
     return numerals[0] if len(numerals) == 1 and not re.search(r"[\\^]", sentence) else None

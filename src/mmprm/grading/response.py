@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from mmprm.grading.clean import narrow
 
 HEAD, TAIL = 4_000, 16_000  # characters of a longer response that are read: an answer stands at an end of it
+_FEW = 16  # statements that are read, so that no response takes long
+_LENGTH = 1_000  # characters of each of them
 
 _THOUGHT = re.compile(r"^.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _TAG = re.compile(r"<answer>(.*?)(?:</answer>|(?=<answer>)|$)", re.DOTALL | re.IGNORECASE)
@@ -98,7 +100,7 @@ def boxes(text: str) -> list[str]:
 
 def _rest_of(text: str, begin: int) -> str:
     """The statement that goes on at `begin`: to the end of its line, or the next line that says something."""
-    for line in text[begin : begin + 1200].split("\n"):
+    for line in text[begin : begin + _LENGTH].split("\n"):
         bare = line.strip()
         if bare.strip("*_$`:#[]()\\ "):
             return bare
@@ -108,7 +110,7 @@ def _rest_of(text: str, begin: int) -> str:
 def explicit(text: str) -> list[Statement]:
     """What says that it is the answer, the last one first."""
     if tags := [tag for tag in _TAG.findall(text) if tag.strip()]:
-        return [Statement(tags[-1].strip(), "tag")]
+        return [Statement(tags[-1].strip()[-_LENGTH:], "tag")]
     found: list[tuple[int, Statement]] = []
     covered: list[tuple[int, int]] = []
     for match in _BOX.finditer(text):
@@ -117,15 +119,13 @@ def explicit(text: str) -> list[Statement]:
         inner, end = _braced(text, match.end())
         covered.append((match.start(), end))
         if inner.strip():
-            found.append((match.start(), Statement(inner.strip(), "box")))
+            found.append((match.start(), Statement(inner.strip()[:_LENGTH], "box")))
     for match in _SAID.finditer(text):
         rest = _rest_of(text, match.end())
-        line = text[text.rfind("\n", 0, match.start()) + 1 : match.start()]
+        before = text[max(0, match.start() - 30) : match.start()]
         if not rest or _BOX.search(rest) or any(start <= match.start() < end for start, end in covered):
             continue
-        if match["cjk"] is None and re.search(
-            r"\b(?:if|whether|wrong|incorrect|other|each)\s*(?:the\s+)?$", line, re.I
-        ):
+        if match["cjk"] is None and _NO_CLAIM.search(before):
             continue
         found.append((match.start(), Statement(rest, "said")))
     for match in _CHOSEN.finditer(text):
@@ -134,7 +134,7 @@ def explicit(text: str) -> list[Statement]:
     for match in re.finditer(r"^.*$", text, re.MULTILINE):
         if _HEADING.match(match[0]) and match[0].strip() and (rest := _rest_of(text, match.end())):
             found.append((match.start(), Statement(rest, "said")))
-    return [statement for _, statement in sorted(found, key=lambda pair: -pair[0])]
+    return [statement for _, statement in sorted(found, key=lambda pair: -pair[0])[:_FEW]]
 
 
 def sentences(text: str) -> list[str]:
@@ -143,7 +143,7 @@ def sentences(text: str) -> list[str]:
     for piece in _SENTENCE_END.split(text):
         bare = re.sub(r"^\s*(?:[*•-]\s+|>\s*|#+\s*|\d{1,2}[.)]\s+(?=\S))", "", (piece or "").strip()).strip()
         if bare.strip("`*_-=|:$\\[] ") and "|" not in bare.strip("|$") and not _COURTESY.match(bare):
-            found.append(bare)
+            found.append(bare[-_LENGTH:])  # a sentence ends with its result
     return found
 
 
@@ -158,11 +158,11 @@ def implied(text: str) -> list[Statement]:
     if not said:
         return []
     bold = [a or b for a, b in _BOLD.findall(text) if not _TITLE.match(a or b)]
-    found = [Statement(piece, "conclusion") for piece in reversed(said) if _CONCLUDES.match(piece)]
+    found = [Statement(piece, "conclusion") for piece in reversed(said) if _CONCLUDES.match(piece)][:_FEW]
     lead = Statement(said[0], "lead")
     if any(piece in said[0] for piece in bold):  # the answer first, then its explanation
         found.append(lead)
-    found += [Statement(piece, "bold") for piece in reversed(bold)]
+    found += [Statement(piece, "bold") for piece in bold[: -_FEW - 1 : -1]]
     return [*found, Statement(said[-1], "line"), lead]
 
 
