@@ -156,11 +156,11 @@ def _by_value(options: tuple[str, ...], text: str) -> int | None:
     return equal[0] if len(equal) == 1 else None
 
 
-def lettered(count: int, text: str, last: bool = False) -> frozenset[int]:
+def lettered(options: tuple[str, ...], text: str, last: bool = False) -> frozenset[int]:
     """The options whose letters a sentence begins with, or ends with where it is the `last` of a response."""
-    bare = clean(text)
-    if (index := _letter(_BARE.match(bare), count)) is not None:
-        return frozenset((index,))
+    count, bare = len(options), clean(text)
+    if alone := _BARE.match(bare):
+        return _one(_by_text(options, bare)) or _one(_letter(alone, count))
     if last and (listed := _ENDS_IN_LIST.search(text[-120:])):
         return _listed(count, listed[1])
     if last and (index := _letter(_ENDS.search(text[-120:]), count)) is not None:

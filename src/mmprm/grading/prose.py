@@ -72,4 +72,5 @@ def stated(sentence: str) -> str | None:
     if found := next((piece for link in links if (piece := leading(sentence[link.end() :][:_LENGTH]))), None):
         return found
     numerals = _NUMERAL.findall(sentence)
-    return numerals[0] if len(numerals) == 1 and not re.search(r"[\\^]", sentence) else None
+    alone = len(numerals) == 1 and not re.search(r"[\\^]|\d\s*[-+*/=]\s*\w|\w\s*[+*/=]\s*\d", sentence)
+    return numerals[0] if alone else None

@@ -83,7 +83,7 @@ def _explicit_choice(target: Target, text: str) -> Reading | None:
 def _lettered(target: Target, said: list[str]) -> Reading | None:
     """The letter that the last sentence ends with, or that the first or last begins with."""
     for statement in (response.Statement(said[-1], "line"), response.Statement(said[0], "lead")):
-        if named := choice.lettered(len(target.options), statement.text, last=statement.how == "line"):
+        if named := choice.lettered(target.options, statement.text, last=statement.how == "line"):
             return _held(target, Reading(statement.text, statement.how, named))
     return None
 

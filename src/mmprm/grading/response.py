@@ -160,7 +160,8 @@ def implied(text: str) -> list[Statement]:
     bold = [a or b for a, b in _BOLD.findall(text) if not _TITLE.match(a or b)]
     found = [Statement(piece, "conclusion") for piece in reversed(said) if _CONCLUDES.match(piece)][:_FEW]
     lead = Statement(said[0], "lead")
-    if any(piece in said[0] for piece in bold):  # the answer first, then its explanation
+    if any(piece in said[0] for piece in bold) and not any(piece in said[-1] for piece in bold):
+        # The answer first, then its explanation.
         found.append(lead)
     found += [Statement(piece, "bold") for piece in bold[: -_FEW - 1 : -1]]
     return [*found, Statement(said[-1], "line"), lead]
