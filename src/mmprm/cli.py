@@ -349,6 +349,21 @@ def write_ablation(
 
 
 @app.command(cls=Verb)
+def grade(
+    answers: Annotated[Path, _option("--input", "the answers, JSON lines: problem_id, answer (gold), response, ...")],
+    output: Annotated[Path, _option("--output", "the table of verdicts to write, in parquet")],
+    workers: Annotated[int, typer.Option(min=1, help="processes that compare formulas")] = 2,
+    timeout: Annotated[float, typer.Option(min=0.1, help="seconds for an answer, which then stays undecided")] = 5.0,
+    nearest: Annotated[bool, typer.Option(help="MathVista: no option named, then the nearest by edit distance")] = True,
+) -> None:
+    """Grade answers made elsewhere, by each benchmark's own rule: one verdict a line, in order."""
+    from mmprm.grading.answers import grade_answers
+
+    counts = grade_answers(answers, output, workers, timeout, nearest)
+    print(", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())))
+
+
+@app.command(cls=Verb)
 def mini_base(work: Work, out: OutFolder) -> None:
     """Train the base model of the mini world (kept in models/mini-base)."""
     from mmprm.training.mini_base import train

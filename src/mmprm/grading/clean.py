@@ -19,6 +19,11 @@ _COMMAND = re.compile(r"^\\(?:text|textbf|mathrm|mathbf|mbox|rm)\s*\{([^{}]*)\}$
 _NUMBERED = re.compile(r"(?:^|(?<=[\s$.,;]))\((\d)\)\s*")
 
 
+def narrow(text: str) -> str:
+    """Wide characters (of Chinese text) and typographic minus signs as their plain counterparts."""
+    return text.translate(_WIDE)
+
+
 def _last_boxed(text: str) -> str | None:
     r"""What the last `\boxed{…}` holds, its braces balanced; None where there is none."""
     start = text.rfind(r"\boxed{")
@@ -46,7 +51,7 @@ def _unwrapped_once(text: str) -> str:
 
 def clean(text: str) -> str:
     """The bare answer: wide characters made narrow, the last box opened, delimiters and introductions taken off."""
-    text = text.translate(_WIDE)
+    text = narrow(text)
     while True:
         inner = _last_boxed(text) or text
         inner = inner[max((match.end() for match in _ANSWER_IS.finditer(inner)), default=0) :] or inner

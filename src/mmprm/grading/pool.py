@@ -35,7 +35,7 @@ def grade(answer: str | None, problem: Problem) -> Graded:
     decided = rules.decide(target, answer)
     if decided is not None or answer is None:
         return decided or Graded(Verdict.UNPARSED, "none")
-    return graded(bool(expression.compare(rules.symbolic_gold(target), answer)), "math_verify")
+    return graded(bool(expression.compare(rules.symbolic_gold(target), answer, target.closeness)), "math_verify")
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,13 @@ class Grading:
 class Grader:
     """A context manager. The processes start with the first answer that needs them: integers never do."""
 
-    def __init__(self, workers: int = 2, timeout: float = 5.0, judge: Judge | None = None) -> None:
+    def __init__(
+        self, workers: int = 2, timeout: float = 5.0, judge: Judge | None = None, patient: bool = True
+    ) -> None:
+        """`patient`: does an answer that takes longer than `timeout` seconds get a second try?"""
         self.workers = workers
         self.timeout = timeout
+        self.patient = patient
         self.judge = judge
         self._pool: Any = None
         self._cache: dict[_Key, Graded] = {}
@@ -108,9 +112,12 @@ class Grader:
 
     def start(self, items: Sequence[tuple[str | None, Problem]]) -> Grading:
         """Begin to grade; equal answers to the same gold (and question, for a judge) are compared once."""
-        keys: list[_Key] = [
-            (rules.target_of(problem), answer or "", self._question(problem)) for answer, problem in items
-        ]
+        return self.hold_against(
+            [(rules.target_of(problem), answer or "", self._question(problem)) for answer, problem in items]
+        )
+
+    def hold_against(self, keys: Sequence[_Key]) -> Grading:
+        """Begin to grade answers: (target, answer, question), the question empty where no judge is asked."""
         for key in dict.fromkeys(keys):
             if key in self._cache or key in self._running or key in self._asked:
                 continue
@@ -136,7 +143,7 @@ class Grader:
             try:
                 same = future.result()
             except Exception as error:  # whatever a formula does to sympy, its process or its memory
-                if before:
+                if before or (isinstance(error, TimeoutError) and not self.patient):
                     self._settle(key, Graded(Verdict.UNDECIDED, f"math_verify:{type(error).__name__}"), False)
                 else:
                     self._running[key] = self._schedule(key), before + 1
@@ -165,5 +172,5 @@ class Grader:
                 max_workers=self.workers, max_tasks=2000, initializer=expression.prepare_worker, context=context
             )
         target, answer, _ = key
-        pair = rules.symbolic_gold(target), answer
-        return self._pool.schedule(expression.compare, args=pair, timeout=self.timeout)
+        sides = rules.symbolic_gold(target), answer, target.closeness
+        return self._pool.schedule(expression.compare, args=sides, timeout=self.timeout)

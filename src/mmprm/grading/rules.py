@@ -6,10 +6,12 @@ In: a problem and the text of an answer. Out: a `Graded`, or None where only `ex
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 
-from mmprm.grading import choice, number
+from mmprm.grading import choice, number, official
 from mmprm.grading.clean import clean, compact, words
+from mmprm.grading.closeness import EXACT, Closeness
 from mmprm.grading.expression import MATHS, MAX_CHARACTERS, is_formula
 from mmprm.grading.verdict import Graded, Verdict, graded
 from mmprm.problem import Problem
@@ -24,10 +26,13 @@ class Target:
     options: tuple[str, ...] = ()
     right: frozenset[int] = frozenset()
     number: number.Number | None = None
+    closeness: Closeness = EXACT
 
 
 @lru_cache(maxsize=65536)
-def _target(gold: str, options: tuple[str, ...], answer_type: str, question: str) -> Target:
+def _target(
+    gold: str, options: tuple[str, ...], answer_type: str, question: str, closeness: Closeness, unit: str | None
+) -> Target:
     if answer_type in ("auto", "choice"):
         options = options or choice.inline_options(question)
         if not options and answer_type == "choice":
@@ -36,17 +41,29 @@ def _target(gold: str, options: tuple[str, ...], answer_type: str, question: str
             return Target("choice", gold, options, right)
     value = number.parse(clean(gold)) if answer_type != "text" else None
     if value is not None and answer_type != "expression":
-        return Target("number", gold, number=value)
+        return Target("number", gold, number=number.with_unit(value, unit), closeness=closeness)
     if answer_type == "text" or (answer_type in ("auto", "choice") and not MATHS.search(clean(gold))):
         return Target("text", gold)
-    return Target("expression", gold)
+    return Target("expression", gold, closeness=closeness)
 
 
-def target_of(problem: Problem) -> Target:
-    """What the problem's answers are held against. A gold that cannot be read as its stated type is an expression."""
+def target_of(
+    problem: Problem,
+    precision: int | None = None,
+    unit: str | None = None,
+    benchmark: str = "",
+    tolerances: tuple[Fraction, ...] = (),
+) -> Target:
+    """What the problem's answers are held against. A gold that cannot be read as its stated type is an expression.
+
+    `precision`: decimals to which a number counts; `unit`: what a gold number is of, where the problem states it apart;
+    `benchmark`: whose rule for near values holds (see `official.closeness`), this project's own where it is none;
+    `tolerances`: one, or one for each part of the gold answer.
+    """
     # The question matters only where it may hold the options, so that equal golds share an entry otherwise.
     question = problem.question if problem.answer_type in ("auto", "choice") and not problem.choices else ""
-    return _target(problem.answer, problem.choices, problem.answer_type, question)
+    closeness = official.closeness(benchmark, precision, tolerances)
+    return _target(problem.answer, problem.choices, problem.answer_type, question, closeness, unit)
 
 
 def decide(target: Target, answer: str | None) -> Graded | None:
@@ -58,7 +75,7 @@ def decide(target: Target, answer: str | None) -> Graded | None:
     if target.kind == "text":
         return graded(words(answer) == words(target.gold), "text")
     if target.number is not None:
-        return _number(target.number, answer)
+        return _number(target, answer)
     if compact(answer) == compact(target.gold):
         return graded(True, "exact")
     return graded(False, "length") if len(answer) > MAX_CHARACTERS else None
@@ -73,10 +90,10 @@ def _choice(target: Target, answer: str) -> Graded | None:
     return None
 
 
-def _number(gold: number.Number, answer: str) -> Graded | None:
+def _number(target: Target, answer: str) -> Graded | None:
     text = clean(answer)
-    if found := number.parse_prose(text):
-        return graded(number.equal(gold, found), "number")
+    if target.number and (found := number.parse_prose(text)):
+        return graded(number.equal(target.number, found, target.closeness), "number")
     return None if len(text) <= MAX_CHARACTERS and is_formula(text) else graded(False, "number")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 # Enters the keys of the journal: raise it with every change that can alter a verdict.
-VERSION = "1"
+VERSION = "2"
 
 
 class Verdict(StrEnum):
