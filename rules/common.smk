@@ -20,8 +20,9 @@ from pydantic import BaseModel
 from snakemake.exceptions import WorkflowError
 
 from mmprm.config import load
-from mmprm.config_sources import TableSource
+from mmprm.config_sources import DataFiles, StepBenchmark
 from mmprm.errors import UserError
+from mmprm.problems.files import local_files
 from mmprm.tables import write_text
 
 try:
@@ -147,9 +148,9 @@ def source_settings(wildcards) -> str:
 
 
 def source_files(wildcards) -> list[str]:
-    """The file that a source reads; none for drawn problems."""
+    """The files that a source reads; none for drawn problems, and for a commit of the hub, which cannot change."""
     source = _chosen("sources", CONFIG.sources, wildcards.source)
-    return [str(source.path)] if isinstance(source, TableSource) else []
+    return [str(path) for path in local_files(source)] if isinstance(source, DataFiles) else []
 
 
 def variant_settings(wildcards) -> str:

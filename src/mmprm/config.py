@@ -10,11 +10,12 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
-from mmprm.config_sources import MiniSource, Section, Source, TableSource, share_problems
+from mmprm.config_errors import explain
+from mmprm.config_sources import Section, Source, StepBenchmark, StepSource, share_problems
 from mmprm.errors import UserError
 
 
@@ -159,6 +160,7 @@ class Labels(Section):
     max_outcome_ratio: float = Field(
         1.0, ge=0, description="wrong whole solutions, labelled at the answer alone, for each positive path"
     )
+    extra: list[Name] = Field([], description="keys of step_data whose paths are trained on beside the run's own")
 
 
 class Variant(Section):
@@ -273,6 +275,9 @@ class Config(Section):
     run: Name = Field(description="results go to results/<run>")
     seed: int = Field(0, ge=0)
     sources: dict[Name, Source] = Field(min_length=1)
+    step_data: dict[Name, StepSource] = Field(
+        {}, description="labelled steps from elsewhere: training data, or step benchmarks, which are never trained on"
+    )
     intake: Intake = Intake()
     prompt: Prompt = Prompt()
     policy: Policy
@@ -315,6 +320,14 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _extra_labels_are_training_data(self) -> Config:
+        for name in self.labels.extra:
+            if isinstance(self.step_data.get(name), StepBenchmark | None):
+                allowed = sorted(key for key, data in self.step_data.items() if not isinstance(data, StepBenchmark))
+                raise ValueError(f"labels.extra: {name!r} is no training data of step_data; allowed: {allowed}")
+        return self
+
+    @model_validator(mode="after")
     def _tests_are_not_trained_on(self) -> Config:
         """No problem of a benchmark may be in training; that two sources differ in name says nothing of their rows."""
         for bench, settings in self.benchmarks.items():
@@ -333,47 +346,8 @@ def load(values: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
+        lines = [explain(problem, Config) for problem in error.errors()]
         raise UserError("the configuration is wrong:\n" + "\n".join(lines)) from error
-
-
-def _explain(problem: Any) -> str:
-    """A line for one of pydantic's errors: the key, what is wrong or allowed, and the value."""
-    kind, message, value = problem["type"], problem["msg"].removeprefix("Value error, "), problem.get("input")
-    place = [str(part) for part in problem["loc"]]
-    if kind == "extra_forbidden":
-        message = f"there is no such key; allowed: {_keys_at(place[:-1])}"
-    elif kind in ("missing", "union_tag_not_found"):
-        message = "this key is needed"
-    if kind.startswith("union_tag"):
-        place.append("kind")
-        value = value.get("kind") if isinstance(value, dict) else value
-    elif place and place[-1] == "[key]":
-        place.pop()  # what follows the name of a wrong key of a mapping
-    # A source's place names its kind too, which is no key.
-    in_source = place[:1] == ["sources"] and place[2:3] in (["mini"], ["table"])
-    key = ".".join(place[:2] + place[3:] if in_source else place)
-    line = f"  {key}: {message}" if key else f"  {message}"
-    if message == "this key is needed" or kind == "value_error":  # the one has no value, the other's message says it
-        return line
-    if kind == "extra_forbidden" and re.search(r"key|token|secret|password", key):  # it must not reach a log
-        return line
-    return f"{line} (got {value!r:.200})"
-
-
-def _keys_at(place: list[str]) -> list[str]:
-    """The keys of the section at a place in the configuration, as pydantic writes places."""
-    section: Any = Config
-    for part in place:
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            section = section.model_fields[part].annotation
-        elif part in ("mini", "table"):
-            section = MiniSource if part == "mini" else TableSource
-        else:  # a name in a mapping: go on to what it names
-            section = get_args(section)[1]
-        if type(None) in get_args(section):
-            section = get_args(section)[0]
-    return sorted(section.model_fields)
 
 
 def read(path: Path) -> Config:

@@ -96,9 +96,7 @@ def sources(config: Config, results: Path) -> list[Row]:
             {
                 "name": name,
                 "kind": source.kind,
-                "about": f"split {source.split}: {', '.join(source.families)}"
-                if source.kind == "mini"
-                else f"{source.path.name}, licence {source.licence}",
+                "about": source.about,
                 "problems": pq.read_metadata(table).num_rows if table.is_file() else None,
                 "refused": len(refused),
                 "reasons": [
