@@ -325,6 +325,8 @@ class Config(Section):
             if isinstance(self.step_data.get(name), StepBenchmark | None):
                 allowed = sorted(key for key, data in self.step_data.items() if not isinstance(data, StepBenchmark))
                 raise ValueError(f"labels.extra: {name!r} is no training data of step_data; allowed: {allowed}")
+        if both := sorted(set(self.step_data) & set(self.sources)):
+            raise ValueError(f"step_data.{both[0]}: a source is called so too, and ids begin with the name; rename one")
         return self
 
     @model_validator(mode="after")

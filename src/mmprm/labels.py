@@ -1,5 +1,7 @@
 """Trees into labelled step paths. In: the annotation of all shards. Out: tables.PATHS, and statistics as JSON.
 
+Paths of `labels.extra` are put beside the run's own, for training; statistics and held-out problems stay the run's.
+
 A negative path is a searched wrong solution up to its first error, which is the last thing it holds. A positive path is
 a right solution. Counts stand at probed prefixes only; the hard label of every prefix of a right solution is 1.
 
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -116,8 +118,13 @@ class Evidence:
         return Label(counts.n_correct, counts.n_rollouts, hard, "probed")
 
 
-def gather_labels(config: Config, seeds: Path, shards: list[Path], out: Path, statistics: Path) -> None:
-    """All shards' trees (folders of `annotate`) as one table of paths; UserError where two shards hold one problem."""
+def gather_labels(
+    config: Config, seeds: Path, shards: list[Path], out: Path, statistics: Path, extra: Sequence[Path] = ()
+) -> None:
+    """All shards' trees (folders of `annotate`) as one table of paths; UserError where two shards hold one problem.
+
+    extra: further tables of paths (of `read-steps`).
+    """
     sources = {problem.problem_id: problem.source for problem in read_problems(seeds)}
     status = tables.read_rows([shard / "status.parquet" for shard in shards], tables.STATUS)
     twice = [name for name, times in Counter(row["problem_id"] for row in status).items() if times > 1]
@@ -143,10 +150,16 @@ def gather_labels(config: Config, seeds: Path, shards: list[Path], out: Path, st
             {"path_id": path_id(name, path), **common, **vars(path), "steps": list(path.steps), **evidence.label(path)}
             for path in paths
         ]
-    rows.sort(key=lambda row: (row["problem_id"], row["path_id"]))
-    tables.write(out, rows, tables.PATHS)
-    tables.write_json(statistics, summarise(rows, status, list(chain(*nodes.values())), unlocated))
-    say(f"labels: {len(rows)} paths of {len({row['problem_id'] for row in rows})} problems from {len(status)} trees")
+    more = tables.read_rows(extra, tables.PATHS)
+    tables.write(out, sorted(rows + more, key=lambda row: (row["problem_id"], row["path_id"])), tables.PATHS)
+    found = summarise(rows, status, list(chain(*nodes.values())), unlocated)
+    if more:
+        found["extra_paths_by_source"] = _counts(row["source"] for row in more)
+    tables.write_json(statistics, found)
+    say(
+        f"labels: {len(rows)} paths of {len({row['problem_id'] for row in rows})} problems from {len(status)} trees"
+        + (f", and {len(more)} of {', '.join(config.labels.extra)}" if more else "")
+    )
 
 
 def _by_problem(rows: list[Row]) -> dict[str, list[Row]]:

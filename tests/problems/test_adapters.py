@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pictures import hub_image, picture
 from published import mathverse, mathvision, mathvista, olympiadbench, write
+from table_pictures import hub_image, picture
 
 from mmprm.errors import UserError
 from mmprm.grading import grade

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pictures import picture
 from published import mathvision, write
 from pydantic import TypeAdapter, ValidationError
+from table_pictures import picture
 
 from mmprm.config_sources import Source, share_problems
 from mmprm.errors import UserError

@@ -6,6 +6,8 @@ In: bytes or a path as a table gives it. Out: the encoded bytes, unchanged; or
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import io
 import os
 import warnings
@@ -115,3 +117,11 @@ def check(data: bytes, max_pixels: int) -> None:
         except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
             cut = "truncat" in str(error).lower() or isinstance(error, EOFError)
             raise RefusedError("truncated_image" if cut else "corrupt_image", f"it does not decode: {error}") from error
+
+
+@functools.lru_cache(maxsize=64)  # rows of one picture follow one another
+def pixels(data: bytes) -> str:
+    """A hash of the decoded picture, which does not depend on its format. For bytes that passed `check`."""
+    with _own_limits(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        shown = ImageOps.exif_transpose(image).convert("RGB")
+        return hashlib.sha256(repr(shown.size).encode() + shown.tobytes()).hexdigest()

@@ -31,6 +31,7 @@ class Fields:
     answer: Any
     image: Any = None
     has_image: bool = True  # False: problems of text alone
+    has_answer: bool = True  # False: solutions that are never graded may come without the gold answer
     choices: Any = None
     answer_type: Any = None
     solution: Any = None
@@ -60,16 +61,17 @@ def object_of(row: Any) -> dict[str, Any]:
 
 def problem_of(fields: Fields, place: Place) -> Problem:
     """The problem; raises RefusedError with the reason where there is none to take."""
-    needed = {"id": fields.id, "question": fields.question, "answer": fields.answer}
-    if fields.has_image:
-        needed["image"] = fields.image
-    for name, value in needed.items():
+    needed = {"id": fields.id, "question": fields.question}
+    needed |= {"answer": fields.answer} if fields.has_answer else {}
+    needed |= {"image": fields.image} if fields.has_image else {}
+    for field, value in needed.items():
         if value is None or value == []:
-            raise RefusedError("missing_value", f"there is no value for {name}")
-    question, answer, choices = question_of(fields.question), _answer(fields.answer), _choices(fields.choices)
+            raise RefusedError("missing_value", f"there is no value for {field}")
+    question, choices = question_of(fields.question), _choices(fields.choices)
+    answer = "" if fields.answer is None else _answer(fields.answer)
     name = text_of(fields.id, "id").strip()
     for field, text in {"id": name, "question": question, "answer": answer}.items():
-        if not text:
+        if not text and (field != "answer" or fields.has_answer):
             raise RefusedError(f"empty_{field}", f"{field} is blank")
     unit = "" if fields.unit is None else text_of(fields.unit, "unit").strip()
     for text in (question, answer, unit, *choices):

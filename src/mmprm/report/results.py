@@ -23,6 +23,7 @@ Row = dict[str, Any]
 # The order in which the rules of a run work.
 STAGES = (
     "intake",
+    "read_steps",
     "train_policy",
     "sample_seeds",
     "select_seeds",

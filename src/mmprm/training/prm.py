@@ -27,10 +27,20 @@ from mmprm.training.job import Job
 from mmprm.training.progress import Progress, quiet
 
 
-def train_prm(config: Config, variant: str, policy: Path, seeds: Path, paths: Path, work: Path, out: Path) -> None:
+def train_prm(
+    config: Config,
+    variant: str,
+    policy: Path,
+    seeds: Path,
+    paths: Path,
+    work: Path,
+    out: Path,
+    extra: Sequence[Path] = (),
+) -> None:
     """Train the named variant on the paths of split `train`; manifest.json is the last file of `out`.
 
-    Resumes from work/checkpoints. Raises UserError where no path has a label, or past intake.max_refused_share.
+    extra: the problem tables of labels.extra. Resumes from work/checkpoints. Raises UserError where no path has a
+    label, or past intake.max_refused_share.
     """
     prepare()
     quiet()
@@ -45,7 +55,7 @@ def train_prm(config: Config, variant: str, policy: Path, seeds: Path, paths: Pa
     table = tables.read_rows(paths, tables.PATHS)
     rows = limit_paths([row for row in table if row["split"] == "train"], recipe.max_paths_per_problem, config.seed)
     dev = [row for row in table if row["split"] == "dev"] if training.keep_best else []
-    problems = {problem.problem_id: problem for problem in read_problems(seeds)}
+    problems = {problem.problem_id: problem for problem in read_problems(seeds, *extra)}
     how = (problems, processor, Renderer(processor, config.prompt.instruction), recipe.label, training.max_length)
     examples, refused = marked_examples(rows, *how)
     held_out, _ = marked_examples(dev, *how)
@@ -136,12 +146,13 @@ def marker_labels(row: Mapping[str, Any], label: str) -> np.ndarray:
     """The label of each marker of a path as float32; IGNORE where it is not known.
 
     hard: the `hard` column. soft and counts: n_correct / n_rollouts where the prefix was probed; after the answer, a
-    whole solution, its verdict; an unprobed prefix has no soft value, though it may have a hard one.
+    whole solution, its verdict, and so where a verdict was given without counts (step data); an unprobed prefix has no
+    soft value, though it may have a hard one.
     """
     values = []
     columns = (row["n_correct"], row["n_rollouts"], row["hard"], row["label_source"])
     for n_correct, n_rollouts, hard, source in zip(*columns, strict=True):
-        if label != "hard" and source != "answer":
+        if label != "hard" and source not in ("answer", "given"):
             values.append(n_correct / n_rollouts if n_rollouts else data.IGNORE)
         else:
             values.append(data.IGNORE if hard is None else float(hard))
@@ -149,7 +160,7 @@ def marker_labels(row: Mapping[str, Any], label: str) -> np.ndarray:
 
 
 def marker_trials(row: Mapping[str, Any]) -> np.ndarray:
-    """Of how many rollouts each marker's MC value is the mean, as float32; 1 for an answer's verdict, and for none."""
+    """Of how many rollouts each marker's MC value is the mean, as float32; 1 for a mere verdict, and for none."""
     pairs = zip(row["n_rollouts"], row["label_source"], strict=True)
     return np.asarray([1 if source == "answer" or not n else n for n, source in pairs], dtype=np.float32)
 
@@ -169,7 +180,7 @@ def marked_examples(
     marker = control_ids(processor.tokenizer)[MARKER]
     for row in rows:
         if row["problem_id"] not in problems:
-            raise UserError(f"path {row['path_id']}: there is no problem {row['problem_id']} in the seeds table")
+            raise UserError(f"path {row['path_id']}: there is no problem {row['problem_id']} in the problem tables")
     texts = [renderer.marked(problems[row["problem_id"]], row["steps"], row["answer"]) for row in rows]
     images = [problems[row["problem_id"]].images for row in rows]
     examples, refused = [], []
