@@ -20,8 +20,9 @@ from pydantic import BaseModel
 from snakemake.exceptions import WorkflowError
 
 from mmprm.config import load
-from mmprm.config_sources import TableSource
+from mmprm.config_sources import DataFiles, StepBenchmark
 from mmprm.errors import UserError
+from mmprm.problems.files import local_files
 from mmprm.tables import write_text
 
 try:
@@ -66,6 +67,7 @@ wildcard_constraints:
     strategy=r"[A-Za-z0-9_-]+",
     ablation=r"[A-Za-z0-9_-]+",
     shard=r"\d+-of-\d+",
+    steps=r"[A-Za-z0-9_-]+",
 
 
 # Jobs find `mmprm` beside this Python without an activated environment; with --sdm conda, conda sets the PATH.
@@ -149,9 +151,38 @@ def source_settings(wildcards) -> str:
 
 
 def source_files(wildcards) -> list[str]:
-    """The file that a source reads; none for drawn problems."""
+    """The files that a source reads; none for drawn problems, and for a commit of the hub, which cannot change."""
     source = _chosen("sources", CONFIG.sources, wildcards.source)
-    return [str(source.path)] if isinstance(source, TableSource) else []
+    return [str(path) for path in local_files(source)] if isinstance(source, DataFiles) else []
+
+
+def step_settings(wildcards) -> str:
+    """What the paths of one entry of step_data depend on."""
+    data = _chosen("step_data", CONFIG.step_data, wildcards.steps)
+    return "; ".join(_flat(f"step_data.{wildcards.steps}", data))
+
+
+def step_files(wildcards) -> list[str]:
+    """The files that an entry of step_data reads; none for a commit of the hub, which cannot change."""
+    return [str(path) for path in local_files(_chosen("step_data", CONFIG.step_data, wildcards.steps))]
+
+
+def tested_problems(wildcards) -> list[str]:
+    """The problems that training data must not have: those of all benchmarks, also of step benchmarks.
+
+    None for a step benchmark, which is not trained on.
+    """
+    if isinstance(_chosen("step_data", CONFIG.step_data, wildcards.steps), StepBenchmark):
+        return []
+    benches = sorted({benchmark.source for benchmark in CONFIG.benchmarks.values()})
+    judged = sorted(name for name, data in CONFIG.step_data.items() if isinstance(data, StepBenchmark))
+    step_problems = [f"{RESULTS}/step_data/{name}/problems.parquet" for name in judged]
+    return [f"{RESULTS}/problems/{source}.parquet" for source in benches] + step_problems
+
+
+def extra_steps(file: str) -> list[str]:
+    """A file of each entry of step_data that is trained on."""
+    return [f"{RESULTS}/step_data/{name}/{file}" for name in CONFIG.labels.extra]
 
 
 def variant_settings(wildcards) -> str:

@@ -1,7 +1,40 @@
 """Labels. In: the seeds and the trees of all shards. Out: one table of step paths with counts, and its statistics.
 
-Of drawn problems the truth of every step is known: there the labels are compared with it.
+Of drawn problems the truth of every step is known: there the labels are compared with it. `read_steps` makes paths of
+labelled steps from elsewhere; those of labels.extra go into the table too.
 """
+
+
+rule read_steps:
+    input:
+        data=step_files,
+        benchmarks=tested_problems,
+    output:
+        paths="<results>/step_data/{steps}/paths.parquet",
+        problems="<results>/step_data/{steps}/problems.parquet",
+        refused="<results>/step_data/{steps}/refused.parquet",
+    log:
+        "<logs>/read_steps/{steps}.log",
+    benchmark:
+        "<benchmarks>/read_steps/{steps}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem_mb=8000,
+    params:
+        *affects("intake", version=1),
+        config=RESOLVED,
+        data=step_settings,
+    shell:
+        "mmprm read-steps --config {params.config} --name {wildcards.steps}"
+        " --benchmarks {input.benchmarks} --out {output.paths} > {log} 2>&1"
+
+
+rule step_data:
+    input:
+        expand("<results>/step_data/{steps}/paths.parquet", steps=CONFIG.step_data),
+        expand("<results>/step_data/{steps}/problems.parquet", steps=CONFIG.step_data),
+        expand("<results>/step_data/{steps}/refused.parquet", steps=CONFIG.step_data),
 
 
 rule gather_labels:
@@ -10,6 +43,7 @@ rule gather_labels:
         nodes=expand("<results>/annotation/{shard}/nodes.parquet", shard=shards("annotation")),
         rollouts=expand("<results>/annotation/{shard}/rollouts.parquet", shard=shards("annotation")),
         status=expand("<results>/annotation/{shard}/status.parquet", shard=shards("annotation")),
+        extra=extra_steps("paths.parquet"),
     output:
         paths="<results>/labels/paths.parquet",
         statistics="<results>/labels/statistics.json",
@@ -26,7 +60,7 @@ rule gather_labels:
         config=RESOLVED,
     shell:
         "mmprm gather-labels --config {params.config} --seeds {input.seeds} --shards {input.nodes}"
-        " --out {output.paths} --statistics {output.statistics} > {log} 2>&1"
+        " --extra {input.extra} --out {output.paths} --statistics {output.statistics} > {log} 2>&1"
 
 
 rule measure_labels:

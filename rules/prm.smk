@@ -6,6 +6,7 @@ rule train_prm:
         policy="<results>/policy/manifest.json",
         seeds="<results>/seeds/seeds.parquet",
         paths="<results>/labels/paths.parquet",
+        extra=extra_steps("problems.parquet"),
     output:
         manifest="<results>/prm/{variant}/manifest.json",
     log:
@@ -25,7 +26,8 @@ rule train_prm:
         work=work("prm/{variant}"),
     shell:
         "mmprm train-prm --config {params.config} --variant {wildcards.variant} --policy {input.policy}"
-        " --seeds {input.seeds} --paths {input.paths} --work {params.work} --out {output.manifest} > {log} 2>&1"
+        " --seeds {input.seeds} --paths {input.paths} --extra {input.extra} --work {params.work}"
+        " --out {output.manifest} > {log} 2>&1"
 
 
 rule evaluate_prm:

@@ -16,7 +16,7 @@ rule intake:
     resources:
         mem_mb=4000,
     params:
-        *affects("intake", "seed", version=2),
+        *affects("intake", "seed", version=3),
         config=RESOLVED,
         source=source_settings,
     shell:

@@ -38,6 +38,7 @@ rule report:
         rules.policy.input,
         rules.select_seeds.input.rollouts,
         expand("<results>/problems/{source}.refused.parquet", source=CONFIG.sources),
+        rules.step_data.input,
         expand(
             "<results>/bench/{benchmark}/shards/{shard}.parquet",
             benchmark=CONFIG.benchmarks,

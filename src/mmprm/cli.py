@@ -186,17 +186,31 @@ def annotate(
 
 
 @app.command(cls=Verb)
+def read_steps(
+    config: ConfigFile,
+    name: Annotated[str, _option("--name", "a key of step_data")],
+    out: Out,
+    benchmarks: Annotated[list[Path] | None, _option("--benchmarks", "problem tables that it must not share")] = None,
+) -> None:
+    """Read labelled steps from elsewhere, and refuse those of a benchmark's problems."""
+    from mmprm.step_data.intake import read_steps
+
+    read_steps(_config(config), name, benchmarks or [], out)
+
+
+@app.command(cls=Verb)
 def gather_labels(
     config: ConfigFile,
     seeds: SeedTable,
     shards: TreeFolders,
     out: Out,
     statistics: Annotated[Path, _option("--statistics", "the JSON of label statistics to write")],
+    extra: Annotated[list[Path] | None, _option("--extra", "tables of further paths, of read-steps")] = None,
 ) -> None:
     """Turn the trees of all shards into labelled step paths."""
     from mmprm.labels.stage import gather_labels
 
-    gather_labels(_config(config), seeds, [_folder(shard) for shard in shards], out, statistics)
+    gather_labels(_config(config), seeds, [_folder(shard) for shard in shards], out, statistics, extra or [])
 
 
 @app.command(cls=Verb)
@@ -216,11 +230,12 @@ def train_prm(
     paths: PathTable,
     work: Work,
     out: OutFolder,
+    extra: Annotated[list[Path] | None, _option("--extra", "the problems of further paths, of read-steps")] = None,
 ) -> None:
     """Train a process reward model from the policy's weights."""
     from mmprm.training.prm import train_prm
 
-    train_prm(_config(config), variant, _folder(policy), seeds, paths, work, _folder(out))
+    train_prm(_config(config), variant, _folder(policy), seeds, paths, work, _folder(out), extra or [])
 
 
 @app.command(cls=Verb)

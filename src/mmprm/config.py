@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from mmprm.config_errors import explain
 from mmprm.config_guided import Aggregate, Strategy
 from mmprm.config_labels import Ablation, Labels
-from mmprm.config_sources import Section, Source, share_problems
+from mmprm.config_sources import Section, Source, StepBenchmark, StepSource, share_problems
 from mmprm.errors import UserError
 
 
@@ -270,6 +270,9 @@ class Config(Section):
     run: Name = Field(description="results go to results/<run>")
     seed: int = Field(0, ge=0)
     sources: dict[Name, Source] = Field(min_length=1)
+    step_data: dict[Name, StepSource] = Field(
+        {}, description="labelled steps from elsewhere: training data, or step benchmarks, which are never trained on"
+    )
     intake: Intake = Intake()
     prompt: Prompt = Prompt()
     policy: Policy
@@ -317,6 +320,16 @@ class Config(Section):
     def _ablations_compare_what_there_is(self) -> Config:
         for name, ablation in self.ablations.items():
             ablation.check(f"ablations.{name}", self.prm.variants, self.benchmarks)
+        return self
+
+    @model_validator(mode="after")
+    def _extra_labels_are_training_data(self) -> Config:
+        for name in self.labels.extra:
+            if isinstance(self.step_data.get(name), StepBenchmark | None):
+                allowed = sorted(key for key, data in self.step_data.items() if not isinstance(data, StepBenchmark))
+                raise ValueError(f"labels.extra: {name!r} is no training data of step_data; allowed: {allowed}")
+        if both := sorted(set(self.step_data) & set(self.sources)):
+            raise ValueError(f"step_data.{both[0]}: a source is called so too, and ids begin with the name; rename one")
         return self
 
     @model_validator(mode="after")

@@ -38,6 +38,7 @@ class Labels(Section):
         None, gt=0, le=1, description="share of each source's paths kept, by Balanced-Information Score; null keeps all"
     )
     bis_smoothing: float = Field(0.05, gt=0, description="a of the Balanced-Information Score")
+    extra: list[str] = Field([], description="keys of step_data whose paths are trained on beside the run's own")
 
 
 class Ablation(Section):

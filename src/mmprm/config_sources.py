@@ -1,16 +1,18 @@
-"""The configuration's sources of problems, and what every section of the configuration is. In and out: pydantic models.
+"""The configuration's sources of problems and of labelled steps, and what every section of the configuration is.
 
-Part of `config`, which is the one place that loads them.
+In and out: pydantic models. Part of `config`, which is the one place that loads them.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Column = Literal["id", "question", "answer", "image", "choices", "answer_type", "solution"]
+Column = Literal[
+    "id", "question", "answer", "image", "choices", "answer_type", "solution", "precision", "unit", "tolerance", "group"
+]
 
 
 class Section(BaseModel):
@@ -36,28 +38,174 @@ class MiniSource(Section):
     size: int = Field(ge=1, description="how many problems")
     families: list[str] = Field(min_length=1, description="families of mmprm.problems.mini")
 
+    @property
+    def about(self) -> str:
+        """For the report."""
+        return f"split {self.split}: {', '.join(self.families)}"
 
-class TableSource(Section):
-    """Problems in a local parquet, JSON or JSON Lines file."""
 
-    kind: Literal["table"]
-    path: Path = Field(description="the file; image paths in it are relative to `images`")
-    images: Path | None = Field(None, description="folder of the image files; default: the folder of `path`")
-    columns: dict[Column, str] = Field(
-        default_factory=dict,
-        description="our column -> theirs; empty: there is none. id, question, answer and image must be there",
+class DataFiles(Section):
+    """Where rows lie: a file, a folder of files (a snapshot of a hub repository), or a repository of the hub."""
+
+    DEFAULT_FILES: ClassVar[tuple[str, ...]] = ("*.parquet",)
+
+    kind: str
+    path: Path | None = Field(None, description="a parquet, JSON or JSON Lines file, or a folder that has such files")
+    repo: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$",
+        description="in place of `path`: owner/name of a data set on the hub",
+    )
+    revision: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{40}$",
+        description="of `repo`: the commit's whole hash, so that the data cannot change",
+    )
+    files: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="which files of a folder or `repo`, e.g. data/test-*.parquet; default: the split's",
+    )
+    images: Path | None = Field(
+        None, description="image paths are relative to this folder; default: that of `path`, or the repository"
     )
     licence: str = Field("unknown", description="stated in the data card")
     limit: int | None = Field(None, ge=1, description="take the first rows only")
 
+    @model_validator(mode="after")
+    def _one_place(self) -> DataFiles:
+        if (self.path is None) == (self.repo is None):
+            raise ValueError("path: give either path (a file or folder) or repo (a data set of the hub)")
+        if (self.repo is None) != (self.revision is None):
+            raise ValueError("revision: repo and revision go together; the revision is a commit's whole hash")
+        return self
 
-Source = Annotated[MiniSource | TableSource, Field(discriminator="kind")]
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Of the data files in a folder or repository, as fnmatch reads them (`*` may stand for folders too)."""
+        split = getattr(self, "split", None)
+        if self.files is None and split:
+            return tuple(f"{start}{split}{end}.parquet" for start in ("", "*/") for end in ("", "-*"))
+        return tuple(self.files or self.DEFAULT_FILES)
+
+    @property
+    def about(self) -> str:
+        """For the report."""
+        place = f"{self.repo} at {self.revision}" if self.path is None else self.path.name
+        return f"{place}, licence {self.licence}"
 
 
-def share_problems(one: MiniSource | TableSource, other: MiniSource | TableSource) -> bool:
-    """Are two sources the same file, or the same split and family of the mini world?"""
+class TableSource(DataFiles):
+    """Problems in people's own tables: parquet, JSON or JSON Lines, with a map of the columns."""
+
+    kind: Literal["table"]
+    columns: dict[Column, str] = Field(
+        default_factory=dict,
+        description="our column -> theirs; empty: there is none. id, question, answer and image must be there",
+    )
+
+
+class MmK12Source(DataFiles):
+    """MM-K12, as Cierra0506/MM-K12 or FanqingM/MMK12 publish it, and the 500 test problems with image paths."""
+
+    kind: Literal["mm_k12"]
+    split: Literal["train", "test"] = "train"
+
+
+class MathVistaSource(DataFiles):
+    """AI4Math/MathVista."""
+
+    kind: Literal["mathvista"]
+    split: Literal["testmini"] = "testmini"
+    hints: bool = Field(False, description="put the official hint (the form of the answer) before the question")
+
+
+class MathVerseSource(DataFiles):
+    """AI4Math/MathVerse: 788 problems, each in five versions."""
+
+    kind: Literal["mathverse"]
+    split: Literal["testmini"] = "testmini"
+
+
+class MathVisionSource(DataFiles):
+    """MathLLMs/MathVision. Its testmini is a part of its test."""
+
+    kind: Literal["mathvision"]
+    split: Literal["test", "testmini"] = "test"
+
+
+class OlympiadBenchSource(DataFiles):
+    """Hothan/OlympiadBench, English competition mathematics with pictures."""
+
+    kind: Literal["olympiadbench"]
+    split: Literal["OE_MM_maths_en_COMP"] = "OE_MM_maths_en_COMP"
+
+
+BenchmarkSource = MmK12Source | MathVistaSource | MathVerseSource | MathVisionSource | OlympiadBenchSource
+Source = Annotated[MiniSource | TableSource | BenchmarkSource, Field(discriminator="kind")]
+
+
+class VisualPrmSteps(DataFiles):
+    """OpenGVLab/VisualPRM400K-v1.1-Raw, unpacked: steps with Monte Carlo counts."""
+
+    DEFAULT_FILES = ("*.jsonl",)
+    kind: Literal["visualprm400k"]
+
+
+class MathShepherdSteps(DataFiles):
+    """trl-lib/math_shepherd, and any table of the stepwise-supervision form: prompt, completions, labels."""
+
+    kind: Literal["math_shepherd"]
+    split: Literal["train", "test"] = "train"
+
+
+class VisualProcessBenchSteps(DataFiles):
+    """OpenGVLab/VisualProcessBench: a benchmark."""
+
+    DEFAULT_FILES = ("*test.jsonl",)
+    kind: Literal["visualprocessbench"]
+
+
+class ProcessBenchSteps(DataFiles):
+    """Qwen/ProcessBench: a benchmark."""
+
+    DEFAULT_FILES = ("*.json",)
+    kind: Literal["processbench"]
+
+
+class PrmBenchSteps(DataFiles):
+    """hitsmy/PRMBench_Preview: a benchmark."""
+
+    DEFAULT_FILES = ("*.jsonl",)
+    kind: Literal["prmbench"]
+
+
+StepBenchmark = VisualProcessBenchSteps | ProcessBenchSteps | PrmBenchSteps
+StepSource = Annotated[VisualPrmSteps | MathShepherdSteps | StepBenchmark, Field(discriminator="kind")]
+
+# Section of the configuration -> kind -> its class.
+KINDS: dict[str, dict[str, type[Section]]] = {
+    name: {get_args(member.model_fields["kind"].annotation)[0]: member for member in get_args(get_args(union)[0])}
+    for name, union in (("sources", Source), ("step_data", StepSource))
+}
+
+
+def share_problems(one: Section, other: Section) -> bool:
+    """Are two sources the same files, or the same split and family of the mini world?
+
+    MathVision's splits share problems wherever they lie.
+    """
     if isinstance(one, MiniSource) and isinstance(other, MiniSource):
         return one.split == other.split and not set(one.families).isdisjoint(other.families)
-    if isinstance(one, TableSource) and isinstance(other, TableSource):
-        return one.path.resolve() == other.path.resolve()
-    return False
+    if not isinstance(one, DataFiles) or not isinstance(other, DataFiles):
+        return False
+    if isinstance(one, MathVisionSource) and isinstance(other, MathVisionSource):
+        return True
+    if one.repo is not None and other.repo is not None:
+        return one.repo.casefold() == other.repo.casefold() and not set(one.patterns).isdisjoint(other.patterns)
+    if one.path is None or other.path is None:
+        return False
+    from mmprm.problems.files import local_files
+
+    mine, theirs = ({path.resolve() for path in local_files(source)} for source in (one, other))
+    return not mine.isdisjoint(theirs)

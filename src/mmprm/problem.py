@@ -23,7 +23,11 @@ class Problem:
     choices: tuple[str, ...] = ()
     answer_type: str = "auto"  # auto, choice, number, expression or text: how `grading` compares answers
     solution: str | None = None  # step-tagged text, see solution.py; only policy training needs it
-    family: str | None = None
+    family: str | None = None  # of which kind it is: a mini family, a version, a subject
+    precision: int | None = None  # decimal places to which an answer is rounded before it is compared
+    unit: str = ""  # of the gold answer, as the source writes it
+    tolerance: tuple[float, ...] = ()  # largest differences from the gold numbers: one for each, or one for all
+    group: str = ""  # problems of one group share a picture or are versions of one; empty: it stands alone
 
     @cached_property
     def fingerprint(self) -> str:
@@ -31,6 +35,9 @@ class Problem:
         digest = hashlib.sha256()
         for part in (self.question, self.answer, self.answer_type, *self.choices):
             digest.update(part.encode() + b"\x00")
+        graded_by = (self.precision, self.unit, self.tolerance)
+        if graded_by != (None, "", ()):  # a problem without them keeps the fingerprint that it always had
+            digest.update(repr(graded_by).encode() + b"\x00")
         for image in self.images:
             digest.update(hashlib.sha256(image).digest())
         return digest.hexdigest()[:32]
@@ -41,8 +48,8 @@ def read_problems(*paths: Path) -> list[Problem]:
     problems = []
     for path in paths:
         for row in tables.read(path, tables.PROBLEMS).to_pylist():
-            row["images"] = tuple(row["images"] or ())
-            row["choices"] = tuple(row["choices"] or ())
+            for several in ("images", "choices", "tolerance"):
+                row[several] = tuple(row[several] or ())
             problems.append(Problem(**row))
     return problems
 

@@ -33,6 +33,10 @@ PROBLEMS = _schema(
     answer_type=pa.string(),
     solution=pa.string(),
     family=pa.string(),
+    precision=pa.int32(),  # null: not stated
+    unit=pa.string(),
+    tolerance=pa.list_(pa.float64()),
+    group=pa.string(),
 )
 # Rows of a source that were not taken, and why. `reason` is a short code, `detail` a sentence for a person.
 REFUSED = _schema(source=pa.string(), row=pa.int64(), problem_id=pa.string(), reason=pa.string(), detail=pa.string())
@@ -89,14 +93,17 @@ PATHS = _schema(
     path_id=pa.string(),
     problem_id=pa.string(),
     source=pa.string(),
-    split=pa.string(),  # train or dev, by problem
-    kind=pa.string(),  # positive (ends in a right answer), negative (ends at the first error), outcome (a wrong answer)
+    split=pa.string(),  # train or dev, by problem; test in a step benchmark
+    # positive (ends in a right answer), negative (ends at the first error), outcome (a wrong answer), or given (a whole
+    # solution whose labels came with its data set)
+    kind=pa.string(),
     steps=_STRINGS,
     answer=pa.string(),
     n_correct=pa.list_(pa.int32()),  # null where the prefix has no rollouts
     n_rollouts=pa.list_(pa.int32()),
     hard=pa.list_(pa.int8()),  # 1 right, 0 wrong, null unknown
-    label_source=_STRINGS,  # probed, pooled (only rollouts of shorter prefixes went through it), implied, answer, none
+    # probed, pooled (only rollouts of shorter prefixes went through it), implied, answer, given (step data), none
+    label_source=_STRINGS,
     soft=pa.list_(pa.float64()),  # n_correct / n_rollouts, or what labels.* made of it; null unknown
 )
 

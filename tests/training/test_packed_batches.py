@@ -33,9 +33,7 @@ def parts(any_policy_folder: Path) -> tuple[Any, Any]:
 
 
 @pytest.fixture(scope="module")
-def examples(
-    parts: tuple[Any, Any], sized_problems: list[Problem], mini_problems: list[Problem]
-) -> list[data.Example]:
+def examples(parts: tuple[Any, Any], sized_problems: list[Problem], mini_problems: list[Problem]) -> list[data.Example]:
     """Solutions with an image, with two and without one."""
     problems = [*sized_problems, *mini_problems[len(sized_problems) :]]
     made, refused = sft.supervised_examples(problems, parts[0], Renderer(parts[0]), 512)

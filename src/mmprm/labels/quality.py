@@ -19,7 +19,7 @@ import numpy as np
 from mmprm import tables
 from mmprm.annotation.progress import say
 from mmprm.config import Config
-from mmprm.evaluation.intervals import bootstrap_means
+from mmprm.evaluation.intervals import bootstrap
 from mmprm.problem import Problem, read_problems
 from mmprm.problems.mini.truth import Figure, Truth, figure_of, so_far
 
@@ -74,7 +74,7 @@ def _files(shards: Iterable[Path], name: str) -> list[Path]:
 
 
 class Ratios:
-    """Ratios of sums over problems, with intervals: percentiles of the bootstrap over problems."""
+    """Ratios of sums over problems, with intervals of the bootstrap over problems."""
 
     def __init__(self, config: Config) -> None:
         self._level, self._resamples, self._seed = config.bench.confidence, config.bench.resamples, config.seed
@@ -85,11 +85,14 @@ class Ratios:
             return {"value": None, "ci_low": None, "ci_high": None, "count": 0}
         whole, hits = Counter(name for name, _ in parts), Counter(name for name, true in parts if true)
         names = sorted(whole)
-        sums = np.array([[hits[name] for name in names], [whole[name] for name in names]], dtype=np.float64)
-        drawn = bootstrap_means(sums, self._resamples, self._seed)
-        tail = (1 - self._level) / 2
-        low, high = np.quantile(drawn[0] / drawn[1], [tail, 1 - tail])
-        return {"value": hits.total() / len(parts), "ci_low": float(low), "ci_high": float(high), "count": len(parts)}
+        sums = np.array([[hits[name], whole[name]] for name in names], dtype=np.float64)
+        (value,), (low,), (high,) = bootstrap(sums, _ratio, self._level, self._resamples, self._seed)
+        return {"value": float(value), "ci_low": float(low), "ci_high": float(high), "count": len(parts)}
+
+
+def _ratio(sums: np.ndarray) -> np.ndarray:
+    share: np.ndarray = sums[..., :1] / sums[..., 1:]
+    return share
 
 
 def quality(world: World, paths: list[Row], nodes: list[Row], rollouts: list[Row], ratio: Ratios) -> Row:

@@ -3,12 +3,14 @@
 `evidence` says what paths and labels there are, `selection` which are kept, `softening` what their soft labels are.
 What the switches of `labels` take away or change, they do to the split train alone: held-out paths stay as they are,
 so that PRMs of different settings are measured on the same labels.
+
+Paths of `labels.extra` are put beside the run's own, for training; statistics and held-out problems stay the run's.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -27,8 +29,13 @@ _UNSURE_PROBLEMS, _UNSURE_PATHS = "problems below min_self_confidence", "paths o
 _UNINFORMATIVE = "paths beyond keep_ratio"
 
 
-def gather_labels(config: Config, seeds: Path, shards: list[Path], out: Path, statistics: Path) -> None:
-    """All shards' trees (folders of `annotate`) as one table of paths; UserError where two shards hold one problem."""
+def gather_labels(
+    config: Config, seeds: Path, shards: list[Path], out: Path, statistics: Path, extra: Sequence[Path] = ()
+) -> None:
+    """All shards' trees (folders of `annotate`) as one table of paths; UserError where two shards hold one problem.
+
+    extra: further tables of paths (of `read-steps`).
+    """
     sources = {problem.problem_id: problem.source for problem in read_problems(seeds)}
     status = tables.read_rows([shard / "status.parquet" for shard in shards], tables.STATUS)
     twice = [name for name, times in Counter(row["problem_id"] for row in status).items() if times > 1]
@@ -46,19 +53,24 @@ def gather_labels(config: Config, seeds: Path, shards: list[Path], out: Path, st
     changes = _changes(config.labels)
     for name in sorted(nodes):
         common = {"problem_id": name, "source": sources[name]}
-        found, without_error = problem_rows(config, common, nodes[name], rollouts[name], changes)
-        rows += found
+        of_problem, without_error = problem_rows(config, common, nodes[name], rollouts[name], changes)
+        rows += of_problem
         unlocated += without_error
     if config.labels.keep_ratio is not None:
         train = [row for row in rows if row["split"] == "train"]
         kept = most_informative(train, config.labels.keep_ratio, config.labels.bis_smoothing)
         changes[_UNINFORMATIVE] += len(train) - len(kept)
         rows = [row for row in rows if row["split"] == "dev"] + kept
-    rows.sort(key=lambda row: (row["problem_id"], row["path_id"]))
-    tables.write(out, rows, tables.PATHS)
-    found_of_all = summarise(rows, status, list(chain(*nodes.values())), unlocated)
-    tables.write_json(statistics, found_of_all | {"switches": dict(changes)})
-    say(f"labels: {len(rows)} paths of {len({row['problem_id'] for row in rows})} problems from {len(status)} trees")
+    more = tables.read_rows(extra, tables.PATHS)
+    tables.write(out, sorted(rows + more, key=lambda row: (row["problem_id"], row["path_id"])), tables.PATHS)
+    found = summarise(rows, status, list(chain(*nodes.values())), unlocated) | {"switches": dict(changes)}
+    if more:
+        found["extra_paths_by_source"] = _counts(row["source"] for row in more)
+    tables.write_json(statistics, found)
+    say(
+        f"labels: {len(rows)} paths of {len({row['problem_id'] for row in rows})} problems from {len(status)} trees"
+        + (f", and {len(more)} of {', '.join(config.labels.extra)}" if more else "")
+    )
 
 
 def problem_rows(

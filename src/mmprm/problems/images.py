@@ -6,7 +6,10 @@ In: bytes or a path as a table gives it. Out: the encoded bytes, unchanged; or
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import io
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,15 +41,21 @@ class RefusedError(Exception):
         self.detail = detail
 
 
-def read_inside(folder: Path, name: str, max_bytes: int) -> bytes:
+def read_inside(folder: Path, name: str, max_bytes: int, links: Path | None = None) -> bytes:
     """The bytes of the file `name` in `folder`. RefusedError where it is missing, leaves the folder, or is too big.
 
-    Symbolic links are followed first, so a link cannot lead out of the folder either.
+    Symbolic links are followed first, so a link cannot lead out of the folder either; but into the folder `links` it
+    may (the hub's cache keeps its files beside its snapshots), where the name itself stays inside.
     """
     try:
         root = folder.resolve()
         path = (root / name).resolve()
-        if not path.is_relative_to(root):
+        inside = path.is_relative_to(root) or (
+            links is not None
+            and Path(os.path.normpath(root / name)).is_relative_to(root)
+            and path.is_relative_to(links.resolve())
+        )
+        if not inside:
             raise RefusedError("path_outside", f"{name!r} leads out of {folder} (links are followed)")
         if not path.is_file():
             raise RefusedError("missing_file", f"there is no file {name!r} in {folder}")
@@ -108,3 +117,11 @@ def check(data: bytes, max_pixels: int) -> None:
         except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
             cut = "truncat" in str(error).lower() or isinstance(error, EOFError)
             raise RefusedError("truncated_image" if cut else "corrupt_image", f"it does not decode: {error}") from error
+
+
+@functools.lru_cache(maxsize=64)  # rows of one picture follow one another
+def pixels(data: bytes) -> str:
+    """A hash of the decoded picture, which does not depend on its format. For bytes that passed `check`."""
+    with _own_limits(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        shown = ImageOps.exif_transpose(image).convert("RGB")
+        return hashlib.sha256(repr(shown.size).encode() + shown.tobytes()).hexdigest()

@@ -209,9 +209,9 @@ def _labels(config: Config, folder: Path) -> Row:
                 soft[bins[round(10 * correct / rollouts)], f"{path['kind']} path"] += 1
             hard[source, {1: "right", 0: "wrong", None: "unknown"}[right]] += 1
     kinds = ["negative path", "positive path"]  # steps of outcome paths have no label
-    origins = [
-        name for name in ("probed", "pooled", "implied", "answer", "none") if any(source == name for source, _ in hard)
-    ]
+    kinds += ["given path"] if any(kind == "given path" for _, kind in soft) else []
+    known = ("probed", "pooled", "implied", "answer", "given", "none")
+    origins = [name for name in known if any(source == name for source, _ in hard)]
     markers = [{"bin": name, "count": count, "kind": kind} for (name, kind), count in sorted(hard.items())]
     probed = [{"bin": name, "count": soft[name, kind], "kind": kind} for kind in kinds for name in bins]
     charts = []

@@ -23,6 +23,7 @@ Row = dict[str, Any]
 # The order in which the rules of a run work.
 STAGES = (
     "intake",
+    "read_steps",
     "train_policy",
     "sample_seeds",
     "select_seeds",
@@ -97,9 +98,7 @@ def sources(config: Config, results: Path) -> list[Row]:
             {
                 "name": name,
                 "kind": source.kind,
-                "about": f"split {source.split}: {', '.join(source.families)}"
-                if source.kind == "mini"
-                else f"{source.path.name}, licence {source.licence}",
+                "about": source.about,
                 "problems": pq.read_metadata(table).num_rows if table.is_file() else None,
                 "refused": len(refused),
                 "reasons": [

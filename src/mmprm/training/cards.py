@@ -58,7 +58,7 @@ def prm_card(config: Config, info: Mapping[str, Any]) -> str:
             f"- from the run's policy (fingerprint `{info['base']}`); `<prm>` starts as {recipe['marker_init']!r}",
             f"- data: {info['examples']} step paths of {info['problems']} problems, {info['markers']} labelled markers "
             f"(mean label {info['mean_label']:.3f}); refused or cut: {_counts(info['refused'])}",
-            f"- labels: {recipe['label']}, from Monte Carlo rollouts of the policy",
+            f"- labels: {recipe['label']}, from Monte Carlo rollouts of the policy{_extra(config)}",
             f"- {info['steps']} updates, final loss {info['final_loss']:.4f}",
             f"- held-out loss, calibration and AUC: `prm/{info['variant']}.heldout.json` of the run",
             "",
@@ -80,6 +80,12 @@ def prm_card(config: Config, info: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _extra(config: Config) -> str:
+    """The step data that it learnt from beside the run's own."""
+    extra = [f"`{name}` ({config.step_data[name].about})" for name in config.labels.extra]
+    return f"; and those that came with {', '.join(extra)}" if extra else ""
 
 
 def _front(tag: str) -> list[str]:

@@ -27,10 +27,20 @@ from mmprm.training.job import Job
 from mmprm.training.progress import Progress, quiet
 
 
-def train_prm(config: Config, variant: str, policy: Path, seeds: Path, paths: Path, work: Path, out: Path) -> None:
+def train_prm(
+    config: Config,
+    variant: str,
+    policy: Path,
+    seeds: Path,
+    paths: Path,
+    work: Path,
+    out: Path,
+    extra: Sequence[Path] = (),
+) -> None:
     """Train the named variant on the paths of split `train`; manifest.json is the last file of `out`.
 
-    Resumes from work/checkpoints. Raises UserError where no path has a label, or past intake.max_refused_share.
+    extra: the problem tables of labels.extra. Resumes from work/checkpoints. Raises UserError where no path has a
+    label, or past intake.max_refused_share.
     """
     prepare()
     quiet()
@@ -45,7 +55,7 @@ def train_prm(config: Config, variant: str, policy: Path, seeds: Path, paths: Pa
     table = tables.read_rows(paths, tables.PATHS)
     rows = limit_paths([row for row in table if row["split"] == "train"], recipe.max_paths_per_problem, config.seed)
     dev = [row for row in table if row["split"] == "dev"] if training.keep_best else []
-    problems = {problem.problem_id: problem for problem in read_problems(seeds)}
+    problems = {problem.problem_id: problem for problem in read_problems(seeds, *extra)}
     how = (problems, processor, Renderer(processor, config.prompt.instruction), recipe.label, training.max_length)
     examples, refused = marked_examples(rows, *how)
     held_out, _ = marked_examples(dev, *how)
@@ -136,20 +146,22 @@ def marker_labels(row: Mapping[str, Any], label: str) -> np.ndarray:
     """The label of each marker of a path as float32; IGNORE where it is not known.
 
     hard: the `hard` column. soft: the `soft` column. counts: n_correct / n_rollouts where there are rollouts; after
-    the answer, a whole solution, its verdict. outcome: this verdict, and nothing at the steps.
+    the answer, a whole solution, its verdict, and so where a verdict was given without counts (step data). outcome:
+    the verdict after the answer, and nothing at the steps.
     """
-    sources = zip(row["hard"], row["label_source"], strict=True)
-    verdicts = [hard if source == "answer" else None for hard, source in sources]
+    sources = list(zip(row["hard"], row["label_source"], strict=True))
+    answers = [hard if source == "answer" else None for hard, source in sources]
     if label == "counts":
-        pairs = zip(row["n_correct"], row["n_rollouts"], verdicts, strict=True)
-        values = [right / n if n and verdict is None else verdict for right, n, verdict in pairs]
+        verdicts = [hard if source in ("answer", "given") else None for hard, source in sources]
+        pairs = zip(row["n_correct"], row["n_rollouts"], answers, verdicts, strict=True)
+        values = [right / n if n and answer is None else verdict for right, n, answer, verdict in pairs]
     else:
-        values = {"hard": row["hard"], "soft": row["soft"], "outcome": verdicts}[label]
+        values = {"hard": row["hard"], "soft": row["soft"], "outcome": answers}[label]
     return np.asarray([data.IGNORE if value is None else value for value in values], dtype=np.float32)
 
 
 def marker_trials(row: Mapping[str, Any]) -> np.ndarray:
-    """Of how many rollouts each marker's MC value is the mean, as float32; 1 for an answer's verdict, and for none."""
+    """Of how many rollouts each marker's MC value is the mean, as float32; 1 for a mere verdict, and for none."""
     pairs = zip(row["n_rollouts"], row["label_source"], strict=True)
     return np.asarray([1 if source == "answer" or not n else n for n, source in pairs], dtype=np.float32)
 
@@ -169,7 +181,7 @@ def marked_examples(
     marker = control_ids(processor.tokenizer)[MARKER]
     for row in rows:
         if row["problem_id"] not in problems:
-            raise UserError(f"path {row['path_id']}: there is no problem {row['problem_id']} in the seeds table")
+            raise UserError(f"path {row['path_id']}: there is no problem {row['problem_id']} in the problem tables")
     texts = [renderer.marked(problems[row["problem_id"]], row["steps"], row["answer"]) for row in rows]
     images = [problems[row["problem_id"]].images for row in rows]
     examples, refused = [], []

@@ -1,0 +1,44 @@
+"""A source's rows into `Fields`: a module a published form. In: the source. Out: the columns it needs, and a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+from mmprm.config_sources import DataFiles, TableSource
+from mmprm.problems.adapters import mathverse, mathvision, mathvista, mm_k12, olympiadbench, table
+from mmprm.problems.values import Fields
+
+# Each has COLUMNS, which the files must have, the id first, and fields(row, source).
+_MODULES: dict[str, Any] = {
+    "mm_k12": mm_k12,
+    "mathvista": mathvista,
+    "mathverse": mathverse,
+    "mathvision": mathvision,
+    "olympiadbench": olympiadbench,
+}
+
+
+class Adapter(NamedTuple):
+    """How the rows of one source are read.
+
+    columns: ours -> theirs; `hint` says what to do where one is missing. id: theirs.
+    """
+
+    columns: dict[str, str]
+    id: str
+    fields: Callable[[dict[str, Any]], Fields]
+    hint: str
+
+
+def adapter_of(source: DataFiles) -> Adapter:
+    """The adapter of the source's kind."""
+    if isinstance(source, TableSource):
+        columns = table.columns(source)
+        fields = partial(table.fields, columns=columns)
+        return Adapter(columns, columns.get("id", ""), fields, "set `columns: {ours: theirs}` of the source")
+    module = _MODULES[source.kind]
+    hint = f"this is not {source.kind} as it was published; kind table takes a map of columns"
+    columns = {name: name for name in module.COLUMNS}
+    return Adapter(columns, module.COLUMNS[0], partial(module.fields, source=source), hint)

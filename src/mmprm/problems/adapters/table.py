@@ -1,0 +1,30 @@
+"""People's own tables, with a map of the columns (`columns: {ours: theirs}`, config_sources.Column).
+
+A row, with `columns: {image: image_path}`:
+
+    {"id": "4d613249", "question": "Given the function …", "answer": "$2$", "image_path": "images/4d613249.png"}
+
+id, question, answer and image are called so unless the source says otherwise; the others are taken only where it names
+them. An empty name means that there is none (`image: ""` for problems without images).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmprm.config_sources import TableSource
+from mmprm.problems.values import Fields
+
+REQUIRED = ("id", "question", "answer", "image")
+
+
+def columns(source: TableSource) -> dict[str, str]:
+    """Our column -> theirs, of every column that is read."""
+    mapped: dict[str, str] = {ours: ours for ours in REQUIRED} | dict(source.columns)
+    return {ours: theirs for ours, theirs in mapped.items() if theirs}
+
+
+def fields(row: dict[str, Any], columns: dict[str, str]) -> Fields:
+    """The row's values under our names."""
+    found: dict[str, Any] = dict.fromkeys(REQUIRED) | {ours: row.get(theirs) for ours, theirs in columns.items()}
+    return Fields(**found, has_image="image" in columns)

@@ -1,0 +1,91 @@
+"""The files of a source. In: where its rows lie (a file, a folder, a repository of the hub). Out: local files.
+
+A repository of the hub is fetched by `huggingface_hub` at a pinned commit, into its cache; HF_HUB_OFFLINE is respected.
+Only data files are fetched: no code of a repository is ever run, and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from mmprm.config_sources import DataFiles
+from mmprm.errors import UserError
+
+READABLE = (".parquet", ".pq", ".json", ".jsonl", ".ndjson")
+
+
+@dataclass(frozen=True)
+class Located:
+    """The files of a source, in the order in which they are read, and the folder that image paths start from.
+
+    links: a further folder into which links in `images` may lead: the hub's cache keeps its files there.
+    """
+
+    files: tuple[Path, ...]
+    images: Path
+    links: Path | None = None
+
+
+def local_files(source: DataFiles) -> list[Path]:
+    """The files below `path`, or `path` itself where it is no folder; none for a repository of the hub."""
+    if source.path is None:
+        return []
+    return _matching(source.path, source.patterns) if source.path.is_dir() else [source.path]
+
+
+def locate(source: DataFiles) -> Located:
+    """Find the files, fetching them where they are on the hub. UserError says what is missing and how to get it."""
+    if source.path is None:
+        folder = _fetched(source)
+        files = _matching(folder, source.patterns)
+    else:
+        folder = source.path if source.path.is_dir() else source.path.parent
+        files = local_files(source)
+    if not files:
+        raise UserError(
+            f"{folder}: no file matches {' or '.join(source.patterns)}; set `files` of the source to the names there"
+        )
+    for file in files:
+        if file.suffix not in READABLE:
+            raise UserError(f"{file}: sources are {', '.join(READABLE)} files")
+    images = source.images or folder
+    return Located(tuple(files), images, _blobs(images))
+
+
+def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    found = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
+    return sorted(
+        path for path in found if any(fnmatchcase(path.relative_to(folder).as_posix(), pattern) for pattern in patterns)
+    )
+
+
+def _fetched(source: DataFiles) -> Path:
+    """The snapshot of the repository at the revision, with its data files."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    what = f"{source.repo} at {source.revision}"
+    try:
+        return Path(
+            snapshot_download(
+                str(source.repo), repo_type="dataset", revision=source.revision, allow_patterns=list(source.patterns)
+            )
+        )
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:  # offline, not there, gated, disk full
+        includes = " ".join(f"--include '{pattern}'" for pattern in source.patterns)
+        raise UserError(
+            f"{what}: not in the hub's cache, and it cannot be fetched ({' '.join(str(error).split())[:300]}); where "
+            f"there is a network, run `hf download {source.repo} --repo-type dataset --revision {source.revision} "
+            f"{includes}`, or set `path` to a local copy"
+        ) from error
+
+
+def _blobs(folder: Path) -> Path | None:
+    """Where the hub's cache keeps the files that a snapshot (…/datasets--owner--name/snapshots/COMMIT) links to."""
+    for place in (folder, *folder.parents):
+        if place.parent.name == "snapshots" and place.parent.parent.name.startswith("datasets--"):
+            return place.parent.parent / "blobs"
+    return None

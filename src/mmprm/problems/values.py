@@ -1,0 +1,201 @@
+"""Values of a row into a problem: every source goes through here. In: `Fields`. Out: a Problem, or a refusal.
+
+An image is the encoded bytes, a struct of bytes and path, a path below the images folder, or a list of these.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmprm.problem import Problem
+from mmprm.problems import images
+from mmprm.problems.images import RefusedError
+from mmprm.solution import Status, has_control, parse
+
+ANSWER_TYPES = ("auto", "choice", "number", "expression", "text")
+# A placeholder at the end or start of a question only says that there is an image: the prompt has its own.
+_OUTER_PLACEHOLDER = re.compile(r"^(?:\s*<image>)+\s*|\s*(?:<image>\s*)+$")
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What an adapter found in a row, unchecked: the fields of a Problem with the values that stand in the file."""
+
+    id: Any
+    question: Any
+    answer: Any
+    image: Any = None
+    has_image: bool = True  # False: problems of text alone
+    has_answer: bool = True  # False: solutions that are never graded may come without the gold answer
+    choices: Any = None
+    answer_type: Any = None
+    solution: Any = None
+    family: Any = None
+    precision: Any = None
+    unit: Any = None
+    tolerance: Any = None
+    group: Any = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Whose rows they are, and where images named by paths lie (see problems.files.Located)."""
+
+    source: str
+    images: Path
+    max_pixels: int
+    links: Path | None = None
+
+
+def object_of(row: Any) -> dict[str, Any]:
+    """The row, where it is an object."""
+    if isinstance(row, dict):
+        return row
+    raise RefusedError("bad_row", row if isinstance(row, str) else f"a row is an object, this is {type(row).__name__}")
+
+
+def problem_of(fields: Fields, place: Place) -> Problem:
+    """The problem; raises RefusedError with the reason where there is none to take."""
+    needed = {"id": fields.id, "question": fields.question}
+    needed |= {"answer": fields.answer} if fields.has_answer else {}
+    needed |= {"image": fields.image} if fields.has_image else {}
+    for field, value in needed.items():
+        if value is None or value == []:
+            raise RefusedError("missing_value", f"there is no value for {field}")
+    question, choices = question_of(fields.question), _choices(fields.choices)
+    answer = "" if fields.answer is None else _answer(fields.answer)
+    name = text_of(fields.id, "id").strip()
+    for field, text in {"id": name, "question": question, "answer": answer}.items():
+        if not text and (field != "answer" or fields.has_answer):
+            raise RefusedError(f"empty_{field}", f"{field} is blank")
+    unit = "" if fields.unit is None else text_of(fields.unit, "unit").strip()
+    for text in (question, answer, unit, *choices):
+        if has_control(text):
+            raise RefusedError("control_string", f"a tag or model token stands in {_shorten(text)!r}")
+    answer_type = fields.answer_type or "auto"
+    if answer_type not in ANSWER_TYPES:
+        raise RefusedError("bad_value", f"answer_type {answer_type!r} is not one of {ANSWER_TYPES}")
+    return Problem(
+        problem_id=f"{place.source}/{name}",
+        source=place.source,
+        question=question,
+        answer=answer,
+        images=images_of(fields.image, place),
+        choices=choices,
+        answer_type=answer_type,
+        solution=_solution(fields.solution),
+        family=None if fields.family is None else text_of(fields.family, "family").strip() or None,
+        precision=_precision(fields.precision),
+        unit=unit,
+        tolerance=_tolerance(fields.tolerance),
+        group="" if fields.group in (None, "") else f"{place.source}/{text_of(fields.group, 'group').strip()}",
+    )
+
+
+def question_of(value: Any) -> str:
+    """The question without placeholders around it."""
+    return _OUTER_PLACEHOLDER.sub("", text_of(value, "question")).strip()
+
+
+def text_of(value: Any, name: str) -> str:
+    """A text or number as text; `name` is for the refusal."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise RefusedError("bad_value", f"{name} is not a text but {type(value).__name__}")
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # JSON can hold half of a surrogate pair, which no file can
+        raise RefusedError("bad_text", f"{name} is not valid Unicode: {error}") from error
+    return text
+
+
+def images_of(value: Any, place: Place) -> tuple[bytes, ...]:
+    """The encoded images, each looked at; none where the value is None."""
+    if value is None:
+        return ()
+    found = []
+    for item in value if isinstance(value, list) else [value]:
+        content = item
+        if isinstance(item, dict):
+            content = item.get("bytes") if item.get("bytes") is not None else item.get("path")
+        if content is None or content == "":
+            raise RefusedError("missing_value", "an image has neither bytes nor a path")
+        if isinstance(content, str):
+            content = images.read_inside(place.images, content, images.largest_file(place.max_pixels), place.links)
+        if not isinstance(content, bytes):
+            raise RefusedError("bad_value", f"an image is bytes or a path, this is {type(content).__name__}")
+        images.check(content, place.max_pixels)
+        found.append(content)
+    return tuple(found)
+
+
+def _answer(value: Any) -> str:
+    """A text or number; several (OlympiadBench's final_answer) are joined by commas."""
+    parts = value if isinstance(value, list) else [value]
+    return ", ".join(text_of(part, "answer").strip() for part in parts)
+
+
+def _choices(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str):  # a list that was stored as text
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise RefusedError("bad_value", "choices are a text, not a list") from error
+    if not isinstance(value, list) or len(value) > 26:
+        raise RefusedError("bad_value", "choices are not a list of at most 26, the letters there are")
+    choices = tuple(text_of(choice, "a choice").strip() for choice in value)
+    if not all(choices):
+        raise RefusedError("bad_value", "a choice is blank")
+    return choices
+
+
+def _solution(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = text_of(value, "solution").strip()
+    status = parse(text).status
+    if status is not Status.OK:
+        raise RefusedError("bad_solution", f"the solution is not <step>…</step>…<answer>…</answer>: {status}")
+    return text
+
+
+def _precision(value: Any) -> int | None:
+    """Decimal places; hub tables hold them as floats."""
+    if value is None or value == "":
+        return None
+    places = _number(value, "precision")
+    if not places.is_integer() or not 0 <= places <= 30:
+        raise RefusedError("bad_value", f"precision {value!r} is not a number of decimal places")
+    return int(places)
+
+
+def _tolerance(value: Any) -> tuple[float, ...]:
+    """One number, several, or a text of them with commas between (OlympiadBench's error)."""
+    if value is None or value == "":
+        return ()
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
+    found = tuple(_number(part, "tolerance") for part in parts)
+    if any(part < 0 for part in found):
+        raise RefusedError("bad_value", f"tolerance {value!r} is negative")
+    return found
+
+
+def _number(value: Any, name: str) -> float:
+    try:
+        number = float(text_of(value, name))
+    except ValueError as error:
+        raise RefusedError("bad_value", f"{name} {value!r} is not a number") from error
+    if not math.isfinite(number):
+        raise RefusedError("bad_value", f"{name} {value!r} is not a number")
+    return number
+
+
+def _shorten(text: str, width: int = 80) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

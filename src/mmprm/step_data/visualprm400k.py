@@ -1,0 +1,54 @@
+"""OpenGVLab/VisualPRM400K-v1.1-Raw: solutions with Monte Carlo counts at each step. A line of one of its files:
+
+    {"image": "images/1.png", "question": "Solve … step by step: What is …?", "question_orig": "What is …?",
+     "answer": "B", "response": "…", "num_mc_sequences": 16,
+     "steps_with_score": [{"step": "First, …", "score": 0.75, "num_mc_correct": 12, "num_mc_total": 16}, …]}
+
+The archives (annotations.zip, images.zip) are to be unpacked first. Shown is `question_orig`, since `question` holds
+the prompt of the model that was sampled. Each prefix was sampled for itself, so that by chance one may have no right
+rollout though a longer one has: its hard label is 1 then, since the longer one's right completion continues it too
+(arXiv 2406.06592, section 3). A soft label is as it was measured.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmprm.labels.evidence import Label
+from mmprm.problems.images import RefusedError
+from mmprm.step_data.found import Found, list_of, whole_number
+
+COLUMNS = ("image", "question", "steps_with_score")
+
+
+def read(row: dict[str, Any]) -> Found:
+    """The row's solution; RefusedError where a step has no counts."""
+    steps = list_of(row, "steps_with_score")
+    counts = [_counts(step, row.get("num_mc_sequences")) for step in steps]
+    last = max((place for place, (correct, _) in enumerate(counts) if correct), default=-1)
+    return Found(
+        question=row.get("question_orig") or row.get("question"),
+        steps=[step.get("step") for step in steps],
+        labels=[Label(*pair, int(place <= last), "probed") for place, pair in enumerate(counts)],
+        image=row.get("image"),
+        has_image=True,
+        answer=row.get("answer"),
+    )
+
+
+def _counts(step: Any, sequences: Any) -> tuple[int, int]:
+    """(right rollouts, rollouts) of a step; where they are not stated, from the score and the number of rollouts."""
+    if not isinstance(step, dict):
+        raise RefusedError("bad_value", f"a step is not an object but {type(step).__name__}")
+    if step.get("num_mc_total") is not None:
+        correct = whole_number(step.get("num_mc_correct"), "num_mc_correct")
+        total = whole_number(step["num_mc_total"], "num_mc_total")
+    else:
+        total = whole_number(sequences, "num_mc_sequences")
+        score = step.get("score")
+        if not isinstance(score, int | float) or abs(score * total - round(score * total)) > 1e-3 * total:
+            raise RefusedError("bad_value", f"a step's score {score!r} is no share of {total} rollouts")
+        correct = round(score * total)
+    if not 0 <= correct <= total or total == 0:
+        raise RefusedError("bad_value", f"a step has {correct} right ones of {total} rollouts")
+    return correct, total

@@ -1,0 +1,155 @@
+"""Where a source's files are found: a file, a folder, a snapshot, the hub's cache; and what is said of missing ones."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from published import mathvision, write
+from pydantic import TypeAdapter, ValidationError
+from table_pictures import picture
+
+from mmprm.config_sources import Source, share_problems
+from mmprm.errors import UserError
+from mmprm.problems.files import local_files, locate
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+REPO = "MathLLMs/MathVision"
+
+
+def source(**values: Any) -> Any:
+    return TypeAdapter(Source).validate_python(values)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub, and no network."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return tmp_path / "hub"
+
+
+def cached(hub: Path, files: dict[str, bytes], repo: str = REPO) -> Path:
+    """Lays files out as the hub's cache does: a snapshot of links to blobs. Returns the snapshot."""
+    place = hub / f"datasets--{repo.replace('/', '--')}"
+    snapshot = place / "snapshots" / REVISION
+    (place / "blobs").mkdir(parents=True, exist_ok=True)
+    for number, (name, content) in enumerate(files.items()):
+        blob = place / "blobs" / f"{number:040x}"
+        blob.write_bytes(content)
+        (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+        (snapshot / name).symlink_to(Path("/".join([".."] * (len(Path(name).parts) + 1))) / "blobs" / blob.name)
+    return snapshot
+
+
+def parquet(tmp_path: Path, *names: int) -> bytes:
+    return write(tmp_path / "made.parquet", "mathvision", [mathvision(name) for name in names]).read_bytes()
+
+
+def test_the_files_of_a_split_are_read_from_the_hubs_cache_without_a_network(
+    hub: Path, tmp_path: Path, intake: Callable[..., Any]
+) -> None:
+    cached(
+        hub,
+        {
+            "data/test-00001-of-00002.parquet": parquet(tmp_path, 3),
+            "data/test-00000-of-00002.parquet": parquet(tmp_path, 1, 2),
+            "data/testmini-00000-of-00001.parquet": parquet(tmp_path, 2),
+            "README.md": b"---",
+            "loader.py": b"raise SystemExit('code of a repository was run')",
+        },
+    )
+    found, bad = intake(kind="mathvision", repo=REPO, revision=REVISION)
+    assert list(found) == ["1", "2", "3"] and not bad
+    assert list(intake(kind="mathvision", repo=REPO, revision=REVISION, split="testmini")[0]) == ["2"]
+    assert list(intake(kind="mathvision", repo=REPO, revision=REVISION, limit=2)[0]) == ["1", "2"]
+
+
+def test_a_repository_that_is_not_in_the_cache_says_how_to_get_it(hub: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        locate(source(kind="mathvision", repo=REPO, revision=REVISION))
+    said = str(raised.value)
+    assert f"{REPO} at {REVISION}: not in the hub's cache" in said
+    assert f"hf download {REPO} --repo-type dataset --revision {REVISION} --include 'test.parquet'" in said
+
+
+def test_a_cached_commit_without_the_wanted_files_is_named_with_what_was_looked_for(hub: Path) -> None:
+    cached(hub, {"README.md": b"---"})
+    with pytest.raises(UserError, match=r"no file matches .*test-\*\.parquet.*set `files`"):
+        locate(source(kind="mathvision", repo=REPO, revision=REVISION))
+
+
+def test_a_folder_is_a_snapshot_whether_its_files_are_links_or_not(
+    hub: Path, tmp_path: Path, intake: Callable[..., Any]
+) -> None:
+    snapshot = cached(hub, {"data/test-0.parquet": parquet(tmp_path, 1), "data/testmini-0.parquet": b"not read"})
+    shutil.copytree(snapshot, tmp_path / "plain")
+    for folder in (snapshot, tmp_path / "plain"):
+        assert list(intake(kind="mathvision", path=folder)[0]) == ["1"]
+    assert list(intake(kind="mathvision", path=tmp_path / "plain", files=["data/test-*"])[0]) == ["1"]
+
+
+def test_pictures_of_a_cached_repository_are_found_behind_their_links_and_no_others(
+    hub: Path, tmp_path: Path, intake: Callable[..., Any]
+) -> None:
+    rows = "\n".join(
+        f'{{"id": "{name}", "question": "q", "answer": "1", "image": "{path}"}}'
+        for name, path in (
+            ("good", "images/a.png"),
+            ("blob", "../../blobs/0000000000000000000000000000000000000001"),
+            ("out", "images/out.png"),
+        )
+    )
+    snapshot = cached(hub, {"rows.jsonl": rows.encode(), "images/a.png": picture()})
+    (tmp_path / "secret.png").write_bytes(picture(1))
+    (snapshot / "images/out.png").symlink_to(tmp_path / "secret.png")
+    settings = {"kind": "table", "repo": REPO, "revision": REVISION, "files": ["*.jsonl"]}
+    for place in (settings, {"kind": "table", "path": snapshot / "rows.jsonl"}):
+        found, bad = intake(**place)
+        assert found["good"].images == (picture(),) and bad == {1: "path_outside", 2: "path_outside"}
+
+
+def test_files_that_are_no_tables_are_never_opened(tmp_path: Path) -> None:
+    (tmp_path / "rows.pkl").write_bytes(b"\x80\x04.")
+    with pytest.raises(UserError, match=r"rows\.pkl: sources are \.parquet"):
+        locate(source(kind="table", path=tmp_path, files=["*.pkl"]))
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({}, "give either path"),
+        ({"path": "a.parquet", "repo": REPO, "revision": REVISION}, "give either path"),
+        ({"repo": REPO}, "repo and revision go together"),
+        ({"path": "a.parquet", "revision": REVISION}, "repo and revision go together"),
+        ({"repo": REPO, "revision": "main"}, "revision"),
+        ({"repo": "../x", "revision": REVISION}, "repo"),
+        ({"repo": "https://hub/x/y", "revision": REVISION}, "repo"),
+        ({"path": "a.parquet", "split": "train"}, "'test' or 'testmini'"),
+    ],
+)
+def test_a_source_names_one_place_and_a_whole_commit(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        source(kind="mathvision", **values)
+
+
+def test_sources_that_share_problems_are_told_by_their_files(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        write(tmp_path / f"data/{name}-0.parquet", "mathvision", [mathvision(1)])
+    hub = {"kind": "mm_k12", "repo": "a/b", "revision": REVISION}
+    folder = {"kind": "mm_k12", "path": tmp_path}
+    file = {"kind": "table", "path": tmp_path / "data/test-0.parquet"}
+    assert local_files(source(**folder)) == [tmp_path / "data/train-0.parquet"]
+    assert share_problems(source(**hub), source(**hub | {"repo": "A/b", "revision": "f" * 40}))
+    assert not share_problems(source(**hub), source(**hub, split="test"))
+    assert not share_problems(source(**hub), source(**folder))
+    assert not share_problems(source(**folder), source(**folder, split="test"))
+    assert share_problems(source(**folder, split="test"), source(**file))
+    assert not share_problems(source(**folder), source(**file))
+    vision = {"kind": "mathvision", "path": "x.parquet"}
+    assert share_problems(source(**vision), source(kind="mathvision", path="y.parquet", split="testmini"))
