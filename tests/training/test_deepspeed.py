@@ -131,17 +131,18 @@ def test_a_killed_run_leaves_no_worker_behind_and_goes_on_from_its_checkpoint(
     job, model = make_job("zero2", tmp_path / "work"), tmp_path / "model"
     (tmp_path / "job").write_bytes(pickle.dumps(job))
     command = [sys.executable, "-c", LAUNCH, str(tmp_path / "job"), str(model)]
-    launcher = subprocess.Popen(command, start_new_session=True)
+    launcher = subprocess.Popen(command)
     description = job.work / "job.pickle"
     try:
         whole = functools.partial(job.work.glob, "checkpoints/checkpoint-*/complete.json")
         _wait_for(lambda: any(whole()) or launcher.poll() is not None, PATIENCE, "a whole checkpoint")
         assert launcher.poll() is None, "it ended by itself; its messages stand above"
-        os.killpg(launcher.pid, signal.SIGKILL)
+        assert len(_processes_of(description)) == 3
+        os.kill(launcher.pid, signal.SIGKILL)
         launcher.wait()
-        # torchrun gives each worker a session of its own, which the signal does not reach. One that lived on would
-        # write into the folder of checkpoints together with the run that comes after it.
-        _wait_for(lambda: not _processes_of(description), 5, "the end of the workers")
+        # The signal reaches neither torchrun nor its workers. One that lived on would write into the folder of
+        # checkpoints together with the run that comes after it.
+        _wait_for(lambda: not _processes_of(description), 5, "the end of torchrun and its workers")
     finally:
         launcher.kill()
         for process in _processes_of(description):

@@ -5,11 +5,9 @@ Only the loop runs under torchrun. What comes before and after it (data, cards, 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import pickle
-import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -17,7 +15,7 @@ from pathlib import Path
 
 from mmprm import tables
 from mmprm.errors import UserError
-from mmprm.training import loop
+from mmprm.training import loop, tied
 from mmprm.training.job import Job
 
 
@@ -42,7 +40,7 @@ def fit(job: Job, out: Path) -> loop.Outcome:
         environment["DS_ACCELERATOR"] = "cpu"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     command += ["-m", "mmprm.training.launch", str(description), str(out), str(answer)]
-    status = subprocess.run(command, env=environment, check=False).returncode
+    status = subprocess.run(tied.to_me(command), env=environment, check=False).returncode
     if status or not answer.is_file():
         raise UserError(f"{job.title}: training under torchrun ended with status {status}; its messages stand above")
     description.unlink()
@@ -63,17 +61,8 @@ def main() -> int:
     return 0
 
 
-def _end_with_torchrun() -> None:
-    """Let the kernel kill this worker once torchrun has died, where the kernel is Linux.
-
-    torchrun gives its workers sessions of their own: they outlive a SIGKILL of its process group, and would go on
-    writing checkpoints into the folder from which the next run resumes.
-    """
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-
-
 if __name__ == "__main__":
-    _end_with_torchrun()
+    # torchrun gives its workers sessions of their own: they outlive a SIGKILL of its process group, and would go on
+    # writing checkpoints into the folder from which the next run resumes.
+    tied.tie_to_command()
     sys.exit(main())
