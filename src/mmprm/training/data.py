@@ -6,6 +6,7 @@ encoded until their micro-batch is put together.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -95,7 +96,8 @@ def update_plan(
     Every so many consecutive entries are one update of training.batch_size examples, or of about training.batch_labels
     labels (the last update may be smaller). The epochs are shuffled each for itself, one after another, cut into
     updates; within an update examples are sorted by length, so that a micro-batch holds little padding. The loss is a
-    mean over the update, so its split is no concern of the result.
+    mean over the update, so its split is no concern of the result, nor is the number of processes. Where an update has
+    fewer examples than these, ~index stands for that example without its labels.
 
     With `whole_problems` problems are shuffled, and the examples of one stay beside each other.
     """
@@ -110,9 +112,6 @@ def update_plan(
         rng.shuffle(epoch)
         order += itertools.chain.from_iterable(epoch)
     updates = _updates(order[:wanted], examples, training)[: training.max_steps]
-    if len(updates) > 1 and len(updates[-1]) < processes:  # too few for a micro-batch each
-        rest = updates.pop()
-        updates[-1] += rest
     parts = max(micro_batches_an_update(len(update), training.micro_batch_size, processes) for update in updates)
     # Each update but the last is cut into equally many micro-batches, none of them empty.
     fewest = min((len(update) for update in updates[:-1]), default=parts)
@@ -121,7 +120,10 @@ def update_plan(
     for update in updates:
         if not whole_problems:
             update.sort(key=lambda index: (-examples[index].length, index))
-        count = min(parts, max(1, len(update) // processes) * processes, len(update))
+        update.extend(
+            [~update[0]] * (processes - len(update))
+        )  # too few for a micro-batch each: these but keep company
+        count = min(parts, len(update) // processes * processes)
         bounds = [round(part * len(update) / count) for part in range(count + 1)]
         plan += [update[low:high] for low, high in itertools.pairwise(bounds)]
     return plan, parts
@@ -154,7 +156,13 @@ class MicroBatches:
         return len(self.plan)
 
     def __getitem__(self, item: int) -> list[tuple[int, Example]]:
-        return [(index, self.examples[index]) for index in self.plan[item]]
+        return [(max(index, ~index), self._example(index)) for index in self.plan[item]]
+
+    def _example(self, index: int) -> Example:
+        if index >= 0:
+            return self.examples[index]
+        example = self.examples[~index]
+        return dataclasses.replace(example, labels=np.full_like(example.labels, IGNORE))
 
 
 class Collator:
@@ -229,6 +237,12 @@ def digest(examples: Sequence[Example], plan: Sequence[Sequence[int]]) -> str:
             whole.update(image)
     whole.update(repr(plan).encode())
     return whole.hexdigest()[:32]
+
+
+def of_updates(plan: Sequence[Sequence[int]], parts: int) -> list[list[int]]:
+    """The examples of each update of a plan with so many micro-batches an update: the same for all processes."""
+    starts = range(0, len(plan), parts)
+    return [sorted(i for part in plan[start : start + parts] for i in part if i >= 0) for start in starts]
 
 
 def micro_batches_an_update(batch_size: int, micro_batch_size: int, processes: int) -> int:
