@@ -1,4 +1,4 @@
-"""DeepSpeed itself, on two processes of this machine's CPU: ZeRO-1, 2 and 3 against one process, and a killed run.
+"""DeepSpeed itself, on two processes of this machine's CPU: ZeRO-1, 2 and 3 against one process, and killed runs.
 
 The first run on a machine compiles DeepSpeed's communication for some 40 seconds, into TORCH_EXTENSIONS_DIR or
 ~/.cache/torch_extensions; these tests leave that folder where it is, so that it happens once.
@@ -6,18 +6,15 @@ The first run on a machine compiles DeepSpeed's communication for some 40 second
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import functools
-import os
-import pickle
-import signal
-import subprocess
-import sys
-import time
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sharded_runs import furthest, held_out_loss, kill_after_a_checkpoint, losses
 
 from mmprm import config, models
 from mmprm.problem import Problem
@@ -25,12 +22,10 @@ from mmprm.solution import Renderer
 from mmprm.training import launch, loop, sft
 from mmprm.training.job import Job
 
-PATIENCE = 240  # seconds that a killed run has for its first checkpoint, compilation included
-LAUNCH = "import pickle, sys; from pathlib import Path; from mmprm.training import launch; "
-LAUNCH += "launch.fit(pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]))"
-
-Make = Callable[[str | None, Path], Job]
+Make = Callable[..., Job]
 Run = tuple[loop.Outcome, Path]
+
+in_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for the workers in /proc")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,13 +42,18 @@ def two_processes() -> Iterator[None]:
 def make_job(
     mini_policy_folder: Path, mini_problems: list[Problem], training_config: Callable[..., config.Config]
 ) -> Make:
-    """Makes the job of three updates that every test here runs: under DeepSpeed's given stage, or under none."""
+    """Makes the job of four updates that every test here runs: under DeepSpeed's given stage, or under none.
+
+    The last update is over one example: of two processes one has nothing to learn from.
+    """
     processor = models.load_processor(mini_policy_folder)
     examples, _ = sft.supervised_examples(mini_problems, processor, Renderer(processor), 512)
 
-    def make(deepspeed: str | None, work: Path) -> Job:
-        settings = training_config(epochs=1.5, save_every=1, deepspeed=deepspeed).policy.training
-        return Job("test", mini_policy_folder, examples, "tokens", settings, 0, work)
+    def make(deepspeed: str | None, work: Path, **more: Any) -> Job:
+        chosen = {"epochs": 19 / 12, "save_every": 1, "deepspeed": deepspeed} | more
+        settings = training_config(**chosen).policy.training
+        held_out = examples[:4] if settings.keep_best else ()
+        return Job("test", mini_policy_folder, examples, "tokens", settings, 0, work, held_out=held_out)
 
     return make
 
@@ -77,78 +77,83 @@ def sharded(make_job: Make, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     return run
 
 
-def _losses(outcome: loop.Outcome) -> list[float]:
-    return [row["loss"] for row in outcome.history]
-
-
-def _furthest(folder: Path, other: Path) -> float:
-    """How far the weights of two models that were saved are apart, at most; the models must have the same tensors."""
-    weights, others = (models.load_model(path).state_dict() for path in (folder, other))
-    assert weights.keys() == others.keys()
-    assert all(weight.shape == others[name].shape for name, weight in weights.items())
-    return max(float((weight - others[name]).abs().max()) for name, weight in weights.items())
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["zero1", "zero2", "zero3"])
 def test_two_processes_learn_what_one_learns(
     stage: str, single: Run, sharded: Callable[[str], Run], mini_policy_folder: Path
 ) -> None:
     outcome, folder = sharded(stage)
-    assert outcome.steps == len(outcome.history) == 3 and outcome.resumed_from == 0
-    assert _losses(outcome) == pytest.approx(_losses(single[0]), rel=1e-3)
+    assert outcome.steps == len(outcome.history) == 4 and outcome.resumed_from == 0
+    assert losses(outcome) == pytest.approx(losses(single[0]), rel=1e-3)
     assert (folder / "model.safetensors").is_file()
-    assert _furthest(single[1], mini_policy_folder) > 1e-3  # the weights have moved, or equality is cheap
-    assert _furthest(folder, single[1]) < 1e-5
-
-
-def _processes_of(description: Path) -> list[int]:
-    """The processes that name this file on their command line: torchrun and its two workers."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = entry.read_bytes().split(b"\0")
-        except OSError:  # it ended since it was listed
-            continue
-        if os.fsencode(description) in words:
-            found.append(int(entry.parent.name))
-    return found
-
-
-def _wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {seconds} seconds"
-        time.sleep(0.01)
+    assert furthest(single[1], mini_policy_folder) > 1e-3  # the weights have moved, or equality is cheap
+    assert furthest(folder, single[1]) < 1e-5
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for the workers in /proc")
+@in_proc
 def test_a_killed_run_leaves_no_worker_behind_and_goes_on_from_its_checkpoint(
     make_job: Make, sharded: Callable[[str], Run], tmp_path: Path
 ) -> None:
     undisturbed, untouched = sharded("zero2")
     job, model = make_job("zero2", tmp_path / "work"), tmp_path / "model"
-    (tmp_path / "job").write_bytes(pickle.dumps(job))
-    command = [sys.executable, "-c", LAUNCH, str(tmp_path / "job"), str(model)]
-    launcher = subprocess.Popen(command, start_new_session=True)
-    description = job.work / "job.pickle"
-    try:
-        whole = functools.partial(job.work.glob, "checkpoints/checkpoint-*/complete.json")
-        _wait_for(lambda: any(whole()) or launcher.poll() is not None, PATIENCE, "a whole checkpoint")
-        assert launcher.poll() is None, "it ended by itself; its messages stand above"
-        os.killpg(launcher.pid, signal.SIGKILL)
-        launcher.wait()
-        # torchrun gives each worker a session of its own, which the signal does not reach. One that lived on would
-        # write into the folder of checkpoints together with the run that comes after it.
-        _wait_for(lambda: not _processes_of(description), 5, "the end of the workers")
-    finally:
-        launcher.kill()
-        for process in _processes_of(description):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-
+    kill_after_a_checkpoint(job, model, processes=2)
     outcome = launch.fit(job, model)
     assert 0 < outcome.resumed_from < outcome.steps
-    assert _losses(outcome) == pytest.approx(_losses(undisturbed), rel=1e-5)
-    assert _furthest(model, untouched) < 1e-5
+    assert losses(outcome) == pytest.approx(losses(undisturbed), rel=1e-5)
+    assert furthest(model, untouched) < 1e-5
+
+
+@pytest.mark.slow
+@in_proc
+@pytest.mark.parametrize("stage", ["zero2", "zero3"])
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_a_killed_run_goes_on_with_another_number_of_processes(
+    stage: str, before: int, after: int, make_job: Make, single: Run, tmp_path: Path, monkeypatch, capfd
+) -> None:
+    """Weights, optimizer and schedule are kept: what is learnt is what one process learns undisturbed."""
+    job, model = make_job(stage, tmp_path / "work"), tmp_path / "model"
+    kill_after_a_checkpoint(job, model, before)
+    monkeypatch.setenv("MMPRM_PROCESSES", str(after))
+    outcome = launch.fit(job, model)
+    at = outcome.resumed_from
+    assert 0 < at < outcome.steps
+    said = f"resuming after update {at} of {outcome.steps}: {before} processes before, {after} now"
+    assert said in capfd.readouterr().err
+    assert losses(outcome) == pytest.approx(losses(single[0]), rel=1e-5)
+    rates = [[row["learning_rate"] for row in run.history] for run in (outcome, single[0])]
+    assert rates[0] == pytest.approx(rates[1], rel=1e-9)
+    assert furthest(model, single[1]) < 1e-5
+
+
+@pytest.mark.slow
+def test_adapters_go_on_with_another_number_of_processes_and_the_best_of_both_are_exported(
+    make_job: Make, tmp_path: Path, monkeypatch
+) -> None:
+    """The rate makes things worse, so the best checkpoint was written by two processes, and one exports it."""
+    more = {"lora": {"rank": 4}, "keep_best": True, "learning_rate": 0.3, "warmup_share": 0}
+    job = make_job("zero2", tmp_path / "work", **more)
+    whole = launch.fit(job, tmp_path / "whole")
+    judged = {row["step"]: row["loss"] for row in whole.held_out}
+    assert len(judged) == whole.steps == 4 and min(judged, key=judged.__getitem__) < 3
+    shutil.rmtree(job.work / "checkpoints" / "checkpoint-4")
+    best = job.work / "checkpoints" / f"checkpoint-{min(judged, key=judged.__getitem__)}"
+    assert best.is_dir()
+    last = job.work / "checkpoints" / "checkpoint-3"
+    monkeypatch.setenv("MMPRM_PROCESSES", "1")
+    again = launch.fit(job, tmp_path / "again")
+    assert again.resumed_from == (3 if last.is_dir() else int(best.name.split("-")[1]))
+    assert losses(again) == pytest.approx(losses(whole), rel=1e-4)
+    assert furthest(tmp_path / "again", tmp_path / "whole") < 1e-6
+    assert furthest(tmp_path / "again", job.start) > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["zero2", "zero3"])
+def test_the_best_checkpoint_is_exported_whole(stage: str, make_job: Make, tmp_path: Path) -> None:
+    job = make_job(stage, tmp_path / "work", keep_best=True, learning_rate=0.05, warmup_share=0)
+    outcome = launch.fit(job, tmp_path / "model")
+    judged = {row["step"]: row["loss"] for row in outcome.held_out}
+    best = min(judged, key=judged.__getitem__)
+    assert len(judged) == outcome.steps and best < outcome.steps
+    assert held_out_loss(dataclasses.replace(job, start=tmp_path / "model")) == pytest.approx(judged[best], rel=1e-4)

@@ -69,10 +69,10 @@ def test_the_order_is_decided_by_the_seed():
 def test_updates_may_be_counted_in_labels(labels, batch_labels, micro_batch_size, processes):
     training = settings(batch_labels=batch_labels, micro_batch_size=micro_batch_size)
     plan, parts = order.update_plan([example(12, count) for count in labels], training, processes, seed=0)
-    assert sorted(chain(*plan)) == list(range(len(labels)))
+    assert sorted(chain(*order.of_updates(plan, parts))) == list(range(len(labels)))
     assert all(plan) and parts % processes == 0
     for first in range(0, len(plan) - parts, parts):
-        counts = [labels[index] for part in plan[first : first + parts] for index in part]
+        counts = [labels[index] for part in plan[first : first + parts] for index in part if index >= 0]
         assert sum(counts) >= batch_labels
         assert parts > 1 or len(plan) // parts < 3 or sum(counts[:-1]) < batch_labels + 9 * processes
 
@@ -83,7 +83,19 @@ def test_every_process_has_as_many_micro_batches(count, batch_size, processes):
     training = settings(batch_size=batch_size, micro_batch_size=2)
     plan, parts = order.update_plan([example(5)] * count, training, processes, seed=0)
     assert parts % processes == 0
-    assert len(plan) % processes == 0 or count < processes
+    assert len(plan) % processes == 0
+
+
+@given(count=st.integers(1, 40), batch_labels=st.none() | st.integers(1, 40), processes=st.integers(2, 5))
+def test_an_update_is_over_the_same_examples_whatever_the_number_of_processes(count, batch_labels, processes):
+    examples = [example(12, 1 + index % 7) for index in range(count)]
+    training = settings(batch_size=6, micro_batch_size=2, batch_labels=batch_labels)
+    alone = order.of_updates(*order.update_plan(examples, training, 1, seed=0))
+    plan, parts = order.update_plan(examples, training, processes, seed=0)
+    assert order.of_updates(plan, parts) == alone
+    read = data.MicroBatches(examples, plan)
+    labels = sum(int((row.labels != data.IGNORE).sum()) for item in range(len(read)) for _, row in read[item])
+    assert labels == sum(1 + index % 7 for update in alone for index in update), "company has no labels"
 
 
 def test_only_the_solution_has_a_loss(mini_policy_folder: Path, mini_problems: list[Problem]):

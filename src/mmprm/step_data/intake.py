@@ -94,7 +94,7 @@ class _Intake:
             taken.add(identity)
             common = {"path_id": identity, "problem_id": problem_id, "source": self.name, "split": split}
             columns_of = {field: [getattr(label, field) for label in labels] for field in Label._fields}
-            soft = [label.n_correct / label.n_rollouts if label.n_rollouts else label.hard for label in labels]
+            soft = [(label.n_correct or 0) / label.n_rollouts if label.n_rollouts else label.hard for label in labels]
             self.paths.append(common | vars(path) | {"steps": list(path.steps), "soft": soft} | columns_of)
             if new:
                 yield {field: getattr(problem, field) for field in tables.PROBLEMS.names}

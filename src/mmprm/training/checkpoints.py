@@ -1,39 +1,122 @@
 """Which checkpoint a training goes on from. In: the folder of checkpoints. Out: the last whole one of the same job.
 
 Trainer writes into a checkpoint's final name, so a kill leaves a folder that looks like one. Here a checkpoint is whole
-when the list of its files, written last, matches them.
+when the list of its files, written last, matches them. How many processes wrote it stands there too: DeepSpeed keeps
+each one's share of the optimizer in a file, which other processes can read when the shares have been put together
+(a universal checkpoint, arXiv 2406.18820).
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmprm import tables
+from mmprm.errors import UserError
 
 _COMPLETE = "complete.json"
+_RESHAPED = "reshaped"
 
 
-def last_whole(folder: Path, same: Sequence[str], arguments: Any) -> Path | None:
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint: of which update, and how many processes wrote it."""
+
+    folder: Path
+    update: int
+    processes: int
+
+
+def last_whole(folder: Path, same: Sequence[str], arguments: Any) -> Checkpoint | None:
     """The last whole checkpoint in `folder`, or None. Half-written ones, and those of another job, are deleted.
 
-    same: all that makes it the same job (start, data, order, settings, seed, processes). arguments: TrainingArguments;
-    the first process cleans up while the others wait.
+    same: all that makes it the same job (start, data, order, settings, seed; not the number of processes). arguments:
+    TrainingArguments; the first process cleans up while the others wait, and tells them what it found.
     """
+    from accelerate.utils import broadcast_object_list
+
+    found: list[Checkpoint | None] = [None]
     if arguments.process_index == 0:
         key = {"job": hashlib.sha256("\x1f".join(same).encode()).hexdigest()}
         if _read(folder / "job.json") != key:
             shutil.rmtree(folder, ignore_errors=True)
             tables.write_json(folder / "job.json", key)
         for checkpoint in folder.glob("checkpoint-*"):
-            if _read(checkpoint / _COMPLETE) != _sizes(checkpoint):
+            if (_read(checkpoint / _COMPLETE) or {}).get("files") != _sizes(checkpoint):
                 shutil.rmtree(checkpoint)
+        whole = [(int(path.name.split("-")[1]), path) for path in folder.glob("checkpoint-*")]
+        if whole:
+            update, path = max(whole)
+            found = [Checkpoint(path, update, _read(path / _COMPLETE)["processes"])]
+    # Not by a look of each process for itself: on several nodes a shared folder may look older to some.
+    return broadcast_object_list(found)[0] if arguments.world_size > 1 else found[0]
+
+
+def readable(checkpoint: Checkpoint, arguments: Any) -> Path:
+    """The folder from which as many processes as there are now can go on: the checkpoint's own, or one made of it.
+
+    In the latter case `arguments` are told. Weights, optimizer and schedule are those of the checkpoint.
+    """
+    if checkpoint.processes == arguments.world_size:
+        return checkpoint.folder
+    target = checkpoint.folder.parent / _RESHAPED / checkpoint.folder.name
+    if arguments.process_index == 0:
+        _reshape(checkpoint, target)
     arguments.distributed_state.wait_for_everyone()
-    return max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), default=None)
+    for settings in (arguments.hf_deepspeed_config.config, arguments.deepspeed_plugin.deepspeed_config):
+        settings["checkpoint"] = {"load_universal": True}
+    return target
+
+
+def _reshape(checkpoint: Checkpoint, target: Path) -> None:
+    shutil.rmtree(target.parent, ignore_errors=True)
+    target.mkdir(parents=True)
+    tag = (checkpoint.folder / "latest").read_text().strip()
+    for name in ("trainer_state.json", "scheduler.pt"):
+        shutil.copy(checkpoint.folder / name, target)
+    command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
+    command += ["--input_folder", str(checkpoint.folder / tag), "--output_folder", str(target / tag)]
+    command += ["--num_extract_workers", "1", "--num_merge_workers", "1"]
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        raise UserError(
+            f"{checkpoint.folder} was written by {checkpoint.processes} processes, and DeepSpeed cannot turn it into "
+            f"one for another number: go on with {checkpoint.processes}, or delete it. DeepSpeed says:\n{done.stdout}"
+        )
+
+
+def mend_optimizer() -> Any:
+    """A Trainer callback for a training that goes on from a universal checkpoint.
+
+    What DeepSpeed 0.19 reads wrongly under ZeRO-3: all groups of parameters get the settings of the first, so that
+    norms and biases would get the matrices' weight decay; and all share one step counter, which each would raise.
+    """
+    from transformers import TrainerCallback
+
+    class _MendOptimizer(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            optimizer = kwargs["optimizer"]
+            for group, decay in zip(optimizer.param_groups, (args.weight_decay, 0.0), strict=True):
+                group["weight_decay"] = decay
+            for moments in optimizer.state.values():
+                moments["step"] = copy.deepcopy(moments["step"])
+
+    return _MendOptimizer()
+
+
+def copy_model(folder: Path, out: Path) -> None:
+    """Copy the model that a checkpoint holds beside its training state."""
+    for pattern in ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json"):
+        for file in folder.glob(pattern):
+            shutil.copy(file, out)
 
 
 def mark_complete() -> Any:
@@ -46,7 +129,8 @@ def mark_complete() -> Any:
             PartialState().wait_for_everyone()
             if state.is_world_process_zero:
                 folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-                tables.write_json(folder / _COMPLETE, _sizes(folder))
+                tables.write_json(folder / _COMPLETE, {"processes": args.world_size, "files": _sizes(folder)})
+                shutil.rmtree(folder.parent / _RESHAPED, ignore_errors=True)  # has served
 
     return _MarkComplete()
 

@@ -6,6 +6,7 @@ encoded until their micro-batch is put together.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 from collections import Counter
@@ -93,7 +94,13 @@ class MicroBatches:
         return len(self.plan)
 
     def __getitem__(self, item: int) -> list[tuple[int, Example]]:
-        return [(index, self.examples[index]) for index in self.plan[item]]
+        return [(max(index, ~index), self._example(index)) for index in self.plan[item]]
+
+    def _example(self, index: int) -> Example:
+        if index >= 0:
+            return self.examples[index]
+        example = self.examples[~index]
+        return dataclasses.replace(example, labels=np.full_like(example.labels, IGNORE))
 
 
 class Collator:

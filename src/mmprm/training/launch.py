@@ -1,11 +1,10 @@
-"""Runs a training job in this process, or in several under torchrun with DeepSpeed. In: a Job. Out: its Outcome.
+"""Runs a training job in this process, or in many under torchrun with DeepSpeed. In: a Job. Out: its Outcome.
 
 Only the loop runs under torchrun. What comes before and after it (data, cards, manifest) stays in one process.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import pickle
@@ -17,14 +16,16 @@ from pathlib import Path
 
 from mmprm import tables
 from mmprm.errors import UserError
-from mmprm.training import loop
+from mmprm.training import loop, nodes, tied
 from mmprm.training.job import Job
 
 
 def fit(job: Job, out: Path) -> loop.Outcome:
     """`loop.fit`, under torchrun where the job asks for DeepSpeed: one process a visible GPU.
 
-    Without a GPU, MMPRM_PROCESSES processes (default 1) train on the CPU.
+    In a SLURM allocation of several nodes all of them take part; job.work, `out` and the models must be in folders that
+    they share. Without a GPU, MMPRM_PROCESSES processes (default 1) a node train on the CPU. Raises UserError where
+    torchrun fails.
     """
     out.mkdir(parents=True, exist_ok=True)
     if not job.training.deepspeed:
@@ -40,11 +41,24 @@ def fit(job: Job, out: Path) -> loop.Outcome:
     environment = dict(os.environ)
     if not torch.cuda.is_available():
         environment["DS_ACCELERATOR"] = "cpu"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    command += ["-m", "mmprm.training.launch", str(description), str(out), str(answer)]
-    status = subprocess.run(command, env=environment, check=False).returncode
+    worker = ["mmprm.training.launch", str(description), str(out), str(answer)]
+    where = nodes.allocation(environment)
+    if where:
+        environment = nodes.for_srun(environment)
+        # srun's tasks end when it is told to, not when it is killed; torchrun is killed like this process.
+        command = tied.to_me(nodes.command(where, processes, job.work, worker), signal.SIGTERM)
+    else:
+        torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        command = tied.to_me([sys.executable, "-m", *torchrun, "-m", *worker])
+    status = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
+    if where and not status:
+        nodes.wait_for(answer)
     if status or not answer.is_file():
-        raise UserError(f"{job.title}: training under torchrun ended with status {status}; its messages stand above")
+        on = f" on the nodes {', '.join(where.hosts)}" if where else ""
+        raise UserError(
+            f"{job.title}: training under torchrun{on} ended with status {status}; its messages stand above. Run "
+            "again, it goes on from its last checkpoint"
+        )
     description.unlink()
     return loop.Outcome(**json.loads(answer.read_text()))
 
@@ -63,17 +77,8 @@ def main() -> int:
     return 0
 
 
-def _end_with_torchrun() -> None:
-    """Let the kernel kill this worker once torchrun has died, where the kernel is Linux.
-
-    torchrun gives its workers sessions of their own: they outlive a SIGKILL of its process group, and would go on
-    writing checkpoints into the folder from which the next run resumes.
-    """
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-
-
 if __name__ == "__main__":
-    _end_with_torchrun()
+    # torchrun gives its workers sessions of their own: they outlive a SIGKILL of its process group, and would go on
+    # writing checkpoints into the folder from which the next run resumes.
+    tied.tie_to_command()
     sys.exit(main())

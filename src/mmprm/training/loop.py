@@ -13,7 +13,7 @@ from mmprm.compat import prepare
 from mmprm.errors import UserError
 from mmprm.training import adapters, checkpoints, data, order
 from mmprm.training.arguments import training_arguments
-from mmprm.training.job import Job
+from mmprm.training.job import Job, keeps_best
 from mmprm.training.progress import quiet
 from mmprm.training.trainer import make_trainer
 
@@ -46,18 +46,23 @@ def fit(job: Job, out: Path) -> Outcome:
     updates = math.ceil(len(plan) / micro_batches)
     # Before the model: ZeRO-3 shards the weights while they load, and learns that from these arguments.
     arguments = training_arguments(job, updates, micro_batches // processes)
-    # save_every decides nothing; DeepSpeed cannot resume on another number of processes.
+    # save_every decides nothing, nor does the number of processes: an update is over the same examples.
     settings = job.training.model_dump_json(exclude={"save_every", "report_to"})
-    content = data.digest(job.examples, plan)
-    same = [models.fingerprint(job.start), content, job.loss, settings, str(job.seed), str(processes)]
+    content = data.digest(job.examples, order.of_updates(plan, micro_batches))
+    same = [models.fingerprint(job.start), content, job.loss, settings, str(job.seed)]
     same += ["trees"] if job.trees else []
     checkpoint = checkpoints.last_whole(Path(arguments.output_dir), same, arguments)
+    folder = checkpoints.readable(checkpoint, arguments) if checkpoint else None
     processor = models.load_processor(job.start)
     trainer = make_trainer(job, arguments, plan, processor)
-    resumed = int(checkpoint.name.split("-")[1]) if checkpoint else 0
     if checkpoint and trainer.is_world_process_zero():
-        trainer.report.say(f"resuming after update {resumed} of {updates}")
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        others = f": {checkpoint.processes} processes before, {processes} now"
+        trainer.report.say(
+            f"resuming after update {checkpoint.update} of {updates}" + others * (checkpoint.processes != processes)
+        )
+    if checkpoint and folder != checkpoint.folder:
+        trainer.add_callback(checkpoints.mend_optimizer())
+    trainer.train(resume_from_checkpoint=str(folder) if folder else None)
 
     if job.training.lora:
         adapters.merge(trainer)
@@ -65,7 +70,13 @@ def fit(job: Job, out: Path) -> Outcome:
         import torch
 
         trainer.model.to(torch.bfloat16)
-    trainer.save_model(str(out))
+    best = trainer.state.best_model_checkpoint if keeps_best(job) else None
+    if best and job.training.deepspeed and not job.training.lora:
+        # To be loaded into ZeRO's shards, another number of processes may have written it.
+        if trainer.is_world_process_zero():
+            checkpoints.copy_model(Path(best), out)
+    else:
+        trainer.save_model(str(out))
     history = [
         {"step": row["step"], "loss": row["loss"], "learning_rate": row["learning_rate"]}
         for row in trainer.state.log_history
@@ -74,6 +85,7 @@ def fit(job: Job, out: Path) -> Outcome:
     if trainer.is_world_process_zero():
         (out / "training_args.bin").unlink(missing_ok=True)  # a pickle of this machine's paths
         processor.save_pretrained(out)
+    resumed = checkpoint.update if checkpoint else 0
     last = [row["loss"] for row in history[-max(1, len(history) // 10) :]]
     held_out = [
         {"step": row["step"], "loss": row["eval_loss"]} for row in trainer.state.log_history if "eval_loss" in row

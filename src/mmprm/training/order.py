@@ -1,6 +1,7 @@
 """Which examples make up which micro-batch, for the whole training. In: Examples, settings. Out: lists of indices.
 
-The loss is a mean over the labels of an update, so how an update is cut into micro-batches is no concern of the result.
+The loss is a mean over the labels of an update, so how an update is cut into micro-batches is no concern of the result,
+nor is the number of processes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def update_plan(
 
     Every so many consecutive entries are one update of training.batch_size examples, or of about training.batch_labels
     labels (the last update may be smaller). The epochs are shuffled each for itself, one after another, cut into
-    updates; within an update examples are sorted by length, so that a micro-batch holds little padding.
+    updates; within an update examples are sorted by length, so that a micro-batch holds little padding. Where an update
+    has fewer examples than there are processes, ~index stands for that example without its labels.
 
     With `packed_tokens` a micro-batch has about as many tokens as the others of its update, and no more than that
     (or than the longest example), in place of training.micro_batch_size examples.
@@ -45,10 +47,8 @@ def update_plan(
         rng.shuffle(epoch)
         order += itertools.chain.from_iterable(epoch)
     updates = _updates(order[:wanted], examples, training)[: training.max_steps]
-    if len(updates) > 1 and len(updates[-1]) < processes:  # too few for a micro-batch each
-        rest = updates.pop()
-        updates[-1] += rest
     lengths = [example.length for example in examples]
+    lengths += reversed(lengths)  # so that ~index, too, finds its example's
     if packed_tokens is None:
         needed = [math.ceil(len(update) / training.micro_batch_size) for update in updates]
     else:
@@ -59,15 +59,22 @@ def update_plan(
     parts = min(parts, max(1, fewest // processes) * processes)
     plan: list[list[int]] = []
     for update in updates:
-        count = min(parts, max(1, len(update) // processes) * processes, len(update))
+        if not whole_problems and packed_tokens is None:
+            update.sort(key=lambda index: (-lengths[index], index))
+        update.extend([~update[0]] * (processes - len(update)))  # too few for a micro-batch each: these keep company
+        count = min(parts, len(update) // processes * processes)
         if packed_tokens is not None:
             plan += _packs(update, lengths, count)
             continue
-        if not whole_problems:
-            update.sort(key=lambda index: (-lengths[index], index))
         bounds = [round(part * len(update) / count) for part in range(count + 1)]
         plan += [update[low:high] for low, high in itertools.pairwise(bounds)]
     return plan, parts
+
+
+def of_updates(plan: Sequence[Sequence[int]], parts: int) -> list[list[int]]:
+    """The examples of each update of a plan with so many micro-batches an update: the same for all processes."""
+    starts = range(0, len(plan), parts)
+    return [sorted(i for part in plan[start : start + parts] for i in part if i >= 0) for start in starts]
 
 
 def _updates(order: Sequence[int], examples: Sequence[Example], training: Training) -> list[list[int]]:

@@ -98,9 +98,7 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
             self.model.load_state_dict(saved.state_dict())
 
         def _load_best_model(self) -> None:
-            if self.is_deepspeed_enabled:
-                super()._load_best_model()
-            else:
+            if not self.is_deepspeed_enabled or job.training.lora:  # else loop.fit copies its files
                 self._load_from_checkpoint(self.state.best_model_checkpoint)
 
         def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:

@@ -1,0 +1,101 @@
+"""A training on every node of the SLURM allocation in which it runs. In: the environment. Out: the command for srun.
+
+The allocation says how many nodes there are, so that resources alone decide it (slurm/config.yaml): no parameter of a
+rule, and no key of the configuration. As a module this runs on each node, and becomes its torchrun.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmprm.errors import UserError
+from mmprm.training import tied
+
+_SLURM = ("SLURM_", "SRUN_", "SBATCH_")
+_KEPT = ("SLURM_CONF", "SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CLUSTER_NAME")
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """A SLURM job of several nodes. `address` is that of the first; `cpus` those of a node that the job may use."""
+
+    job: str
+    hosts: tuple[str, ...]
+    address: str
+    cpus: str | None
+
+
+def allocation(environment: Mapping[str, str]) -> Allocation | None:
+    """The allocation that this process runs in, where it has several nodes; else None.
+
+    Asks SLURM, not SLURM_JOB_NODELIST: in a step that has but one of the nodes, as Snakemake's jobs are, this names
+    that one alone. Raises UserError where SLURM gives no answer.
+    """
+    job = environment.get("SLURM_JOB_ID")
+    if not job or shutil.which("squeue") is None:
+        return None
+    nodes = _ask(job, "squeue", "--noheader", f"--jobs={job}", "--format=%N")
+    hosts = tuple(_ask(job, "scontrol", "show", "hostnames", nodes).split())
+    if len(hosts) < 2:
+        return None
+    address = _ask(job, "sinfo", "--noheader", f"--nodes={hosts[0]}", "--format=%o").split()[0]
+    cpus = environment.get("SLURM_CPUS_PER_TASK") or environment.get("SLURM_CPUS_ON_NODE")
+    return Allocation(job, hosts, address, cpus)
+
+
+def _ask(job: str, *command: str) -> str:
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    if done.returncode or not done.stdout.strip():
+        raise UserError(
+            f"SLURM_JOB_ID is {job}, but `{' '.join(command)}` does not know its nodes: {done.stderr.strip()}. Outside "
+            "of that job, unset SLURM_JOB_ID"
+        )
+    return done.stdout.strip()
+
+
+def command(where: Allocation, processes: int, work: Path, worker: Sequence[str]) -> list[str]:
+    """srun's command for a torchrun on each node, of so many processes each, that run `python -m WORKER...`.
+
+    They meet at a port of the first node that follows from the job's number and the work folder, so that two trainings
+    in one allocation do not meet each other.
+    """
+    meeting = f"{where.job}-{hashlib.sha256(str(work).encode()).hexdigest()[:8]}"
+    port = 20000 + int(hashlib.sha256(meeting.encode()).hexdigest(), 16) % 10000
+    n = len(where.hosts)
+    srun = ["srun", f"--nodes={n}", f"--ntasks={n}", "--ntasks-per-node=1", "--kill-on-bad-exit=1", "--cpu-bind=none"]
+    # Inside a step of the job, all that the step holds is shared with it; memory 0 is all that the job has.
+    srun += ["--overlap", "--mem=0", *([f"--cpus-per-task={where.cpus}"] if where.cpus else [])]
+    torchrun = [f"--nnodes={n}", f"--nproc-per-node={processes}", "--rdzv-backend=c10d"]
+    torchrun += [f"--rdzv-endpoint={where.address}:{port}", f"--rdzv-id={meeting}"]
+    return [*srun, sys.executable, "-m", "mmprm.training.nodes", *torchrun, "-m", *worker]
+
+
+def for_srun(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what an outer step says of its own tasks: srun would take it for options."""
+    return {name: value for name, value in environment.items() if name in _KEPT or not name.startswith(_SLURM)}
+
+
+def wait_for(file: Path, seconds: float = 60) -> None:
+    """Wait until a file that another node has written is seen here: a shared folder may lag behind."""
+    end = time.monotonic() + seconds
+    while file not in file.parent.iterdir() and time.monotonic() < end:
+        time.sleep(0.5)
+
+
+def main() -> None:
+    """Become the torchrun of this node. The first node of the step keeps the meeting place."""
+    keeps = int(os.environ["SLURM_NODEID"] == "0")  # said, since a node may not know its own address
+    conf = f"--rdzv-conf=is_host={keeps},read_timeout=300"
+    tied.become([sys.executable, "-m", "torch.distributed.run", conf, *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

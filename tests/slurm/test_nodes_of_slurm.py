@@ -1,0 +1,168 @@
+"""A PRM trained over two nodes of a real SLURM, as Snakemake's jobs are: to its end, cancelled, and killed."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cluster
+import pytest
+
+from mmprm import models
+from mmprm.config import Training
+from mmprm.problem import Problem
+from mmprm.solution import Renderer
+from mmprm.training import loop, prm
+from mmprm.training.job import Job
+
+PATIENCE = 300  # seconds for a job, or its first checkpoint: DeepSpeed may have to compile first
+
+# As Snakemake's executor does it: a step of one task, which is not told the variables of the allocation.
+SCRIPT = """\
+#!/bin/bash
+for name in $(compgen -e SLURM_); do
+  case $name in SLURM_JOB_ID|SLURM_CONF) ;; *) unset $name ;; esac
+done
+exec srun -n1 --nodes=2 --cpus-per-task=2 {python} -c '
+import json, pickle, sys
+from dataclasses import asdict
+from pathlib import Path
+from mmprm.training import launch
+outcome = launch.fit(pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]))
+Path(sys.argv[3]).write_text(json.dumps(asdict(outcome)))
+' {files}
+"""
+
+
+@pytest.fixture(scope="module")
+def make_job(mini_policy_folder: Path, mini_problems: list[Problem], path_row: Callable[..., Any]) -> Callable:
+    """Makes the PRM training of this module, on one machine or under DeepSpeed."""
+    processor = models.load_processor(mini_policy_folder)
+    rows = [path_row(problem, good) for problem in mini_problems for good in (True, False)]
+    problems = {problem.problem_id: problem for problem in mini_problems}
+    examples, _ = prm.marked_examples(rows, problems, processor, Renderer(processor), "soft", 512)
+    settings = Training(learning_rate=2e-3, batch_size=6, micro_batch_size=3, precision="fp32", save_every=1)
+
+    def make(work: Path, deepspeed: str | None) -> Job:
+        training = settings.model_copy(update={"deepspeed": deepspeed})
+        return Job("prm", mini_policy_folder, examples, "markers", training, 0, work)
+
+    return make
+
+
+@pytest.fixture
+def submit(slurm: Path, tmp_path: Path) -> Iterator[Callable[[Job], str]]:
+    """Submits a training to two nodes, and returns the number of its SLURM job; what is left is cancelled."""
+    numbers = []
+
+    def run(job: Job) -> str:
+        (tmp_path / "job").write_bytes(pickle.dumps(job))
+        files = " ".join(str(tmp_path / name) for name in ("job", "model", "outcome"))
+        (tmp_path / "outcome").unlink(missing_ok=True)
+        script = tmp_path / "script"
+        script.write_text(SCRIPT.format(python=sys.executable, files=files))
+        words = ["sbatch", "--parsable", f"--output={tmp_path}/log-%j", "--nodes=2", "--ntasks=2", "--cpus-per-task=2"]
+        words += ["--mem=4000", "--gpus-per-node=2", str(script)]
+        numbers.append(cluster.command(slurm, *words))
+        return numbers[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("MMPRM_PROCESSES", "1")
+        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        yield run
+    for number in numbers:
+        cluster.command(slurm, "scancel", "--full", number)
+        _wait(functools.partial(_ended, slurm, number), 30)
+
+
+def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+    return condition()
+
+
+def _ended(slurm: Path, number: str) -> bool:
+    return not cluster.command(slurm, "squeue", "--noheader", f"--jobs={number}", "--states=PD,R,CG")
+
+
+def _outcome(slurm: Path, tmp_path: Path, number: str) -> loop.Outcome:
+    assert _wait(lambda: _ended(slurm, number), PATIENCE)
+    file = tmp_path / "outcome"
+    assert file.is_file(), (tmp_path / f"log-{number}").read_text()
+    return loop.Outcome(**json.loads(file.read_text()))
+
+
+def _losses(outcome: loop.Outcome) -> list[float]:
+    return [row["loss"] for row in outcome.history]
+
+
+def _whole(job: Job) -> bool:
+    return any(job.work.glob("checkpoints/checkpoint-*/complete.json"))
+
+
+def _nodes_used(work: Path) -> list[str]:
+    """The nodes on which a worker of this training runs, by its environment."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            variables = dict(pair.split(b"=", 1) for pair in (process / "environ").read_bytes().split(b"\0") if pair)
+        except (OSError, ValueError):
+            continue
+        if os.fsencode(work / "job.pickle") in words and b"RANK" in variables:
+            found.add(os.fsdecode(variables[b"SLURMD_NODENAME"]))
+    return sorted(found)
+
+
+@pytest.mark.slow
+def test_two_nodes_learn_what_one_process_learns_cancelled_or_not(
+    slurm: Path, submit: Callable[[Job], str], make_job: Callable, tmp_path: Path
+) -> None:
+    job = make_job(tmp_path / "work", "zero2")
+    first = submit(job)
+    assert _wait(lambda: _whole(job) or _ended(slurm, first), PATIENCE)
+    used = _nodes_used(job.work)
+    cluster.command(slurm, "scancel", first)
+    assert used == ["n1", "n2"], (tmp_path / f"log-{first}").read_text()
+    assert _wait(lambda: _ended(slurm, first), 60)
+    assert _wait(lambda: not _nodes_used(job.work), 10), "a worker has outlived its job"
+    assert not (tmp_path / "outcome").exists()
+
+    outcome = _outcome(slurm, tmp_path, submit(job))
+    alone = loop.fit(make_job(tmp_path / "alone", None), tmp_path / "alone-model")
+    assert 0 < outcome.resumed_from < outcome.steps == 4
+    assert _losses(outcome) == pytest.approx(_losses(alone), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_node_that_fails_ends_the_training_with_a_message(
+    slurm: Path, submit: Callable[[Job], str], make_job: Callable, tmp_path: Path
+) -> None:
+    job = make_job(tmp_path / "work", "zero2")
+    number = submit(job)
+    assert _wait(lambda: len(_nodes_used(job.work)) == 2 or _ended(slurm, number), PATIENCE)
+    killed = cluster.command(slurm, "scontrol", "listpids", number, "NodeName=n2").splitlines()[1:]
+    torchruns = [int(line.split()[0]) for line in killed if b"torch.distributed.run" in _words(line.split()[0])]
+    assert torchruns, killed
+    subprocess.run(["kill", "-KILL", *map(str, torchruns)], check=True)
+    assert _wait(lambda: _ended(slurm, number), 90)
+    assert _wait(lambda: not _nodes_used(job.work), 10)
+    said = (tmp_path / f"log-{number}").read_text()
+    assert "prm: training under torchrun on the nodes n1, n2 ended with status" in said, said
+
+
+def _words(process: str) -> list[bytes]:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
