@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tiny_qwen
 from PIL import Image
 
 from mmprm import models
@@ -96,6 +97,14 @@ def test_a_saved_policy_loads_again_with_its_tags_and_no_trace_of_how_it_was_loa
     assert [tokens[0], tokens[-2], tokens[-1]] == [ids["<step>"], ids["</step>"], ids["<prm>"]]
     assert processor.tokenizer.decode(tokens) == text
     assert "local_files_only" not in json.loads((mini_policy_folder / "tokenizer_config.json").read_text())
+
+
+def test_whether_embeddings_are_tied_is_read_from_where_the_family_says_it(
+    mini_policy_folder: Path, tmp_path: Path
+) -> None:
+    tied = {name: models.ties_embeddings(tiny_qwen.build(tmp_path / name, name)) for name in tiny_qwen.FAMILIES}
+    assert tied == {"qwen2_vl": False, "qwen2_5_vl": True, "qwen3_vl": True}
+    assert models.ties_embeddings(mini_policy_folder)
 
 
 def _encoded(image: Image.Image, **options: object) -> bytes:

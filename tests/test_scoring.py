@@ -198,15 +198,15 @@ def hard_problems(mini_problems: list[Problem]) -> list[Problem]:
 
 @pytest.mark.slow
 def test_vllm_gives_the_probabilities_of_transformers_one_a_marker(
-    tmp_path: Path, hard_problems: list[Problem], mini_policy_folder: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, hard_problems: list[Problem], any_policy_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Defect 8, too: a question that contains `<prm>` or `<step>` shifts no marker."""
-    files = Tables(tmp_path, hard_problems, mini_policy_folder)
+    files = Tables(tmp_path, hard_problems, any_policy_folder)
     rows = [candidate(problem, number) for problem in hard_problems for number in range(3)]
     rows.append(candidate(hard_problems[0], 3, steps=["7 * 8 = 56"] * 100))
     scored = files.score(make_config("vllm", cross_check=5), rows)
     assert "1 of 19 candidates are too long" in capsys.readouterr().err
-    reference = TransformersScorer(mini_policy_folder)
+    reference = TransformersScorer(any_policy_folder)
     by_id = {problem.problem_id: problem for problem in hard_problems}
     rows.sort(key=lambda row: (row["problem_id"], row["candidate"]))
     for row, score in zip(rows, scored, strict=True):

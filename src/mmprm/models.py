@@ -72,13 +72,23 @@ def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> Any
     return model.to(device).eval()
 
 
-def longest_input(folder: Path) -> int:
-    """How many tokens the model's positions reach."""
+def _config(folder: Path) -> Any:
     prepare()
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(_folder(folder), local_files_only=True, trust_remote_code=False)
-    return int(config.get_text_config().max_position_embeddings)
+    return AutoConfig.from_pretrained(_folder(folder), local_files_only=True, trust_remote_code=False)
+
+
+def longest_input(folder: Path) -> int:
+    """How many tokens the model's positions reach."""
+    return int(_config(folder).get_text_config().max_position_embeddings)
+
+
+def ties_embeddings(folder: Path) -> bool:
+    """Is the output layer the input embedding? Some families say so beside the language model's configuration."""
+    config = _config(folder)
+    language = config.get_text_config()
+    return bool((language if hasattr(language, "tie_word_embeddings") else config).tie_word_embeddings)
 
 
 def working_dtype(dtype: str, device: str) -> str:

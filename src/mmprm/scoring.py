@@ -50,6 +50,8 @@ class VllmScorer:
         self._window = 2 * config.engine.max_running
         marker = control_ids(models.load_processor(folder).tokenizer)[MARKER]
         head = {"method": "from_2_way_softmax", "classifier_from_token": [NO, YES], "num_labels": 1}
+        # vLLM looks for it in the language model's configuration, where Qwen-VL's families do not have it.
+        head["tie_word_embeddings"] = models.ties_embeddings(folder)
         self._model = VllmModel(
             config,
             folder,

@@ -14,7 +14,7 @@ from mmprm.config import Config
 from mmprm.engine import base
 from mmprm.engine.base import Request, Sampling
 from mmprm.engine.factory import open_engine
-from mmprm.engine.transformers_engine import TransformersEngine, sample
+from mmprm.engine.transformers_engine import TransformersEngine, TransformersModel, sample
 from mmprm.errors import UserError
 from mmprm.problem import Problem
 
@@ -38,6 +38,39 @@ def test_a_draw_is_the_same_alone_among_others_and_in_another_order(
     assert drain(engine, *others, request)["a"] == alone
     assert drain(engine, request, *others)["a"] == alone
     assert len({completion.text for completion in alone.completions}) == 4
+
+
+@pytest.mark.slow
+def test_a_greedy_draw_is_what_the_model_says_of_the_whole_sequence_whatever_it_has_read_before(
+    any_policy_folder: Path, engine_config: Callable[..., Config], sized_problems: list[Problem]
+) -> None:
+    """Token by token without a cache, by a model that is opened anew: Qwen-VL's remembers its last prompt's offset."""
+    opened = open_engine(engine_config("transformers"), any_policy_folder)
+    greedy = Sampling(temperature=0, max_new_tokens=12)
+    requests = [Request(str(n), problem, ("1 + 1 = 2",), 2, greedy, 0) for n, problem in enumerate(sized_problems)]
+    requests = [
+        replace(request, problem=replace(request.problem, images=request.problem.images[:1])) for request in requests
+    ]
+    found = drain(opened, *requests, replace(requests[0], key="again"))
+    opened.close()
+    for request in requests:
+        expected = _greedily(TransformersModel(any_policy_folder, "", "float32", 256), request)
+        assert [completion.text for completion in found[request.key].completions] == [expected] * 2
+    assert found["again"].completions == found["0"].completions
+
+
+def _greedily(model: TransformersModel, request: Request) -> str:
+    inputs = model.inputs(model.renderer.continuation(request.problem, request.prefix), request.problem, room=1)
+    drawn: list[int] = []
+    with torch.no_grad():
+        while len(drawn) < request.sampling.max_new_tokens:
+            token = model.model(**inputs).logits[:, -1:].argmax(-1)
+            drawn.append(int(token))
+            for name, values in inputs.items():
+                if name in ("input_ids", "attention_mask", "mm_token_type_ids"):
+                    new = {"input_ids": token, "attention_mask": torch.ones_like(token)}
+                    inputs[name] = torch.cat([values, new.get(name, torch.zeros_like(token)).to(values.dtype)], dim=1)
+    return model.processor.tokenizer.decode(drawn)
 
 
 @pytest.mark.slow

@@ -105,16 +105,14 @@ def test_whole_problems_are_shuffled_and_every_path_is_read_once_an_epoch() -> N
 
 @pytest.mark.slow
 def test_a_prm_learns_from_trees_what_it_learns_from_paths(
-    training_config: Callable[..., Config], mini_policy_folder: Path, prm_tables: tuple[Path, Path], tmp_path: Path
+    training_config: Callable[..., Config], any_policy_folder: Path, prm_tables: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """A batch that holds all paths is the same however they are packed, so the losses are."""
     config = training_config(variants={"hard": {"label": "hard", "epochs": 4}}, batch_size=16, micro_batch_size=16)
     losses = []
     for packing in ("paths", "trees"):
         settings = config.model_copy(update={"prm": config.prm.model_copy(update={"packing": packing})})
-        prm.train_prm(
-            settings, "hard", mini_policy_folder, *prm_tables, tmp_path / packing, tmp_path / f"{packing}-prm"
-        )
+        prm.train_prm(settings, "hard", any_policy_folder, *prm_tables, tmp_path / packing, tmp_path / f"{packing}-prm")
         history = json.loads((tmp_path / f"{packing}-prm/losses.json").read_text())
         losses.append([row["loss"] for row in history])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
