@@ -12,7 +12,7 @@ from toy_world import toy_config
 
 from mmprm import config, models, tables
 from mmprm.errors import UserError
-from mmprm.labels import gather_labels
+from mmprm.labels.stage import gather_labels
 from mmprm.problem import Problem, write_problems
 from mmprm.solution import parse
 from mmprm.step_data.intake import read_steps
@@ -73,6 +73,7 @@ def own_paths(folder: Path, problems: list[Problem]) -> tuple[Path, list[dict[st
                 "n_rollouts": [8] * n + [1],
                 "hard": [1] * (n + 1),
                 "label_source": ["probed"] * n + ["answer"],
+                "soft": [0.5] * n + [1.0],
             }
         )
     write_problems(folder / "seeds.parquet", problems)
@@ -127,6 +128,7 @@ def test_a_verdict_that_came_without_counts_is_a_label_of_every_variant() -> Non
         "n_rollouts": [None, None, None, 8],
         "hard": [1, 0, None, 1],
         "label_source": ["given", "given", "none", "probed"],
+        "soft": [1, 0, None, 0.25],
     }
     assert prm.marker_labels(row, "soft").tolist() == [1, 0, data.IGNORE, 0.25]
     assert prm.marker_labels(row, "hard").tolist() == [1, 0, data.IGNORE, 1]

@@ -42,7 +42,7 @@ class Candidates:
 
 def group_of(problem: Problem) -> str:
     """The name of the problems that it shares an image with; its own where it stands alone."""
-    return getattr(problem, "group", "") or problem.problem_id
+    return problem.group or problem.problem_id
 
 
 def join_scores(groups: Mapping[str, Sequence[Row]], scores: Path, name: str = "probabilities") -> dict[str, list[Row]]:

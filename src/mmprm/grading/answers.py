@@ -7,12 +7,12 @@ problem_id, verdict, method (where the answer stood and what decided, as `box:nu
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -126,21 +126,18 @@ def _target(given: dict[str, Any]) -> rules.Target:
         str(gold),
         choices=tuple(str(option) for option in choices),
         answer_type=kind,
+        precision=None if precision is None else int(precision),
+        unit=str(given.get("unit") or ""),
+        tolerance=_tolerances(given.get("error")),
     )
-    return rules.target_of(
-        problem,
-        None if precision is None else int(precision),
-        given.get("unit") or None,
-        str(given.get("benchmark") or ""),
-        _tolerances(given.get("error")),
-    )
+    return rules.target_of(problem, str(given.get("benchmark") or ""))
 
 
-def _tolerances(error: Any) -> tuple[Fraction, ...]:
+def _tolerances(error: Any) -> tuple[float, ...]:
     if error is None or error == "":
         return ()
-    found = tuple(Fraction(piece.strip()) for piece in str(error).split(",") if piece.strip())
-    if not found or min(found) < 0:
+    found = tuple(float(piece) for piece in str(error).split(",") if piece.strip())
+    if not found or not all(0 <= one < math.inf for one in found):
         raise ValueError(f"error is {error!r}, not a tolerance")
     return found
 

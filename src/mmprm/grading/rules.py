@@ -47,23 +47,16 @@ def _target(
     return Target("expression", gold, closeness=closeness)
 
 
-def target_of(
-    problem: Problem,
-    precision: int | None = None,
-    unit: str | None = None,
-    benchmark: str = "",
-    tolerances: tuple[Fraction, ...] = (),
-) -> Target:
+def target_of(problem: Problem, benchmark: str = "") -> Target:
     """What the problem's answers are held against. A gold that cannot be read as its stated type is an expression.
 
-    `precision`: decimals to which a number counts; `unit`: what a gold number is of, where the problem states it apart;
-    `benchmark`: whose rule for near values holds (see `official.closeness`), this project's own where it is none;
-    `tolerances`: one, or one for each part of the gold answer.
+    `benchmark`: whose rule for near values holds (see `official.closeness`), this project's own where it is none.
     """
     # The question matters only where it may hold the options, so that equal golds share an entry otherwise.
     question = problem.question if problem.answer_type in ("auto", "choice") and not problem.choices else ""
-    closeness = official.closeness(benchmark, precision, tolerances)
-    return _target(problem.answer, problem.choices, problem.answer_type, question, closeness, unit)
+    tolerances = tuple(Fraction(str(tolerance)) for tolerance in problem.tolerance)  # as it was written
+    closeness = official.closeness(benchmark, problem.precision, tolerances)
+    return _target(problem.answer, problem.choices, problem.answer_type, question, closeness, problem.unit or None)
 
 
 def decide(target: Target, answer: str | None) -> Graded | None:
