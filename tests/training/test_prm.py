@@ -266,3 +266,23 @@ def test_a_loss_that_is_not_a_number_stops_with_the_problems_of_its_batch(
     batch = json.loads((tmp_path / "work" / "nan_batch.json").read_text())
     assert batch["problem_ids"] and batch["step"] == 1
     assert not (tmp_path / "prm" / "manifest.json").exists()
+
+
+@pytest.mark.slow
+def test_a_held_out_loss_that_is_not_a_number_stops_the_training_too(
+    training_config, mini_policy_folder: Path, prm_tables: tuple[Path, Path], tmp_path: Path, monkeypatch
+):
+    load = models.load_model
+
+    def broken(*args, **kwargs):
+        model = load(*args, **kwargs)
+        model.lm_head.register_forward_hook(lambda head, _, logits: logits if head.training else logits * np.nan)
+        return model
+
+    monkeypatch.setattr(models, "load_model", broken)
+    with pytest.raises(UserError, match="the loss is nan at update 2"):
+        config = training_config(keep_best=True, save_every=2)
+        prm.train_prm(config, "soft", mini_policy_folder, *prm_tables, tmp_path / "work", tmp_path / "prm")
+    found = json.loads((tmp_path / "work" / "nan_batch.json").read_text())["problem_ids"]
+    dev = {row["problem_id"] for row in tables.read_rows(prm_tables[1], tables.PATHS) if row["split"] == "dev"}
+    assert found and set(found) <= dev
