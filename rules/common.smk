@@ -188,10 +188,16 @@ def extra_steps(file: str) -> list[str]:
 def variant_settings(wildcards) -> str:
     """A variant's recipe: what it says itself, over prm.training."""
     variant = _chosen("prm.variants", CONFIG.prm.variants, wildcards.variant)
-    recipe = dict(pair.split("=", 1) for pair in _flat("training", CONFIG.prm.training))
-    own = variant.model_dump(exclude_none=True)
-    recipe |= {f"training.{name}": json.dumps(value) for name, value in own.items()}
-    return "; ".join(f"{name}={value}" for name, value in recipe.items())
+    recipe = list(_flat("training", CONFIG.prm.training_of(wildcards.variant)))
+    own = {name: getattr(variant, name) for name in ("label", "max_paths_per_problem")}
+    recipe += [f"training.{name}={json.dumps(value)}" for name, value in own.items() if value is not None]
+    return "; ".join(recipe)
+
+
+def variant_packing(wildcards) -> str:
+    """How a variant's sequences are laid out."""
+    _chosen("prm.variants", CONFIG.prm.variants, wildcards.variant)
+    return f"prm.packing={json.dumps(CONFIG.prm.packing_of(wildcards.variant))}"
 
 
 def benchmark_settings(wildcards) -> str:

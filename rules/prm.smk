@@ -20,7 +20,8 @@ rule train_prm:
         mem_mb=16000,
         gpu=1,
     params:
-        *affects("prm.marker_init", "prm.packing", "prompt", "seed", version=1),
+        *affects("prm.marker_init", "prompt", "seed", version=1),
+        packing=variant_packing,
         config=RESOLVED,
         recipe=variant_settings,
         work=work("prm/{variant}"),

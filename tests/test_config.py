@@ -132,6 +132,42 @@ def test_every_wrong_key_is_named_at_once() -> None:
     assert "annotation.k" in said and "seed" in said and len(said.splitlines()) == 3
 
 
+def test_a_variant_says_what_differs_from_the_training_and_null_switches_adapters_off() -> None:
+    values = changed("prm.training", {"learning_rate": 1e-5, "epochs": 3, "lora": {"rank": 8}})
+    values["prm"]["packing"] = "trees"
+    values["prm"]["variants"] = {
+        "soft": {},
+        "whole": {"lora": None, "epochs": 1},
+        "thin": {"lora": {"rank": 2}, "packing": "paths", "learning_rate": 1e-3},
+    }
+    first = config.load(values)
+    again = config.load(json.loads(first.model_dump_json()))
+    for prm in (first.prm, again.prm):  # what is not given is not given in the resolved file either
+        soft, whole, thin = (prm.training_of(name) for name in ("soft", "whole", "thin"))
+        assert soft == prm.training and soft.lora is not None and soft.lora.rank == 8
+        assert (whole.lora, whole.epochs, whole.learning_rate) == (None, 1, 1e-5)
+        assert thin.lora is not None and (thin.lora.rank, thin.epochs, thin.learning_rate) == (2, 3, 1e-3)
+        assert [prm.packing_of(name) for name in prm.variants] == ["trees", "trees", "paths"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("policy.training", {"learning_rate": 1, "keep_best": True}, "policy: training.keep_best: the policy has no"),
+        ("policy.training", {"learning_rate": 1, "lora": {}, "freeze_vision": False}, "lora: adapters stand in the"),
+        ("policy.training", {"learning_rate": 1, "lora": {}, "deepspeed": "zero3"}, "set deepspeed to zero2 or zero1"),
+        (
+            "prm",
+            {"training": {"learning_rate": 1, "deepspeed": "zero3"}, "variants": {"thin": {"lora": {}}}},
+            "prm: variants.thin: lora: adapters cannot be merged",
+        ),
+        ("prm.variants.soft.lora", {"rnk": 1}, "prm.variants.soft.lora.rnk: there is no such key; allowed: ['alpha'"),
+    ],
+)
+def test_settings_that_would_be_ignored_or_do_not_go_together_are_refused(key: str, value: Any, said: str) -> None:
+    assert said in message(changed(key, value))
+
+
 def test_yes_is_not_read_as_the_number_one() -> None:
     assert "k is True" in message(changed("annotation.k", True))
     assert config.load(changed("policy.training", {"learning_rate": 1, "freeze_vision": False})).policy

@@ -47,6 +47,17 @@ def test_an_incomplete_model_folder_is_refused_with_its_name(folder: Path, damag
         models.check_manifest(folder)
 
 
+@pytest.mark.parametrize("change", ["another tokenizer of the same size", "another template", "an added file"])
+def test_a_folder_whose_tokenizer_was_exchanged_is_refused(folder: Path, change: str) -> None:
+    if change == "an added file":
+        (folder / "added_tokens.json").write_text("{}")
+    else:
+        name = "tokenizer.json" if "size" in change else "chat_template.jinja"
+        (folder / name).write_text("content of tokenizer.jsoN")
+    with pytest.raises(UserError, match=r"model/\w+\.\w+: another tokenizer than the model was trained with"):
+        models.check_manifest(folder)
+
+
 def test_the_fingerprint_follows_the_weights_and_not_the_card_or_the_name(folder: Path) -> None:
     before = models.fingerprint(folder)
     (folder / "README.md").write_text("another card")

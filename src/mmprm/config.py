@@ -12,12 +12,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from mmprm.config_errors import explain
 from mmprm.config_guided import Aggregate, Strategy
 from mmprm.config_labels import Ablation, Labels
-from mmprm.config_sources import Section, Source, StepBenchmark, StepSource, share_problems
+from mmprm.config_sources import Section, Share, Source, StepBenchmark, StepSource, share_problems
+from mmprm.config_training import Lora, Packing, Training
 from mmprm.errors import UserError
 
 
@@ -29,7 +38,6 @@ def _plain_address(url: str) -> str:
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-Share = Annotated[float, Field(ge=0, le=1)]
 Address = Annotated[str, AfterValidator(_plain_address)]
 
 
@@ -48,51 +56,6 @@ class Prompt(Section):
     instruction: str = Field("", description="text after the question")
 
 
-class Lora(Section):
-    """Low-rank adapters in the language model's matrices; they are merged into the weights on export."""
-
-    rank: int = Field(16, ge=1)
-    alpha: float = Field(32, gt=0, description="an adapter's output is scaled by alpha / rank")
-    dropout: float = Field(0.0, ge=0, lt=1)
-
-
-class Training(Section):
-    """One training run, of the policy or of a PRM."""
-
-    learning_rate: float = Field(gt=0)
-    batch_size: int = Field(128, ge=1, description="sequences an update, over all devices")
-    batch_labels: int | None = Field(
-        None, ge=1, description="labelled steps (of a PRM) or tokens (of the policy) an update, in place of batch_size"
-    )
-    micro_batch_size: int = Field(8, ge=1, description="sequences a forward pass on one device")
-    epochs: float = Field(1, gt=0)
-    max_steps: int | None = Field(None, ge=1, description="stop after this many updates")
-    weight_decay: float = Field(0.05, ge=0)
-    warmup_share: Share = 0.03
-    max_grad_norm: float = Field(1.0, gt=0)
-    max_length: int = Field(
-        8192, ge=16, description="tokens; longer solutions are cut at a step, longer prompts refused"
-    )
-    freeze_vision: bool = True
-    precision: Literal["fp32", "bf16"] = "bf16"
-    gradient_checkpointing: bool = False
-    save_every: int = Field(200, ge=1, description="updates between checkpoints")
-    deepspeed: Literal["zero1", "zero2", "zero3"] | None = Field(
-        None, description="launch through torchrun + DeepSpeed"
-    )
-    lora: Lora | None = Field(None, description="train adapters alone; null trains all weights")
-    keep_best: bool = Field(
-        False, description="of a PRM: export the checkpoint with the lowest loss on held-out problems, not the last"
-    )
-    report_to: list[str] = Field([], description="trackers as Trainer names them, such as tensorboard")
-
-    @model_validator(mode="after")
-    def _adapters_are_whole(self) -> Training:
-        if self.lora and self.deepspeed == "zero3":
-            raise ValueError("lora: adapters cannot be merged from ZeRO-3's shards; set deepspeed to zero2 or zero1")
-        return self
-
-
 class Policy(Section):
     """Supervised fine-tuning of the base model on step-tagged solutions."""
 
@@ -105,6 +68,12 @@ class Policy(Section):
         description="lay solutions one after another, up to so many tokens (or the longest) a forward pass on one "
         "device, none seeing another, in place of padding training.micro_batch_size of them",
     )
+
+    @model_validator(mode="after")
+    def _there_is_a_best(self) -> Policy:
+        if self.training.keep_best:
+            raise ValueError("training.keep_best: the policy has no held-out problems to judge by; set it to false")
+        return self
 
 
 class Sampling(Section):
@@ -167,6 +136,12 @@ class Variant(Section):
     learning_rate: float | None = Field(None, gt=0)
     epochs: float | None = Field(None, gt=0)
     max_paths_per_problem: int | None = Field(None, ge=1)
+    packing: Packing | None = None
+    lora: Lora | None = Field(None, description="null, where it is given: all weights, whatever prm.training says")
+
+    @model_serializer(mode="wrap")
+    def _lora_if_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if key != "lora" or key in self.model_fields_set}
 
 
 class Prm(Section):
@@ -174,11 +149,33 @@ class Prm(Section):
 
     training: Training = Training(learning_rate=4e-6, batch_size=512)
     marker_init: str = Field("?", description="text whose mean embedding the <prm> token starts from")
-    packing: Literal["paths", "trees"] = Field(
+    packing: Packing = Field(
         "paths",
         description="trees: a problem's paths are one sequence, each shared token once, and whole problems a batch",
     )
     variants: dict[Name, Variant] = Field(default_factory=lambda: {"soft": Variant()}, min_length=1)
+
+    def training_of(self, variant: str) -> Training:
+        """`training` with what the variant gives in its place; ValueError where the two do not go together."""
+        recipe = self.variants[variant]
+        given = {key: getattr(recipe, key) for key in ("learning_rate", "epochs") if getattr(recipe, key) is not None}
+        given |= {"lora": recipe.lora} if "lora" in recipe.model_fields_set else {}
+        return Training.model_validate(dict(self.training) | given)
+
+    def packing_of(self, variant: str) -> Packing:
+        """The variant's own packing, or else `packing`."""
+        return self.variants[variant].packing or self.packing
+
+    @model_validator(mode="after")
+    def _variants_are_whole(self) -> Prm:
+        for name in self.variants:
+            try:
+                self.training_of(name)
+            except ValidationError as error:
+                raise ValueError(
+                    f"variants.{name}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
+                ) from error
+        return self
 
 
 class Benchmark(Section):

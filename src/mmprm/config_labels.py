@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from mmprm.config_sources import Section
-
-_Share = Annotated[float, Field(ge=0, le=1)]
+from mmprm.config_sources import Section, Share
 
 
 class Labels(Section):
     """From trees to labelled step paths. From pooled_counts on, the split train alone is changed."""
 
-    dev_share: _Share = Field(0.1, description="share of the problems held out for development")
+    dev_share: Share = Field(0.1, description="share of the problems held out for development")
     max_paths_per_problem: int | None = Field(None, ge=1)
     max_positive_ratio: float | None = Field(
         1.0, gt=0, description="positive paths a problem for each negative one; null keeps all"
@@ -27,7 +25,7 @@ class Labels(Section):
         False, description="a step counts the rollouts of shorter prefixes too that went through the same steps"
     )
     min_rollouts: int = Field(1, ge=1, description="a step with fewer has no soft label")
-    min_self_confidence: _Share = Field(
+    min_self_confidence: Share = Field(
         0, description="problems whose pass rate (MC value of the question) is lower are left out (SCAN)"
     )
     tolerance: int | None = Field(

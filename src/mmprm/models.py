@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,8 @@ from mmprm.errors import UserError
 from mmprm.solution import TAGS, control_ids
 
 MANIFEST = "manifest.json"
-# What decides a model's output: weights, configuration, tokenizer, processor, chat template. Not cards or logs.
-_DECIDING = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "config.json",
-    "generation_config.json",
+# What decides which tokens a text becomes: tokenizer, processor, chat template.
+_TOKENS = (
     "tokenizer*",
     "vocab*",
     "merges.txt",
@@ -32,6 +29,8 @@ _DECIDING = (
     "*processor*.json",
     "chat_template*",
 )
+# What decides a model's output: that, weights and configuration. Not cards or logs.
+_DECIDING = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", *_TOKENS)
 
 
 def _folder(folder: Path) -> str:
@@ -152,7 +151,9 @@ def write_manifest(folder: Path, info: dict[str, Any]) -> None:
 
 
 def check_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest; UserError where it is missing or a file is missing or has another size than it says."""
+    """The manifest; UserError where it is missing, a file is missing or has another size than it says, or the tokenizer
+    (with processor and chat template) is another: the model, and data made with it, would be read in other tokens.
+    """
     path = folder / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
@@ -168,7 +169,17 @@ def check_manifest(folder: Path) -> dict[str, Any]:
             raise UserError(
                 f"{file}: the manifest says {entry['size']} bytes, there are {size}; delete {path} and run again"
             )
+    for name in _names(folder, _TOKENS):
+        if name not in files or files[name]["sha256"] != _sha256(folder / name):
+            raise UserError(
+                f"{folder / name}: another tokenizer than the model was trained with has it; put the old file back, or "
+                f"delete {path} and run again"
+            )
     return manifest
+
+
+def _names(folder: Path, patterns: Sequence[str]) -> list[str]:
+    return sorted({path.name for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
 
 
 def fingerprint(folder: Path) -> str:
@@ -177,7 +188,7 @@ def fingerprint(folder: Path) -> str:
     Taken from the manifest where there is one (without reading the weights again), from the files where not.
     """
     known = check_manifest(folder)["files"] if (folder / MANIFEST).is_file() else {}
-    names = sorted({path.name for pattern in _DECIDING for path in Path(_folder(folder)).glob(pattern)})
+    names = _names(Path(_folder(folder)), _DECIDING)
     digest = hashlib.sha256()
     for name in names:
         content = known[name]["sha256"] if name in known else _sha256(folder / name)

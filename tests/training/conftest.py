@@ -21,6 +21,7 @@ def training_config(mini_model_folder: Path) -> Callable[..., config.Config]:
 
     def make(variants: dict[str, Any] | None = None, intake: dict[str, Any] | None = None, **training: Any):
         settings = SETTINGS | training
+        of_policy = {key: value for key, value in settings.items() if key != "keep_best"}  # which has none
         return config.load(
             {
                 "run": "test",
@@ -29,7 +30,7 @@ def training_config(mini_model_folder: Path) -> Callable[..., config.Config]:
                     "test": {"kind": "mini", "split": "test", "size": 12, "families": ["bars"]},
                 },
                 "intake": intake or {},
-                "policy": {"base": str(mini_model_folder), "sources": ["mini"], "training": settings},
+                "policy": {"base": str(mini_model_folder), "sources": ["mini"], "training": of_policy},
                 "seeds": {"sources": ["mini"]},
                 "prm": {"training": settings, "variants": variants or {"soft": {}}},
                 "benchmarks": {"test": {"source": "test"}},

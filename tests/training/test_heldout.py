@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 
-from mmprm import tables
+from mmprm import models, tables
+from mmprm.errors import UserError
 from mmprm.problem import Problem
 from mmprm.training import heldout, prm
 
@@ -89,3 +91,10 @@ def test_trained_and_untrained_prm_stand_side_by_side_on_the_development_split(
         assert sum(bin["count"] for bin in half["calibration"]) == half["n_markers"]
     assert found["trained"]["loss"] < found["untrained"]["loss"]
     assert not list(tmp_path.glob(".soft*")), "the untrained PRM's folder is gone"
+    other = shutil.copytree(mini_policy_folder, tmp_path / "other")
+    (other / "generation_config.json").write_text("{}")
+    models.write_manifest(other, {})
+    with pytest.raises(UserError, match=r"prm: it was not trained from the policy .*other"):
+        heldout.evaluate_prm(
+            config, "soft", other, tmp_path / "prm", seeds, paths, shards, tmp_path / "soft.heldout.json"
+        )

@@ -116,7 +116,7 @@ def test_a_packed_training_learns_what_a_padded_one_learns(
     config = training_config(epochs=2, **more)
     write_problems(tmp_path / "sft.parquet", mini_problems)
     history, weights = [], []
-    for packed_tokens in (None, 200):
+    for packed_tokens in (None, 400):
         policy = config.policy.model_copy(update={"packed_tokens": packed_tokens})
         out = tmp_path / f"{packed_tokens}"
         chosen = config.model_copy(update={"policy": policy})

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mmprm import models, tables
 from mmprm.errors import UserError
@@ -110,6 +114,64 @@ def test_a_path_that_is_too_long_is_cut_at_a_step_and_keeps_its_first_labels(
     assert none == [] and [refusal.reason for refusal in refused] == ["too_long"]
 
 
+@given(length=st.integers(20, 400), which=st.integers(0, 11), good=st.booleans())
+def test_every_marker_that_fits_keeps_its_label(
+    path_row, mini_problems: list[Problem], processor, length: int, which: int, good: bool
+):
+    row = path_row(mini_problems[which], good)
+    (whole,), _ = _examples([row], mini_problems, processor, "hard", 10_000)
+    examples, refused = _examples([row], mini_problems, processor, "hard", length)
+    markers = np.flatnonzero(whole.tokens["input_ids"] == control_ids(processor.tokenizer)[MARKER])
+    fitting = markers[markers < length]
+    if whole.length <= length:
+        assert examples[0].length == whole.length and refused == []
+    elif len(fitting) == 0:
+        assert examples == [] and refused[0].reason == "too_long"
+    else:
+        assert examples[0].length == fitting[-1] + 1
+        assert examples[0].labels[fitting].tolist() == row["hard"][: len(fitting)]
+        assert f"{len(markers) - len(fitting)} labels dropped" in refused[0].detail
+
+
+@pytest.mark.slow
+def test_paths_that_were_cut_are_counted_in_the_card(
+    training_config, mini_policy_folder: Path, prm_tables: tuple[Path, Path], processor, tmp_path: Path
+):
+    rows = [row for row in tables.read_rows(prm_tables[1], tables.PATHS) if row["split"] == "train"]
+    lengths = [example.length for example in _examples(rows, read_problems(prm_tables[0]), processor, "hard")[0]]
+    config = training_config(max_steps=1, max_length=sorted(lengths)[-3])
+    prm.train_prm(config, "soft", mini_policy_folder, *prm_tables, tmp_path / "work", tmp_path / "prm")
+    cut = sum(length > config.prm.training.max_length for length in lengths)
+    assert cut > 0
+    assert f"refused or cut: cut_at_a_step {cut}" in (tmp_path / "prm" / "README.md").read_text()
+    assert len(json.loads((tmp_path / "prm" / "refused.json").read_text())) == cut
+
+
+def test_a_policy_without_control_tokens_trains_no_prm(
+    training_config, mini_model_folder: Path, mini_policy_folder: Path, prm_tables: tuple[Path, Path], tmp_path: Path
+):
+    base = shutil.copytree(mini_model_folder, tmp_path / "base")
+    models.write_manifest(base, {})
+    train = functools.partial(prm.train_prm, training_config(), "soft")
+    with pytest.raises(UserError, match=r"writes '<step>' as .* tokens, not as one: use a policy folder"):
+        train(base, *prm_tables, tmp_path / "work", tmp_path / "prm")
+    # Nor does one whose tokenizer is not the one that its data were made with.
+    other = shutil.copytree(mini_policy_folder, tmp_path / "other")
+    shutil.copy(base / "tokenizer.json", other / "tokenizer.json")
+    with pytest.raises(UserError, match=r"other/tokenizer\.json"):
+        train(other, *prm_tables, tmp_path / "work", tmp_path / "prm")
+
+
+def test_the_best_checkpoint_needs_held_out_paths(
+    training_config, mini_policy_folder: Path, prm_tables: tuple[Path, Path], tmp_path: Path
+):
+    rows = tables.read_rows(prm_tables[1], tables.PATHS)
+    tables.write(tmp_path / "all.parquet", [row | {"split": "train"} for row in rows], tables.PATHS)
+    how = (mini_policy_folder, prm_tables[0], tmp_path / "all.parquet", tmp_path / "work", tmp_path / "prm")
+    with pytest.raises(UserError, match=r"keep_best: no path of split dev .* labels\.dev_share"):
+        prm.train_prm(training_config(keep_best=True), "soft", *how)
+
+
 def test_training_and_scoring_read_the_same_tokens(
     path_row, mini_problems: list[Problem], mini_policy_folder: Path, processor
 ):
@@ -175,8 +237,8 @@ def test_the_marker_starts_as_the_text_that_the_configuration_names(training_con
 
 def test_a_variant_overrides_the_training_and_limits_the_paths_of_a_problem(training_config):
     config = training_config(variants={"few": {"learning_rate": 1e-5, "max_paths_per_problem": 2}, "soft": {}})
-    assert prm.variant_training(config, "few").learning_rate == 1e-5
-    assert prm.variant_training(config, "few").batch_size == prm.variant_training(config, "soft").batch_size
+    assert config.prm.training_of("few").learning_rate == 1e-5
+    assert config.prm.training_of("few").batch_size == config.prm.training_of("soft").batch_size
     rows = [{"path_id": f"{problem}/{index}", "problem_id": problem} for problem in "ab" for index in range(5)]
     kept = prm.limit_paths(rows, 2, seed=0)
     assert [row["problem_id"] for row in kept] == ["a", "a", "b", "b"]
@@ -224,3 +286,23 @@ def test_a_loss_that_is_not_a_number_stops_with_the_problems_of_its_batch(
     batch = json.loads((tmp_path / "work" / "nan_batch.json").read_text())
     assert batch["problem_ids"] and batch["step"] == 1
     assert not (tmp_path / "prm" / "manifest.json").exists()
+
+
+@pytest.mark.slow
+def test_a_held_out_loss_that_is_not_a_number_stops_the_training_too(
+    training_config, mini_policy_folder: Path, prm_tables: tuple[Path, Path], tmp_path: Path, monkeypatch
+):
+    load = models.load_model
+
+    def broken(*args, **kwargs):
+        model = load(*args, **kwargs)
+        model.lm_head.register_forward_hook(lambda head, _, logits: logits if head.training else logits * np.nan)
+        return model
+
+    monkeypatch.setattr(models, "load_model", broken)
+    with pytest.raises(UserError, match="the loss is nan at update 2"):
+        config = training_config(keep_best=True, save_every=2)
+        prm.train_prm(config, "soft", mini_policy_folder, *prm_tables, tmp_path / "work", tmp_path / "prm")
+    found = json.loads((tmp_path / "work" / "nan_batch.json").read_text())["problem_ids"]
+    dev = {row["problem_id"] for row in tables.read_rows(prm_tables[1], tables.PATHS) if row["split"] == "dev"}
+    assert found and set(found) <= dev

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from mmprm import models
 from mmprm.errors import UserError
-from mmprm.problem import Problem, write_problems
-from mmprm.training import sft
+from mmprm.problem import Problem, read_problems, write_problems
+from mmprm.training import order, sft
 from mmprm.training.progress import Progress
 
 pytestmark = pytest.mark.slow
@@ -126,3 +126,34 @@ def test_too_many_refused_rows_stop_the_training(mini_problems: list[Problem], t
         sft.train_policy(training_config(), [tmp_path / "sft.parquet"], tmp_path / "work", tmp_path / "out")
     refused = json.loads((tmp_path / "out" / "refused.json").read_text())
     assert {row["problem_id"] for row in refused} == {row.problem_id for row in rows}
+
+
+@pytest.mark.parametrize("packed_tokens", [None, 400])
+def test_a_loss_that_is_not_a_number_stops_with_the_problems_of_its_batch(
+    table: Path, training_config, tmp_path: Path, monkeypatch, packed_tokens: int | None
+):
+    load, plan = models.load_model, order.update_plan
+
+    def broken(*args, **kwargs):
+        model = load(*args, **kwargs)
+        with torch.no_grad():
+            model.get_output_embeddings().weight[0] = float("inf")  # a padding token, which all logits are held against
+        return model
+
+    plans = []
+
+    def planned(*args, **kwargs):
+        plans.append(plan(*args, **kwargs))
+        return plans[-1]
+
+    monkeypatch.setattr(models, "load_model", broken)
+    monkeypatch.setattr(order, "update_plan", planned)
+    config = training_config()
+    config = config.model_copy(update={"policy": config.policy.model_copy(update={"packed_tokens": packed_tokens})})
+    with pytest.raises(UserError, match=r"policy: the loss is (inf|nan) at update 1; the problems of that"):
+        sft.train_policy(config, [table], tmp_path / "work", tmp_path / "policy")
+    batch = json.loads((tmp_path / "work" / "nan_batch.json").read_text())
+    rows = read_problems(table)
+    first = [rows[index].problem_id for index in plans[0][0][0]]
+    assert batch["step"] == 1 and batch["problem_ids"] == first
+    assert not (tmp_path / "policy" / "manifest.json").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from snake import Workflow, changed
@@ -35,6 +36,42 @@ def test_a_prm_learning_rate_retrains_the_variants_that_take_it_and_annotates_no
     assert not any("slow" in path for path in plan.outputs)
     assert plan.rules == {"train_prm", "evaluate_prm", "score_candidates", "measure", "summarise", "write_report"}
     assert "training.learning_rate=0.001" in plan.text  # the reason names the key and its value
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("label", "hard", 'training.label="hard"'),
+        ("learning_rate", 1e-3, "training.learning_rate=0.001"),
+        ("epochs", 2, "training.epochs=2.0"),
+        ("max_paths_per_problem", 3, "training.max_paths_per_problem=3"),
+        ("lora", {"rank": 4}, "training.lora.rank=4"),
+        ("packing", "trees", 'prm.packing="trees"'),
+    ],
+)
+def test_a_key_of_a_variant_retrains_that_variant_alone(finished: Workflow, key: str, value: Any, shown: str) -> None:
+    plan = finished.plan(config=changed({f"prm.variants.slow.{key}": value}))
+    assert plan.count("train_prm") == 1 and "results/small/prm/slow/manifest.json" in plan.outputs
+    assert not any("/soft" in path for path in plan.outputs)
+    assert plan.rules == {"train_prm", "evaluate_prm", "score_candidates", "measure", "summarise", "write_report"}
+    assert shown in plan.text
+
+
+def test_a_setting_that_a_variant_has_of_its_own_is_not_its_trainings(finished: Workflow) -> None:
+    config = changed({"prm.packing": "trees", "prm.training.lora": {"rank": 4}})
+    config["prm"]["variants"]["slow"] |= {"packing": "paths", "lora": None}
+    plan = finished.plan(config=config)
+    assert [paths[0] for rule, paths in plan.jobs if rule == "train_prm"] == ["results/small/prm/soft/manifest.json"]
+
+
+def test_a_variant_asked_for_trains_no_other_and_repeats_no_stage(workflow: Workflow, finished: Workflow) -> None:
+    target = "results/small/prm/slow/manifest.json"
+    plan = workflow.plan(target)
+    assert [paths[0] for rule, paths in plan.jobs if rule == "train_prm"] == [target]
+    assert (plan.count("train_policy"), plan.count("select_seeds"), plan.count("gather_labels")) == (1, 1, 1)
+    config = changed({"prm.variants.third": {"epochs": 2}})
+    plan = finished.plan("results/small/prm/third/manifest.json", config=config)
+    assert plan.rules == {"train_prm"} and plan.outputs == ["results/small/prm/third/manifest.json"]
 
 
 def test_temperature_resamples_but_does_not_retrain_the_policy(finished: Workflow) -> None:

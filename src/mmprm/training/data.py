@@ -59,19 +59,86 @@ def _decoded(image: bytes) -> Any:
 def tokenise(
     processor: Any, texts: Sequence[str], images: Sequence[tuple[bytes, ...]]
 ) -> Iterator[dict[str, np.ndarray]]:
-    """For each text, its tokens with the image placeholders expanded: arrays of shape (length,), by name."""
+    """For each text, its tokens with the image placeholders expanded: arrays of shape (length,), by name.
+
+    Texts of the same images begin alike up to the last of them, as a problem's do: only the first is processed with
+    its images, where they follow one another (`_Opening`); one that begins in another way is processed, too.
+    """
+    openings: dict[tuple[bytes, ...], _Opening] = {}
     for start in range(0, len(texts), _CHUNK):
-        stop = start + _CHUNK
-        pictures = [_decoded(image) for row in images[start:stop] for image in row]
-        encoded = processor(
-            text=list(texts[start:stop]), images=pictures or None, text_kwargs={"add_special_tokens": False}
-        )
-        for index, ids in enumerate(encoded["input_ids"]):
-            yield {
-                name: np.asarray(values[index], dtype=np.int64)
-                for name, values in encoded.items()
-                if name != "attention_mask" and _one_a_token(values, index, len(ids))
-            }
+        part = range(start, min(start + _CHUNK, len(texts)))
+        encoded = processor.tokenizer([texts[index] for index in part], add_special_tokens=False)["input_ids"]
+        words = {index: np.asarray(ids, dtype=np.int64) for index, ids in zip(part, encoded, strict=True)}
+        first = {images[index]: index for index in reversed(part) if images[index] not in openings}
+        whole = [index for index in part if not images[index] or first.get(images[index]) == index]
+        found = _processed(processor, texts, images, whole)
+        openings |= {row: _Opening.of(words[index], found[index]) for row, index in first.items() if row}
+        for index in part:
+            if index not in found and (begun := openings[images[index]].before(words[index])):
+                found[index] = begun
+        found |= _processed(processor, texts, images, [index for index in part if index not in found])
+        yield from (found[index] for index in part)
+        openings = {row: opening for row, opening in openings.items() if row == images[part[-1]]}
+
+
+def _processed(
+    processor: Any, texts: Sequence[str], images: Sequence[tuple[bytes, ...]], chosen: Sequence[int]
+) -> dict[int, dict[str, np.ndarray]]:
+    """The tokens of the chosen texts (indices), by the processor itself."""
+    if not chosen:
+        return {}
+    pictures = [_decoded(image) for index in chosen for image in images[index]]
+    encoded = processor(
+        text=[texts[index] for index in chosen], images=pictures or None, text_kwargs={"add_special_tokens": False}
+    )
+    return {
+        index: {
+            name: np.asarray(values[row], dtype=np.int64)
+            for name, values in encoded.items()
+            if name != "attention_mask" and _one_a_token(values, row, len(encoded["input_ids"][row]))
+        }
+        for row, index in enumerate(chosen)
+    }
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """A text up to its last image: its tokens without the expansion, and with it; and what the arrays hold after it.
+
+    rest: a value for each array but input_ids; None where the array is not the same all through.
+    """
+
+    words: np.ndarray
+    tokens: dict[str, np.ndarray]
+    rest: dict[str, int | None]
+
+    @classmethod
+    def of(cls, words: np.ndarray, tokens: dict[str, np.ndarray]) -> _Opening:
+        """words: the text's tokens by the tokenizer alone; tokens: by the processor."""
+        ids = tokens["input_ids"]
+        alike = _common(words, ids)
+        shortest = min(len(words), len(ids)) - alike
+        after = _common(words[::-1][:shortest], ids[::-1][:shortest])  # all that is expanded stands before
+        end = len(ids) - after
+        rest = {name: values[end:] for name, values in tokens.items() if name != "input_ids"}
+        constant = {name: int(tail[0]) if len(set(tail.tolist())) == 1 else None for name, tail in rest.items()}
+        return cls(words[: len(words) - after], cut(tokens, end), constant)
+
+    def before(self, words: np.ndarray) -> dict[str, np.ndarray] | None:
+        """The tokens of another text of the same images; None where it does not begin alike."""
+        n = len(self.words)
+        if not np.array_equal(words[:n], self.words) or None in self.rest.values():
+            return None
+        after = words[n:]
+        rest = {name: np.full(len(after), value, dtype=np.int64) for name, value in self.rest.items()}
+        return {name: np.concatenate([values, rest.get(name, after)]) for name, values in self.tokens.items()}
+
+
+def _common(a: np.ndarray, b: np.ndarray) -> int:
+    """The length of the common prefix."""
+    n = min(len(a), len(b))
+    differing = np.flatnonzero(a[:n] != b[:n])
+    return int(differing[0]) if len(differing) else n
 
 
 def _one_a_token(values: Any, index: int, length: int) -> bool:

@@ -41,7 +41,9 @@ def evaluate_prm(
     """
     prepare()
     quiet()
-    models.check_manifest(prm)
+    models.check_manifest(policy)
+    if models.check_manifest(prm)["info"].get("base") != models.fingerprint(policy):
+        raise UserError(f"{prm}: it was not trained from the policy {policy}; run `snakemake {prm / models.MANIFEST}`")
     problems = {problem.problem_id: problem for problem in read_problems(seeds)}
     rows = [row for row in tables.read_rows(paths, tables.PATHS) if row["split"] == "dev"]
     if not rows:

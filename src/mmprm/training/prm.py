@@ -18,7 +18,7 @@ import numpy as np
 
 from mmprm import models, tables
 from mmprm.compat import prepare
-from mmprm.config import Config, Training, Variant
+from mmprm.config import Config
 from mmprm.errors import UserError
 from mmprm.problem import Problem, read_problems
 from mmprm.solution import MARKER, Renderer, control_ids
@@ -45,7 +45,7 @@ def train_prm(
     prepare()
     quiet()
     recipe = config.prm.variants[variant]
-    training = variant_training(config, variant)
+    training, packing = config.prm.training_of(variant), config.prm.packing_of(variant)
     say = Progress(f"prm {variant}").say
     out.mkdir(parents=True, exist_ok=True)
     (out / models.MANIFEST).unlink(missing_ok=True)
@@ -59,6 +59,10 @@ def train_prm(
     how = (problems, processor, Renderer(processor, config.prompt.instruction), recipe.label, training.max_length)
     examples, refused = marked_examples(rows, *how)
     held_out, _ = marked_examples(dev, *how)
+    if training.keep_best and not held_out:
+        raise UserError(
+            "prm.training.keep_best: no path of split dev has a label; raise labels.dev_share, or set it to false"
+        )
     if not examples:
         fits = f"fits into {training.max_length} tokens"
         raise UserError(f"no path of split train has a {recipe.label} label that {fits}")
@@ -66,9 +70,8 @@ def train_prm(
     n_markers = int(sum((example.labels != data.IGNORE).sum() for example in examples))
     say(f"{len(examples)} paths, {n_markers} labelled markers; refused or cut: {data.reasons(refused) or 'none'}")
     data.bound_refusals(refused, len(rows), config.intake.max_refused_share, f"PRM training ({variant})")
-    trees = config.prm.packing == "trees"
     loss: Literal["counts", "markers"] = "counts" if recipe.label == "counts" else "markers"
-    job = Job(f"prm {variant}", start, examples, loss, training, config.seed, work, trees, held_out)
+    job = Job(f"prm {variant}", start, examples, loss, training, config.seed, work, packing == "trees", held_out)
     outcome = launch.fit(job, out)
 
     info: dict[str, Any] = {
@@ -76,7 +79,8 @@ def train_prm(
         "variant": variant,
         "base": models.fingerprint(policy),
         "config": {
-            "prm": config.prm.model_dump(mode="json", exclude={"variants"}) | recipe.model_dump(mode="json"),
+            "prm": {"marker_init": config.prm.marker_init, "packing": packing, "label": recipe.label}
+            | {"max_paths_per_problem": recipe.max_paths_per_problem},
             "training": training.model_dump(mode="json"),
             "prompt": config.prompt.model_dump(mode="json"),
             "seed": config.seed,
@@ -100,23 +104,17 @@ def train_prm(
     say(f"{outcome.steps} updates in {outcome.seconds:.0f} s, loss {outcome.loss:.4f}")
 
 
-def variant_training(config: Config, variant: str) -> Training:
-    """prm.training with what the variant gives put in its place."""
-    recipe: Variant = config.prm.variants[variant]
-    given = {key: getattr(recipe, key) for key in ("learning_rate", "epochs") if getattr(recipe, key) is not None}
-    return config.prm.training.model_copy(update=given)
-
-
 def initial_prm(config: Config, policy: Path, folder: Path) -> Path:
     """The PRM before its training: the policy, with the embedding of prm.marker_init at `<prm>`. Returns `folder`.
 
+    Raises UserError where the policy's tokenizer lacks a control token: a policy without them made none of the paths.
     Where input and output embeddings are tied, the marker's output row changes with it; nothing reads that row.
     """
     import torch
 
     processor = models.load_processor(policy)
+    ids = control_ids(processor.tokenizer)
     model = models.load_model(policy, "auto")
-    ids = models.add_control_tokens(processor, model)
     pieces = processor.tokenizer.encode(config.prm.marker_init, add_special_tokens=False)
     if not pieces:
         raise UserError(f"prm.marker_init: {config.prm.marker_init!r} has no tokens; give a word or a sign, e.g. '?'")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,18 @@ def _collator(job: Job, processor: Any, model: Any) -> Callable[..., dict[str, A
     return data.Collator(processor, shift=1 if job.loss == "tokens" else 0)
 
 
+def _stop_unless_finite(job: Job, loss: float, update: int, batch: Sequence[data.Example]) -> None:
+    """UserError where the loss is no number, after writing the batch's problems to work/nan_batch.json."""
+    if math.isfinite(loss):
+        return
+    path = job.work / "nan_batch.json"
+    tables.write_json(path, {"step": update, "loss": str(loss), "problem_ids": [row.problem_id for row in batch]})
+    raise UserError(
+        f"{job.title}: the loss is {loss} at update {update}; the problems of that batch are in {path}. Lower the "
+        "learning rate, or look at these rows"
+    )
+
+
 def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any) -> Any:
     """The Trainer of a job, with its model loaded."""
     from transformers import Trainer
@@ -69,23 +81,21 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
     }[job.loss]
     n_held_out = max(1, sum(int((example.labels != data.IGNORE).sum()) for example in job.held_out))
 
+    def taken(inputs: Any) -> tuple[list[int], Callable[..., Any]]:
+        """Takes out of a batch what is not the model's: its examples' indices; the loss, with the trials it needs."""
+        rows, trials = inputs.pop("examples").tolist(), inputs.pop("trials", None)
+        return rows, loss_of if trials is None else functools.partial(loss_of, trials=trials)
+
     class _Trainer(Trainer):
         """Trainer that stops at a loss that is not finite, resumes from the weights that were saved, and judges by
         the mean over all held-out labels."""
 
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            rows = inputs.pop("examples").tolist()
-            if "trials" in inputs:
-                self.compute_loss_func = functools.partial(loss_of, trials=inputs.pop("trials"))
+            rows, self.compute_loss_func = taken(inputs)
             loss = super().compute_loss(model, inputs, *args, **kwargs)
-            if not math.isfinite(float(loss.detach())):
-                path = job.work / "nan_batch.json"
-                ids = [job.examples[row].problem_id for row in rows]
-                tables.write_json(path, {"step": self.state.global_step + 1, "loss": str(loss), "problem_ids": ids})
-                raise UserError(
-                    f"{job.title}: the loss is {float(loss.detach())} at update {self.state.global_step + 1}; the "
-                    f"problems of that batch are in {path}. Lower the learning rate, or look at these rows"
-                )
+            _stop_unless_finite(
+                job, float(loss.detach()), self.state.global_step + 1, [job.examples[row] for row in rows]
+            )
             return loss
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -110,10 +120,11 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
             with torch.no_grad():
                 for item in held_out_batches(job):
                     inputs = self._prepare_inputs(collator([item]))
-                    inputs.pop("examples")
+                    _, loss_of_batch = taken(inputs)
                     labels = inputs.pop("labels")
-                    more = {"trials": inputs.pop("trials")} if "trials" in inputs else {}
-                    total += float(loss_of(self.model_wrapped(**inputs), labels, num_items_in_batch=n_held_out, **more))
+                    loss = float(loss_of_batch(self.model_wrapped(**inputs), labels, num_items_in_batch=n_held_out))
+                    _stop_unless_finite(job, loss, self.state.global_step, [example for _, example in item])
+                    total += loss
             self.model_wrapped.train()
             metrics = {"eval_loss": total}
             self.log(dict(metrics))
