@@ -71,6 +71,11 @@ SeedTable = Annotated[Path, _option("--seeds", "the problems that are annotated,
 PathTable = Annotated[Path, _option("--paths", "the labelled step paths, labels/paths.parquet")]
 CandidateTable = Annotated[Path, _option("--candidates", "sampled solutions, bench/<benchmark>/candidates.parquet")]
 ScoreTable = Annotated[Path, _option("--scores", "the PRM's step probabilities of the candidates")]
+GivenCandidates = Annotated[Path, _option("--candidates", "solutions of any policy: JSON Lines or parquet")]
+GivenProblems = Annotated[Path | None, _option("--problems", "their problems: JSON Lines, or a problem table")]
+SomeSettings = Annotated[
+    Path | None, _option("--config", "YAML with any of the sections prompt, bench, engine, grading, seed")
+]
 TreeFolders = Annotated[list[Path], _option("--shards", "the annotation folders of all shards")]
 ShardName = Annotated[str, _option("--shard", "which part of the problems, e.g. 0-of-4")]
 VariantName = Annotated[str, _option("--variant", "a key of prm.variants")]
@@ -327,6 +332,35 @@ def measure(
     from mmprm.evaluation.stage import measure
 
     measure(_config(config), benchmark, variant, problems, candidates, scores, out, outcome or [])
+
+
+@app.command(cls=Verb)
+def score(
+    prm: PrmFolder, candidates: GivenCandidates, out: Out, problems: GivenProblems = None, config: SomeSettings = None
+) -> None:
+    """Score each step of candidates that any policy made, without a run.
+
+    A candidate is a line {"problem": ID, "steps": ["…"], "answer": "…"}. A problem is a line {"id": ID, "question":
+    "…", "answer": "…", "image": PATH}, or such an object in place of the ID.
+    """
+    from mmprm.evaluation.standalone import score
+
+    score(_folder(prm), problems, candidates, out, config)
+
+
+@app.command(cls=Verb)
+def evaluate(
+    candidates: GivenCandidates,
+    scores: ScoreTable,
+    out: Annotated[Path, _option("--out", "the JSON of metrics to write")],
+    problems: GivenProblems = None,
+    config: SomeSettings = None,
+    name: Annotated[str | None, _option("--name", "of the benchmark; default: of the candidates' file")] = None,
+) -> None:
+    """Grade candidates that any policy made, and measure how well the PRM chooses among them, without a run."""
+    from mmprm.evaluation.standalone import evaluate
+
+    evaluate(problems, candidates, scores, out, config, name)
 
 
 @app.command(cls=Verb)

@@ -12,15 +12,16 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from mmprm import models, tables
-from mmprm.config import Config
+from mmprm.config_standalone import Settings
 from mmprm.engine.decoding import TooLongError
 from mmprm.errors import UserError
 from mmprm.problem import Problem, read_problems
+from mmprm.progress_bar import Bar
 from mmprm.solution import MARKER, NO, YES, Status, control_ids
 from mmprm.training.tree_scoring import Item, TreeScorer
 
@@ -40,7 +41,7 @@ class Scorer(Protocol):
 class VllmScorer:
     """Scores with vLLM: the two rows of the output layer for No and Yes make a classifier at the marker's position."""
 
-    def __init__(self, config: Config, folder: Path) -> None:
+    def __init__(self, config: Settings, folder: Path) -> None:
         from mmprm.engine.vllm_engine import VllmModel, set_environment
 
         set_environment(models.device())
@@ -132,7 +133,7 @@ class TransformersScorer:
         del self._model
 
 
-def open_scorer(config: Config, prm: Path) -> Scorer:
+def open_scorer(config: Settings, prm: Path) -> Scorer:
     """The scorer that engine.kind names; vLLM also where a server samples, for that one does not serve the PRM.
 
     With transformers a problem's candidates are one prefix tree.
@@ -143,22 +144,48 @@ def open_scorer(config: Config, prm: Path) -> Scorer:
     return TreeScorer(prm, config.prompt.instruction, engine.dtype, engine.max_model_len)
 
 
-def score_candidates(config: Config, prm: Path, problems: Path, candidates: Path, out: Path) -> None:
-    """Write the SCORES of all candidates, and what it took to `{out}.usage.json`.
+def score_candidates(config: Settings, prm: Path, problems: Path, candidates: Path, out: Path) -> None:
+    """Write the SCORES of all candidates of a table, see `write_scores`."""
+    by_id = {problem.problem_id: problem for problem in read_problems(problems)}
+    rows = tables.read_rows(candidates, tables.CANDIDATES)
+    unknown = sorted({row["problem_id"] for row in rows if row["status"] == Status.OK} - by_id.keys())
+    if unknown:
+        raise UserError(f"{candidates}: problem {unknown[0]!r} (of {len(unknown)}) is not in {problems}")
+    write_scores(config, prm, by_id, rows, out)
 
-    A candidate whose status is not ok, or that is too long for the model, gets an empty list. Raises UserError where a
-    probability is not a number, where markers are missing, and where transformers disagrees (bench.cross_check).
+
+def write_scores(
+    config: Settings,
+    prm: Path,
+    problems: Mapping[str, Problem],
+    rows: Sequence[Mapping[str, Any]],
+    out: Path,
+    stamp: Mapping[str, str] | None = None,
+) -> None:
+    """Write the SCORES of candidates (rows of tables.CANDIDATES), and what it took to `{out}.usage.json`.
+
+    A candidate whose status is not ok, or that is too long for the model, gets an empty list. `stamp` is kept in the
+    file's metadata. Raises as `score_items`.
+    """
+    rows = sorted(rows, key=lambda row: (row["problem_id"], row["candidate"]))  # an image is processed once
+    scored = [row for row in rows if row["status"] == Status.OK]
+    items: list[Item] = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in scored]
+    probabilities, usage = score_items(config, prm, items)
+    of_row = {(row["problem_id"], row["candidate"]): values for row, values in zip(scored, probabilities, strict=True)}
+    ids = [(row["problem_id"], row["candidate"]) for row in rows]
+    table = [{"problem_id": key[0], "candidate": key[1], "probabilities": of_row.get(key, [])} for key in ids]
+    tables.write(out, table, tables.SCORES.with_metadata(stamp) if stamp else tables.SCORES)
+    tables.write_json(out.with_name(out.name + ".usage.json"), usage)
+
+
+def score_items(config: Settings, prm: Path, items: Sequence[Item]) -> tuple[list[list[float]], dict[str, Any]]:
+    """(P(yes) at each marker of each item, what it took); an empty list for an item that is too long for the model.
+
+    Raises UserError where the folder is not whole, a probability is not a number, markers are missing, or transformers
+    disagrees (bench.cross_check).
     """
     models.check_manifest(prm)
     started = time.monotonic()
-    by_id = {problem.problem_id: problem for problem in read_problems(problems)}
-    rows = tables.read_rows(candidates, tables.CANDIDATES)
-    rows.sort(key=lambda row: (row["problem_id"], row["candidate"]))  # an image is processed once
-    scored = [row for row in rows if row["status"] == Status.OK]
-    unknown = sorted({row["problem_id"] for row in scored} - by_id.keys())
-    if unknown:
-        raise UserError(f"{candidates}: problem {unknown[0]!r} (of {len(unknown)}) is not in {problems}")
-    items: list[Item] = [(by_id[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in scored]
     scorer = open_scorer(config, prm)
     try:
         probabilities = _score_all(scorer, items)
@@ -169,27 +196,22 @@ def score_candidates(config: Config, prm: Path, problems: Path, candidates: Path
     if too_long:
         print(f"{too_long} of {len(items)} candidates are too long for engine.max_model_len: no score", file=sys.stderr)
     _cross_check(config, prm, items, probabilities)
-    of_row = {(row["problem_id"], row["candidate"]): values for row, values in zip(scored, probabilities, strict=True)}
-    ids = [(row["problem_id"], row["candidate"]) for row in rows]
-    table = [{"problem_id": key[0], "candidate": key[1], "probabilities": of_row.get(key, [])} for key in ids]
-    tables.write(out, table, tables.SCORES)
     usage: dict[str, Any] = {"seconds": round(time.monotonic() - started, 3), "requests": len(items), "completions": 0}
     usage |= {"generated_tokens": 0, "prompt_tokens": prompt_tokens, "cached_prompt_tokens": 0}
-    tables.write_json(out.with_name(out.name + ".usage.json"), usage | {"replayed_completions": 0})
+    return probabilities, usage | {"replayed_completions": 0}
 
 
 def _score_all(scorer: Scorer, items: Sequence[Item]) -> list[list[float]]:
-    """All scores, checked, with a line of progress now and then."""
+    """All scores, checked. Items go to the scorer in parts of 1024, or of a tenth where that is less."""
     probabilities: list[list[float]] = []
-    said = time.monotonic()
-    for first in range(0, len(items), 1024):
-        part = items[first : first + 1024]
-        for item, values in zip(part, scorer.score(part), strict=True):
-            check_scores(item, values)
-            probabilities.append(values)
-        if time.monotonic() - said > 10:
-            said = time.monotonic()
-            print(f"scored {len(probabilities)} of {len(items)} candidates", file=sys.stderr, flush=True)
+    size = min(1024, max(64, len(items) // 10))
+    with Bar("scored", len(items), "solutions") as bar:
+        for first in range(0, len(items), size):
+            part = items[first : first + size]
+            for item, values in zip(part, scorer.score(part), strict=True):
+                check_scores(item, values)
+                probabilities.append(values)
+            bar.update(len(probabilities))
     return probabilities
 
 
@@ -206,12 +228,12 @@ def check_scores(item: Item, values: list[float]) -> None:
         raise UserError(f"problem {problem.problem_id!r}: a probability is not a number: the PRM is broken, retrain it")
 
 
-def _reference(config: Config, prm: Path) -> TransformersScorer:
+def _reference(config: Settings, prm: Path) -> TransformersScorer:
     engine = config.engine
     return TransformersScorer(prm, config.prompt.instruction, engine.dtype, engine.max_model_len)
 
 
-def _cross_check(config: Config, prm: Path, items: Sequence[Item], probabilities: Sequence[list[float]]) -> None:
+def _cross_check(config: Settings, prm: Path, items: Sequence[Item], probabilities: Sequence[list[float]]) -> None:
     name = "tree packing" if config.engine.kind == "transformers" else "vLLM"
     chosen = [index for index in spread(items) if probabilities[index]][: config.bench.cross_check]
     if not chosen:

@@ -204,7 +204,7 @@ def test_a_prm_of_outcomes_alone_chooses_by_its_last_marker_beside_the_others(ru
         run.measured(outcome=[run.folder / "orm" / "scores.parquet"])
 
 
-def test_mcnemar_compares_choices_with_majority_and_leaves_ties_open(run: Run) -> None:
+def test_mcnemar_compares_choices_with_majority_and_says_how_many_ties_fell_by_lot(run: Run) -> None:
     other = ok("9", "incorrect", 0.1, 0.1)
     groups = {f"win{number}": [RIGHT, WRONG, WRONG, other] for number in range(6)}  # the PRM alone is right
     groups |= {"tie": [RIGHT, WRONG, broken(), broken()], "both": [RIGHT, RIGHT, RIGHT, WRONG]}
@@ -212,8 +212,9 @@ def test_mcnemar_compares_choices_with_majority_and_leaves_ties_open(run: Run) -
     tests = {test["choice"]: test for test in run.measured()["mcnemar"]}
     assert tests.keys() == {"bon/min", "weighted_majority"}
     found = tests["bon/min"]
-    assert (found["only_ours"], found["only_theirs"], found["open"], found["both"]) == (6, 0, 1, 1)
-    assert found["p_value"] == pytest.approx(2 / 2**6)
+    won = found["only_ours"]  # the tied vote of one problem falls to either side
+    assert (won, found["both"]) in ((6, 2), (7, 1)) and (found["only_theirs"], found["by_lot"]) == (0, 1)
+    assert found["p_value"] == pytest.approx(2 / 2**won)
 
 
 def test_problems_of_one_group_are_resampled_together_and_mcnemar_is_not_made(

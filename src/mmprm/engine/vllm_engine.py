@@ -19,6 +19,7 @@ from typing import Any
 from mmprm import models
 from mmprm.compat import prepare
 from mmprm.config import Config
+from mmprm.config_standalone import Settings
 from mmprm.engine.base import Completion, EngineStats, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
 from mmprm.errors import UserError
@@ -33,7 +34,7 @@ _CPU_BLOCK = 32  # tokens a block of the prefix cache; vLLM's 128 on the CPU wou
 class VllmModel:
     """One model folder in vLLM: text and images in, vLLM's outputs out. Base of the engine and of the PRM scorer."""
 
-    def __init__(self, config: Config, folder: Path, **options: Any) -> None:
+    def __init__(self, config: Settings, folder: Path, **options: Any) -> None:
         """`options` are further vLLM engine arguments. Loads the model, which takes seconds to minutes."""
         gc.disable()  # imports make a million objects that stay: looking for garbage among them costs seconds
         try:
@@ -41,7 +42,7 @@ class VllmModel:
         finally:
             gc.enable()
 
-    def _open(self, config: Config, folder: Path, options: dict[str, Any]) -> None:
+    def _open(self, config: Settings, folder: Path, options: dict[str, Any]) -> None:
         self.device = models.device()
         self.processor = models.load_processor(folder)
         control_ids(self.processor.tokenizer)  # before the model is loaded
@@ -229,7 +230,7 @@ def _register_here(folder: Path) -> None:
             ModelRegistry.register_model(architecture, known.load_model_cls())
 
 
-def _engine_arguments(config: Config, folder: Path, device: str) -> dict[str, Any]:
+def _engine_arguments(config: Settings, folder: Path, device: str) -> dict[str, Any]:
     engine = config.engine
     arguments: dict[str, Any] = {
         "model": str(folder),

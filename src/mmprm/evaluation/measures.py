@@ -93,7 +93,7 @@ def measured(
         "resamples": bench.resamples,
         **counts([row for group in rows.values() for row in group], len(rows)),
         "auc_within_problem": within_problem(counted),
-        "mcnemar": tests(values, n, bench.primary, groups),
+        "mcnemar": tests(values, n, bench.primary, counted, seed),
         "pass_at_k": [
             {"k": row["n"], **{key: row[key] for key in ("value", "ci_low", "ci_high")}}
             for row in summary
@@ -108,7 +108,6 @@ def measured(
 def per_problem(counted: Sequence[Candidates], n_max: int, primary: str, seed: int = 0) -> Values:
     """The values of every metric. A problem with fewer counted candidates than n uses all it has."""
     values: Values = {}
-    ways = np.array([_vote_seed(seed, one.problem_id) for one in counted])
     for n in bon.sizes(n_max):
         values["random", n] = _each(counted, n, lambda group, _: bon.random_pick(_correct(group)))
         values["random_parsed", n] = _each(
@@ -116,7 +115,7 @@ def per_problem(counted: Sequence[Candidates], n_max: int, primary: str, seed: i
         )
         values["majority", n] = np.array([votes.majority(one.keys, min(n, len(one.keys))) for one in counted])
         values["oracle", n] = _each(counted, n, lambda group, k: bon.oracle(_correct(group), k))
-        weighted = np.array([_weighted(one, n, int(way)) for one, way in zip(counted, ways, strict=True)])
+        weighted = np.array([_weighted(one, n, _draw(seed, "votes", one.problem_id)) for one in counted])
         values["weighted_majority", n] = weighted[:, WEIGHTS.index(weight_of(primary))]
         for name, column in zip(WEIGHTS, weighted.T, strict=True):
             values[f"weighted_majority/{name}", n] = column
@@ -139,9 +138,10 @@ def _weighted(one: Candidates, n: int, seed: int) -> np.ndarray:
     return votes.weighted_majority(one.keys, weights, min(n, len(one.keys)), seed)
 
 
-def _vote_seed(seed: int, problem_id: str) -> int:
-    """Subsets of different problems are drawn independently, and those of one always alike."""
-    return int.from_bytes(hashlib.sha256(f"{seed}\x1fvotes\x1f{problem_id}".encode()).digest()[:4], "big")
+def _draw(seed: int, purpose: str, problem_id: str) -> int:
+    """Uniform in [0, 2^32): draws for different problems are independent, and those for one always alike."""
+    digest = hashlib.sha256(f"{seed}\x1f{purpose}\x1f{problem_id}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
 
 
 def _best(
@@ -174,14 +174,15 @@ def _parsed_alike(group: Sequence[Candidates]) -> np.ndarray:
     return np.where(np.stack([one.parsed for one in group]), 0.0, -np.inf)
 
 
-def tests(values: Values, n: int, primary: str, groups: Sequence[str]) -> list[dict[str, Any]]:
+def tests(values: Values, n: int, primary: str, counted: Sequence[Candidates], seed: int) -> list[dict[str, Any]]:
     """McNemar's exact test of choices among all candidates against majority voting; none where problems are grouped."""
-    if len(set(groups)) < len(groups):
+    if len({one.group for one in counted}) < len(counted):
         return []
     ours = [f"bon/{primary}", "weighted_majority"]
     ours += [metric for metric, at in values if at == n and metric.startswith("orm/")]
+    lots = np.array([_draw(seed, "lots", one.problem_id) / 2**32 for one in counted])
     return [
-        {"choice": metric, "against": "majority", "n": n, **mcnemar(values[metric, n], values["majority", n])}
+        {"choice": metric, "against": "majority", "n": n, **mcnemar(values[metric, n], values["majority", n], lots)}
         for metric in ours
     ]
 
