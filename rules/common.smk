@@ -212,6 +212,14 @@ def strategy_settings(wildcards) -> str:
     return "; ".join(_flat(f"guided.{wildcards.strategy}", strategy))
 
 
+def guided_measures(wildcards=None) -> list[str]:
+    """What guided decoding came to, of every benchmark and variant; nothing where no strategy is configured."""
+    folders = [
+        f"{RESULTS}/bench/{benchmark}/{variant}" for benchmark in CONFIG.benchmarks for variant in CONFIG.prm.variants
+    ]
+    return [f"{folder}/guided.json" for folder in folders] if CONFIG.guided else []
+
+
 def benchmark_problems(wildcards) -> str:
     """The problem table of a benchmark."""
     benchmark = _chosen("benchmarks", CONFIG.benchmarks, wildcards.benchmark)

@@ -28,3 +28,37 @@ rule decode_guided:
         "mmprm decode-guided --config {params.config} --strategy {wildcards.strategy} --benchmark {wildcards.benchmark}"
         " --policy {input.policy} --prm {input.prm} --problems {input.problems} --shard {wildcards.shard}"
         " --work {params.work} --out {output} > {log} 2>&1"
+
+
+rule measure_guided:
+    input:
+        problems=benchmark_problems,
+        candidates="<results>/bench/{benchmark}/candidates.parquet",
+        scores="<results>/bench/{benchmark}/{variant}/scores.parquet",
+        decoded=expand(
+            "<results>/guided/{{benchmark}}/{{variant}}/{strategy}/{shard}.parquet",
+            strategy=CONFIG.guided,
+            shard=shards("bench"),
+        ),
+    output:
+        "<results>/bench/{benchmark}/{variant}/guided.json",
+    log:
+        "<logs>/measure_guided/{benchmark}/{variant}.log",
+    benchmark:
+        "<benchmarks>/measure_guided/{benchmark}/{variant}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        *affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=1),
+        config=RESOLVED,
+    shell:
+        "mmprm measure-guided --config {params.config} --benchmark {wildcards.benchmark} --variant {wildcards.variant}"
+        " --problems {input.problems} --candidates {input.candidates} --scores {input.scores}"
+        " --decoded {input.decoded} --out {output} > {log} 2>&1"
+
+
+rule guided:
+    input:
+        guided_measures,

@@ -9,6 +9,7 @@ rule write_report:
         rules.prm.input,
         rules.bench.input,
         rules.summarise.input,
+        guided_measures(),
         rules.gather_labels.input.nodes,
         rules.gather_labels.input.rollouts,
         rules.gather_labels.input.status,

@@ -318,6 +318,23 @@ def decode_guided(
 
 
 @app.command(cls=Verb)
+def measure_guided(
+    config: ConfigFile,
+    benchmark: BenchmarkName,
+    variant: VariantName,
+    problems: ProblemTable,
+    candidates: CandidateTable,
+    scores: Annotated[Path, _option("--scores", "the PRM's step probabilities of the candidates")],
+    decoded: Annotated[list[Path], _option("--decoded", "tables of decode-guided, <strategy>/<shard>.parquet")],
+    out: Out,
+) -> None:
+    """Accuracy against tokens of guided strategies, beside Best-of-N and majority votes."""
+    from mmprm.guided.measure import measure_guided
+
+    measure_guided(_config(config), benchmark, variant, problems, candidates, scores, decoded, out)
+
+
+@app.command(cls=Verb)
 def measure(
     config: ConfigFile,
     benchmark: BenchmarkName,

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from mmprm import __version__, tables
 from mmprm.config import Config
 from mmprm.report import figures, results, trees
+from mmprm.report.guided import guided
 from mmprm.report.label_quality import label_quality
 
 Row = dict[str, Any]
@@ -104,6 +105,7 @@ def _bench(config: Config, folder: Path) -> list[Row]:
                     "at_n": at_n,
                     "table": _table(at_n, config.bench.primary),
                     "chart": _curve(own, config.bench.primary, f"{benchmark}, PRM {variant}"),
+                    "guided": guided(folder, benchmark, variant),
                 }
             )
     return found
