@@ -1,8 +1,8 @@
 """SLURM on this one machine, for tests: several slurmd of which each takes itself for a node. Debian, as root.
 
 `python tests/slurm/cluster.py install` gets the packages; `up FOLDER` and `down FOLDER` start and end a cluster whose
-every file is in FOLDER: nothing of the machine's own configuration is touched, and no service is started. Commands
-reach it by SLURM_CONF=FOLDER/slurm.conf.
+every file is in FOLDER, but for a link to its configuration where SLURM looks for it: Snakemake's jobs forget
+SLURM_CONF. A machine with a SLURM of its own is left alone, and no service is started.
 
 Nothing keeps jobs apart from one another (no cgroups): it schedules, sets the environment, and kills, as SLURM does.
 Its GPUs are none: device nodes like /dev/null, so that a job is told of them. There is no accounting database: `sacct`
@@ -25,6 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 
 PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client")
+STANDARD = Path("/etc/slurm/slurm.conf")
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 CONF = """\
@@ -59,7 +60,7 @@ DefMemPerCPU=500
 GresTypes=gpu
 NodeName=DEFAULT CPUs={cpus} RealMemory={memory} Gres=gpu:{gpus} State=UNKNOWN
 {nodes}
-PartitionName=test Nodes=ALL Default=YES MaxTime=01:00:00 DefaultTime=00:30:00 State=UP
+PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE DefaultTime=01:00:00 State=UP
 """
 
 
@@ -74,9 +75,16 @@ def install() -> None:
         subprocess.run([*apt, *command], env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
-def up(folder: Path, nodes: int = 2, cpus: int = 8, memory: int = 64000, gpus: int = 2) -> None:
-    """Start a cluster of nodes n1, n2, ... with so many CPUs, MB and GPUs each, whether the machine has them or not."""
+def up(folder: Path, nodes: int = 2, cpus: int = 8, memory: int = 256000, gpus: int = 8) -> None:
+    """Start a cluster of nodes n1, n2, ... with so many CPUs, MB and GPUs each, whether the machine has them or not.
+
+    Raises FileExistsError where there is one already.
+    """
     folder = folder.resolve()
+    if not STANDARD.exists():
+        STANDARD.unlink(missing_ok=True)  # a link to a folder that is gone
+    STANDARD.parent.mkdir(parents=True, exist_ok=True)
+    STANDARD.symlink_to(folder / "slurm.conf")
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)  # munge's clients must reach its socket, and it refuses a folder that others may write to
@@ -114,6 +122,8 @@ def down(folder: Path) -> None:
     for number in reversed(numbers.read_text().split() if numbers.exists() else []):
         _end(int(number))
     numbers.unlink(missing_ok=True)
+    if STANDARD.is_symlink() and STANDARD.readlink() == folder / "slurm.conf":
+        STANDARD.unlink()
 
 
 def command(folder: Path, *words: str, timeout: float = 60) -> str:
@@ -201,7 +211,6 @@ def main() -> None:
     except BaseException:
         down(options.folder)
         raise
-    print(f"export SLURM_CONF={options.folder.resolve() / 'slurm.conf'}")
 
 
 if __name__ == "__main__":

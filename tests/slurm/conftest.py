@@ -25,6 +25,8 @@ def slurm() -> Iterator[Path]:
         cluster.install()
     except subprocess.CalledProcessError as error:
         pytest.skip(f"SLURM's packages cannot be had: {error}")
+    if cluster.STANDARD.exists():
+        pytest.skip(f"this machine has a SLURM already: {cluster.STANDARD}")
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))  # a short path: a socket's may have but 108 characters
     try:
         cluster.up(folder)

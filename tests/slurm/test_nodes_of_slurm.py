@@ -1,4 +1,4 @@
-"""A PRM trained over two nodes of a real SLURM, as Snakemake's jobs are: to its end, cancelled, and killed."""
+"""A policy trained over two nodes of a real SLURM, as Snakemake's jobs are: to its end, cancelled, and killed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import functools
 import json
 import os
 import pickle
-import subprocess
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import cluster
 import pytest
@@ -20,10 +19,10 @@ from mmprm import models
 from mmprm.config import Training
 from mmprm.problem import Problem
 from mmprm.solution import Renderer
-from mmprm.training import loop, prm
+from mmprm.training import loop, sft
 from mmprm.training.job import Job
 
-PATIENCE = 300  # seconds for a job, or its first checkpoint: DeepSpeed may have to compile first
+PATIENCE = 900  # seconds for a job, or its first checkpoint: DeepSpeed may have to compile first
 
 # As Snakemake's executor does it: a step of one task, which is not told the variables of the allocation.
 SCRIPT = """\
@@ -43,17 +42,15 @@ Path(sys.argv[3]).write_text(json.dumps(asdict(outcome)))
 
 
 @pytest.fixture(scope="module")
-def make_job(mini_policy_folder: Path, mini_problems: list[Problem], path_row: Callable[..., Any]) -> Callable:
-    """Makes the PRM training of this module, on one machine or under DeepSpeed."""
+def make_job(mini_policy_folder: Path, mini_problems: list[Problem]) -> Callable[..., Job]:
+    """Makes the training of this module, on one machine or under DeepSpeed."""
     processor = models.load_processor(mini_policy_folder)
-    rows = [path_row(problem, good) for problem in mini_problems for good in (True, False)]
-    problems = {problem.problem_id: problem for problem in mini_problems}
-    examples, _ = prm.marked_examples(rows, problems, processor, Renderer(processor), "soft", 512)
-    settings = Training(learning_rate=2e-3, batch_size=6, micro_batch_size=3, precision="fp32", save_every=1)
+    examples, _ = sft.supervised_examples(mini_problems, processor, Renderer(processor), 512)
+    settings = Training(learning_rate=2e-3, batch_size=6, micro_batch_size=3, precision="fp32", save_every=1, epochs=2)
 
     def make(work: Path, deepspeed: str | None) -> Job:
         training = settings.model_copy(update={"deepspeed": deepspeed})
-        return Job("prm", mini_policy_folder, examples, "markers", training, 0, work)
+        return Job("policy", mini_policy_folder, examples, "tokens", training, 0, work)
 
     return make
 
@@ -110,18 +107,25 @@ def _whole(job: Job) -> bool:
     return any(job.work.glob("checkpoints/checkpoint-*/complete.json"))
 
 
-def _nodes_used(work: Path) -> list[str]:
-    """The nodes on which a worker of this training runs, by its environment."""
-    found = set()
+def _running(work: Path, module: bytes) -> dict[int, str]:
+    """The processes of this training that run the module, torchrun's or a worker's, each with its node."""
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().split(b"\0")
-            variables = dict(pair.split(b"=", 1) for pair in (process / "environ").read_bytes().split(b"\0") if pair)
-        except (OSError, ValueError):
+            variables = (process / "environ").read_bytes().split(b"\0")
+        except OSError:  # it has ended
             continue
-        if os.fsencode(work / "job.pickle") in words and b"RANK" in variables:
-            found.add(os.fsdecode(variables[b"SLURMD_NODENAME"]))
-    return sorted(found)
+        node = [pair.removeprefix(b"SLURMD_NODENAME=") for pair in variables if pair.startswith(b"SLURMD_NODENAME=")]
+        # python -m MODULE: what follows the first -m; others name the module among their arguments.
+        if os.fsencode(work / "job.pickle") in words and node and words[words.index(b"-m") + 1] == module:
+            found[int(process.name)] = os.fsdecode(node[0])
+    return found
+
+
+def _nodes_used(work: Path) -> list[str]:
+    """The nodes on which a worker of this training runs."""
+    return sorted(set(_running(work, b"mmprm.training.launch").values()))
 
 
 @pytest.mark.slow
@@ -151,18 +155,10 @@ def test_a_node_that_fails_ends_the_training_with_a_message(
     job = make_job(tmp_path / "work", "zero2")
     number = submit(job)
     assert _wait(lambda: len(_nodes_used(job.work)) == 2 or _ended(slurm, number), PATIENCE)
-    killed = cluster.command(slurm, "scontrol", "listpids", number, "NodeName=n2").splitlines()[1:]
-    torchruns = [int(line.split()[0]) for line in killed if b"torch.distributed.run" in _words(line.split()[0])]
-    assert torchruns, killed
-    subprocess.run(["kill", "-KILL", *map(str, torchruns)], check=True)
+    torchrun = [process for process, node in _running(job.work, b"torch.distributed.run").items() if node == "n2"]
+    assert len(torchrun) == 1, (tmp_path / f"log-{number}").read_text()
+    os.kill(torchrun[0], signal.SIGKILL)
     assert _wait(lambda: _ended(slurm, number), 90)
     assert _wait(lambda: not _nodes_used(job.work), 10)
     said = (tmp_path / f"log-{number}").read_text()
-    assert "prm: training under torchrun on the nodes n1, n2 ended with status" in said, said
-
-
-def _words(process: str) -> list[bytes]:
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return []
+    assert "policy: training under torchrun on the nodes n1, n2 ended with status" in said, said

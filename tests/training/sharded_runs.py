@@ -18,7 +18,7 @@ from mmprm.training import data, loop
 from mmprm.training.job import Job, held_out_batches
 from mmprm.training.losses import token_loss
 
-PATIENCE = 240  # seconds that a killed run has for its first checkpoint, compilation included
+PATIENCE = 900  # seconds that a killed run has for its first checkpoint; DeepSpeed may have to compile first
 LAUNCH = "import pickle, sys; from pathlib import Path; from mmprm.training import launch; "
 LAUNCH += "launch.fit(pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]))"
 

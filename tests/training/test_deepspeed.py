@@ -135,14 +135,12 @@ def test_adapters_go_on_with_another_number_of_processes_and_the_best_of_both_ar
     job = make_job("zero2", tmp_path / "work", **more)
     whole = launch.fit(job, tmp_path / "whole")
     judged = {row["step"]: row["loss"] for row in whole.held_out}
-    assert len(judged) == whole.steps == 4 and min(judged, key=judged.__getitem__) < 3
-    shutil.rmtree(job.work / "checkpoints" / "checkpoint-4")
-    best = job.work / "checkpoints" / f"checkpoint-{min(judged, key=judged.__getitem__)}"
-    assert best.is_dir()
-    last = job.work / "checkpoints" / "checkpoint-3"
+    assert len(judged) == whole.steps == 4
+    best = min(judged, key=judged.__getitem__)
+    shutil.rmtree(job.work / "checkpoints" / "checkpoint-4")  # of the two that are kept, the other is the best
     monkeypatch.setenv("MMPRM_PROCESSES", "1")
     again = launch.fit(job, tmp_path / "again")
-    assert again.resumed_from == (3 if last.is_dir() else int(best.name.split("-")[1]))
+    assert again.resumed_from == best < 4
     assert losses(again) == pytest.approx(losses(whole), rel=1e-4)
     assert furthest(tmp_path / "again", tmp_path / "whole") < 1e-6
     assert furthest(tmp_path / "again", job.start) > 1e-3
@@ -151,7 +149,7 @@ def test_adapters_go_on_with_another_number_of_processes_and_the_best_of_both_ar
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["zero2", "zero3"])
 def test_the_best_checkpoint_is_exported_whole(stage: str, make_job: Make, tmp_path: Path) -> None:
-    job = make_job(stage, tmp_path / "work", keep_best=True, learning_rate=0.05, warmup_share=0)
+    job = make_job(stage, tmp_path / "work", keep_best=True, learning_rate=0.2, warmup_share=0)
     outcome = launch.fit(job, tmp_path / "model")
     judged = {row["step"]: row["loss"] for row in outcome.held_out}
     best = min(judged, key=judged.__getitem__)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 
 from mmprm import models
 from mmprm.config import Training
@@ -48,6 +52,26 @@ def test_a_finished_job_that_is_run_again_trains_nothing_again(job: Job, tmp_pat
     again = launch.fit(job, tmp_path / "out")
     assert (first.resumed_from, again.resumed_from) == (0, 2)
     assert again.history == first.history
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [{"lora": {"rank": 4, "dropout": 0.1}}, {"precision": "bf16"}], ids=["lora", "bf16"])
+def test_a_training_goes_on_from_a_checkpoint_as_if_nothing_had_been(more, job: Job, training_config, tmp_path: Path):
+    """With adapters, whose dropout draws on; with bf16, whose weights are rounded on export, not between updates."""
+    training = training_config(epochs=2, max_steps=4, save_every=2, **more).policy.training
+    job = dataclasses.replace(job, training=training)
+    whole = loop.fit(job, tmp_path / "whole")
+    shutil.rmtree(job.work / "checkpoints" / "checkpoint-4")
+    again = loop.fit(job, tmp_path / "again")
+    assert (whole.resumed_from, again.resumed_from) == (0, 2)
+    assert [row["loss"] for row in again.history] == pytest.approx([row["loss"] for row in whole.history], rel=1e-6)
+    saved = [safetensors.torch.load_file(tmp_path / name / "model.safetensors") for name in ("whole", "again")]
+    kind = torch.bfloat16 if training.precision == "bf16" else torch.float32
+    assert {weight.dtype for weight in saved[0].values()} == {kind}
+    assert all(torch.equal(saved[0][name], saved[1][name]) for name in saved[0])
+    before = models.load_model(job.start).state_dict()
+    after = models.load_model(tmp_path / "again").state_dict()
+    assert any(not torch.equal(before[name].to(kind).float(), after[name]) for name in before), "it has learnt"
 
 
 def test_updates_must_divide_among_the_processes(job: Job, tmp_path: Path, monkeypatch):

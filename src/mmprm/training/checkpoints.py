@@ -104,8 +104,8 @@ def mend_optimizer() -> Any:
     class _MendOptimizer(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             optimizer = kwargs["optimizer"]
-            for group, decay in zip(optimizer.param_groups, (args.weight_decay, 0.0), strict=True):
-                group["weight_decay"] = decay
+            for group in optimizer.param_groups[1:]:  # Trainer's second group is that of norms and biases
+                group["weight_decay"] = 0.0
             for moments in optimizer.state.values():
                 moments["step"] = copy.deepcopy(moments["step"])
 

@@ -7,6 +7,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmprm import models
 from mmprm.compat import prepare
@@ -64,19 +65,7 @@ def fit(job: Job, out: Path) -> Outcome:
         trainer.add_callback(checkpoints.mend_optimizer())
     trainer.train(resume_from_checkpoint=str(folder) if folder else None)
 
-    if job.training.lora:
-        adapters.merge(trainer)
-    if job.training.precision == "bf16" and not job.training.deepspeed:
-        import torch
-
-        trainer.model.to(torch.bfloat16)
-    best = trainer.state.best_model_checkpoint if keeps_best(job) else None
-    if best and job.training.deepspeed and not job.training.lora:
-        # To be loaded into ZeRO's shards, another number of processes may have written it.
-        if trainer.is_world_process_zero():
-            checkpoints.copy_model(Path(best), out)
-    else:
-        trainer.save_model(str(out))
+    _export(trainer, job, out)
     history = [
         {"step": row["step"], "loss": row["loss"], "learning_rate": row["learning_rate"]}
         for row in trainer.state.log_history
@@ -91,3 +80,23 @@ def fit(job: Job, out: Path) -> Outcome:
         {"step": row["step"], "loss": row["eval_loss"]} for row in trainer.state.log_history if "eval_loss" in row
     ]
     return Outcome(updates, sum(last) / len(last), time.monotonic() - begun, resumed, history, held_out)
+
+
+def _export(trainer: Any, job: Job, out: Path) -> None:
+    """Save the trained weights, or those of the best checkpoint, as a plain model."""
+    if job.training.lora:
+        adapters.merge(trainer)
+    if job.training.precision == "bf16" and not job.training.deepspeed:
+        import torch
+
+        trainer.model.to(torch.bfloat16)
+    best = trainer.state.best_model_checkpoint if keeps_best(job) else None
+    if job.training.deepspeed and job.training.lora:
+        if trainer.is_world_process_zero():  # not by Trainer, which asks DeepSpeed: that still holds the adapters
+            trainer.model.save_pretrained(out)
+    elif job.training.deepspeed and best:
+        # To be loaded into ZeRO's shards, it would have to be written by as many processes as there are now.
+        if trainer.is_world_process_zero():
+            checkpoints.copy_model(Path(best), out)
+    else:
+        trainer.save_model(str(out))

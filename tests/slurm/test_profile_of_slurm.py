@@ -1,0 +1,52 @@
+"""What slurm/config.yaml says of several nodes gives a rule these nodes, through Snakemake and a real SLURM."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cluster
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+SNAKEFILE = """\
+rule train_policy:
+    output:
+        "nodes",
+    threads: 8
+    resources:
+        mem_mb=16000,
+        gpu=1,
+    shell:
+        "{python} -c '"
+        "import os; from mmprm.training import nodes; where = nodes.allocation(os.environ); "
+        "print(*where.hosts, where.cpus, os.environ[\\"CUDA_VISIBLE_DEVICES\\"])' > {{output}}"
+"""
+
+
+@pytest.mark.slow
+def test_the_profile_gives_a_training_several_nodes(slurm: Path, tmp_path: Path) -> None:
+    before, rule, after = (ROOT / "slurm/config.yaml").read_text().partition("  train_policy:\n")
+    lead, block = after.split("    # nodes: 2\n")
+    several = "    # nodes: 2\n" + block.partition("  sample_seeds:")[0]
+    (tmp_path / "slurm").mkdir()
+    (tmp_path / "slurm/config.yaml").write_text(before + rule + lead + several.replace("    # ", "    "))
+    (tmp_path / "Snakefile").write_text(SNAKEFILE.format(python=sys.executable))
+    command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "--slurm-status-command", "squeue"]
+    command += ["--slurm-init-seconds-before-status-checks", "3", "--seconds-between-status-checks", "3"]
+    variables = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=cluster.environment(slurm) | variables,
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    cpus = str(min(8, os.cpu_count() or 1))  # inside its job Snakemake cuts threads to what the machine has
+    assert (tmp_path / "nodes").read_text().split() == ["n1", "n2", cpus, "0,1,2,3,4,5,6,7"]
