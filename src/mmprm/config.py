@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
 from mmprm.config_sources import MiniSource, Section, Source, TableSource, share_problems
+from mmprm.config_steps import StepTest, check_step_tests
 from mmprm.errors import UserError
 
 
@@ -283,6 +284,9 @@ class Config(Section):
     labels: Labels = Labels()
     prm: Prm = Prm()
     benchmarks: dict[Name, Benchmark] = Field(min_length=1)
+    step_benchmarks: dict[Name, StepTest] = Field(
+        {}, description="labelled steps on which the PRMs' verdicts are measured"
+    )
     bench: Bench = Bench()
     engine: Engine = Engine()
     grading: Grading = Grading()
@@ -312,6 +316,7 @@ class Config(Section):
             for name in names:
                 if name not in self.sources:
                     raise ValueError(f"{key}: there is no source {name!r}; allowed: {sorted(self.sources)}")
+        check_step_tests(self.step_benchmarks)
         return self
 
     @model_validator(mode="after")

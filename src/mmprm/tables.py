@@ -117,6 +117,7 @@ SCORES = _schema(
     candidate=pa.int32(),
     probabilities=pa.list_(pa.float64()),  # P(yes) at each marker: the steps, then the answer
 )
+STEP_SCORES = _schema(path_id=pa.string(), probabilities=pa.list_(pa.float64()))  # the same of a path of PATHS
 
 
 @contextmanager
