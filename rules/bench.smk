@@ -1,4 +1,7 @@
-"""Bench. In: benchmark problems, the policy, the PRMs. Out: N candidates a problem, their scores, and Best-of-N."""
+"""Bench. In: benchmark problems, the policy, the PRMs. Out: N candidates a problem, their scores, and Best-of-N.
+
+Step benchmarks: labelled solutions from elsewhere, on which the PRMs' verdicts of single steps are measured.
+"""
 
 
 rule sample_candidates:
@@ -125,6 +128,66 @@ rule summarise:
         "mmprm summarise --config {params.config} --metrics {input.metrics} --out {output} > {log} 2>&1"
 
 
+rule score_steps:
+    input:
+        prm="<results>/prm/{variant}/manifest.json",
+        tables=step_tables,
+    output:
+        "<results>/steps/{benchmark}/{variant}/scores.parquet",
+    log:
+        "<logs>/score_steps/{benchmark}/{variant}.log",
+    benchmark:
+        "<benchmarks>/score_steps/{benchmark}/{variant}.tsv"
+    conda:
+        "../envs/rollout.yaml"
+    threads: HEAVY_THREADS
+    resources:
+        mem_mb=16000,
+        gpu=1,
+    params:
+        *affects("prompt", "engine.max_model_len", version=1),
+        config=RESOLVED,
+        split=step_split,
+    shell:
+        "mmprm score-steps --config {params.config} --benchmark {wildcards.benchmark} --prm {input.prm}"
+        " --problems {input.tables[0]} --paths {input.tables[1]} --out {output} > {log} 2>&1"
+
+
+rule measure_steps:
+    input:
+        tables=step_tables,
+        scores="<results>/steps/{benchmark}/{variant}/scores.parquet",
+        development=development_tables,
+    output:
+        "<results>/steps/{benchmark}/{variant}/metrics.json",
+    log:
+        "<logs>/measure_steps/{benchmark}/{variant}.log",
+    benchmark:
+        "<benchmarks>/measure_steps/{benchmark}/{variant}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        *affects("bench.confidence", "bench.resamples", "seed", version=1),
+        config=RESOLVED,
+        benchmark=step_benchmark_settings,
+    shell:
+        "mmprm measure-steps --config {params.config} --benchmark {wildcards.benchmark} --variant {wildcards.variant}"
+        " --test {input.tables} {input.scores} --development {input.development} --out {output} > {log} 2>&1"
+
+
+rule step_benchmarks:
+    input:
+        expand(
+            "<results>/steps/{benchmark}/{variant}/{file}",
+            benchmark=CONFIG.step_benchmarks,
+            variant=CONFIG.prm.variants,
+            file=["scores.parquet", "metrics.json"],
+        ),
+
+
 rule bench:
     input:
         "<results>/bench/summary.json",
+        rules.step_benchmarks.input,

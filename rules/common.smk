@@ -263,6 +263,33 @@ def outcome_scores(wildcards) -> list[str]:
     return [f"{folder}/{name}/scores.parquet" for name in variants if name != wildcards.variant]
 
 
+def step_benchmark_settings(wildcards) -> str:
+    """What the measures of a step benchmark depend on."""
+    settings = _chosen("step_benchmarks", CONFIG.step_benchmarks, wildcards.benchmark)
+    return "; ".join(_flat(f"step_benchmarks.{wildcards.benchmark}", settings))
+
+
+def step_split(wildcards) -> str:
+    """Which of its paths a step benchmark has."""
+    return str(_chosen("step_benchmarks", CONFIG.step_benchmarks, wildcards.benchmark).split)
+
+
+def _step_tables(name: str) -> list[str]:
+    settings = _chosen("step_benchmarks", CONFIG.step_benchmarks, name)
+    return [path.replace("<results>", RESULTS) for path in (settings.problems, settings.paths)]
+
+
+def step_tables(wildcards) -> list[str]:
+    """The problems and the labelled paths of a step benchmark."""
+    return _step_tables(wildcards.benchmark)
+
+
+def development_tables(wildcards) -> list[str]:
+    """The problems, paths and scores on which a step benchmark's threshold is chosen; none where it is not."""
+    name = _chosen("step_benchmarks", CONFIG.step_benchmarks, wildcards.benchmark).development
+    return [*_step_tables(name), f"{RESULTS}/steps/{name}/{wildcards.variant}/scores.parquet"] if name else []
+
+
 def base_files(wildcards) -> list[str]:
     """A file that every model folder has; its absence is explained."""
     file = CONFIG.policy.base / "config.json"

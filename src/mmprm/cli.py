@@ -80,6 +80,7 @@ TreeFolders = Annotated[list[Path], _option("--shards", "the annotation folders 
 ShardName = Annotated[str, _option("--shard", "which part of the problems, e.g. 0-of-4")]
 VariantName = Annotated[str, _option("--variant", "a key of prm.variants")]
 BenchmarkName = Annotated[str, _option("--benchmark", "a key of benchmarks")]
+StepBenchmarkName = Annotated[str, _option("--benchmark", "a key of step_benchmarks")]
 Work = Annotated[Path, _option("--work", "folder for what survives a kill: checkpoints, journals")]
 Out = Annotated[Path, _option("--out", "the table or page to write")]
 OutFolder = Annotated[Path, _option("--out", "the folder to write")]
@@ -388,6 +389,34 @@ def summarise(
     from mmprm.evaluation.stage import summarise
 
     summarise(_config(config), metrics, out)
+
+
+@app.command(cls=Verb)
+def score_steps(
+    config: ConfigFile, benchmark: StepBenchmarkName, prm: PrmFolder, problems: ProblemTable, paths: PathTable, out: Out
+) -> None:
+    """Score each step of the labelled solutions of a step benchmark with a PRM."""
+    from mmprm.evaluation.step_stage import score_steps
+
+    score_steps(_config(config), benchmark, _folder(prm), problems, paths, out)
+
+
+@app.command(cls=Verb)
+def measure_steps(
+    config: ConfigFile,
+    benchmark: StepBenchmarkName,
+    variant: VariantName,
+    test: Annotated[list[Path], _option("--test", "the benchmark's problem table, paths and scores")],
+    out: Out,
+    development: Annotated[list[Path] | None, _option("--development", "the same of its development set")] = None,
+) -> None:
+    """How well a PRM tells right steps from wrong ones, with intervals."""
+    from mmprm.evaluation.step_stage import Tables, measure_steps
+
+    if len(test) != 3 or len(development or []) not in (0, 3):
+        raise UserError("--test and --development take three files each: a problem table, paths and scores")
+    chosen_on = Tables(*development) if development else None
+    measure_steps(_config(config), benchmark, variant, Tables(*test), chosen_on, out)
 
 
 @app.command(cls=Verb)

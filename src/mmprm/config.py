@@ -26,6 +26,7 @@ from mmprm.config_errors import explain
 from mmprm.config_guided import Aggregate, Strategy
 from mmprm.config_labels import Ablation, Labels
 from mmprm.config_sources import Section, Share, Source, StepBenchmark, StepSource, share_problems
+from mmprm.config_steps import StepTest, check_step_tests
 from mmprm.config_training import Lora, Packing, Training
 from mmprm.errors import UserError
 
@@ -281,6 +282,9 @@ class Config(Section):
     prm: Prm = Prm()
     ablations: dict[Name, Ablation] = Field({}, description="comparisons of variants, for the target `ablations`")
     benchmarks: dict[Name, Benchmark] = Field(min_length=1)
+    step_benchmarks: dict[Name, StepTest] = Field(
+        {}, description="labelled steps on which the PRMs' verdicts are measured"
+    )
     bench: Bench = Bench()
     guided: dict[Name, Strategy] = Field(default_factory=dict, description="strategies beside Best-of-N, by name")
     engine: Engine = Engine()
@@ -311,6 +315,7 @@ class Config(Section):
             for name in names:
                 if name not in self.sources:
                     raise ValueError(f"{key}: there is no source {name!r}; allowed: {sorted(self.sources)}")
+        check_step_tests(self.step_benchmarks)
         return self
 
     @model_validator(mode="after")

@@ -147,6 +147,7 @@ GUIDED = _schema(
     sampled_tokens=pa.int64(),  # all that was sampled for the problem
     n_requests=pa.int32(),
 )
+STEP_SCORES = _schema(path_id=pa.string(), probabilities=pa.list_(pa.float64()))  # the same of a path of PATHS
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from mmprm import __version__, tables
 from mmprm.config import Config
+from mmprm.evaluation.measures import weight_of
 from mmprm.report import figures, results, trees
 from mmprm.report.guided import guided
 from mmprm.report.label_quality import label_quality
@@ -28,6 +29,9 @@ _AGAINST = {
     "random_parsed": "a random pick of those that parse",
     "majority": "majority voting",
 }
+_STEP_METRICS = ("first_error", "accuracy_wrong", "accuracy_right", "macro_f1", "f1_right", "f1_wrong")
+# Lines of the result table; what is not named here comes before the oracle.
+_ORDER = {name: place for place, name in enumerate([*_AGAINST, "weighted_majority", "orm", "bon", "", "oracle"])}
 _DOMAINS = {"in_domain": "in-domain", "out_of_domain": "out-of-domain", "development": "development"}
 
 
@@ -56,6 +60,8 @@ def render(config: Config, folder: Path) -> str:
             labels=_labels(config, folder),
             quality=label_quality(folder),
             heldout=_heldout(config, folder),
+            steps=[_steps(metrics) for metrics in results.step_metrics(config, folder)],
+            step_metrics=_STEP_METRICS,
             seeds=_seeds(folder),
             trees=trees.chosen(config, folder),
             costs=_costs(config, folder),
@@ -112,36 +118,39 @@ def _bench(config: Config, folder: Path) -> list[Row]:
 
 
 def _table(at_n: dict[str, Row], primary: str) -> list[Row]:
-    """The lines of the result table: baselines, other methods, the aggregates with their differences, the oracle."""
-    differences = [name for name in at_n if "_minus_" in name]
-    single = [name for name in at_n if name not in differences and not name.startswith("bon/")]
-    aggregates = [name for name in at_n if name.startswith("bon/")]
-    first = [name for name in _AGAINST if name in single]
-    others = [name for name in single if name not in (*first, "oracle")]
-    last = ["oracle"] if "oracle" in single else []
+    """The lines of the result table: baselines, votes, outcome models, the aggregates with differences, the oracle.
+
+    A vote by the weights of the line `weighted majority` itself is not shown twice.
+    """
+    single = [name for name in at_n if "_minus_" not in name]
     lines = []
-    for name in [*first, *others, *aggregates, *last]:
-        what, _, aggregate = name.partition("/")
+    for name in sorted(single, key=lambda name: _ORDER.get(name.partition("/")[0], len(_ORDER) - 1)):
+        what, _, of = name.partition("/")
+        same = at_n.get("weighted_majority")
+        if what == "weighted_majority" and of and same and of == weight_of(primary):
+            continue
         lines.append(
             {
-                "name": aggregate if what == "bon" else name.replace("_", " "),
-                "aggregate": what == "bon",
+                "name": of or name.replace("_", " "),
+                "what": what if of else "",
                 "primary": name == f"bon/{primary}",
+                "metric": name,
                 "row": at_n[name],
-                "minus": {other: at_n.get(f"{what}_minus_{other}/{aggregate}") for other in _AGAINST},
+                "minus": {other: at_n.get(f"{what}_minus_{other}" + (f"/{of}" if of else "")) for other in _AGAINST},
             }
         )
     return lines
 
 
 def _curve(rows: list[Row], primary: str, title: str) -> Markup | None:
-    names = {"random": "random", "majority": "majority", f"bon/{primary}": "best of N (PRM)", "oracle": "oracle"}
+    names = {"random": "random", "majority": "majority", "weighted_majority": "weighted majority"}
+    names |= {f"bon/{primary}": "best of N (PRM)", "oracle": "oracle"}
     shown = [
         {
             "n": row["n"],
             "series": names[row["metric"]],
             "value": row["value"],
-            # Four overlapping bands cannot be read: the PRM's alone is drawn.
+            # Five overlapping bands cannot be read: the PRM's alone is drawn.
             "low": row.get("ci_low") if row["metric"].startswith("bon/") else None,
             "high": row.get("ci_high") if row["metric"].startswith("bon/") else None,
         }
@@ -163,6 +172,7 @@ def _headline(entry: Row) -> Row | None:
         "random": entry["at_n"].get("random"),
         "majority": entry["at_n"].get("majority"),
         "oracle": entry["at_n"].get("oracle"),
+        "tests": [test for test in entry["metrics"].get("mcnemar", []) if test["choice"] == primary["metric"]],
         "comparisons": [
             {"against": words, "row": primary["minus"][other], "finding": finding(primary["minus"][other], words)}
             for other, words in _AGAINST.items()
@@ -280,6 +290,14 @@ def _heldout(config: Config, folder: Path) -> list[Row]:
             }
         )
     return found
+
+
+def _steps(metrics: Row) -> Row:
+    """A step benchmark and variant: its metrics, a line a subset."""
+    lines: dict[str, Row] = {}
+    for row in metrics["rows"]:
+        lines.setdefault(row["subset"], {})[row["metric"]] = row if row["value"] is not None else None
+    return metrics | {"lines": lines}
 
 
 def _seeds(folder: Path) -> Row | None:

@@ -37,6 +37,8 @@ STAGES = (
     "score_candidates",
     "measure",
     "summarise",
+    "score_steps",
+    "measure_steps",
 )
 
 
@@ -83,6 +85,13 @@ def benchmark_metrics(config: Config, results: Path) -> dict[tuple[str, str], Ro
             if metrics is not None:
                 found[benchmark, variant] = {"benchmark": benchmark, "variant": variant, **metrics}
     return found
+
+
+def step_metrics(config: Config, results: Path) -> list[Row]:
+    """metrics.json of each step benchmark and variant that has one."""
+    pairs = [(name, variant) for name in config.step_benchmarks for variant in config.prm.variants]
+    found = [read_json(results / "steps" / name / variant / "metrics.json") for name, variant in pairs]
+    return [metrics for metrics in found if metrics is not None]
 
 
 def sources(config: Config, results: Path) -> list[Row]:
@@ -168,6 +177,9 @@ def _usage_files(config: Config, results: Path) -> Iterable[tuple[str, Path]]:
             yield "sample_candidates", results / "bench" / benchmark / "shards" / f"{shard}.parquet.usage.json"
         for variant in config.prm.variants:
             yield "score_candidates", results / "bench" / benchmark / variant / "scores.parquet.usage.json"
+    for benchmark in config.step_benchmarks:
+        for variant in config.prm.variants:
+            yield "score_steps", results / "steps" / benchmark / variant / "scores.parquet.usage.json"
 
 
 def _number(text: str | None) -> float | None:
