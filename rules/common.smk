@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from snakemake.exceptions import WorkflowError
 
 from mmprm.config import load
-from mmprm.config_sources import DataFiles, StepBenchmark
+from mmprm.config.sources import DataFiles, StepBenchmark
 from mmprm.errors import UserError
 from mmprm.problems.files import local_files
 from mmprm.tables import write_text

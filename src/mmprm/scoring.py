@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mmprm import models, tables
-from mmprm.config_standalone import Settings
+from mmprm.config.standalone import Settings
 from mmprm.engine.decoding import TooLongError
 from mmprm.errors import UserError
 from mmprm.problem import Problem, read_problems

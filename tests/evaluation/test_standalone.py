@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from mmprm import models, scoring, tables
 from mmprm.cli import app
-from mmprm.config_standalone import Standalone, read_standalone
+from mmprm.config.standalone import Standalone, read_standalone
 from mmprm.errors import UserError
 from mmprm.evaluation.given import read_given
 from mmprm.evaluation.standalone import evaluate, score

@@ -12,7 +12,7 @@ import pytest
 from toy_world import ExactGrader, make_rollouts, policy_folder, toy_config
 
 from mmprm.annotation.drive import Asker
-from mmprm.config_guided import Adaptive, TreeDecoding
+from mmprm.config.guided import Adaptive, TreeDecoding
 from mmprm.engine.base import Request, Sampling
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, step_is_right, toy_problem
 from mmprm.errors import UserError

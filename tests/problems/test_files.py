@@ -12,7 +12,7 @@ from published import mathvision, write
 from pydantic import TypeAdapter, ValidationError
 from table_pictures import picture
 
-from mmprm.config_sources import Source, share_problems
+from mmprm.config.sources import Source, share_problems
 from mmprm.errors import UserError
 from mmprm.problems.files import local_files, locate
 

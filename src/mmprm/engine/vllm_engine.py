@@ -19,7 +19,7 @@ from typing import Any
 from mmprm import models
 from mmprm.compat import prepare
 from mmprm.config import Config
-from mmprm.config_standalone import Settings
+from mmprm.config.standalone import Settings
 from mmprm.engine.base import Completion, EngineStats, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
 from mmprm.errors import UserError

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from mmprm import models, tables
 from mmprm.config import Prompt
-from mmprm.config_standalone import Standalone, read_standalone
+from mmprm.config.standalone import Standalone, read_standalone
 from mmprm.errors import UserError
 from mmprm.evaluation.candidates import by_problem, join_scores
 from mmprm.evaluation.given import Given, read_given

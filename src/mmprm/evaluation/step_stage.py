@@ -16,7 +16,7 @@ import numpy as np
 
 from mmprm import tables
 from mmprm.config import Config
-from mmprm.config_steps import StepTest
+from mmprm.config.steps import StepTest
 from mmprm.errors import UserError
 from mmprm.evaluation import steps
 from mmprm.evaluation.auc import auc

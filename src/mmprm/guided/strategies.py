@@ -13,7 +13,7 @@ from itertools import chain, cycle, islice
 from typing import Any, Protocol
 
 from mmprm.annotation.tree import Prefix, Rollout
-from mmprm.config_guided import Adaptive, Strategy, TreeDecoding
+from mmprm.config.guided import Adaptive, Strategy, TreeDecoding
 from mmprm.engine.base import Request
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.problem import Problem

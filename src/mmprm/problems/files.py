@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from mmprm.config_sources import DataFiles
+from mmprm.config.sources import DataFiles
 from mmprm.errors import UserError
 
 READABLE = (".parquet", ".pq", ".json", ".jsonl", ".ndjson")

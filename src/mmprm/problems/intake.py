@@ -16,7 +16,7 @@ from typing import Any
 
 from mmprm import tables
 from mmprm.config import Config
-from mmprm.config_sources import DataFiles, MiniSource
+from mmprm.config.sources import DataFiles, MiniSource
 from mmprm.errors import UserError
 from mmprm.problem import Problem, write_problems
 from mmprm.problems import rows

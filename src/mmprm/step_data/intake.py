@@ -17,7 +17,7 @@ from typing import Any
 
 from mmprm import tables
 from mmprm.config import Config
-from mmprm.config_sources import DataFiles, StepBenchmark
+from mmprm.config.sources import DataFiles, StepBenchmark
 from mmprm.errors import UserError
 from mmprm.labels.evidence import Label, StepPath
 from mmprm.labels.selection import path_id

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from mmprm.config_sources import DataFiles, TableSource
+from mmprm.config.sources import DataFiles, TableSource
 from mmprm.problems.adapters import mathverse, mathvision, mathvista, mm_k12, olympiadbench, table
 from mmprm.problems.values import Fields
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmprm.config_sources import MathVerseSource
+from mmprm.config.sources import MathVerseSource
 from mmprm.problems.images import RefusedError
 from mmprm.problems.values import Fields
 

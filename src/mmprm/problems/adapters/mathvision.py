@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from mmprm.config_sources import MathVisionSource
+from mmprm.config.sources import MathVisionSource
 from mmprm.problems.images import RefusedError
 from mmprm.problems.values import Fields
 

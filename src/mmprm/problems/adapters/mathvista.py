@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmprm.config_sources import MathVistaSource
+from mmprm.config.sources import MathVistaSource
 from mmprm.problems.images import RefusedError
 from mmprm.problems.values import Fields, text_of
 

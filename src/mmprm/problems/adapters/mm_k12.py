@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmprm.config_sources import MmK12Source
+from mmprm.config.sources import MmK12Source
 from mmprm.problems.values import Fields
 
 COLUMNS = ("id", "question", "answer")  # and image or image_path

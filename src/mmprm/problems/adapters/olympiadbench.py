@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from mmprm.config_sources import OlympiadBenchSource
+from mmprm.config.sources import OlympiadBenchSource
 from mmprm.problems.adapters.mathvista import with_unit
 from mmprm.problems.images import RefusedError
 from mmprm.problems.values import Fields

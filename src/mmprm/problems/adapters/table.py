@@ -1,4 +1,4 @@
-"""People's own tables, with a map of the columns (`columns: {ours: theirs}`, config_sources.Column).
+"""People's own tables, with a map of the columns (`columns: {ours: theirs}`, config.sources.Column).
 
 A row, with `columns: {image: image_path}`:
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmprm.config_sources import TableSource
+from mmprm.config.sources import TableSource
 from mmprm.problems.values import Fields
 
 REQUIRED = ("id", "question", "answer", "image")

@@ -22,12 +22,12 @@ from pydantic import (
     model_validator,
 )
 
-from mmprm.config_errors import explain
-from mmprm.config_guided import Aggregate, Strategy
-from mmprm.config_labels import Ablation, Labels
-from mmprm.config_sources import Section, Share, Source, StepBenchmark, StepSource, share_problems
-from mmprm.config_steps import StepTest, check_step_tests
-from mmprm.config_training import Lora, Packing, Training
+from mmprm.config.errors import explain
+from mmprm.config.guided import Aggregate, Strategy
+from mmprm.config.labels import Ablation, Labels
+from mmprm.config.sources import Section, Share, Source, StepBenchmark, StepSource, share_problems
+from mmprm.config.steps import StepTest, check_step_tests
+from mmprm.config.training import Lora, Packing, Training
 from mmprm.errors import UserError
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from mmprm.config_sources import Section
+from mmprm.config.sources import Section
 
 
 class StepTest(Section):

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from mmprm.config_sources import KINDS, Section
+from mmprm.config.sources import KINDS, Section
 
 
 def explain(problem: Any, config: type[Section]) -> str:
