@@ -25,12 +25,12 @@ def slurm() -> Iterator[Path]:
         cluster.install()
     except subprocess.CalledProcessError as error:
         pytest.skip(f"SLURM's packages cannot be had: {error}")
-    if cluster.STANDARD.exists():
-        pytest.skip(f"this machine has a SLURM already: {cluster.STANDARD}")
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))  # a short path: a socket's may have but 108 characters
     try:
         cluster.up(folder)
         yield folder
+    except FileExistsError:
+        pytest.skip(f"this machine has a SLURM already, or another run of these tests has: {cluster.STANDARD}")
     finally:
         cluster.down(folder)
         shutil.rmtree(folder)
