@@ -16,6 +16,8 @@ for config in workflow_config.yaml configs/*.yaml; do
     check mmprm config "$config" >/dev/null
     check snakemake --lint --configfile "$config"
 done
-check snakemake --lint --configfile workflow_config.yaml configs/overlays/ablations.yaml
+for overlay in configs/overlays/*.yaml; do
+    check snakemake --lint --configfile workflow_config.yaml "$overlay"
+done
 check mypy
 check pytest "$@"
