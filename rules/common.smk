@@ -194,10 +194,10 @@ def variant_settings(wildcards) -> str:
     return "; ".join(recipe)
 
 
-def variant_packing(wildcards) -> str:
-    """How a variant's sequences are laid out."""
-    _chosen("prm.variants", CONFIG.prm.variants, wildcards.variant)
-    return f"prm.packing={json.dumps(CONFIG.prm.packing_of(wildcards.variant))}"
+def training_settings(wildcards) -> str:
+    """What a variant's training depends on: its recipe, and how its sequences are laid out."""
+    recipe = variant_settings(wildcards)
+    return f"{recipe}; prm.packing={json.dumps(CONFIG.prm.packing_of(wildcards.variant))}"
 
 
 def benchmark_settings(wildcards) -> str:

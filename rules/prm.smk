@@ -21,9 +21,8 @@ rule train_prm:
         gpu=1,
     params:
         *affects("prm.marker_init", "prompt", "seed", version=1),
-        packing=variant_packing,
         config=RESOLVED,
-        recipe=variant_settings,
+        recipe=training_settings,
         work=work("prm/{variant}"),
     shell:
         "mmprm train-prm --config {params.config} --variant {wildcards.variant} --policy {input.policy}"

@@ -10,9 +10,7 @@ rule write_report:
         rules.bench.input,
         rules.summarise.input,
         guided_measures(),
-        rules.gather_labels.input.nodes,
-        rules.gather_labels.input.rollouts,
-        rules.gather_labels.input.status,
+        rules.gather_labels.input,
     output:
         page="<results>/report.html",
     log:

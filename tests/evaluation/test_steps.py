@@ -147,7 +147,7 @@ class Files:
                 "path_id": f"{name}{number}", "problem_id": which, "source": name, "split": "test", "kind": "given",
                 "steps": [f"step {step}" for step in range(len(labels))], "answer": None,
                 "n_correct": [None] * len(labels), "n_rollouts": [None] * len(labels), "hard": labels,
-                "label_source": ["given"] * len(labels),
+                "label_source": ["given"] * len(labels), "soft": labels,
             }
             for number, (which, labels, _) in enumerate(rows)
         ]  # fmt: skip

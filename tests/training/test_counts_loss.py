@@ -36,7 +36,7 @@ def test_it_is_the_likelihood_of_the_counts(logits: tuple[float, float, float], 
     kappa = float(losses.concentration(given_logits))
     coefficient = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
     expected = coefficient - betabinom.logpmf(k, n, max(p * kappa, 1e-6), max((1 - p) * kappa, 1e-6))
-    assert float(loss_of(given_logits, k, n)) == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    assert float(loss_of(given_logits, k, n)) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 def test_one_rollout_is_the_cross_entropy() -> None:

@@ -51,7 +51,7 @@ def make_job(
 
     def make(deepspeed: str | None, work: Path, **more: Any) -> Job:
         chosen = {"epochs": 19 / 12, "save_every": 1, "deepspeed": deepspeed} | more
-        settings = training_config(**chosen).policy.training
+        settings = training_config(**chosen).prm.training  # whose keys are the policy's, and keep_best
         held_out = examples[:4] if settings.keep_best else ()
         return Job("test", mini_policy_folder, examples, "tokens", settings, 0, work, held_out=held_out)
 

@@ -51,13 +51,14 @@ def counts_loss(no: int, yes: int, marker: int) -> Callable[..., Any]:
         kept = data.kept_positions(labels)
         targets, n = labels[:, kept], trials[:, kept]
         known = targets != data.IGNORE
-        logits = outputs.logits[..., [no, yes, marker]].float()[known]
-        n = n[known].float()
+        # In doubles: what is left of large log-gammas is small.
+        logits = outputs.logits[..., [no, yes, marker]][known].double()
+        n = n[known].double()
         k = targets[known] * n
         p = logits[:, :2].softmax(dim=-1)
         # Both stay above 0 where the softmax has rounded to 0.
         beta, alpha = (p * concentration(logits)[:, None]).clamp_min(1e-6).unbind(dim=-1)
-        total = (_log_beta(alpha, beta) - _log_beta(alpha + k, beta + n - k)).sum()
+        total = (_log_beta(alpha, beta) - _log_beta(alpha + k, beta + n - k)).sum().float()
         return total / (num_items_in_batch if num_items_in_batch is not None else known.sum())
 
     return loss
