@@ -31,7 +31,7 @@ def loss_of(logits: torch.Tensor, k: int, n: int) -> torch.Tensor:
 @given(logits=st.tuples(LOGIT, LOGIT, LOGIT), n=st.integers(1, 32), share=st.floats(0, 1))
 def test_it_is_the_likelihood_of_the_counts(logits: tuple[float, float, float], n: int, share: float) -> None:
     k = round(share * n)
-    given_logits = torch.tensor(logits)
+    given_logits = torch.tensor(logits, dtype=torch.float64)
     p = float(given_logits[:2].softmax(-1)[1])
     kappa = float(losses.concentration(given_logits))
     coefficient = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
