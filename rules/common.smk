@@ -22,7 +22,6 @@ from snakemake.exceptions import WorkflowError
 from mmprm.config import load
 from mmprm.config.sources import DataFiles, StepBenchmark
 from mmprm.errors import UserError
-from mmprm.problems.files import local_files
 from mmprm.tables import write_text
 
 try:
@@ -153,7 +152,7 @@ def source_settings(wildcards) -> str:
 def source_files(wildcards) -> list[str]:
     """The files that a source reads; none for drawn problems, and for a commit of the hub, which cannot change."""
     source = _chosen("sources", CONFIG.sources, wildcards.source)
-    return [str(path) for path in local_files(source)] if isinstance(source, DataFiles) else []
+    return [str(path) for path in source.local_files()] if isinstance(source, DataFiles) else []
 
 
 def step_settings(wildcards) -> str:
@@ -164,7 +163,7 @@ def step_settings(wildcards) -> str:
 
 def step_files(wildcards) -> list[str]:
     """The files that an entry of step_data reads; none for a commit of the hub, which cannot change."""
-    return [str(path) for path in local_files(_chosen("step_data", CONFIG.step_data, wildcards.steps))]
+    return [str(path) for path in _chosen("step_data", CONFIG.step_data, wildcards.steps).local_files()]
 
 
 def tested_problems(wildcards) -> list[str]:

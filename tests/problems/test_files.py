@@ -14,7 +14,7 @@ from table_pictures import picture
 
 from mmprm.config.sources import Source, share_problems
 from mmprm.errors import UserError
-from mmprm.problems.files import local_files, locate
+from mmprm.problems.files import locate
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 REPO = "MathLLMs/MathVision"
@@ -144,7 +144,7 @@ def test_sources_that_share_problems_are_told_by_their_files(tmp_path: Path) -> 
     hub = {"kind": "mm_k12", "repo": "a/b", "revision": REVISION}
     folder = {"kind": "mm_k12", "path": tmp_path}
     file = {"kind": "table", "path": tmp_path / "data/test-0.parquet"}
-    assert local_files(source(**folder)) == [tmp_path / "data/train-0.parquet"]
+    assert source(**folder).local_files() == [tmp_path / "data/train-0.parquet"]
     assert share_problems(source(**hub), source(**hub | {"repo": "A/b", "revision": "f" * 40}))
     assert not share_problems(source(**hub), source(**hub, split="test"))
     assert not share_problems(source(**hub), source(**folder))

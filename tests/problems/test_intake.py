@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from taking import take_in
 
 from mmprm import config, tables
 from mmprm.errors import UserError
@@ -50,24 +51,8 @@ def take(tmp_path: Path) -> Callable[..., Taken]:
         path = rows if isinstance(rows, Path) else tmp_path / "table.jsonl"
         if not isinstance(rows, Path):
             path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-        settings = config.load(
-            {
-                "run": "test",
-                "sources": {
-                    "real": {"kind": "table", "path": str(path), "images": str(tmp_path), **source},
-                    "drawn": {"kind": "mini", "split": "sft", "size": 1, "families": ["bars"]},
-                },
-                "intake": {"max_refused_share": bound, "max_image_pixels": max_pixels},
-                "policy": {"base": "none", "sources": ["drawn"]},
-                "seeds": {"sources": ["drawn"]},
-                "benchmarks": {"real": {"source": "real"}},
-            }
-        )
-        out, refused = tmp_path / "out" / "real.parquet", tmp_path / "out" / "real.refused.parquet"
-        make_source(settings, "real", out, refused)
-        bad = tables.read_rows(refused, tables.REFUSED)
-        assert all(row["detail"] and row["source"] == "real" for row in bad)
-        return read_problems(out), {row["row"]: row["reason"] for row in bad}
+        given = {"kind": "table", "path": path, "images": tmp_path, **source}
+        return take_in(tmp_path, given, {"max_refused_share": bound, "max_image_pixels": max_pixels})
 
     (tmp_path / "ok.png").write_bytes(PNG)
     return run

@@ -94,16 +94,8 @@ def test_a_prm_learns_from_its_own_paths_and_from_extra_ones_with_and_without_pi
         step_data=settings.model_dump(mode="json")["step_data"],
         labels={"extra": ["text", "seen"]},
     )
-    prm.train_prm(
-        settings,
-        "soft",
-        mini_policy_folder,
-        seeds,
-        tmp_path / "all.parquet",
-        tmp_path / "work",
-        tmp_path / "prm",
-        problem_tables,
-    )
+    given = (mini_policy_folder, seeds, *(tmp_path / name for name in ("all.parquet", "work", "prm")))
+    prm.train_prm(settings, "soft", *given, problem_tables)
     info = models.check_manifest(tmp_path / "prm")["info"]
     labels = sum(len(row["hard"]) for row in rows) + 3 * 2 + 2
     assert (info["examples"], info["problems"], info["markers"]) == (4 + 3 + 2, 4 + 3 + 2, labels)
@@ -111,15 +103,7 @@ def test_a_prm_learns_from_its_own_paths_and_from_extra_ones_with_and_without_pi
     card = (tmp_path / "prm/README.md").read_text()
     assert "those that came with `text` (text.jsonl, licence unknown), `seen` (seen.jsonl, licence unknown)" in card
     with pytest.raises(UserError, match="there is no problem text/"):
-        prm.train_prm(
-            settings,
-            "soft",
-            mini_policy_folder,
-            seeds,
-            tmp_path / "all.parquet",
-            tmp_path / "work",
-            tmp_path / "prm",
-        )
+        prm.train_prm(settings, "soft", *given)
 
 
 def test_a_verdict_that_came_without_counts_is_a_label_of_every_variant() -> None:

@@ -23,9 +23,10 @@ from pydantic import (
 )
 
 from mmprm.config.errors import explain
-from mmprm.config.guided import Aggregate, Strategy
+from mmprm.config.guided import Strategy
 from mmprm.config.labels import Ablation, Labels
-from mmprm.config.sources import Section, Share, Source, StepBenchmark, StepSource, share_problems
+from mmprm.config.section import Aggregate, Section, Share
+from mmprm.config.sources import Source, StepBenchmark, StepSource, share_problems
 from mmprm.config.steps import StepTest, check_step_tests
 from mmprm.config.training import Lora, Packing, Training
 from mmprm.errors import UserError

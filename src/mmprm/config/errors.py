@@ -7,7 +7,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from mmprm.config.sources import KINDS, Section
+from mmprm.config.section import Section
+from mmprm.config.sources import KINDS
 
 
 def explain(problem: Any, config: type[Section]) -> str:

@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mmprm.config.sources import Section
-
-Aggregate = Literal["min", "max", "average", "last", "product", "sum_log_pr", "sum_log_odds", "mean_odds"]
+from mmprm.config.section import Aggregate, Section
 
 
 class TreeDecoding(Section):

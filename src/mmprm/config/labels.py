@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mmprm.config.sources import Section, Share
+from mmprm.config.section import Section, Share
 
 
 class Labels(Section):

@@ -1,34 +1,22 @@
-"""The configuration's sources of problems and of labelled steps, and what every section of the configuration is.
+"""The configuration's sources of problems and of labelled steps. In and out: pydantic models.
 
-In and out: pydantic models. Part of `config`, which is the one place that loads them.
+Part of `config`, which is the one place that loads them.
 """
 
 from __future__ import annotations
 
+import os
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Share = Annotated[float, Field(ge=0, le=1)]
+from mmprm.config.section import Section
+
 Column = Literal[
     "id", "question", "answer", "image", "choices", "answer_type", "solution", "precision", "unit", "tolerance", "group"
 ]
-
-
-class Section(BaseModel):
-    """A section of the configuration: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _yes_is_no_number(cls, values: Any) -> Any:
-        for name, field in cls.model_fields.items():
-            value = values.get(name) if isinstance(values, dict) else None
-            if isinstance(value, bool) and field.annotation is not bool:  # else `k: yes` would be read as k: 1
-                raise ValueError(f"{name} is {value}: true and false are not allowed there")
-        return values
 
 
 class MiniSource(Section):
@@ -89,11 +77,26 @@ class DataFiles(Section):
             return tuple(f"{start}{split}{end}.parquet" for start in ("", "*/") for end in ("", "-*"))
         return tuple(self.files or self.DEFAULT_FILES)
 
+    def local_files(self) -> list[Path]:
+        """The files below `path`, or `path` itself where it is no folder; none for a repository of the hub."""
+        if self.path is None:
+            return []
+        return self.matching(self.path) if self.path.is_dir() else [self.path]
+
+    def matching(self, folder: Path) -> list[Path]:
+        """The files below a folder that `patterns` mean, in order."""
+        names = {path: path.relative_to(folder).as_posix() for path in _below(folder)}
+        return sorted(path for path, name in names.items() if any(fnmatchcase(name, one) for one in self.patterns))
+
     @property
     def about(self) -> str:
         """For the report."""
         place = f"{self.repo} at {self.revision}" if self.path is None else self.path.name
         return f"{place}, licence {self.licence}"
+
+
+def _below(folder: Path) -> list[Path]:
+    return [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
 
 
 class TableSource(DataFiles):
@@ -206,7 +209,5 @@ def share_problems(one: Section, other: Section) -> bool:
         return one.repo.casefold() == other.repo.casefold() and not set(one.patterns).isdisjoint(other.patterns)
     if one.path is None or other.path is None:
         return False
-    from mmprm.problems.files import local_files
-
-    mine, theirs = ({path.resolve() for path in local_files(source)} for source in (one, other))
+    mine, theirs = ({path.resolve() for path in source.local_files()} for source in (one, other))
     return not mine.isdisjoint(theirs)

@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from mmprm.config import Bench, Config, Engine, Grading, Prompt, load
-from mmprm.config.sources import Section
+from mmprm.config.section import Section
 from mmprm.errors import UserError
 
 

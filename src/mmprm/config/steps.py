@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from mmprm.config.sources import Section
+from mmprm.config.section import Section
 
 
 class StepTest(Section):

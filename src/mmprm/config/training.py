@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from mmprm.config.sources import Section, Share
+from mmprm.config.section import Section, Share
 
 Packing = Literal["paths", "trees"]
 

@@ -34,12 +34,11 @@ import pyarrow.parquet as pq
 from mmprm.config import Intake
 from mmprm.errors import UserError
 from mmprm.problem import Problem, read_problems
-from mmprm.problems import images
 from mmprm.problems.images import RefusedError
+from mmprm.problems.values import ANSWER_TYPES, Place, images_of
 from mmprm.solution import Parsed, Status, has_control, parse, render_solution
 
 _SHOWN = 8  # bad rows in a message
-_TYPES = ("auto", "choice", "number", "expression", "text")
 _LARGEST = Intake().max_image_pixels
 
 
@@ -192,32 +191,22 @@ def _problem_of_candidate(
 def _problem(row: dict[str, Any], path: Path) -> Problem:
     """A problem from a row; its id is empty where the row has none."""
     name, kind = row.get("id", row.get("problem_id")), row.get("answer_type") or "auto"
-    if kind not in _TYPES:
-        raise _BadRowError(f"answer_type is {kind!r}, not one of {', '.join(_TYPES)}")
+    if kind not in ANSWER_TYPES:
+        raise _BadRowError(f"answer_type is {kind!r}, not one of {', '.join(ANSWER_TYPES)}")
     choices = row.get("choices") or []
     if not isinstance(choices, list) or len(choices) > 26:
         raise _BadRowError("choices are not a list of at most 26, the letters there are")
     shown = row.get("image", row.get("images"))
+    place = Place(path.stem, path.parent, _LARGEST)
     return Problem(
         problem_id="" if name is None else _text(name, "id"),
-        source=path.stem,
+        source=place.source,
         question=_text(row.get("question"), "question"),
         answer=_text(row.get("answer"), "answer"),
-        images=tuple(_image(one, path.parent) for one in (shown if isinstance(shown, list) else [shown]) if one),
+        images=images_of([one for one in (shown if isinstance(shown, list) else [shown]) if one], place),
         choices=tuple(_text(choice, "a choice") for choice in choices),
         answer_type=kind,
     )
-
-
-def _image(value: Any, folder: Path) -> bytes:
-    if isinstance(value, dict):  # as `datasets` writes images
-        value = value.get("bytes") or value.get("path")
-    if isinstance(value, str):
-        value = images.read_inside(folder, value, images.largest_file(_LARGEST))
-    if not isinstance(value, bytes):
-        raise _BadRowError(f"an image is a path or bytes, this is {type(value).__name__}")
-    images.check(value, _LARGEST)
-    return value
 
 
 def _text(value: Any, name: str) -> str:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-import sys
-import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +22,10 @@ from mmprm.grading import official, reading, rules
 from mmprm.grading.pool import Grader, Grading
 from mmprm.grading.verdict import Graded, Verdict, graded
 from mmprm.problem import Problem
+from mmprm.progress_bar import Bar
 
 VERDICTS = pa.schema([(name, pa.string()) for name in ("problem_id", "verdict", "method", "extracted")])
 _CHUNK = 64  # answers that are read before the processes' results are looked at
-_SECONDS = 10.0  # between two lines of progress in a log
 
 _TYPES = {
     "multichoice": "choice",
@@ -191,25 +189,10 @@ def grade_answers(
     """Grade a file and write the table, whole or not at all. Returns how many answers have each verdict."""
     rows = read_rows(source)
     written = []
-    with Grader(workers, timeout, patient=False) as grader:
-        for answer in _shown(grade_rows(rows, grader, nearest), len(rows)):
+    with Grader(workers, timeout, patient=False) as grader, Bar("graded", len(rows), "answers") as bar:
+        for count, answer in enumerate(grade_rows(rows, grader, nearest), 1):
             found = answer.graded
             written.append((answer.problem_id, str(found.verdict), found.method, answer.extracted))
+            bar.update(count)
     tables.write(output, (dict(zip(VERDICTS.names, row, strict=True)) for row in written), VERDICTS)
     return dict(Counter(verdict for _, verdict, _, _ in written))
-
-
-def _shown(answers: Iterable[Answer], total: int) -> Iterator[Answer]:
-    """The answers, with a bar on a terminal, else a line every ten seconds; on stderr."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import track
-
-        yield from track(answers, "answers", total, console=Console(stderr=True), transient=True)
-        return
-    last = time.monotonic()
-    for count, answer in enumerate(answers, 1):
-        if time.monotonic() - last >= _SECONDS:
-            last = time.monotonic()
-            print(f"mmprm: {count} of {total} answers graded", file=sys.stderr, flush=True)
-        yield answer

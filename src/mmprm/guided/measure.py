@@ -50,9 +50,10 @@ def measure_guided(
     measures = _Measures(config, counted)
     rows = []
     for n in bon.sizes(config.bench.n):
-        for strategy, values in (("best_of_n", measures.best_of(n)), ("majority", measures.majority(n))):
-            costs = {name: n * tokens[name] for name in counted}
-            rows.append(measures.row(strategy, n, values, costs, measures.best_of(n), measures.oracle(n)))
+        best, oracle = measures.best_of(n), measures.oracle(n)
+        costs = {name: n * tokens[name] for name in counted}
+        for strategy, values in (("best_of_n", best), ("majority", measures.majority(n))):
+            rows.append(measures.row(strategy, n, values, costs, best, oracle))
     for strategy in dict.fromkeys(path.parent.name for path in decoded):
         found = tables.read_rows([path for path in decoded if path.parent.name == strategy], tables.GUIDED)
         if sorted(row["problem_id"] for row in found) != sorted(by_id):

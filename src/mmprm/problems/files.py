@@ -6,9 +6,7 @@ Only data files are fetched: no code of a repository is ever run, and nothing is
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from mmprm.config.sources import DataFiles
@@ -29,21 +27,14 @@ class Located:
     links: Path | None = None
 
 
-def local_files(source: DataFiles) -> list[Path]:
-    """The files below `path`, or `path` itself where it is no folder; none for a repository of the hub."""
-    if source.path is None:
-        return []
-    return _matching(source.path, source.patterns) if source.path.is_dir() else [source.path]
-
-
 def locate(source: DataFiles) -> Located:
     """Find the files, fetching them where they are on the hub. UserError says what is missing and how to get it."""
     if source.path is None:
         folder = _fetched(source)
-        files = _matching(folder, source.patterns)
+        files = source.matching(folder)
     else:
         folder = source.path if source.path.is_dir() else source.path.parent
-        files = local_files(source)
+        files = source.local_files()
     if not files:
         raise UserError(
             f"{folder}: no file matches {' or '.join(source.patterns)}; set `files` of the source to the names there"
@@ -53,13 +44,6 @@ def locate(source: DataFiles) -> Located:
             raise UserError(f"{file}: sources are {', '.join(READABLE)} files")
     images = source.images or folder
     return Located(tuple(files), images, _blobs(images))
-
-
-def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
-    found = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
-    return sorted(
-        path for path in found if any(fnmatchcase(path.relative_to(folder).as_posix(), pattern) for pattern in patterns)
-    )
 
 
 def _fetched(source: DataFiles) -> Path:

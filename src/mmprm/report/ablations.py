@@ -140,7 +140,7 @@ def _charts(primary: str, settings: Ablation, benchmark: str, lines: Sequence[Ro
     if n > 1:
         charts.append(figures.accuracy_by_n(over_n, f"{benchmark}: {primary} over N"))
     aggregates = [
-        {"name": name, "series": line["variant"], **_plain(line["at_n"][f"bon/{name}"])}
+        {"name": name, "series": line["variant"], **figures.with_interval(line["at_n"][f"bon/{name}"])}
         for name in AGGREGATES
         for line in lines
     ]
@@ -149,13 +149,12 @@ def _charts(primary: str, settings: Ablation, benchmark: str, lines: Sequence[Ro
 
 def _by_setting(settings: Ablation, lines: Sequence[Row], metric: str, title: str) -> str:
     """The metric over a number where all variants have one, else a point a variant."""
-    points = [{"x": line["setting"], "series": "best of N (PRM)", **_plain(line["at_n"][metric])} for line in lines]
+    points = [
+        {"x": line["setting"], "series": "best of N (PRM)", **figures.with_interval(line["at_n"][metric])}
+        for line in lines
+    ]
     if settings.by in _AXES and all(isinstance(line["setting"], int | float) for line in lines):
         return figures.curves(points, _AXES[settings.by], "accuracy (%)", title, _SCALES[settings.by])
     names = ["all" if line["setting"] is None else str(line["setting"]) for line in lines]
     named = [{"name": name, **point} for name, point in zip(names, points, strict=True)]
     return figures.shares(named, "accuracy (%)", title)
-
-
-def _plain(row: Row) -> Row:
-    return {"value": row["value"], "low": row["ci_low"], "high": row["ci_high"]}

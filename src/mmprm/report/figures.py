@@ -82,6 +82,11 @@ def _scale(names: Sequence[str]) -> Any:
     return _altair().Scale(domain=list(names), range=[COLOURS.get(name) or extra[name] for name in names])
 
 
+def with_interval(row: Row) -> Row:
+    """The value and the ends of the interval of a row of measures, by the names that charts have for them."""
+    return {"value": row["value"], "low": row["ci_low"], "high": row["ci_high"]}
+
+
 def _interval(row: Row) -> tuple[float, float]:
     """The ends of a row's interval; its value where it has none."""
     value = row["value"]

@@ -24,9 +24,7 @@ def guided(folder: Path, benchmark: str, variant: str) -> Row | None:
         {
             "x": round(row["tokens"]["value"]),
             "series": row["strategy"],
-            "value": row["accuracy"]["value"],
-            "low": row["accuracy"]["ci_low"],
-            "high": row["accuracy"]["ci_high"],
+            **figures.with_interval(row["accuracy"]),
         }
         for row in rows
     ]

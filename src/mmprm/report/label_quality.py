@@ -39,13 +39,13 @@ def _name(row: Row) -> str:
 
 def _charts(rows: list[Row], first_error: Row) -> list[str]:
     labels = [
-        {"name": row["name"], "series": measure, **_plain(row[measure])}
+        {"name": row["name"], "series": measure, **figures.with_interval(row[measure])}
         for row in rows
         for measure in _MEASURES
         if row["k"] is None and row[measure]["value"] is not None
     ]
     by_k = [
-        {"x": row["k"], "series": measure, **_plain(row[measure])}
+        {"x": row["k"], "series": measure, **figures.with_interval(row[measure])}
         for row in rows
         for measure in _MEASURES
         if row["k"] is not None and row[measure]["value"] is not None
@@ -67,7 +67,3 @@ def _charts(rows: list[Row], first_error: Row) -> list[str]:
         bars.sort(key=lambda bar: bar["kind"])
         charts.append(figures.stacked(bars, names, "steps after the first wrong one", "paths", "Located first errors"))
     return charts
-
-
-def _plain(ratio: Row) -> Row:
-    return {"value": ratio["value"], "low": ratio["ci_low"], "high": ratio["ci_high"]}

@@ -116,9 +116,9 @@ class _Opening:
     def of(cls, words: np.ndarray, tokens: dict[str, np.ndarray]) -> _Opening:
         """words: the text's tokens by the tokenizer alone; tokens: by the processor."""
         ids = tokens["input_ids"]
-        alike = _common(words, ids)
+        alike = common_prefix(words, ids)
         shortest = min(len(words), len(ids)) - alike
-        after = _common(words[::-1][:shortest], ids[::-1][:shortest])  # all that is expanded stands before
+        after = common_prefix(words[::-1][:shortest], ids[::-1][:shortest])  # all that is expanded stands before
         end = len(ids) - after
         rest = {name: values[end:] for name, values in tokens.items() if name != "input_ids"}
         constant = {name: int(tail[0]) if len(set(tail.tolist())) == 1 else None for name, tail in rest.items()}
@@ -134,10 +134,11 @@ class _Opening:
         return {name: np.concatenate([values, rest.get(name, after)]) for name, values in self.tokens.items()}
 
 
-def _common(a: np.ndarray, b: np.ndarray) -> int:
-    """The length of the common prefix."""
+def common_prefix(a: np.ndarray, b: np.ndarray) -> int:
+    """How many first entries (rows, where there are columns) two arrays have in common."""
     n = min(len(a), len(b))
-    differing = np.flatnonzero(a[:n] != b[:n])
+    unequal = a[:n] != b[:n]
+    differing = np.flatnonzero(unequal if unequal.ndim == 1 else unequal.any(axis=1))
     return int(differing[0]) if len(differing) else n
 
 

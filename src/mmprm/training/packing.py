@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mmprm import positions
+from mmprm.training.data import common_prefix
 
 Path = dict[str, np.ndarray]  # input_ids and whatever else a processor gives a token, each of shape (length,)
 
@@ -63,7 +64,7 @@ def pack(paths: Sequence[Path]) -> Packed:
     before, place = rows[0][:0], places[0]  # the path before and where it stands: at first an empty one
     for index in _in_order(rows):
         row = rows[index]
-        shared = _common(before, row)
+        shared = common_prefix(before, row)
         place = places[index] = np.concatenate([place[:shared], np.arange(n, n + len(row) - shared)])
         fresh.append(row[shared:])
         n += len(row) - shared
@@ -96,7 +97,7 @@ def split(paths: Sequence[Path], budget: int) -> list[list[int]]:
     groups: list[list[int]] = []
     size = 0
     for index in _in_order(rows):
-        shared = _common(rows[groups[-1][-1]], rows[index]) if groups else 0
+        shared = common_prefix(rows[groups[-1][-1]], rows[index]) if groups else 0
         if not groups or size + len(rows[index]) - shared > budget:
             groups.append([])
             size, shared = 0, 0
@@ -121,10 +122,3 @@ def _in_order(rows: Sequence[np.ndarray]) -> list[int]:
     """The indices of token rows in lexicographic order: that of a depth-first walk, each path next to its kin."""
     # Bytes of big-endian numbers are ordered as the numbers are (none is negative).
     return sorted(range(len(rows)), key=lambda index: (rows[index].astype(">i8").tobytes(), index))
-
-
-def _common(a: np.ndarray, b: np.ndarray) -> int:
-    """The length of the common prefix of two arrays (length, columns)."""
-    n = min(len(a), len(b))
-    differing = np.flatnonzero((a[:n] != b[:n]).any(axis=1))
-    return int(differing[0]) if len(differing) else n
