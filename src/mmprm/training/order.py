@@ -59,7 +59,7 @@ def update_plan(
     parts = min(parts, max(1, fewest // processes) * processes)
     plan: list[list[int]] = []
     for update in updates:
-        if not whole_problems and packed_tokens is None:
+        if not whole_problems:
             update.sort(key=lambda index: (-lengths[index], index))
         update.extend([~update[0]] * (processes - len(update)))  # too few for a micro-batch each: these keep company
         count = min(parts, len(update) // processes * processes)
