@@ -20,6 +20,8 @@ if not workflow.overwrite_configfiles:
 
 include: "rules/common.smk"
 include: "rules/problems.smk"
+include: "rules/curation.smk"
+include: "rules/tagging.smk"
 include: "rules/policy.smk"
 include: "rules/seeds.smk"
 include: "rules/annotation.smk"

@@ -143,6 +143,22 @@ def _chosen(kind: str, options: dict, name: str) -> Any:
     return options[name]
 
 
+def of_kind(*kinds: str) -> str:
+    """A pattern of the names of all sources of some kinds, for a rule that makes no other; of none, where there is none."""
+    return "|".join(name for name, source in CONFIG.sources.items() if source.kind in kinds) or "(?!)"
+
+
+def not_of_kind(*kinds: str) -> str:
+    """A pattern of every name but those of the sources of some kinds."""
+    return f"(?!({of_kind(*kinds)})$)[A-Za-z0-9_-]+" if of_kind(*kinds) != "(?!)" else "[A-Za-z0-9_-]+"
+
+
+def parent_tables(wildcards) -> list[str]:
+    """The problem tables of the sources that a derived source is made from."""
+    source = _chosen("sources", CONFIG.sources, wildcards.source)
+    return [f"{RESULTS}/problems/{name}.parquet" for name in source.sources]
+
+
 def source_settings(wildcards) -> str:
     """What one source's problems depend on."""
     source = _chosen("sources", CONFIG.sources, wildcards.source)

@@ -1,4 +1,7 @@
-"""Problems. In: the configured sources. Out: a problem table a source, and the rows that were refused."""
+"""Problems. In: the configured sources. Out: a problem table a source, and the rows that were refused.
+
+Sources of the kinds curated, set_aside and tagged are made by rules/curation.smk and rules/tagging.smk.
+"""
 
 
 rule intake:
@@ -7,6 +10,8 @@ rule intake:
     output:
         problems="<results>/problems/{source}.parquet",
         refused="<results>/problems/{source}.refused.parquet",
+    wildcard_constraints:
+        source=not_of_kind("curated", "set_aside", "tagged"),
     log:
         "<logs>/intake/{source}.log",
     benchmark:

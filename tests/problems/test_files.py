@@ -12,7 +12,9 @@ from published import mathvision, write
 from pydantic import TypeAdapter, ValidationError
 from table_pictures import picture
 
-from mmprm.config.sources import Source, share_problems
+from mmprm.config.overlap import check_derived, share_problems
+from mmprm.config.overlap import share_rows as share
+from mmprm.config.sources import Source
 from mmprm.errors import UserError
 from mmprm.problems.files import locate
 
@@ -145,11 +147,38 @@ def test_sources_that_share_problems_are_told_by_their_files(tmp_path: Path) -> 
     folder = {"kind": "mm_k12", "path": tmp_path}
     file = {"kind": "table", "path": tmp_path / "data/test-0.parquet"}
     assert source(**folder).local_files() == [tmp_path / "data/train-0.parquet"]
-    assert share_problems(source(**hub), source(**hub | {"repo": "A/b", "revision": "f" * 40}))
-    assert not share_problems(source(**hub), source(**hub, split="test"))
-    assert not share_problems(source(**hub), source(**folder))
-    assert not share_problems(source(**folder), source(**folder, split="test"))
-    assert share_problems(source(**folder, split="test"), source(**file))
-    assert not share_problems(source(**folder), source(**file))
+    assert share(source(**hub), source(**hub | {"repo": "A/b", "revision": "f" * 40}))
+    assert not share(source(**hub), source(**hub, split="test"))
+    assert not share(source(**hub), source(**folder))
+    assert not share(source(**folder), source(**folder, split="test"))
+    assert share(source(**folder, split="test"), source(**file))
+    assert not share(source(**folder), source(**file))
     vision = {"kind": "mathvision", "path": "x.parquet"}
-    assert share_problems(source(**vision), source(kind="mathvision", path="y.parquet", split="testmini"))
+    assert share(source(**vision), source(kind="mathvision", path="y.parquet", split="testmini"))
+
+
+def test_what_a_curated_source_sets_aside_shares_nothing_with_what_it_keeps(tmp_path: Path) -> None:
+    sources = {
+        "pool": source(kind="table", path="pool.jsonl"),
+        "again": source(kind="table", path="pool.jsonl"),
+        "kept": source(kind="curated", sources=["pool"]),
+        "test": source(kind="set_aside", of="kept"),
+        "sft": source(kind="tagged", sources=["kept"]),
+        "raw": source(kind="tagged", sources=["pool"]),
+        "both": source(kind="tagged", sources=["kept", "again"]),
+    }
+    check_derived(sources)
+    shared = {name: share_problems(sources, "test", name) for name in sources if name != "test"}
+    assert shared == {"pool": True, "again": True, "kept": False, "sft": False, "raw": True, "both": True}
+    assert shared == {name: share_problems(sources, name, "test") for name in shared}
+    assert share_problems(sources, "kept", "raw")
+
+
+def test_a_derived_source_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    pool = source(kind="table", path="pool.jsonl")
+    with pytest.raises(ValueError, match=r"sources\.a\.sources: there is no source 'b'; allowed: \['pool'\]"):
+        check_derived({"pool": pool, "a": source(kind="curated", sources=["b"])})
+    with pytest.raises(ValueError, match="'a' is made from itself"):
+        check_derived({"a": source(kind="curated", sources=["b"]), "b": source(kind="tagged", sources=["a"])})
+    with pytest.raises(ValueError, match=r"sources\.a\.of: 'pool' is not of kind curated"):
+        check_derived({"pool": pool, "a": source(kind="set_aside", of="pool")})

@@ -25,8 +25,9 @@ from pydantic import (
 from mmprm.config.errors import explain
 from mmprm.config.guided import Strategy
 from mmprm.config.labels import Ablation, Labels
-from mmprm.config.section import Aggregate, Section, Share
-from mmprm.config.sources import Source, StepBenchmark, StepSource, share_problems
+from mmprm.config.overlap import check_derived, share_problems
+from mmprm.config.section import Aggregate, Name, Section, Share
+from mmprm.config.sources import Source, StepBenchmark, StepSource
 from mmprm.config.steps import StepTest, check_step_tests
 from mmprm.config.training import Lora, Packing, Training
 from mmprm.errors import UserError
@@ -39,7 +40,6 @@ def _plain_address(url: str) -> str:
     return url
 
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Address = Annotated[str, AfterValidator(_plain_address)]
 
 
@@ -316,6 +316,7 @@ class Config(Section):
             for name in names:
                 if name not in self.sources:
                     raise ValueError(f"{key}: there is no source {name!r}; allowed: {sorted(self.sources)}")
+        check_derived(self.sources)
         check_step_tests(self.step_benchmarks)
         return self
 
@@ -341,7 +342,7 @@ class Config(Section):
         for bench, settings in self.benchmarks.items():
             for key, names in self._trained_on().items():
                 for name in names:
-                    if share_problems(self.sources[settings.source], self.sources[name]):
+                    if share_problems(self.sources, settings.source, name):
                         raise ValueError(
                             f"benchmarks.{bench}.source: {settings.source!r} shares problems with {name!r} of {key}; "
                             "give a benchmark problems of its own (of mini problems, another split)"

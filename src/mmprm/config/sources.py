@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from mmprm.config.derived import CuratedSource, SetAsideSource, TaggedSource
 from mmprm.config.section import Section
 
 Column = Literal[
@@ -146,7 +147,8 @@ class OlympiadBenchSource(DataFiles):
 
 
 BenchmarkSource = MmK12Source | MathVistaSource | MathVerseSource | MathVisionSource | OlympiadBenchSource
-Source = Annotated[MiniSource | TableSource | BenchmarkSource, Field(discriminator="kind")]
+DERIVED = CuratedSource | TaggedSource | SetAsideSource
+Source = Annotated[MiniSource | TableSource | BenchmarkSource | DERIVED, Field(discriminator="kind")]
 
 
 class VisualPrmSteps(DataFiles):
@@ -192,22 +194,3 @@ KINDS: dict[str, dict[str, type[Section]]] = {
     name: {get_args(member.model_fields["kind"].annotation)[0]: member for member in get_args(get_args(union)[0])}
     for name, union in (("sources", Source), ("step_data", StepSource))
 }
-
-
-def share_problems(one: Section, other: Section) -> bool:
-    """Are two sources the same files, or the same split and family of the mini world?
-
-    MathVision's splits share problems wherever they lie.
-    """
-    if isinstance(one, MiniSource) and isinstance(other, MiniSource):
-        return one.split == other.split and not set(one.families).isdisjoint(other.families)
-    if not isinstance(one, DataFiles) or not isinstance(other, DataFiles):
-        return False
-    if isinstance(one, MathVisionSource) and isinstance(other, MathVisionSource):
-        return True
-    if one.repo is not None and other.repo is not None:
-        return one.repo.casefold() == other.repo.casefold() and not set(one.patterns).isdisjoint(other.patterns)
-    if one.path is None or other.path is None:
-        return False
-    mine, theirs = ({path.resolve() for path in source.local_files()} for source in (one, other))
-    return not mine.isdisjoint(theirs)

@@ -16,7 +16,7 @@ from typing import Any
 
 from mmprm import tables
 from mmprm.config import Config
-from mmprm.config.sources import DataFiles, MiniSource
+from mmprm.config.sources import DERIVED, DataFiles, MiniSource
 from mmprm.errors import UserError
 from mmprm.problem import Problem, write_problems
 from mmprm.problems import rows
@@ -33,6 +33,8 @@ def make_source(config: Config, name: str, out: Path, refused: Path) -> None:
     lie beside `refused`, in a file that Snakemake does not delete.
     """
     source = config.sources[name]
+    if isinstance(source, DERIVED):
+        raise UserError(f"source {name}: kind {source.kind} is made from other sources, not read")
     if isinstance(source, MiniSource):
         problems, n_rows = _drawn(source, name, config.seed), source.size
         bad: list[Mapping[str, Any]] = []

@@ -1,0 +1,1 @@
+"""Step tagging. In: problem tables with solutions. Out: the same with their solutions in steps, and what was refused."""

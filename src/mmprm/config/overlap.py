@@ -1,0 +1,79 @@
+"""Do two sources share problems? In: the configured sources. Out: yes or no, before anything is read.
+
+What can be told from the configuration alone; curation looks at the rows themselves. Part of `config`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mmprm.config.derived import CuratedSource, SetAsideSource
+from mmprm.config.section import Section
+from mmprm.config.sources import DERIVED, DataFiles, MathVisionSource, MiniSource
+
+
+def check_derived(sources: Mapping[str, Section]) -> None:
+    """ValueError where a source is made from what is not there or from itself, or set aside of what is not curated."""
+    for name, source in sources.items():
+        if not isinstance(source, DERIVED):
+            continue
+        key = f"sources.{name}.{'of' if isinstance(source, SetAsideSource) else 'sources'}"
+        for other in source.sources:
+            if other not in sources:
+                raise ValueError(f"{key}: there is no source {other!r}; allowed: {sorted(set(sources) - {name})}")
+            if isinstance(source, SetAsideSource) and not isinstance(sources[other], CuratedSource):
+                raise ValueError(f"{key}: {other!r} is not of kind curated, and sets nothing aside")
+        if _reaches(sources, name, name):
+            raise ValueError(f"{key}: {name!r} is made from itself")
+
+
+def _reaches(sources: Mapping[str, Section], start: str, goal: str) -> bool:
+    seen, left = set(), [start]
+    while left:
+        source = sources.get(left.pop())
+        for other in source.sources if isinstance(source, DERIVED) else ():
+            if other == goal:
+                return True
+            if other not in seen:
+                seen.add(other)
+                left.append(other)
+    return False
+
+
+def share_problems(sources: Mapping[str, Section], one: str, other: str) -> bool:
+    """May two sources, by name, have a problem in common? What a curated one keeps and sets aside has none."""
+    for first, second in ((one, other), (other, one)):
+        aside = sources[first]
+        if isinstance(aside, SetAsideSource):
+            rest = _read(sources, second, but=aside.of)
+            return any(share_rows(sources[a], sources[b]) for a in _read(sources, aside.of) for b in rest)
+    return any(share_rows(sources[a], sources[b]) for a in _read(sources, one) for b in _read(sources, other))
+
+
+def _read(sources: Mapping[str, Section], name: str, but: str | None = None) -> set[str]:
+    """The sources that are read from files or drawn, of which one is made, other than through the curated one `but`."""
+    source = sources[name]
+    if name == but:
+        return set()
+    if not isinstance(source, DERIVED):
+        return {name}
+    return set().union(*(_read(sources, other, but) for other in source.sources))
+
+
+def share_rows(one: Section, other: Section) -> bool:
+    """Are two sources that are read the same files, or the same split and family of the mini world?
+
+    MathVision's splits share problems wherever they lie.
+    """
+    if isinstance(one, MiniSource) and isinstance(other, MiniSource):
+        return one.split == other.split and not set(one.families).isdisjoint(other.families)
+    if not isinstance(one, DataFiles) or not isinstance(other, DataFiles):
+        return False
+    if isinstance(one, MathVisionSource) and isinstance(other, MathVisionSource):
+        return True
+    if one.repo is not None and other.repo is not None:
+        return one.repo.casefold() == other.repo.casefold() and not set(one.patterns).isdisjoint(other.patterns)
+    if one.path is None or other.path is None:
+        return False
+    mine, theirs = ({path.resolve() for path in source.local_files()} for source in (one, other))
+    return not mine.isdisjoint(theirs)
