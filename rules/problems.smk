@@ -10,12 +10,12 @@ rule intake:
     output:
         problems="<results>/problems/{source}.parquet",
         refused="<results>/problems/{source}.refused.parquet",
-    wildcard_constraints:
-        source=not_of_kind("curated", "set_aside", "tagged"),
     log:
         "<logs>/intake/{source}.log",
     benchmark:
         "<benchmarks>/intake/{source}.tsv"
+    wildcard_constraints:
+        source=not_of_kind("curated", "set_aside", "tagged"),
     conda:
         "../envs/cpu.yaml"
     resources:
