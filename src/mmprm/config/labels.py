@@ -44,7 +44,7 @@ class Ablation(Section):
 
     title: str = Field(min_length=1)
     variants: list[str] = Field(min_length=1, description="keys of prm.variants, in the order to show")
-    by: Literal["label", "learning_rate", "epochs", "max_paths_per_problem"] | None = Field(
+    by: Literal["label", "learning_rate", "epochs", "max_paths_per_problem", "packing"] | None = Field(
         None, description="the key in which they differ, for the axis of the figure; null: their names"
     )
     benchmarks: list[str] | None = Field(None, min_length=1, description="keys of benchmarks; null: all")

@@ -76,6 +76,8 @@ def _setting(config: Config, settings: Ablation, variant: str) -> Any:
     """What the variant has at the key in which the variants differ: its own value, or that of prm.training."""
     if settings.by is None:
         return variant
+    if settings.by == "packing":
+        return config.prm.packing_of(variant)
     own = getattr(config.prm.variants[variant], settings.by)
     return getattr(config.prm.training, settings.by, None) if own is None else own
 

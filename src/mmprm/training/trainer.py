@@ -128,6 +128,8 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
             self.model_wrapped.train()
             metrics = {"eval_loss": total}
             self.log(dict(metrics))
+            # What Trainer's own evaluate ends with; without it the last update would be judged twice.
+            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
             return metrics
 
     trainer = _Trainer(
