@@ -50,6 +50,8 @@ NOT_RESULTS = {
     "deepspeed",
     "report_to",
     "licence",
+    "weight",  # of a source's problems in policy training, which has it as a param of its own
+    "judge_after",
 }
 
 
@@ -163,6 +165,16 @@ def source_settings(wildcards) -> str:
     """What one source's problems depend on."""
     source = _chosen("sources", CONFIG.sources, wildcards.source)
     return "; ".join(_flat(f"sources.{wildcards.source}", source))
+
+
+def checking_threads(wildcards) -> int:
+    """Processes that check a source's rows; problems that are drawn need no more than one."""
+    return 4 if isinstance(_chosen("sources", CONFIG.sources, wildcards.source), DataFiles) else 1
+
+
+def source_weights() -> list[str]:
+    """The weights of the sources that the policy is trained on, where they are not 1."""
+    return [f"sources.{name}.weight={weight}" for name, weight in CONFIG.policy_weights.items()]
 
 
 def source_files(wildcards) -> list[str]:

@@ -19,6 +19,7 @@ rule train_policy:
         gpu=1,
     params:
         *affects("policy.base", "policy.training", "prompt", "seed", version=1),
+        *source_weights(),
         config=RESOLVED,
         base=base_fingerprint,
         work=work("policy"),

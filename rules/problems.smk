@@ -1,4 +1,4 @@
-"""Problems. In: the configured sources. Out: a problem table a source, and the rows that were refused.
+"""Problems. In: the configured sources. Out: a problem table a source, the rows that were refused, and the counts.
 
 Sources of the kinds curated, set_aside and tagged are made by rules/curation.smk and rules/tagging.smk.
 """
@@ -10,6 +10,7 @@ rule intake:
     output:
         problems="<results>/problems/{source}.parquet",
         refused="<results>/problems/{source}.refused.parquet",
+        counts="<results>/problems/{source}.intake.json",
     log:
         "<logs>/intake/{source}.log",
     benchmark:
@@ -18,14 +19,17 @@ rule intake:
         source=not_of_kind("curated", "set_aside", "tagged"),
     conda:
         "../envs/cpu.yaml"
+    threads: checking_threads
     resources:
         mem_mb=4000,
     params:
-        *affects("intake", "seed", version=3),
+        *affects("intake", "seed", version=4),
         config=RESOLVED,
+        work=work("intake/{source}"),
         source=source_settings,
     shell:
         "mmprm intake --config {params.config} --source {wildcards.source}"
+        " --work {params.work} --threads {threads}"
         " --out {output.problems} --refused {output.refused} > {log} 2>&1"
 
 

@@ -11,9 +11,10 @@ _SECONDS = 10.0
 
 
 class Bar:
-    """A context manager. `total` counts things of the kind `unit`; call `update` as often as you like."""
+    """A context manager. `total` counts things of the kind `unit`, None where it is not known beforehand; call `update`
+    as often as you like."""
 
-    def __init__(self, label: str, total: int, unit: str) -> None:
+    def __init__(self, label: str, total: int | None, unit: str) -> None:
         self.label = label
         self.total = total
         self.unit = unit
@@ -43,4 +44,5 @@ class Bar:
             self._bar.update(self._task, completed=done)
         elif time.monotonic() - self._written > _SECONDS:
             self._written = time.monotonic()
-            print(f"{self.label} {done} of {self.total} {self.unit}", file=sys.stderr, flush=True)
+            of = "" if self.total is None else f" of {self.total}"
+            print(f"{self.label} {done}{of} {self.unit}", file=sys.stderr, flush=True)

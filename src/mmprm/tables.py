@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 from mmprm.errors import UserError
 
 _STRINGS = pa.list_(pa.string())
+_IMAGE_BYTES = 2**28  # of a row group
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
@@ -40,6 +40,18 @@ PROBLEMS = _schema(
 )
 # Rows of a source that were not taken, and why. `reason` is a short code, `detail` a sentence for a person.
 REFUSED = _schema(source=pa.string(), row=pa.int64(), problem_id=pa.string(), reason=pa.string(), detail=pa.string())
+# A checked row of a source, in a part file of intake (problems/parts.py). A row is taken where `reason` is null.
+INTAKE_PART = _schema(
+    row=pa.int64(),
+    problem_id=pa.string(),
+    reason=pa.string(),
+    detail=pa.string(),
+    own_group=pa.string(),  # as the source has it
+    pictures=pa.list_(pa.binary(16)),  # a hash of each encoded image
+    image_bytes=pa.int64(),
+    offset=pa.int64(),  # where the problem stands among those of the part, in bytes
+    length=pa.int64(),
+)
 
 # One sampled solution. `status` is solution.Status; `verdict` is grading.Verdict; `method` is what gave the verdict.
 _COMPLETION = {
@@ -172,14 +184,26 @@ def replacing(path: Path) -> Iterator[Path]:
 def write(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema, group: int | None = None) -> None:
     """Write rows (mappings with exactly the schema's columns) as parquet, atomically.
 
-    Rows are taken in row groups of `group`, one in memory at a time. Groups are small where rows hold images: arrow
-    cannot build or read one of more than 2 GB.
+    Rows are taken in row groups of `group`, one in memory at a time. Groups are small where rows hold images, and end
+    early at _IMAGE_BYTES of them: arrow cannot build or read one of more than 2 GB.
     """
     group = group or (256 if "images" in schema.names else 8192)
-    left = iter(rows)
     with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        while chunk := list(islice(left, group)):
+        for chunk in _row_groups(rows, group):
             writer.write_table(as_table(chunk, schema))
+
+
+def _row_groups(rows: Iterable[Mapping[str, Any]], group: int) -> Iterator[list[Mapping[str, Any]]]:
+    chunk: list[Mapping[str, Any]] = []
+    n_bytes = 0
+    for row in rows:
+        chunk.append(row)
+        n_bytes += sum(map(len, row.get("images") or ()))
+        if len(chunk) == group or n_bytes >= _IMAGE_BYTES:
+            yield chunk
+            chunk, n_bytes = [], 0
+    if chunk:
+        yield chunk
 
 
 def as_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -185,14 +185,18 @@ def test_choices_solution_and_answer_type_are_taken_where_the_source_names_them(
     ]
     problems, bad = take(rows, columns={"choices": "options", "answer_type": "kind", "solution": "cot"})
     found = [(problem.choices, problem.answer_type, problem.solution) for problem in problems]
-    assert found == [(("1", "2"), "choice", solution), (("1", "2"), "auto", None), ((), "auto", None)]
+    assert found == [
+        (("1", "2"), "choice", solution),
+        (("1", "2"), "auto", None),
+        ((), "auto", None),
+        ((), "auto", "First, a."),  # which a tagged source puts into steps
+    ]
     assert bad == {
         3: "bad_value",
         4: "bad_value",
         5: "bad_value",
         6: "control_string",
         7: "bad_value",
-        8: "bad_solution",
     }
     assert take([row(choices=["1", "2"])])[0][0].choices == ()
 
@@ -262,7 +266,7 @@ def test_a_json_array_and_json_lines_give_the_same_problems(take: Callable[..., 
         ("a.json", b"[]", "no rows"),
         ("a.json", b"[" * 100_000, "not a JSON array"),
         ("a.parquet", b"PAR1 torn", "not a readable parquet"),
-        ("a.csv", b"id,question", "sources are .parquet"),
+        ("a.txt", b"id,question", "sources are .parquet"),
     ],
 )
 def test_a_file_that_is_no_table_is_named(

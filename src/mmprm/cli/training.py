@@ -52,11 +52,13 @@ def intake(
     source: Annotated[str, option("--source", "a key of sources")],
     out: Out,
     refused: Annotated[Path, option("--refused", "the table of refused rows to write")],
+    work: Annotated[Path | None, option("--work", "folder for checked rows, which survive a kill")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="processes that check rows")] = 1,
 ) -> None:
     """Read one source into a problem table, and refuse what cannot be used."""
     from mmprm.problems.intake import make_source
 
-    make_source(resolved(config), source, out, refused)
+    make_source(resolved(config), source, out, refused, work, threads)
 
 
 @app.command(cls=Verb)

@@ -25,7 +25,7 @@ from pydantic import (
 from mmprm.config.errors import explain
 from mmprm.config.guided import Strategy
 from mmprm.config.labels import Ablation, Labels
-from mmprm.config.overlap import check_derived, share_problems
+from mmprm.config.overlap import check_derived, share_problems, weights_of
 from mmprm.config.section import Aggregate, Name, Section, Share
 from mmprm.config.sources import Source, StepBenchmark, StepSource
 from mmprm.config.steps import StepTest, check_step_tests
@@ -47,6 +47,12 @@ class Intake(Section):
     """What is refused on the way in."""
 
     max_refused_share: Share = Field(0.05, description="stop when more than this share of a source's rows is refused")
+    judge_after: int | None = Field(
+        100_000,
+        ge=1,
+        description="after so many rows of a source the share is also held against those read so far, so that a bad "
+        "source stops early; null: only where the bound cannot be kept, or at the end",
+    )
     max_image_pixels: int = Field(
         25_000_000, ge=1, le=178_956_970, description="larger images are refused undecoded; at most Pillow's own limit"
     )
@@ -303,6 +309,11 @@ class Config(Section):
             if unknown:
                 raise ValueError(f"{name}.families: {unknown} do not exist; allowed: {sorted(ALL_FAMILIES)}")
         return sources
+
+    @property
+    def policy_weights(self) -> dict[str, float]:
+        """How often the problems of a source are taken in an epoch of policy training, where that is not once."""
+        return weights_of(self.sources, self.policy.sources)
 
     def _trained_on(self) -> dict[str, list[str]]:
         """The sources whose problems a model is trained on, by the key that names them."""

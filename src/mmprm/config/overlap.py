@@ -5,7 +5,7 @@ What can be told from the configuration alone; curation looks at the rows themse
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mmprm.config.derived import CuratedSource, SetAsideSource
 from mmprm.config.section import Section
@@ -48,6 +48,13 @@ def share_problems(sources: Mapping[str, Section], one: str, other: str) -> bool
             rest = _read(sources, second, but=aside.of)
             return any(share_rows(sources[a], sources[b]) for a in _read(sources, aside.of) for b in rest)
     return any(share_rows(sources[a], sources[b]) for a in _read(sources, one) for b in _read(sources, other))
+
+
+def weights_of(sources: Mapping[str, Section], names: Iterable[str]) -> dict[str, float]:
+    """The weights that are not 1 of the sources that are read to make those named."""
+    read = sorted(set().union(*(_read(sources, name) for name in names)))
+    weights = {name: float(getattr(sources[name], "weight", 1)) for name in read}
+    return {name: weight for name, weight in weights.items() if weight != 1}
 
 
 def _read(sources: Mapping[str, Section], name: str, but: str | None = None) -> set[str]:

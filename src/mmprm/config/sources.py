@@ -19,6 +19,17 @@ Column = Literal[
     "id", "question", "answer", "image", "choices", "answer_type", "solution", "precision", "unit", "tolerance", "group"
 ]
 
+TurnColumn = Literal["id", "turns", "image", "answer", "answer_type", "choices", "group"]
+Weight = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=100,
+        description="how often its problems are taken in an epoch of policy training: 2.5 is each twice, and half of "
+        "them once more, chosen by the seed",
+    ),
+]
+
 
 class MiniSource(Section):
     """Drawn problems of the mini world."""
@@ -27,6 +38,7 @@ class MiniSource(Section):
     split: Literal["sft", "seeds", "dev", "test"] = Field(description="the splits never share a problem")
     size: int = Field(ge=1, description="how many problems")
     families: list[str] = Field(min_length=1, description="families of mmprm.problems.mini")
+    weight: Weight = 1.0
 
     @property
     def about(self) -> str:
@@ -40,7 +52,9 @@ class DataFiles(Section):
     DEFAULT_FILES: ClassVar[tuple[str, ...]] = ("*.parquet",)
 
     kind: str
-    path: Path | None = Field(None, description="a parquet, JSON or JSON Lines file, or a folder that has such files")
+    path: Path | None = Field(
+        None, description="a parquet, JSON, JSON Lines or CSV file, or a folder that has such files"
+    )
     repo: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$",
@@ -100,24 +114,62 @@ def _below(folder: Path) -> list[Path]:
     return [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
 
 
-class TableSource(DataFiles):
-    """Problems in people's own tables: parquet, JSON or JSON Lines, with a map of the columns."""
+class ProblemFiles(DataFiles):
+    """Files of problems."""
+
+    weight: Weight = 1.0
+
+
+class TableSource(ProblemFiles):
+    """Problems in people's own tables: parquet, JSON, JSON Lines or CSV, with a map of the columns."""
 
     kind: Literal["table"]
     columns: dict[Column, str] = Field(
         default_factory=dict,
-        description="our column -> theirs; empty: there is none. id, question, answer and image must be there",
+        description="our column -> theirs; empty: there is none (no id: the row's number). id, question, answer and "
+        "image must be there",
     )
 
 
-class MmK12Source(DataFiles):
+class ImageFolderSource(ProblemFiles):
+    """A folder of images with metadata.csv, metadata.jsonl or metadata.parquet, as the hub's imagefolder has it."""
+
+    DEFAULT_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+    kind: Literal["image_folder"]
+    columns: dict[Column, str] = Field(
+        default_factory=dict,
+        description="our column -> theirs, as for kind table; image and id are file_name, unless it is said here",
+    )
+
+
+class ConversationSource(ProblemFiles):
+    """Rows of turns: a question with `<image>` placeholders, and a reply, which is the solution."""
+
+    DEFAULT_FILES = ("*.parquet", "*.jsonl", "*.json")
+    kind: Literal["conversations"]
+    columns: dict[TurnColumn, str] = Field(
+        default_factory=dict,
+        description="our column -> theirs; empty: there is none (no id: the row's number). turns is conversations, id "
+        "is id, image is image or images, unless it is said here",
+    )
+    answer: Literal["boxed", "tag", "last_line", "whole"] = Field(
+        "boxed",
+        description="where the reply has the gold answer, unless a column has it: the last box, the last <answer> tag, "
+        "the last line; whole: the reply is the answer, and no solution",
+    )
+    extra_turns: Literal["refuse", "drop"] = Field(
+        "refuse", description="of a row that goes on after the first reply: refuse the row, or take its first question"
+    )
+
+
+class MmK12Source(ProblemFiles):
     """MM-K12, as Cierra0506/MM-K12 or FanqingM/MMK12 publish it, and the 500 test problems with image paths."""
 
     kind: Literal["mm_k12"]
     split: Literal["train", "test"] = "train"
 
 
-class MathVistaSource(DataFiles):
+class MathVistaSource(ProblemFiles):
     """AI4Math/MathVista."""
 
     kind: Literal["mathvista"]
@@ -125,21 +177,21 @@ class MathVistaSource(DataFiles):
     hints: bool = Field(False, description="put the official hint (the form of the answer) before the question")
 
 
-class MathVerseSource(DataFiles):
+class MathVerseSource(ProblemFiles):
     """AI4Math/MathVerse: 788 problems, each in five versions."""
 
     kind: Literal["mathverse"]
     split: Literal["testmini"] = "testmini"
 
 
-class MathVisionSource(DataFiles):
+class MathVisionSource(ProblemFiles):
     """MathLLMs/MathVision. Its testmini is a part of its test."""
 
     kind: Literal["mathvision"]
     split: Literal["test", "testmini"] = "test"
 
 
-class OlympiadBenchSource(DataFiles):
+class OlympiadBenchSource(ProblemFiles):
     """Hothan/OlympiadBench, English competition mathematics with pictures."""
 
     kind: Literal["olympiadbench"]
@@ -148,7 +200,8 @@ class OlympiadBenchSource(DataFiles):
 
 BenchmarkSource = MmK12Source | MathVistaSource | MathVerseSource | MathVisionSource | OlympiadBenchSource
 DERIVED = CuratedSource | TaggedSource | SetAsideSource
-Source = Annotated[MiniSource | TableSource | BenchmarkSource | DERIVED, Field(discriminator="kind")]
+OwnSource = TableSource | ImageFolderSource | ConversationSource
+Source = Annotated[MiniSource | OwnSource | BenchmarkSource | DERIVED, Field(discriminator="kind")]
 
 
 class VisualPrmSteps(DataFiles):

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmprm.config.sources import DataFiles
+from mmprm.config.sources import DataFiles, ImageFolderSource
 from mmprm.errors import UserError
 
-READABLE = (".parquet", ".pq", ".json", ".jsonl", ".ndjson")
+READABLE = (".parquet", ".pq", ".json", ".jsonl", ".ndjson", ".csv")
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,14 @@ def locate(source: DataFiles) -> Located:
             f"{folder}: no file matches {' or '.join(source.patterns)}; set `files` of the source to the names there"
         )
     for file in files:
+        if not file.is_file():
+            raise UserError(f"{file}: there is no such file; set `path` of the source to a {', '.join(READABLE)} file")
         if file.suffix not in READABLE:
             raise UserError(f"{file}: sources are {', '.join(READABLE)} files")
+    if isinstance(source, ImageFolderSource):  # names of images are relative to the file that has them
+        folder, *others = sorted({file.parent for file in files})
+        if others:
+            raise UserError(f"{folder} and {others[0]} both have image metadata: make each a source, by `files`")
     images = source.images or folder
     return Located(tuple(files), images, _blobs(images))
 

@@ -1,59 +1,79 @@
-"""Sources into problem tables. In: a source of the configuration. Out: its problems, and the rows that were refused.
+"""Sources into problem tables. In: a source of the configuration. Out: its problems, its refused rows, and counts.
 
-One bad row never stops a run, and none is dropped in silence; too many stop it (`intake.max_refused_share`).
+One bad row never stops a run, and none is dropped in silence; too many stop it (`intake.max_refused_share`). Rows are
+streamed into part files (problems.parts), which are put together at the end (problems.assembly): a run that was killed
+goes on from them, and a source may be larger than memory.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import PIL
+
 from mmprm import tables
 from mmprm.config import Config
-from mmprm.config.sources import DERIVED, DataFiles, MiniSource
+from mmprm.config.sources import DERIVED, DataFiles, MiniSource, ProblemFiles
 from mmprm.errors import UserError
 from mmprm.problem import Problem, write_problems
 from mmprm.problems import rows
 from mmprm.problems.adapters import adapter_of
+from mmprm.problems.assembly import Assembly
+from mmprm.problems.checking import Tally, check, stretches
 from mmprm.problems.files import locate
-from mmprm.problems.images import RefusedError
-from mmprm.problems.values import Place, object_of, problem_of
+from mmprm.problems.parts import Checker, whole_parts
+from mmprm.problems.values import Place
+from mmprm.progress_bar import Bar
+
+VERSION = 1  # of how rows are checked: parts of another version are not gone on from
+_NOT_ROWS = {"licence", "weight"}  # keys of a source that its rows do not depend on
 
 
-def make_source(config: Config, name: str, out: Path, refused: Path) -> None:
-    """Write the source's problems (ids `{source}/{id}`) and the refused rows with reasons.
+def make_source(
+    config: Config, name: str, out: Path, refused: Path, work: Path | None = None, workers: int = 1
+) -> None:
+    """Write the source's problems (ids `{source}/{id}`), the refused rows with reasons, and `out` with the ending
+    .intake.json: counts of rows, problems, reasons, images and their bytes, the licence and the weight.
 
-    UserError where a file lacks a column, nothing is left, or more than the bound is refused: then the refused rows
-    lie beside `refused`, in a file that Snakemake does not delete.
+    work: where checked rows are kept until all are; None: a run that is killed starts anew. It is removed at the end,
+    for it is as large as the table. UserError where a file lacks a column, nothing is left, or more than the bound is
+    refused: then the refused rows lie beside `refused`, in a file that Snakemake does not delete.
     """
     source = config.sources[name]
     if isinstance(source, DERIVED):
         raise UserError(f"source {name}: kind {source.kind} is made from other sources, not read")
+    summary = out.with_suffix(".intake.json")
     if isinstance(source, MiniSource):
-        problems, n_rows = _drawn(source, name, config.seed), source.size
-        bad: list[Mapping[str, Any]] = []
+        drawn = _drawn(source, name, config.seed)
+        write_problems(out, drawn)
+        tables.write(refused, [], tables.REFUSED)
+        pictures = {
+            "with_images": sum(bool(problem.images) for problem in drawn),
+            "images": sum(len(problem.images) for problem in drawn),
+            "image_bytes": sum(len(image) for problem in drawn for image in problem.images),
+        }
+        counts = _counts(name, source, len(drawn), len(drawn), Counter(), pictures)
+        tables.write_json(summary, counts)
     else:
-        problems, bad, n_rows = _from_files(source, name, config.intake.max_image_pixels)
-    stopped = refused.with_suffix(".stopped.parquet")
-    counts = ", ".join(f"{count} {reason}" for reason, count in Counter(row["reason"] for row in bad).most_common())
-    if not problems or len(bad) > config.intake.max_refused_share * n_rows:
-        tables.write(stopped, bad, tables.REFUSED)
-        raise UserError(
-            f"source {name}: {len(bad)} of {n_rows} rows are refused ({counts or 'there are none'}), and "
-            f"{len(problems)} problems are left; intake.max_refused_share is {config.intake.max_refused_share}: "
-            f"mend the rows that {stopped} lists, or raise the bound"
-        )
-    write_problems(out, problems)
-    tables.write(refused, bad, tables.REFUSED)
-    stopped.unlink(missing_ok=True)
-    counts = f" ({counts})" if counts else ""
-    print(f"{name}: {len(problems)} problems, {len(bad)} rows refused{counts}", file=sys.stderr)
+        with ExitStack() as stack:
+            if work is None:
+                out.parent.mkdir(parents=True, exist_ok=True)
+                work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}.")))
+            counts = _from_files(config, source, name, work, workers, out, refused)
+            tables.write_json(summary, counts)
+            shutil.rmtree(work, ignore_errors=True)
+    print(f"{name}: {counts['problems']} problems, {_told(counts['refused'])}", file=sys.stderr)
 
 
 def _drawn(source: MiniSource, name: str, seed: int) -> list[Problem]:
@@ -63,64 +83,95 @@ def _drawn(source: MiniSource, name: str, seed: int) -> list[Problem]:
     return [replace(problem, problem_id=f"{name}/{problem.problem_id}", source=name) for problem in drawn]
 
 
-def _from_files(source: DataFiles, name: str, max_pixels: int) -> tuple[list[Problem], list[Mapping[str, Any]], int]:
-    """(problems, refused rows, rows read). Rows are counted over all files."""
-    adapter, where = adapter_of(source), locate(source)
-    place = Place(name, where.images, max_pixels, where.links)
-    problems: list[Problem] = []
-    bad: list[Mapping[str, Any]] = []
-    taken: dict[str, int] = {}
-    n_rows = 0
-    for number, row in enumerate(islice(rows.read(where.files, adapter.columns, adapter.hint), source.limit)):
-        n_rows += 1
-        if n_rows % 1000 == 0:
-            print(f"{name}: row {n_rows}, {len(bad)} refused so far", file=sys.stderr)
-        try:
-            problem = problem_of(adapter.fields(object_of(row)), place)
-            if problem.problem_id in taken:
-                first = taken[problem.problem_id]
-                raise RefusedError("duplicate_id", f"row {first} has the same id, and was taken")
-        except RefusedError as error:
-            found = {"problem_id": _id_of(row, adapter.id, name), "reason": error.reason, "detail": error.detail}
-            bad.append({"source": name, "row": number, **found})
-            continue
-        taken[problem.problem_id] = number
-        problems.append(problem)
-    return grouped(problems), bad, n_rows
-
-
-def _id_of(row: Any, column: str, name: str) -> str | None:
-    """The id of a row that was refused, where it has one that can be written down."""
-    found = row.get(column) if isinstance(row, dict) else None
-    if found is None:
-        return None
-    return f"{name}/{found}".encode(errors="replace").decode()
-
-
-def grouped(problems: Sequence[Problem]) -> list[Problem]:
-    """The same problems, with one group for those that share a picture or that their source puts into one.
-
-    Such problems are not independent: an interval resamples groups, and a problem is known where one of its group is. A
-    group is called as the source calls it, else by the id of its first problem. Who shares with none keeps "".
-    """
-    parents: dict[str, str] = {}
-
-    def root(key: str) -> str:
-        while parents.setdefault(key, key) != key:
-            parents[key] = key = parents[parents[key]]
-        return key
-
-    keys = []
-    for problem in problems:
-        pictures = [f"picture {hashlib.sha256(image).hexdigest()}" for image in problem.images]
-        keys.append([f"id {problem.problem_id}", *([f"group {problem.group}"] if problem.group else []), *pictures])
-        for key in keys[-1][1:]:
-            parents[root(key)] = root(keys[-1][0])
-    members: dict[str, list[Problem]] = defaultdict(list)
-    for problem, (own, *_) in zip(problems, keys, strict=True):
-        members[root(own)].append(problem)
-    names = {
-        name: next((member.group for member in found if member.group), found[0].problem_id if len(found) > 1 else "")
-        for name, found in members.items()
+def _counts(
+    name: str,
+    source: MiniSource | ProblemFiles,
+    n_rows: int,
+    n_problems: int,
+    reasons: Mapping[str, int],
+    pictures: Mapping[str, int],
+) -> dict[str, Any]:
+    """What .intake.json holds. Licence and weight are what they were at the intake: the configuration has them now."""
+    return {
+        "source": name,
+        "kind": source.kind,
+        "licence": source.licence if isinstance(source, DataFiles) else "drawn here",
+        "weight": source.weight,
+        "rows": n_rows,
+        "problems": n_problems,
+        "refused": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        **pictures,
     }
-    return [replace(p, group=names[root(own)]) for p, (own, *_) in zip(problems, keys, strict=True)]
+
+
+def _told(reasons: Mapping[str, int]) -> str:
+    """`3 rows refused (2 empty_answer, 1 bad_row)`."""
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    return f"{sum(reasons.values())} rows refused" + (f" ({counts})" if counts else "")
+
+
+def _from_files(
+    config: Config, source: ProblemFiles, name: str, work: Path, workers: int, out: Path, refused: Path
+) -> dict[str, Any]:
+    """Read the source into its tables; the counts."""
+    bounds, where = config.intake, locate(source)
+    folder = work / _identity(source, name, bounds.max_image_pixels, where.files)
+    for other in work.iterdir() if work.is_dir() else ():
+        if other != folder:  # of other settings or files
+            shutil.rmtree(other, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    place = Place(name, where.images, bounds.max_image_pixels, where.links)
+    sizes = [size for size in (source.limit, rows.count(where.files)) if size is not None]
+    tally = Tally(whole_parts(folder), bounds.max_refused_share, bounds.judge_after, min(sizes) if sizes else None)
+    if tally.rows:
+        print(f"{name}: going on after row {tally.rows}, which was checked before", file=sys.stderr)
+    _read(source, name, Checker(source, place, folder), where.files, tally, min(sizes, default=None), workers)
+    assembly = Assembly(folder, name, tally.parts)
+    counts = _counts(name, source, tally.rows, assembly.taken, assembly.reasons, assembly.pictures)
+    stopped = refused.with_suffix(".stopped.parquet")
+    n_refused = sum(counts["refused"].values())
+    if not assembly.taken or tally.hopeless or n_refused > bounds.max_refused_share * tally.rows:
+        tables.write(stopped, assembly.refused(), tables.REFUSED)
+        reasons = ", ".join(f"{count} {reason}" for reason, count in counts["refused"].items())
+        early = f" ({tally.hopeless}: it was not read to its end)" if tally.hopeless else ""
+        raise UserError(
+            f"source {name}: {n_refused} of {tally.rows} rows are refused ({reasons or 'there are none'}), and "
+            f"{assembly.taken} problems are left; intake.max_refused_share is {bounds.max_refused_share}{early}: "
+            f"mend the rows that {stopped} lists, or raise the bound"
+        )
+    tables.write(refused, assembly.refused(), tables.REFUSED)
+    tables.write(out, assembly.problems(), tables.PROBLEMS)
+    stopped.unlink(missing_ok=True)
+    return counts
+
+
+def _read(
+    source: ProblemFiles,
+    name: str,
+    checker: Checker,
+    files: tuple[Path, ...],
+    tally: Tally,
+    at_most: int | None,
+    workers: int,
+) -> None:
+    """Check the rows that are in no part yet, until there are no more, or the bound is past hope."""
+    adapter = adapter_of(source)
+    found = rows.read(files, adapter.columns, adapter.hint, tally.rows)
+    left = islice(found, None if source.limit is None else source.limit - tally.rows)
+    with Bar(name, at_most, "rows") as bar:
+        for part in check(stretches(left, tally.rows, tally.done), checker, workers):
+            tally.add(part)
+            bar.update(tally.rows)
+            if tally.hopeless:
+                return
+
+
+def _identity(source: ProblemFiles, name: str, max_pixels: int, files: tuple[Path, ...]) -> str:
+    """A hash of what the checked rows depend on: the source's settings, its files (by size and time), and the code.
+
+    Pictures that rows name by paths are not looked at, as Snakemake does not look at them either.
+    """
+    settings = source.model_dump(mode="json", exclude=_NOT_ROWS)
+    there = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    about = [VERSION, PIL.__version__, name, settings, max_pixels, there]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]

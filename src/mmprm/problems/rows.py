@@ -1,11 +1,15 @@
-"""The rows of parquet, JSON and JSON Lines files. In: files. Out: their columns, and dictionaries one by one."""
+"""The rows of parquet, JSON, JSON Lines and CSV files. In: files. Out: their columns, and dictionaries one by one.
+
+All but a JSON array are streamed: a file may be larger than memory. An array (`[{…}, …]`) is read whole.
+"""
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +19,45 @@ import pyarrow.parquet as pq
 from mmprm.errors import UserError
 
 Row = dict[str, Any]
+PARQUET = (".parquet", ".pq")
 _BATCH = 64  # rows of a parquet file that are in memory at once
+_BUFFER = 2**20  # bytes of a column that are read at once; without it a row group's whole column is
+_HEAD = 1000  # rows of a text file that say which columns it has
+_LINE = 2**26  # bytes of a line, or of a field of CSV; a longer one is no row of anybody's
 
 
-def read(files: Sequence[Path], needed: Mapping[str, str], hint: str) -> Iterator[Any]:
+def read(files: Sequence[Path], needed: Mapping[str, str], hint: str, start: int = 0) -> Iterator[Any]:
     """The rows of all files, in order: dictionaries (NaN as None), or a text that says why a row cannot be read.
 
-    UserError where a file is missing, torn, empty or without one of the columns `needed` (what we call it -> what it is
-    called there); `hint` ends that message.
+    start: how many rows to pass over, counted over all files. UserError where a file is torn, empty or without
+    one of the columns `needed` (what we call it -> what it is called there); `hint` ends that message.
     """
-    # The first file is opened here, so that its faults are told before any row is.
-    return chain(_checked(files[0], needed, hint), *(_late(file, needed, hint) for file in files[1:]))
+    left = start
+    for file in files:
+        columns, found = _opened(file)
+        if not columns:
+            raise UserError(f"{file}: there are no rows in it")
+        for ours, theirs in needed.items():
+            if theirs not in columns:
+                wanted = f"{theirs!r}" if ours == theirs else f"{theirs!r} for {ours!r}"
+                raise UserError(f"{file}: there is no column {wanted}; the columns are {columns}: {hint}")
+        if file.suffix in PARQUET:
+            passed = min(left, pq.read_metadata(file).num_rows)
+            found = _parquet_rows(file, passed)
+        else:
+            passed = sum(1 for _ in islice(found, left))
+        left -= passed
+        yield from map(_clean, found)
 
 
-def _late(file: Path, needed: Mapping[str, str], hint: str) -> Iterator[Any]:
-    yield from _checked(file, needed, hint)
-
-
-def _checked(file: Path, needed: Mapping[str, str], hint: str) -> Iterator[Any]:
-    columns, found = rows(file)
-    if not columns:
-        raise UserError(f"{file}: there are no rows in it")
-    for ours, theirs in needed.items():
-        if theirs not in columns:
-            wanted = f"{theirs!r}" if ours == theirs else f"{theirs!r} for {ours!r}"
-            raise UserError(f"{file}: there is no column {wanted}; the columns are {columns}: {hint}")
-    return map(_clean, found)
+def count(files: Sequence[Path]) -> int | None:
+    """How many rows the files have; None where that is not known before they are read (all but parquet)."""
+    if any(file.suffix not in PARQUET for file in files):
+        return None
+    try:
+        return sum(pq.read_metadata(file).num_rows for file in files)
+    except (pa.ArrowException, OSError):  # reading the file tells what is wrong with it
+        return None
 
 
 def _clean(row: Any) -> Any:
@@ -49,47 +66,89 @@ def _clean(row: Any) -> Any:
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
 
 
-def rows(path: Path) -> tuple[list[str], Iterable[Any]]:
+def _opened(path: Path) -> tuple[list[str], Iterator[Any]]:
     """The columns of a file and its rows (dictionaries; anything else is a row that cannot be read).
 
-    Parquet is streamed. Raises UserError where the file is missing or as a whole not what its name says.
+    Raises UserError where the file is as a whole not what its name says.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file; set `path` of the source to a parquet, JSON or JSONL file")
-    if path.suffix in (".parquet", ".pq"):
+    if path.suffix in PARQUET:
         try:
-            return pq.ParquetFile(path).schema_arrow.names, _parquet_rows(path)
+            return pq.read_schema(path).names, iter(())
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{path}: not a readable parquet file ({error})") from error
-    found = _json_rows(path)
-    columns = dict.fromkeys(name for row in found if isinstance(row, dict) for name in row)
-    return list(columns), found
+    if path.suffix == ".csv":
+        return _headed(_csv_rows(path))
+    if path.suffix == ".json" and _first_byte(path) == b"[":
+        return _headed(_json_array(path))
+    columns, found = _headed(_json_lines(path))
+    if not columns:
+        raise UserError(f"{path}: neither a JSON array of objects nor one JSON object a line")
+    return columns, found
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
+def _headed(found: Iterable[Any]) -> tuple[list[str], Iterator[Any]]:
+    """The columns that the first rows have, and all rows."""
+    rows = iter(found)
+    head = list(islice(rows, _HEAD))
+    columns = dict.fromkeys(name for row in head if isinstance(row, dict) for name in row)
+    return list(columns), chain(head, rows)
+
+
+def _parquet_rows(path: Path, start: int) -> Iterator[Row]:
     try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_BATCH):
-                yield from batch.to_pylist()
+        with pq.ParquetFile(path, buffer_size=_BUFFER) as file:
+            group = 0
+            while group < file.num_row_groups and start >= file.metadata.row_group(group).num_rows:
+                start -= file.metadata.row_group(group).num_rows
+                group += 1
+            groups = list(range(group, file.num_row_groups))
+            for batch in file.iter_batches(batch_size=_BATCH, row_groups=groups) if groups else ():
+                yield from batch.slice(start).to_pylist()
+                start = max(0, start - len(batch))
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: damaged within its rows ({error}); fetch it again") from error
 
 
-def _json_rows(path: Path) -> list[Any]:
-    """A JSON array, or one value a line; a line that is not JSON becomes a string that says why."""
-    data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    if path.suffix == ".json" and data.lstrip()[:1] == b"[":
-        try:
-            return list(json.loads(data))
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: not a JSON array ({error})") from error
-    found: list[Any] = []
-    for line in data.splitlines():
-        if line.strip():
-            try:
-                found.append(json.loads(line))
-            except (ValueError, RecursionError) as error:
-                found.append(f"the line is not JSON: {error}")
-    if not any(isinstance(row, dict) for row in found):
-        raise UserError(f"{path}: neither a JSON array of objects nor one JSON object a line")
-    return found
+def _first_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        start = file.read(2**16).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return start[:1]
+
+
+def _json_array(path: Path) -> list[Any]:
+    try:
+        return list(json.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf")))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a JSON array ({error})") from error
+
+
+def _json_lines(path: Path) -> Iterator[Any]:
+    """One value a line; a line that is not JSON becomes a string that says why."""
+    with path.open("rb") as file:
+        mark = b"\xef\xbb\xbf"  # may stand at the start of the file
+        while line := file.readline(_LINE):
+            if len(line) == _LINE and not line.endswith(b"\n"):
+                while (rest := file.readline(_LINE)) and not rest.endswith(b"\n"):
+                    pass
+                yield f"the line has more than {_LINE:,} bytes"
+                continue
+            text, mark = line.removeprefix(mark), b""
+            if text.strip():
+                try:
+                    yield json.loads(text)
+                except (ValueError, RecursionError) as error:
+                    yield f"the line is not JSON: {error}"
+
+
+def _csv_rows(path: Path) -> Iterator[Any]:
+    """Rows of texts; an empty field is None. Python's reader, for arrow's refuses a block of rows for one torn row."""
+    csv.field_size_limit(_LINE)
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            for row in csv.DictReader(file):
+                if None in row:
+                    yield "the line has more fields than the header"
+                else:
+                    yield {name: value or None for name, value in row.items()}
+    except csv.Error as error:
+        raise UserError(f"{path}: not a readable CSV file ({error})") from error

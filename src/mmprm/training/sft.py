@@ -5,8 +5,9 @@ Loss stands on the solution alone, the end of the turn included (specification, 
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,14 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
     start = start_model(config.policy.base, work / "start")
     processor = models.load_processor(start)
     rows = read_problems(*problems)
+    taken = {row.problem_id: times_taken(row, config.policy_weights, config.seed) for row in rows}
+    if rows and not any(taken.values()):
+        raise UserError(f"policy training: weights {config.policy_weights} leave none of {len(rows)} rows; raise one")
+    rows = [row for row in rows if taken[row.problem_id]]
     examples, refused = supervised_examples(
         rows, processor, Renderer(processor, config.prompt.instruction), training.max_length
     )
+    examples = [example for example in examples for _ in range(taken[example.problem_id])]
     tables.write_json(out / "refused.json", [asdict(refusal) for refusal in refused])
     say(f"{len(examples)} solutions to train on; refused or cut: {data.reasons(refused) or 'none'}")
     data.bound_refusals(refused, len(rows), config.intake.max_refused_share, "policy training")
@@ -57,6 +63,7 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
             "policy": config.policy.model_dump(mode="json"),
             "prompt": config.prompt.model_dump(mode="json"),
             "seed": config.seed,
+            **({"weights": config.policy_weights} if config.policy_weights else {}),
         },
         "examples": len(examples),
         "refused": data.reasons(refused),
@@ -82,6 +89,16 @@ def start_model(base: Path, folder: Path) -> Path:
     return folder
 
 
+def times_taken(problem: Problem, weights: Mapping[str, float], seed: int) -> int:
+    """How often an epoch has a problem: as often as the weight of its own source says, once where it says nothing.
+
+    A fraction is the share of a source's problems that are taken once more, chosen by a hash of the seed and the id.
+    """
+    whole, fraction = divmod(weights.get(problem.source, 1.0), 1)
+    digest = hashlib.sha256(f"weight {seed} {problem.problem_id}".encode()).digest()
+    return int(whole) + (int.from_bytes(digest[:8], "big") < fraction * 2**64)
+
+
 def supervised_examples(
     problems: Sequence[Problem], processor: Any, renderer: Renderer, max_length: int
 ) -> tuple[list[data.Example], list[data.Refusal]]:
@@ -97,7 +114,10 @@ def supervised_examples(
             continue
         parsed = parse(problem.solution)
         if parsed.status is not Status.OK or parsed.answer is None:
-            detail = f"its solution does not parse: {parsed.status.value}"
+            detail = (
+                f"its solution is not <step>…</step>…<answer>…</answer> ({parsed.status.value}); "
+                "a source of kind tagged puts a raw one into steps"
+            )
             refused.append(data.Refusal(problem.problem_id, "unparsed_solution", detail))
             continue
         taken.append((problem, len(parsed.steps)))

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from mmprm.config.sources import DataFiles, TableSource
-from mmprm.problems.adapters import mathverse, mathvision, mathvista, mm_k12, olympiadbench, table
+from mmprm.config.sources import ConversationSource, DataFiles, ImageFolderSource, TableSource
+from mmprm.problems.adapters import conversations, mathverse, mathvision, mathvista, mm_k12, olympiadbench, table
 from mmprm.problems.values import Fields
 
 # Each has COLUMNS, which the files must have, the id first, and fields(row, source).
@@ -23,7 +23,7 @@ _MODULES: dict[str, Any] = {
 class Adapter(NamedTuple):
     """How the rows of one source are read.
 
-    columns: ours -> theirs; `hint` says what to do where one is missing. id: theirs.
+    columns: ours -> theirs; `hint` says what to do where one is missing. id: theirs; empty: the row's number is its id.
     """
 
     columns: dict[str, str]
@@ -34,10 +34,13 @@ class Adapter(NamedTuple):
 
 def adapter_of(source: DataFiles) -> Adapter:
     """The adapter of the source's kind."""
-    if isinstance(source, TableSource):
+    mapped = "set `columns: {ours: theirs}` of the source"
+    if isinstance(source, ConversationSource):
+        needed = conversations.columns(source)
+        return Adapter(needed, needed.get("id", ""), partial(conversations.fields, source=source), mapped)
+    if isinstance(source, TableSource | ImageFolderSource):
         columns = table.columns(source)
-        fields = partial(table.fields, columns=columns)
-        return Adapter(columns, columns.get("id", ""), fields, "set `columns: {ours: theirs}` of the source")
+        return Adapter(columns, columns.get("id", ""), partial(table.fields, columns=columns), mapped)
     module = _MODULES[source.kind]
     hint = f"this is not {source.kind} as it was published; kind table takes a map of columns"
     columns = {name: name for name in module.COLUMNS}

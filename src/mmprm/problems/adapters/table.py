@@ -5,22 +5,29 @@ A row, with `columns: {image: image_path}`:
     {"id": "4d613249", "question": "Given the function …", "answer": "$2$", "image_path": "images/4d613249.png"}
 
 id, question, answer and image are called so unless the source says otherwise; the others are taken only where it names
-them. An empty name means that there is none (`image: ""` for problems without images).
+them. An empty name means that there is none (`image: ""` for problems without images; `id: ""`: the row's number).
+
+A row of a folder of images (kind image_folder; the form of the hub's imagefolder), whose id is its image's name:
+
+    {"file_name": "train/4d613249.png", "question": "Given the function …", "answer": "$2$"}
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from mmprm.config.sources import TableSource
+from mmprm.config.sources import ImageFolderSource, TableSource
 from mmprm.problems.values import Fields
 
 REQUIRED = ("id", "question", "answer", "image")
 
 
-def columns(source: TableSource) -> dict[str, str]:
+def columns(source: TableSource | ImageFolderSource) -> dict[str, str]:
     """Our column -> theirs, of every column that is read."""
-    mapped: dict[str, str] = {ours: ours for ours in REQUIRED} | dict(source.columns)
+    mapped: dict[str, str] = {ours: ours for ours in REQUIRED}
+    if isinstance(source, ImageFolderSource):
+        mapped |= {"id": "file_name", "image": "file_name"}
+    mapped.update(source.columns.items())
     return {ours: theirs for ours, theirs in mapped.items() if theirs}
 
 
