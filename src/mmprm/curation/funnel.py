@@ -23,6 +23,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmprm.config.derived import CuratedSource
+from mmprm.config.section import Section
+from mmprm.curation.mix import REST, wanted
+
+COLUMNS = {"answer_type": "kind"}  # of a mix: what we call it
 LISTED = 200
 EXAMPLES = 5
 KEPT, SET_ASIDE = "kept", "set_aside"
@@ -102,3 +107,60 @@ def decontamination(fates: Iterable[Fate], tested: Mapping[str, int]) -> dict[st
         "by": dict(sorted(Counter(fate.by for fate in hits).items())),
         "listed": [{name: getattr(fate, name) for name in shown} for fate in hits[:LISTED]],
     }
+
+
+def switches(source: CuratedSource) -> dict[str, bool]:
+    """Which rules are on."""
+    return {**source.rules.model_dump(), "over_mix": source.has_target}
+
+
+def whole(
+    sources: Mapping[str, Section], name: str, fates: Sequence[Fate], tested: Mapping[str, int]
+) -> dict[str, Any]:
+    """The whole file, of the curated source `name`; tested: see `decontamination`."""
+    source = sources[name]
+    assert isinstance(source, CuratedSource), "only such are curated"
+    ended = [fate.ended for fate in fates]
+    by_source = {other: _told(sources.get(other)) | counts for other, counts in shares(fates, "source").items()}
+    flags = sorted(flag for fate in fates for flag in fate.flags)
+    return {
+        "version": 1,
+        "source": name,
+        "settings": source.model_dump(mode="json"),
+        "rows": len(fates),
+        "kept": ended.count(KEPT),
+        "set_aside": ended.count(SET_ASIDE),
+        "refused": len(fates) - ended.count(KEPT) - ended.count(SET_ASIDE),
+        "rules": steps(fates, switches(source)),
+        "flags": {flag: flags.count(flag) for flag in dict.fromkeys(flags)},
+        "sources": by_source,
+        "types": shares(fates, "kind"),
+        "families": shares(fates, "family"),
+        "mix": _mix(source, fates),
+        "decontamination": decontamination(fates, tested),
+        "examples": examples(fates),
+    }
+
+
+def _mix(source: CuratedSource, fates: Sequence[Fate]) -> dict[str, Any]:
+    """Of each value of the mix: the share that is wanted, the problems that would be, and those that are kept."""
+    kept = [fate for fate in fates if fate.ended == KEPT]
+    room = wanted(source.shares, source.size or len(kept))
+    found: dict[str, Any] = {}
+    for column, counts in room.items():
+        own = [getattr(fate, COLUMNS.get(column, column)) for fate in kept]
+        there = {value: sum(one == value for one in own) for value in source.shares[column]}
+        there[REST] = len(own) - sum(there.values())
+        shares = dict(source.shares[column])
+        found[column] = {
+            value: {"share": shares.get(value, 0.0), "wanted": number, "kept": there[value]}
+            for value, number in counts.items()
+        }
+    return found
+
+
+def _told(source: Any) -> dict[str, Any]:
+    """What the configuration says of a source whose name rows bear."""
+    if source is None:
+        return {}
+    return {"kind": source.kind, "about": source.about, "licence": getattr(source, "licence", None)}
