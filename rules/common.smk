@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from snakemake.exceptions import WorkflowError
 
 from mmprm.config import load
+from mmprm.config.overlap import made_from, read_sources
 from mmprm.config.sources import DataFiles, StepBenchmark
 from mmprm.errors import UserError
 from mmprm.tables import write_text
@@ -161,6 +162,20 @@ def parent_tables(wildcards) -> list[str]:
     return [f"{RESULTS}/problems/{name}.parquet" for name in source.sources]
 
 
+def benchmark_tables(wildcards=None) -> list[str]:
+    """The problems of all benchmarks, also of step benchmarks; for a curated source but of those made from it."""
+    name = getattr(wildcards, "source", "")
+    benches = sorted({benchmark.source for benchmark in CONFIG.benchmarks.values()})
+    judged = sorted(name for name, data in CONFIG.step_data.items() if isinstance(data, StepBenchmark))
+    tables = [f"{RESULTS}/problems/{bench}.parquet" for bench in benches if not made_from(CONFIG.sources, bench, name)]
+    return tables + [f"{RESULTS}/step_data/{name}/problems.parquet" for name in judged]
+
+
+def test_table(wildcards) -> str:
+    """What a curated source sets aside for a source of kind set_aside."""
+    return f"{RESULTS}/curation/{_chosen('sources', CONFIG.sources, wildcards.source).of}.test.parquet"
+
+
 def source_settings(wildcards) -> str:
     """What one source's problems depend on."""
     source = _chosen("sources", CONFIG.sources, wildcards.source)
@@ -201,10 +216,7 @@ def tested_problems(wildcards) -> list[str]:
     """
     if isinstance(_chosen("step_data", CONFIG.step_data, wildcards.steps), StepBenchmark):
         return []
-    benches = sorted({benchmark.source for benchmark in CONFIG.benchmarks.values()})
-    judged = sorted(name for name, data in CONFIG.step_data.items() if isinstance(data, StepBenchmark))
-    step_problems = [f"{RESULTS}/step_data/{name}/problems.parquet" for name in judged]
-    return [f"{RESULTS}/problems/{source}.parquet" for source in benches] + step_problems
+    return benchmark_tables()
 
 
 def extra_steps(file: str) -> list[str]:
@@ -280,7 +292,8 @@ def ablation_pages(wildcards) -> list[str]:
 
 def drawn_seeds() -> bool:
     """Are any of the annotated problems drawn here, so that the truth of their steps is known?"""
-    return any(CONFIG.sources[name].kind == "mini" for name in CONFIG.seeds.sources)
+    read = set().union(*(read_sources(CONFIG.sources, name) for name in CONFIG.seeds.sources))
+    return any(CONFIG.sources[name].kind == "mini" for name in read)
 
 
 def outcome_scores(wildcards) -> list[str]:

@@ -1,1 +1,54 @@
 """Curation of seeds. In: problem tables. Out: the problems that are fit to be seeds, a test set aside, and why the others are not."""
+
+
+rule curate:
+    input:
+        problems=parent_tables,
+        tested=benchmark_tables,
+    output:
+        problems="<results>/problems/{source}.parquet",
+        refused="<results>/problems/{source}.refused.parquet",
+        funnel="<results>/problems/{source}.curation.json",
+        test="<results>/curation/{source}.test.parquet",
+    log:
+        "<logs>/curate/{source}.log",
+    benchmark:
+        "<benchmarks>/curate/{source}.tsv"
+    wildcard_constraints:
+        source=of_kind("curated"),
+    conda:
+        "../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+    params:
+        *affects("seed", version=1),
+        config=RESOLVED,
+        source=source_settings,
+        work=work("curation"),
+    shell:
+        "mmprm curate --config {params.config} --source {wildcards.source} --problems {input.problems}"
+        " --tested {input.tested} --work {params.work}/{wildcards.source} --workers {threads} --out {output.problems}"
+        " --refused {output.refused} --funnel {output.funnel} --test {output.test} > {log} 2>&1"
+
+
+rule set_aside:
+    input:
+        test=test_table,
+    output:
+        problems="<results>/problems/{source}.parquet",
+        refused="<results>/problems/{source}.refused.parquet",
+    log:
+        "<logs>/set_aside/{source}.log",
+    benchmark:
+        "<benchmarks>/set_aside/{source}.tsv"
+    wildcard_constraints:
+        source=of_kind("set_aside"),
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        *affects(version=1),
+    shell:
+        "mmprm set-aside --test {input.test} --out {output.problems} --refused {output.refused} > {log} 2>&1"

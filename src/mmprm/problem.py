@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from mmprm import tables
 
@@ -45,19 +46,24 @@ class Problem:
 
 def read_problems(*paths: Path) -> list[Problem]:
     """All problems of the tables, in the order of the files; raises UserError where a table has another schema."""
-    problems = []
+    problems: list[Problem] = []
     for path in paths:
-        for row in tables.read(path, tables.PROBLEMS).to_pylist():
-            for several in ("images", "choices", "tolerance"):
-                row[several] = tuple(row[several] or ())
-            problems.append(Problem(**row))
+        problems += map(of_row, tables.read(path, tables.PROBLEMS).to_pylist())
     return problems
+
+
+def of_row(row: Mapping[str, Any]) -> Problem:
+    """The problem of a row of a problem table."""
+    several = {name: tuple(row[name] or ()) for name in ("images", "choices", "tolerance")}
+    return Problem(**{**row, **several})
+
+
+def row_of(problem: Problem) -> dict[str, Any]:
+    """The row of a problem table."""
+    return {field: getattr(problem, field) for field in tables.PROBLEMS.names}
 
 
 def write_problems(path: Path, problems: Iterable[Problem]) -> None:
     """Write atomically, ordered by problem id, so that the same problems give the same file."""
-    rows = [
-        {field: getattr(problem, field) for field in tables.PROBLEMS.names}
-        for problem in sorted(problems, key=lambda problem: problem.problem_id)
-    ]
-    tables.write(path, rows, tables.PROBLEMS)
+    ordered = sorted(problems, key=lambda problem: problem.problem_id)
+    tables.write(path, map(row_of, ordered), tables.PROBLEMS)

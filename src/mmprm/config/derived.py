@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from mmprm.config.curation import Curation
 from mmprm.config.section import Name, Section
 
 
@@ -24,7 +25,7 @@ class DerivedSource(Section):
         return f"of {', '.join(self.sources)}"
 
 
-class CuratedSource(DerivedSource):
+class CuratedSource(DerivedSource, Curation):
     """Problems that are fit to be seeds: with a meaningful image and one answer that can be verified."""
 
     kind: Literal["curated"]

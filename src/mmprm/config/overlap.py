@@ -21,13 +21,15 @@ def check_derived(sources: Mapping[str, Section]) -> None:
         for other in source.sources:
             if other not in sources:
                 raise ValueError(f"{key}: there is no source {other!r}; allowed: {sorted(set(sources) - {name})}")
-            if isinstance(source, SetAsideSource) and not isinstance(sources[other], CuratedSource):
-                raise ValueError(f"{key}: {other!r} is not of kind curated, and sets nothing aside")
-        if _reaches(sources, name, name):
+            parent = sources[other]
+            if isinstance(source, SetAsideSource) and not (isinstance(parent, CuratedSource) and parent.test_size):
+                raise ValueError(f"{key}: {other!r} is not of kind curated with a test_size, and sets nothing aside")
+        if made_from(sources, name, name):
             raise ValueError(f"{key}: {name!r} is made from itself")
 
 
-def _reaches(sources: Mapping[str, Section], start: str, goal: str) -> bool:
+def made_from(sources: Mapping[str, Section], start: str, goal: str) -> bool:
+    """Is one source made from another, directly or by others between them?"""
     seen, left = set(), [start]
     while left:
         source = sources.get(left.pop())
@@ -45,26 +47,28 @@ def share_problems(sources: Mapping[str, Section], one: str, other: str) -> bool
     for first, second in ((one, other), (other, one)):
         aside = sources[first]
         if isinstance(aside, SetAsideSource):
-            rest = _read(sources, second, but=aside.of)
-            return any(share_rows(sources[a], sources[b]) for a in _read(sources, aside.of) for b in rest)
-    return any(share_rows(sources[a], sources[b]) for a in _read(sources, one) for b in _read(sources, other))
+            rest = read_sources(sources, second, but=aside.of)
+            return any(share_rows(sources[a], sources[b]) for a in read_sources(sources, aside.of) for b in rest)
+    return any(
+        share_rows(sources[a], sources[b]) for a in read_sources(sources, one) for b in read_sources(sources, other)
+    )
 
 
 def weights_of(sources: Mapping[str, Section], names: Iterable[str]) -> dict[str, float]:
     """The weights that are not 1 of the sources that are read to make those named."""
-    read = sorted(set().union(*(_read(sources, name) for name in names)))
+    read = sorted(set().union(*(read_sources(sources, name) for name in names)))
     weights = {name: float(getattr(sources[name], "weight", 1)) for name in read}
     return {name: weight for name, weight in weights.items() if weight != 1}
 
 
-def _read(sources: Mapping[str, Section], name: str, but: str | None = None) -> set[str]:
-    """The sources that are read from files or drawn, of which one is made, other than through the curated one `but`."""
+def read_sources(sources: Mapping[str, Section], name: str, but: str | None = None) -> set[str]:
+    """The sources, by name, of which one is made and that are read or drawn; not those behind the curated one `but`."""
     source = sources[name]
     if name == but:
         return set()
     if not isinstance(source, DERIVED):
         return {name}
-    return set().union(*(_read(sources, other, but) for other in source.sources))
+    return set().union(*(read_sources(sources, other, but) for other in source.sources))
 
 
 def share_rows(one: Section, other: Section) -> bool:

@@ -30,7 +30,7 @@ class Known:
         for problem in problems:
             for image in problem.images:
                 self._pictures.setdefault(pixels(image), problem.problem_id)
-            text = _plain(_core(problem.question))
+            text = _plain(core(problem.question))
             if len(text) >= LENGTH:
                 self._starts[text[:LENGTH]].append((text, problem.problem_id))
             elif not problem.images:
@@ -51,11 +51,16 @@ class Known:
         return None
 
 
-def _core(question: str) -> str:
+def core(question: str) -> str:
     """The question without an official prompt before it, and without options or a unit behind it."""
     text = question.rpartition("\nQuestion:")[2].partition("\nChoices:")[0]
     return re.sub(r" \(Unit: [^()]*\)$", "", text)
 
 
+def narrow(text: str) -> str:
+    """The text in small letters, wide characters as their plain counterparts."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
 def _plain(text: str) -> str:
-    return _NOISE.sub("", unicodedata.normalize("NFKC", _PLACEHOLDER.sub("", text)).casefold())
+    return _NOISE.sub("", narrow(_PLACEHOLDER.sub("", text)))

@@ -1,0 +1,99 @@
+"""Near duplicates, and who belongs together. In: a pool. Out: of each duplicate the row that it repeats; groups.
+
+Two problems are one where their pictures are near, one by one, their numbers the same, and either their words the
+same, or their answers the same and most words that tell something. A template with other numbers, the same words under
+another figure, and another question about the same picture are no duplicates; the last two share a group at most.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmprm.curation import texts
+from mmprm.curation.near import Pictures, Rows, mixed, root, text_keys, together
+from mmprm.curation.pool import Pool
+
+ALIKE = 0.5  # the share of telling words that two problems with near pictures have in common
+ALIKE_ALONE = 0.8  # and without pictures
+
+
+def duplicates(pool: Pool, pictures: Pictures, rows: Rows) -> dict[int, int]:
+    """Of each row that repeats one before it: that one, which is kept itself. rows: those that are still in."""
+    pairs: dict[int, list[int]] = {}
+    for one, other in sorted(_candidates(pool, pictures, rows)):
+        if is_same(pool, pictures, one, other):
+            pairs.setdefault(other, []).append(one)
+    found: dict[int, int] = {}
+    for row in sorted(pairs):
+        first = next((before for before in pairs[row] if before not in found), None)
+        if first is not None:
+            found[row] = first
+    return found
+
+
+def is_same(pool: Pool, pictures: Pictures, one: int, other: int) -> bool:
+    """Are two rows the same problem?"""
+    mine, theirs = pool.picture[one], pool.picture[other]
+    if len(mine) != len(theirs) or pool.numbers[one] != pool.numbers[other]:
+        return False
+    if not all(pictures.near(a, b) for a, b in zip(mine, theirs, strict=True)):
+        return False
+    if pool.text[one] == pool.text[other]:
+        return True
+    alike = texts.jaccard(pool.words[one], pool.words[other])
+    return bool(pool.gold[one] == pool.gold[other] and alike >= (ALIKE if len(mine) else ALIKE_ALONE))
+
+
+def numbers_key(pool: Pool, rows: Rows) -> NDArray[np.uint64]:
+    """A hash of each row's numbers."""
+    return np.array([texts.hashed(" ".join(pool.numbers[row])) for row in rows], dtype=np.uint64)
+
+
+def _candidates(pool: Pool, pictures: Pictures, rows: Rows) -> set[tuple[int, int]]:
+    shown = np.zeros(len(rows), dtype=np.uint64)
+    for at, row in enumerate(rows):
+        clusters = [str(pictures.cluster[picture]) for picture in pool.picture[row]]
+        shown[at] = texts.hashed(" ".join(clusters)) if clusters else 0
+    gold, numbers = pool.gold[rows], numbers_key(pool, rows)
+    with_pictures, alone = np.flatnonzero(shown), np.flatnonzero(shown == 0)
+    keyed = [
+        (np.arange(len(rows)), mixed(shown, pool.text[rows])),
+        (with_pictures, mixed(shown, numbers, gold)[with_pictures]),
+        *((alone, mixed(key, numbers[alone], gold[alone])) for key in text_keys(pool, rows[alone])),
+    ]
+    found: set[tuple[int, int]] = set()
+    for places, keys in keyed:
+        for one, other in together(keys):
+            found.update(zip(rows[places[one]].tolist(), rows[places[other]].tolist(), strict=True))
+    return {(min(pair), max(pair)) for pair in found}
+
+
+def groups(pool: Pool, pictures: Pictures, rows: Rows, repeated: dict[int, int]) -> list[str]:
+    """A group's name for each of the rows: those that their source groups, that share a picture or a near one, or
+    that one duplicate repeats (`repeated`: duplicate -> row). It is what their source calls it, else the id of the
+    first; "" where a problem stands alone."""
+    parents = np.arange(len(pool))
+    first: dict[str, int] = {}
+
+    def join(key: str, row: int) -> None:
+        one, other = sorted((root(parents, first.setdefault(key, row)), root(parents, row)))
+        parents[other] = one
+
+    own = pool.column("group")
+    for row in rows.tolist():
+        if own[row]:
+            join(f"group {own[row]}", row)
+        for picture in pool.picture[row]:
+            join(f"picture {pictures.cluster[picture]}", row)
+    for duplicate, row in sorted(repeated.items()):
+        for picture in pool.picture[duplicate]:
+            join(f"picture {pictures.cluster[picture]}", row)
+    members: dict[int, list[int]] = {}
+    for row in rows.tolist():
+        members.setdefault(root(parents, row), []).append(row)
+    names = {
+        at: next((own[row] for row in found if own[row]), pool.ids[found[0]] if len(found) > 1 else "")
+        for at, found in members.items()
+    }
+    return [names[root(parents, row)] for row in rows.tolist()]

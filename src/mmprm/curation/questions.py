@@ -1,0 +1,105 @@
+"""Does a question ask for one answer that can be checked? In: a question, and how many parts its answer has.
+
+Out: the words by which it is known as a proof, a drawing, an open question, or as several questions; else None. English
+and Chinese. These are rules of words: what they cannot know they let pass.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mmprm.grading.clean import narrow
+
+_IMPERATIVE = r"(?:^|[.;:,?!。；，：？！\n)]\s*|\b(?:then|and|please|to|now)\s+|[请试并再])"
+_PROOF = re.compile(
+    rf"{_IMPERATIVE}(?:(?:try\s+to\s+)?(?:prove|verify|justify|deduce|disprove)\b(?!\s*:?\s*_)|"
+    r"show\s+(?:that|why|how)\b)"
+    r"|\b(?:prove|proof)\s+(?:that|the following|your)\b|write\s+(?:down\s+)?(?:a|the|your)\s+proof"
+    r"|求证|证明(?!书|人|件)",
+)
+_DRAWING = re.compile(
+    rf"{_IMPERATIVE}(?:(?:draw|sketch|plot|graph)\s+(?:a|an|the|and|out|all|its|your|on|in|\w+\s+(?:of|that|with))\b|"
+    r"construct\s+(?:a|an|the)\b[^.;?]*\bwith\s+(?:a\s+)?(?:compass|ruler|straightedge)|"
+    r"complete\s+the\s+(?:diagram|figure|drawing|graph|picture)|(?:shade|colou?r)\s+(?:the|a|in)\b|"
+    r"use\s+(?:a\s+)?(?:compass|ruler|straightedge)[^.;?]*\bto\s+(?:draw|construct))"
+    r"|画出|作出|画图|作图|补全图|描出|涂(?:色|上|出)|尺规",
+)
+# What is drawn already is no order to draw: "A line is drawn …; draw a line through A, then its length is ___".
+_GIVEN_DRAWING = re.compile(r"_{2,}|\bwhat\b|\bhow\b|\bfind\b|\bcalculate\b|\bthen\b|\bis\s*[.:]?\s*$|求|则|等于|多少")
+_OPEN = re.compile(
+    rf"{_IMPERATIVE}(?:explain|describe|discuss|design|comment\s+on|give\s+(?:a\s+)?reasons?|"
+    r"state\s+your\s+(?:reason|opinion|view)\w*|give\s+(?:an|one|two|three)\s+examples?|"
+    r"write\s+(?:an?|one)\s+(?:essay|story|paragraph|word\s+problem|example)|"
+    r"make\s+up\s+(?:a|an)|come\s+up\s+with|suggest\b|propose\b|pose\s+(?:a|one)\s+(?:question|problem))"
+    r"|\bwhy\b[^.]*\?|\bwhat\s+(?:do\s+you\s+think|is\s+your\s+opinion|information\s+can\s+you|suggestions?)\b"
+    r"|\bin\s+your\s+own\s+words\b|\banswers?\s+(?:may|will|can)\s+vary\b"
+    r"|说明理由|请说明|请解释|谈谈|你的(?:看法|想法|建议|理由)|设计(?:一个|一种|方案)|为什么|举例|编一道|讨论"
+)
+_LABEL = re.compile(
+    r"(?:(?<=^)|(?<=[\s.;:,?!。；，：？！)_$]))"
+    r"(?:\(\s*(?P<round>\d|[ivx]{1,4}|[a-h])\s*\)|(?P<ring>[①-⑨])|(?P<dot>\d)\s*[.、](?!\d)|(?P<q>q\d)\s*[:.])\s*",
+    re.MULTILINE,
+)
+_BLANK = re.compile(r"_{2,}|\(\s{2,}\)|（\s*）|\\underline|\\_")
+_ASKS = re.compile(
+    r"\?|？|_{2,}|\\underline|^\s*(?:please\s+|try\s+to\s+)?(?:find|calculate|compute|determine|solve|evaluate|simplify|"
+    r"write|estimate|predict|prove|show|explain|draw|state|give|express|what|how|which|who|when|where)\b"
+    r"|求|计算|写出|多少|几|什么|哪|证明"
+)
+_MARK = re.compile(r"[?？]")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The words by which a question is of a kind that has no one answer; None where it is not."""
+
+    proof: str | None
+    drawing: str | None
+    open_question: str | None
+    several_questions: str | None
+
+
+def read(question: str, n_parts: int) -> Asked:
+    """What the question asks for; n_parts: the parts of its gold answer, one a blank."""
+    text = narrow(question).casefold()
+    drawing = _found(_DRAWING, text)
+    if drawing and _GIVEN_DRAWING.search(text[text.find(drawing) + len(drawing) :]):
+        drawing = None
+    return Asked(_found(_PROOF, text), drawing, _found(_OPEN, text), _several(text, n_parts))
+
+
+def _found(pattern: re.Pattern[str], text: str) -> str | None:
+    match = pattern.search(text)
+    return match[0].strip(" .;:,?!。；，：？！\n)") if match else None
+
+
+def _several(text: str, n_parts: int) -> str | None:
+    """Questions that ask for more than the answer gives; blanks with a part of the answer each are one question."""
+    asked = max(_labelled(text), _marks(text))
+    if asked < 2 or n_parts >= asked:
+        return None
+    return f"{asked} questions, and {n_parts} answer{'s' if n_parts != 1 else ''}"
+
+
+def _labelled(text: str) -> int:
+    """How many of the parts behind (1), (2), … ask something; 0 where the labels do not count up from the first."""
+    labels = list(_LABEL.finditer(text))
+    best = 0
+    for kind in ("round", "ring", "dot", "q"):
+        own = [label for label in labels if label[kind]]
+        ends = [label.start() for label in own[1:]] + [len(text)] * bool(own)
+        pieces = [text[label.end() : end] for label, end in zip(own, ends, strict=True)]
+        names = [label[kind] for label in own]
+        if len(names) >= 2 and len(set(names)) == len(names) and names[0] in ("1", "i", "a", "①", "q1"):
+            best = max(
+                best, sum(bool(_ASKS.search(piece)) and len(piece.split()) + len(piece) // 8 > 2 for piece in pieces)
+            )
+    return best
+
+
+def _marks(text: str) -> int:
+    """How many different questions end in a question mark."""
+    pieces = _MARK.split(text)[:-1]
+    asked = {re.split(r"[.。;；]\s", piece)[-1].strip() for piece in pieces}
+    return len({question for question in asked if len(question) > 7 or re.search(r"[\u3400-\u9fff]{3}", question)})

@@ -1,0 +1,129 @@
+r"""A question's words, as they are compared with others. In: a question. Out: a `Text`.
+
+Numbers are kept apart from words: two problems of one template differ in them alone. What does not count is how it is
+typeset: `$`, `\left`, `\dfrac` for `\frac`, wide characters, image placeholders. A Chinese character is a word.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmprm.grading.choice import inline_options
+from mmprm.problems.overlap import core, narrow
+
+Hashes = NDArray[np.uint64]
+
+PERMUTATIONS = 64
+_GRAM, _GRAM_HAN = 8, 16  # words of an n-gram; of Chinese, where a word is a character
+# What says where to look and what is the matter in problems of every kind, and so tells nothing of one.
+_COMMON = """
+a an the of in on at to by is are be was were it its this that these those as and or if then with for from into
+given known shown show figure diagram picture image below above following find calculate compute determine what which
+how many much let there respectively value answer question please so such has have we you can will do does frac sqrt
+text mathrm cdot times left right circ angle triangle
+如 图 所 示 已 知 求 的 是 在 为 则 中 与 和 若 下 上 等 于 点 角 形
+"""
+COMMON = frozenset(_COMMON.split())
+_PICTURE = re.compile(r"!?\[image\]\([^)]*\)|<image(?:_?\d+)?>|<img[^>]*>", re.IGNORECASE)
+_TYPESET = re.compile(
+    r"\\(?:left|right|bigl?|bigr?|displaystyle|quad|qquad|text|mathrm|mathbf|rm|mbox|unit|number|ce|operatorname)"
+    r"(?![a-z])|\\[,;!: ]|\$+"
+)
+_WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_\u3400-\u9fff]+|[\u3400-\u9fff]")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_OPTION_A = re.compile(r"(?<![A-Za-z])\(?A\s*[.):、．：]")
+
+
+@dataclass(frozen=True)
+class Text:
+    """key: of all words in order; numbers: of all numbers in any order; words: of the words that tell something,
+    sorted; grams: of its n-grams, sorted; minhash: PERMUTATIONS values of `words`. All are hashes."""
+
+    key: int
+    numbers: tuple[str, ...]
+    words: Hashes
+    grams: Hashes
+    minhash: Hashes
+
+
+def hashed(text: str) -> int:
+    """64 bits."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def stem(question: str) -> str:
+    """The question without an official prompt around it, and without the options that stand in it."""
+    text = core(question)
+    if inline_options(text):
+        text = text[: [match.start() for match in _OPTION_A.finditer(text)][-1]]
+    return text
+
+
+def split(text: str) -> list[str]:
+    """The words and numbers of a text, in order."""
+    plain = _TYPESET.sub(" ", _PICTURE.sub(" ", narrow(text))).replace("dfrac", "frac").replace("tfrac", "frac")
+    return _WORD.findall(_THOUSANDS.sub("", plain))
+
+
+def read(question: str) -> Text:
+    """What the question's text says."""
+    words = split(stem(question))
+    numbers = tuple(sorted(word for word in words if word[0].isdigit()))
+    telling = sorted({word for word in words if not word[0].isdigit() and word not in COMMON})
+    return Text(
+        key=hashed(" ".join(words)),
+        numbers=numbers,
+        words=np.array(sorted(hashed(word) for word in telling), dtype=np.uint64),
+        grams=_grams(words),
+        minhash=_minhash(telling),
+    )
+
+
+def _grams(words: list[str]) -> Hashes:
+    han = sum("\u3400" <= word <= "\u9fff" for word in words)
+    length = min(_GRAM_HAN if 2 * han > len(words) else _GRAM, max(len(words), 1))
+    found = {hashed(" ".join(words[start : start + length])) for start in range(len(words) - length + 1)}
+    return np.array(sorted(found), dtype=np.uint64)
+
+
+@functools.cache
+def _empty() -> Any:
+    from datasketch import MinHash
+
+    return MinHash(num_perm=PERMUTATIONS, seed=1)
+
+
+def _minhash(words: list[str]) -> Hashes:
+    found = _empty().copy()
+    found.update_batch([word.encode() for word in words])
+    return np.asarray(found.hashvalues, dtype=np.uint64)
+
+
+def jaccard(one: Hashes, other: Hashes) -> float:
+    """The share of what either has that both have; 1 where both are empty."""
+    both = len(np.intersect1d(one, other, assume_unique=True))
+    either = len(one) + len(other) - both
+    return both / either if either else 1.0
+
+
+def contained(part: Hashes, whole: Hashes) -> float:
+    """The share of `part` that is in `whole`; 0 where it is empty."""
+    return len(np.intersect1d(part, whole, assume_unique=True)) / len(part) if len(part) else 0.0
+
+
+def includes(numbers: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Is each of the other numbers there, as often?"""
+    return not Counter(others) - Counter(numbers)
+
+
+def pictures_named(question: str) -> int:
+    """How many pictures the text itself holds a place for."""
+    return len(set(_PICTURE.findall(question)))

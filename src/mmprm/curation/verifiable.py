@@ -1,0 +1,122 @@
+"""Can the grader tell a right answer from a wrong one? In: a problem. Out: its blanks, and what is to be asked.
+
+The gold answer must be right by the rules of `grading`, and answers made from it wrong: another number, the other
+sign, another option, one blank changed. An explanation is no answer, and neither is one of many ("not unique").
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mmprm.grading import rules
+from mmprm.grading.clean import clean, compact, parts, words
+from mmprm.grading.verdict import Verdict
+from mmprm.problem import Problem
+
+_NOT_UNIQUE = re.compile(
+    r"not\s+unique|not\s+the\s+only|answers?\s+(?:may|will|can)\s+vary|\bany\s+one\b|\bfor\s+example\b|\be\.g\.|"
+    r"for\s+instance|答案不唯一|不唯一|如[:：]|例如|合理即可|言之有理|\bomitted\b|^\s*略\s*$|see\s+(?:the\s+)?"
+    r"(?:solution|figure|diagram|explanation|analysis)|as\s+shown\s+in\s+the|如图",
+    re.IGNORECASE,
+)
+_REASONS = re.compile(r"[∵∴]|\\because|\\therefore|\b(?:because|therefore|since|hence|thus)\b|因为|所以|故选|证明")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_NUMERAL = re.compile(r"(?<![\d.])\d+(?:\.\d+)?")
+_LONGEST = 8  # words beside a formula: a unit, "or", "and", a name
+
+
+@dataclass(frozen=True)
+class Check:
+    """kind: how grading reads the answer (`several`: a part a blank); fault: why it cannot be verified, None where
+    only `wrong` is left to be asked; wrong: answers that the grader must not take for right."""
+
+    kind: str
+    n_parts: int
+    gold: str
+    fault: str | None
+    wrong: tuple[str, ...] = ()
+
+
+def check(problem: Problem, max_words: int) -> Check:
+    """What the rules alone say; max_words: of an answer in words."""
+    target = rules.target_of(problem)
+    blanks, ordered = parts(problem.answer) if target.kind == "expression" else ([clean(problem.answer)], False)
+    kind = "several" if len(blanks) > 1 and ordered else target.kind
+    gold = _gold(target)
+    fault = _fault(problem.answer, target, blanks, max_words)
+    if fault is not None:
+        return Check(kind, len(blanks), gold, fault)
+    decided = rules.decide(target, problem.answer)
+    if decided is None or decided.verdict is not Verdict.CORRECT:
+        return Check(kind, len(blanks), gold, "the grader does not take its own answer for right")
+    return Check(kind, len(blanks), gold, None, _wrong(target, problem.answer, blanks, ordered))
+
+
+def _gold(target: rules.Target) -> str:
+    """The answer in one spelling, to tell whether two problems have the same."""
+    if target.kind == "choice":
+        return " | ".join(sorted(compact(target.options[index]).casefold() for index in target.right))
+    if target.number is not None:
+        return str(target.number.value)
+    return words(target.gold) if target.kind == "text" else compact(target.gold).casefold()
+
+
+def _fault(answer: str, target: rules.Target, blanks: list[str], max_words: int) -> str | None:
+    if not answer.strip(" $.,;。"):
+        return "there is no answer"
+    if target.kind in ("choice", "number"):
+        return None
+    if found := _NOT_UNIQUE.search(answer):
+        return f"its answer is one of several: it says {found[0].strip()!r}"
+    if len(answer) > rules.MAX_CHARACTERS:
+        return f"its answer has {len(answer)} characters, more than is ever compared"
+    if _REASONS.search(answer):
+        return "its answer is an explanation"
+    counts = [(_count_words(blank), _LONGEST if rules.MATHS.search(blank) else max_words) for blank in blanks]
+    most = max((count for count, allowed in counts if count > allowed), default=0)
+    return f"its answer is a text of {most} words" if most else None
+
+
+def _count_words(text: str) -> int:
+    bare = _COMMAND.sub(" ", re.sub(r"\\(?:text|mathrm|mbox|rm)\s*\{([^{}]*)\}", r" \1 ", text))
+    return len(_WORD.findall(_HAN.sub(" ", bare))) + (len(_HAN.findall(bare)) + 1) // 2
+
+
+def _wrong(target: rules.Target, answer: str, blanks: list[str], ordered: bool) -> tuple[str, ...]:
+    """Answers that are wrong, a few of each kind."""
+    if target.kind == "choice":
+        letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(target.options)]
+        return tuple(letter for index, letter in enumerate(letters) if index not in target.right)[:2]
+    if target.number is not None:
+        value = target.number.value
+        return (str(value + 1), str(-value)) if value else (str(value + 1),)
+    if target.kind == "text":
+        return (f"not {answer.strip()}", "zzz")
+    changed = [_changed(blank) for blank in blanks]
+    joined = "\n" if ordered else ", "
+    return tuple(joined.join([*blanks[:at], other, *blanks[at + 1 :]]) for at, other in enumerate(changed))[:4]
+
+
+def _changed(blank: str) -> str:
+    """The blank with its last number one higher; in words or letters alone, another one."""
+    if found := list(_NUMERAL.finditer(blank)):
+        last = found[-1]
+        number = last[0]
+        other = str(int(number) + 1) if number.isdigit() else f"{float(number) + 1:g}"
+        return blank[: last.start()] + other + blank[last.end() :]
+    return f"{blank} + 1" if re.search(r"[A-Za-z]", blank) and not _WORD.search(_COMMAND.sub("", blank)) else "7"
+
+
+def pending(problem: Problem, wrong: tuple[str, ...]) -> tuple[str | None, list[str]]:
+    """(the first wrong answer that the rules take for right, those that only `expression.compare` can tell)."""
+    target, left = rules.target_of(problem), []
+    for answer in wrong:
+        decided = rules.decide(target, answer)
+        if decided is None:
+            left.append(answer)
+        elif decided.verdict is Verdict.CORRECT:
+            return answer, []
+    return None, left
