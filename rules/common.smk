@@ -198,6 +198,31 @@ def source_files(wildcards) -> list[str]:
     return [str(path) for path in source.local_files()] if isinstance(source, DataFiles) else []
 
 
+def tagging_settings(wildcards) -> str:
+    """What the tagged solutions depend on beside the solutions; of a local model also what its folder holds."""
+    source = _chosen("sources", CONFIG.sources, wildcards.source)
+    weights = f"; weights={_contents(Path(source.model.model))}" if tagging_gpu(wildcards) else ""
+    return (source.identity + weights).replace("{", "{{").replace("}", "}}")
+
+
+def tagging_gpu(wildcards) -> int:
+    """1 where a local model tags; neither rules nor a server need a device here."""
+    source = _chosen("sources", CONFIG.sources, wildcards.source)
+    return int(source.by == "model" and source.model.kind != "server")
+
+
+def tagging_threads(wildcards) -> int:
+    """Those of an engine where a local model tags, else one, beside the processes that compare formulas."""
+    return HEAVY_THREADS if tagging_gpu(wildcards) else CONFIG.grading.workers
+
+
+def _contents(folder: Path) -> str:
+    """Changes when a model folder does (its manifest where it has one, else its config.json); empty for none."""
+    files = [folder / name for name in ("manifest.json", "config.json")]
+    contents = [file.read_bytes() for file in files if file.exists()]
+    return hashlib.sha256(contents[0]).hexdigest()[:16] if contents else ""
+
+
 def step_settings(wildcards) -> str:
     """What the paths of one entry of step_data depend on."""
     data = _chosen("step_data", CONFIG.step_data, wildcards.steps)
@@ -340,10 +365,8 @@ def base_files(wildcards) -> list[str]:
 
 
 def base_fingerprint(wildcards) -> str:
-    """Changes when the base model does (its manifest where it has one, else its config.json)."""
-    files = [CONFIG.policy.base / name for name in ("manifest.json", "config.json")]
-    contents = [file.read_bytes() for file in files if file.exists()]
-    return f"base={hashlib.sha256(contents[0]).hexdigest()[:16]}" if contents else "base="
+    """Changes when the base model does."""
+    return f"base={_contents(CONFIG.policy.base)}"
 
 
 def shards(stage: str) -> list[str]:

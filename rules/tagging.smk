@@ -1,1 +1,33 @@
-"""Step tagging. In: problem tables with solutions. Out: the same with their solutions in steps, and what was refused."""
+"""Step tagging. In: problem tables with solutions. Out: the same with their solutions in steps, and what was refused.
+
+Those of rules/problems.smk under the name of a source of kind tagged. Calls of a model are kept in the work folder.
+"""
+
+
+rule tag:
+    input:
+        parent_tables,
+    output:
+        problems="<results>/problems/{source}.parquet",
+        refused="<results>/problems/{source}.refused.parquet",
+        counts="<results>/problems/{source}.tagging.json",
+    log:
+        "<logs>/tag/{source}.log",
+    benchmark:
+        "<benchmarks>/tag/{source}.tsv"
+    wildcard_constraints:
+        source=of_kind("tagged"),
+    conda:
+        "../envs/rollout.yaml"
+    threads: tagging_threads
+    resources:
+        mem_mb=8000,
+        gpu=tagging_gpu,
+    params:
+        *affects("seed", version=1),
+        config=RESOLVED,
+        source=tagging_settings,
+        work=work("tagging"),
+    shell:
+        "mmprm tag --config {params.config} --source {wildcards.source} --problems {input} --work {params.work}"
+        " --out {output.problems} --refused {output.refused} --counts {output.counts} > {log} 2>&1"

@@ -25,7 +25,15 @@ JOBS = {name: body for name, body in RULES.items() if "    shell:" in body}
 
 
 def test_there_is_a_file_of_rules_for_each_stage() -> None:
-    assert {path.stem for path in TEXTS} == {"Snakefile", "common", "ablations", "guided", *STAGES}
+    assert {path.stem for path in TEXTS} == {
+        "Snakefile",
+        "common",
+        "curation",
+        "tagging",
+        "ablations",
+        "guided",
+        *STAGES,
+    }
     assert len(TEXTS[ROOT / "Snakefile"].splitlines()) <= 45
 
 

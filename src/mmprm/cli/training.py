@@ -62,6 +62,22 @@ def intake(
 
 
 @app.command(cls=Verb)
+def tag(
+    config: ConfigFile,
+    source: Annotated[str, option("--source", "a key of sources, of kind tagged")],
+    problems: Problems,
+    work: Work,
+    out: Out,
+    refused: Annotated[Path, option("--refused", "the table of refused solutions to write")],
+    counts: Annotated[Path, option("--counts", "the JSON of counts to write")],
+) -> None:
+    """Rewrite solutions into steps and an answer: by rules, or by a model."""
+    from mmprm.tagging.stage import tag
+
+    tag(resolved(config), source, problems, work, out, refused, counts)
+
+
+@app.command(cls=Verb)
 def train_policy(config: ConfigFile, problems: Problems, work: Work, out: OutFolder) -> None:
     """Fine-tune the base model on step-tagged solutions."""
     from mmprm.training.sft import train_policy

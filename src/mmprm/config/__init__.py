@@ -7,13 +7,11 @@ jobs through the resolved file `results/<run>/config.json`; nothing reads the YA
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import (
-    AfterValidator,
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
@@ -26,21 +24,11 @@ from mmprm.config.errors import explain
 from mmprm.config.guided import Strategy
 from mmprm.config.labels import Ablation, Labels
 from mmprm.config.overlap import check_derived, share_problems, weights_of
-from mmprm.config.section import Aggregate, Name, Section, Share
+from mmprm.config.section import Address, Aggregate, Name, Section, Share
 from mmprm.config.sources import Source, StepBenchmark, StepSource
 from mmprm.config.steps import StepTest, check_step_tests
 from mmprm.config.training import Lora, Packing, Training
 from mmprm.errors import UserError
-
-
-def _plain_address(url: str) -> str:
-    # A pattern of the field would not do: its error quotes the value, which may hold a password.
-    if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", url):
-        raise ValueError("not an address such as http://host:8000/v1 (http or https; no user, password or query)")
-    return url
-
-
-Address = Annotated[str, AfterValidator(_plain_address)]
 
 
 class Intake(Section):

@@ -1,4 +1,6 @@
-"""Sources that are made from other sources: curated pools, what they set aside for a test, and step-tagged solutions.
+"""Sources that are made from other sources: curated pools, and what they set aside for a test.
+
+Step-tagged solutions: config.tagging.
 
 Part of `config`, which is the one place that loads them. In and out: pydantic models.
 """
@@ -29,12 +31,6 @@ class CuratedSource(DerivedSource, Curation):
     """Problems that are fit to be seeds: with a meaningful image and one answer that can be verified."""
 
     kind: Literal["curated"]
-
-
-class TaggedSource(DerivedSource):
-    """Solutions, rewritten into steps and an answer."""
-
-    kind: Literal["tagged"]
 
 
 class SetAsideSource(Section):

@@ -6,14 +6,17 @@ What can be told from the configuration alone; curation looks at the rows themse
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import combinations
 
 from mmprm.config.derived import CuratedSource, SetAsideSource
 from mmprm.config.section import Section
-from mmprm.config.sources import DERIVED, DataFiles, MathVisionSource, MiniSource
+from mmprm.config.sources import DERIVED, BenchmarkSource, DataFiles, MathVisionSource, MiniSource, TableSource
+from mmprm.config.tagging import TaggedSource
 
 
 def check_derived(sources: Mapping[str, Section]) -> None:
-    """ValueError where a source is made from what is not there or from itself, or set aside of what is not curated."""
+    """ValueError where a source is made from what is not there or from itself, set aside of what is not curated, or
+    tagged without having solutions."""
     for name, source in sources.items():
         if not isinstance(source, DERIVED):
             continue
@@ -26,6 +29,24 @@ def check_derived(sources: Mapping[str, Section]) -> None:
                 raise ValueError(f"{key}: {other!r} is not of kind curated with a test_size, and sets nothing aside")
         if made_from(sources, name, name):
             raise ValueError(f"{key}: {name!r} is made from itself")
+        if isinstance(source, TaggedSource):
+            _check_tagged(sources, name, source)
+
+
+def _check_tagged(sources: Mapping[str, Section], name: str, source: TaggedSource) -> None:
+    """ValueError where the sources of a tagged one bring no solutions, or a problem twice."""
+    key = f"sources.{name}.sources"
+    for read in sorted(read_sources(sources, name)):
+        made = sources[read]
+        if isinstance(made, BenchmarkSource):
+            raise ValueError(f"{key}: {read!r} (kind {made.kind}) brings no solutions to tag; kind table can")
+        if isinstance(made, TableSource) and not made.columns.get("solution"):
+            raise ValueError(
+                f"{key}: {read!r} brings no solutions to tag: name its column, `columns: {{solution: theirs}}`"
+            )
+    for one, other in combinations(source.sources, 2):
+        if share_problems(sources, one, other):
+            raise ValueError(f"{key}: {one!r} and {other!r} share problems, which would be tagged twice; name one")
 
 
 def made_from(sources: Mapping[str, Section], start: str, goal: str) -> bool:

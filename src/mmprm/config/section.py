@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Aggregate = Literal["min", "max", "average", "last", "product", "sum_log_pr", "sum_log_odds", "mean_odds"]
+
+
+def _plain_address(url: str) -> str:
+    # A pattern of the field would not do: its error quotes the value, which may hold a password.
+    if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", url):
+        raise ValueError("not an address such as http://host:8000/v1 (http or https; no user, password or query)")
+    return url
+
+
+Address = Annotated[str, AfterValidator(_plain_address)]
 
 
 class Section(BaseModel):

@@ -12,8 +12,9 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from mmprm.config.derived import CuratedSource, SetAsideSource, TaggedSource
+from mmprm.config.derived import CuratedSource, SetAsideSource
 from mmprm.config.section import Section
+from mmprm.config.tagging import TaggedSource
 
 Column = Literal[
     "id", "question", "answer", "image", "choices", "answer_type", "solution", "precision", "unit", "tolerance", "group"

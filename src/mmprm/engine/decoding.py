@@ -24,17 +24,22 @@ class TooLongError(ValueError):
 
 
 class Decoder:
-    """Turns sampled token ids into a Completion. Raises UserError where the tags are not single tokens."""
+    """Turns sampled token ids into a Completion. Raises UserError where the tags are not single tokens.
 
-    def __init__(self, folder: Path, tokenizer: Any) -> None:
+    `tags`: false for a model that writes free text, which ends with its turn alone.
+    """
+
+    def __init__(self, folder: Path, tokenizer: Any, tags: bool = True) -> None:
         self.tokenizer = tokenizer
-        ids = control_ids(tokenizer)
-        self._step_close, self._answer_close = ids[STEP_CLOSE], ids[ANSWER_CLOSE]
+        ids = control_ids(tokenizer) if tags else {}
+        self._answer_close = {ids[ANSWER_CLOSE]} if tags else set()
+        self._step_close = {ids[STEP_CLOSE]} if tags else set()
+        self._tags = tags
         self.end_ids = frozenset(_end_ids(folder, tokenizer))
 
     def stop_ids(self, request: Request) -> list[int]:
         """The tokens after which nothing is sampled."""
-        closing = {self._step_close, self._answer_close} if request.one_step else {self._answer_close}
+        closing = self._step_close | self._answer_close if request.one_step else self._answer_close
         return sorted(closing | self.end_ids)
 
     def completion(self, request: Request, ids: Sequence[int]) -> Completion:
@@ -44,7 +49,8 @@ class Decoder:
         kept = ids[:-1] if stopped and ids[-1] in self.end_ids else ids
         text = self.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         spelled = False  # a policy may spell a closing tag out in other tokens
-        for tag in (STEP_CLOSE, ANSWER_CLOSE) if request.one_step else (ANSWER_CLOSE,):
+        closing = (STEP_CLOSE, ANSWER_CLOSE) if request.one_step else (ANSWER_CLOSE,)
+        for tag in closing if self._tags else ():
             before, found, _ = text.partition(tag)
             text, spelled = before + found, spelled or bool(found)
         return Completion(text, len(ids), "stop" if stopped or spelled else "length")

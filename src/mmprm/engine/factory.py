@@ -1,12 +1,17 @@
-"""Opens the engine that the configuration names. In: configuration and policy folder. Out: an Engine."""
+"""Opens the engines that the configuration names: the policy's, and that of a model which is given instructions.
+
+In: configuration and model folder. Out: an Engine.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from mmprm import models
-from mmprm.config import Config
+from mmprm.config import Config, Prompt
+from mmprm.config.tagging import TaggingModel
 from mmprm.engine.base import Engine
+from mmprm.engine.http_client import Server
 
 
 def open_engine(config: Config, policy: Path) -> Engine:
@@ -27,3 +32,23 @@ def open_engine(config: Config, policy: Path) -> Engine:
     from mmprm.engine.transformers_engine import TransformersEngine
 
     return TransformersEngine(config, policy)
+
+
+def open_instructed(config: Config, settings: TaggingModel, server: Server) -> Engine:
+    """Open a model that is no policy: its prompts are instructions (a problem's question), its replies free text.
+
+    A local one runs as `config.engine` says, but for what `settings` says. UserError where its folder is incomplete.
+    """
+    if settings.kind == "server":
+        from mmprm.engine.chat_engine import ChatEngine
+
+        return ChatEngine(settings, server)
+    its = {"kind": settings.kind, "max_running": settings.max_concurrent, "max_model_len": settings.max_model_len}
+    local = config.model_copy(update={"prompt": Prompt(), "engine": config.engine.model_copy(update=its)})
+    if settings.kind == "vllm":
+        from mmprm.engine.vllm_engine import VllmEngine
+
+        return VllmEngine(local, Path(settings.model), tags=False)
+    from mmprm.engine.transformers_engine import TransformersEngine
+
+    return TransformersEngine(local, Path(settings.model), tags=False)

@@ -1,4 +1,4 @@
-"""JSON over HTTP for server_engine, from an event loop in a thread: bounded, patient, and silent about the key.
+"""JSON over HTTP for the engines on servers, from an event loop in a thread: bounded, patient, silent about the key.
 
 In: a path below the server's address, and a body. Out: the JSON of the reply, RefusedError where the request is to
 blame, UserError where the server stays away. The key comes from the environment and goes into the header alone.
@@ -13,6 +13,7 @@ import random
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import aiohttp
@@ -20,7 +21,18 @@ import aiohttp
 from mmprm import api_key
 from mmprm.errors import UserError
 
-KEYS = ("MMPRM_API_KEY", "OPENAI_API_KEY")  # environment variables, the first that is set counts
+
+@dataclass(frozen=True)
+class Server:
+    """Whose server it is. `key` names it in the configuration; `keys` are the environment variables that may hold its
+    key, of which the first that is set counts; `remedy` says what to do where it does not answer."""
+
+    key: str
+    keys: tuple[str, ...]
+    remedy: str
+
+
+POLICY = Server("engine.url", ("MMPRM_API_KEY", "OPENAI_API_KEY"), "start it with `vllm serve` and the policy folder")
 
 _TRIES = 8
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds before the second try, doubled from try to try: a minute in all
@@ -44,10 +56,11 @@ class Client:
     On aiohttp: with 256 requests on their way, one takes a core 0.3 ms (1 ms with a body of 300 KB); with httpx 6 ms.
     """
 
-    def __init__(self, url: str, max_running: int) -> None:
+    def __init__(self, url: str, max_running: int, server: Server = POLICY) -> None:
         """`url` is the address that paths are put behind; at most `max_running` requests are on their way at a time."""
         self._url = url
-        self._key = api_key.from_environment(KEYS)
+        self._server = server
+        self._key = api_key.from_environment(server.keys)
         self._slots = asyncio.Semaphore(max_running)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="mmprm-http", daemon=True)
@@ -84,8 +97,8 @@ class Client:
         if status is not None and status not in _AWAY:
             raise RefusedError(status, reply)
         raise UserError(
-            f"engine.url {self._url}: no server answers there ({tries} tries, at last: {reply}); start it with "
-            "`vllm serve` and the policy folder, or mend the address, and run again: what was sampled is kept"
+            f"{self._server.key} {self._url}: no server answers there ({tries} tries, at last: {reply}); "
+            f"{self._server.remedy}, or mend the address, and run again: what was sampled is kept"
         )
 
     async def _ask_once(self, method: str, path: str, body: Any) -> tuple[int | None, Any]:

@@ -8,11 +8,8 @@ weights cannot be seen from here, unless it shares our disk.
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
 import io
-import queue
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -20,26 +17,25 @@ from typing import Any
 
 from mmprm import models
 from mmprm.config import Config
-from mmprm.engine.base import Completion, EngineStats, Finished, Request
+from mmprm.engine.base import Completion, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
-from mmprm.engine.http_client import KEYS, Client, RefusedError
+from mmprm.engine.http_client import POLICY, Client, RefusedError
+from mmprm.engine.over_http import HttpEngine
 from mmprm.errors import UserError
 from mmprm.problem import Problem
 from mmprm.solution import Renderer, control_ids, question_text, render_steps
 
-_STEP = 0.2  # seconds that a step waits for something to finish
 _OPENING_TRIES = 3
 # Else the server fills them in from the model's generation_config.json; vllm_engine has them so.
 _NEUTRAL = {"min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 
 
-class ServerEngine:
-    """engine.base.Engine on a server. Requests run in a thread; all else happens in the caller's."""
+class ServerEngine(HttpEngine):
+    """engine.base.Engine on a vLLM server that has the policy."""
 
     def __init__(self, config: Config, policy: Path) -> None:
         """Raises UserError where the server is unreachable, serves another model, or takes shorter texts than we do."""
         assert config.engine.url is not None  # config.Engine has checked it
-        self.stats = EngineStats()
         self._processor = models.load_processor(policy)
         control_ids(self._processor.tokenizer)  # before the server is asked
         self._decoder = Decoder(policy, self._processor.tokenizer)
@@ -48,15 +44,11 @@ class ServerEngine:
         self._max_images = config.engine.max_images
         self._url = config.engine.url.rstrip("/")
         self._compared: set[tuple[bool, bool]] = set()  # (images, prefix) of the prompts that were compared
-        self._failed: list[Finished] = []
-        self._running = 0
-        self._done: queue.SimpleQueue[tuple[Request, list[Any] | Exception]] = queue.SimpleQueue()
-        self._broken: Exception | None = None
-        self._http = Client(self._url, config.engine.max_running)
+        super().__init__(Client(self._url, config.engine.max_running))
         try:
             self._model = self._served(config.engine.served_model, policy)
         except BaseException:
-            self._http.close()
+            self.close()
             raise
 
     def _served(self, name: str | None, policy: Path) -> str:
@@ -65,7 +57,7 @@ class ServerEngine:
             listed = self._http.run(self._http.ask("GET", "/models", tries=_OPENING_TRIES))
             cards = {card["id"]: card for card in listed["data"]}
         except RefusedError as error:
-            fix = f"set {KEYS[0]}" if error.status in (401, 403) else "the address of a vLLM server ends in /v1"
+            fix = f"set {POLICY.keys[0]}" if error.status in (401, 403) else "the address of a vLLM server ends in /v1"
             raise UserError(f"engine.url {self._url}: {error}; {fix}") from None
         except (KeyError, TypeError):
             raise UserError(f"engine.url {self._url}: /models lists no models; is it a vLLM server?") from None
@@ -84,17 +76,6 @@ class ServerEngine:
                 f"engine.url {self._url}: it serves {root}, not {policy}: start it with `vllm serve {policy}`"
             )
         return str(name)
-
-    def submit(self, request: Request) -> None:
-        """Take a request. What cannot be sent (a prompt too long) returns from the next step with its error."""
-        self.stats.requests += 1
-        try:
-            body = self._body(request)
-        except (ValueError, UserError) as error:
-            self._failed.append(Finished(request.key, (), f"{type(error).__name__}: {error}"))
-            return
-        self._running += 1
-        self._http.start(self._sample(request, body))
 
     def _body(self, request: Request) -> dict[str, Any]:
         """What the draws of a request share. Raises TooLongError, ValueError for too many images, UserError."""
@@ -120,43 +101,9 @@ class ServerEngine:
             **_NEUTRAL,
         }
 
-    async def _sample(self, request: Request, body: dict[str, Any]) -> None:
-        """All draws of a request, in order, or the first error of one."""
-        bodies = [body | {"seed": request.seed + draw} for draw in range(request.n)]
-        draws = [asyncio.ensure_future(self._http.ask("POST", "/chat/completions", one)) for one in bodies]
-        try:
-            self._done.put((request, await asyncio.gather(*draws)))
-        except Exception as error:
-            self._done.put((request, error))
-        finally:
-            for draw in draws:
-                draw.cancel()
-
-    def step(self) -> list[Finished]:
-        """Wait a moment for a request to finish. Raises UserError when the server is gone, after all that it gave."""
-        finished, self._failed = self._failed, []
-        wait = _STEP if self._running and not finished and self._broken is None else 0.0
-        with contextlib.suppress(queue.Empty):
-            while True:
-                request, outcome = self._done.get(timeout=wait)
-                wait = 0.0
-                try:
-                    finished.append(self._finished(request, outcome))
-                    self._running -= 1
-                except Exception as error:  # kept until the rest of what came has been handed out
-                    self._broken = self._broken or error
-        if self._broken is not None and not finished:
-            raise self._broken
-        return finished
-
-    def _finished(self, request: Request, outcome: list[Any] | Exception) -> Finished:
-        """Raises what ends the run: an error that is not of this request."""
-        if isinstance(outcome, RefusedError):
-            return Finished(request.key, (), str(outcome))
-        if isinstance(outcome, Exception):
-            raise outcome
+    def _finished(self, request: Request, replies: list[Any]) -> Finished:
         completions: list[Completion] = []
-        for reply in outcome:
+        for reply in replies:
             prompt, drawn = self._tokens(reply)
             self._compare(request, prompt)
             room = self._limit - len(prompt)  # the server may have more: there vllm_engine would have stopped
@@ -195,15 +142,6 @@ class ServerEngine:
                 f"differ from token {place} on: serve the policy folder with its own chat template and processor"
             )
         self._compared.add(shape)
-
-    @property
-    def pending(self) -> int:
-        """Requests taken and not yet returned."""
-        return self._running + len(self._failed)
-
-    def close(self) -> None:
-        """Drop what is on its way; the server forgets it as well."""
-        self._http.close()
 
 
 class Chat(Renderer):

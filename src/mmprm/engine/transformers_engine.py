@@ -25,11 +25,13 @@ _ROWS = 64  # draws in one batch; not an option, since the size of a batch chang
 class TransformersModel:
     """A model folder in transformers, and its inputs. Base of the engine and of the PRM scorer."""
 
-    def __init__(self, folder: Path, instruction: str, dtype: str, max_model_len: int) -> None:
+    def __init__(self, folder: Path, instruction: str, dtype: str, max_model_len: int, tags: bool = True) -> None:
+        """`tags`: must its tokenizer have the control tokens?"""
         prepare()
         self.device = models.device()
         self.processor = models.load_processor(folder)
-        control_ids(self.processor.tokenizer)  # before the model is loaded
+        if tags:
+            control_ids(self.processor.tokenizer)  # before the model is loaded
         self.renderer = Renderer(self.processor, instruction)
         self.model = models.load_model(folder, models.working_dtype(dtype, self.device), self.device)
         self.max_model_len = min(max_model_len, models.longest_input(folder))
@@ -47,12 +49,12 @@ class TransformersModel:
 
 
 class TransformersEngine:
-    """engine.base.Engine on transformers. A step works off one request."""
+    """engine.base.Engine on transformers. A step works off one request. `tags`: see decoding."""
 
-    def __init__(self, config: Config, policy: Path) -> None:
+    def __init__(self, config: Config, policy: Path, tags: bool = True) -> None:
         self.stats = EngineStats()
         self._model = TransformersModel(
-            policy, config.prompt.instruction, config.engine.dtype, config.engine.max_model_len
+            policy, config.prompt.instruction, config.engine.dtype, config.engine.max_model_len, tags
         )
         if not positions.known(self._model.model):
             raise UserError(
@@ -60,7 +62,7 @@ class TransformersEngine:
                 "engine.kind to vllm"
             )
         self._index = positions.rope_index(self._model.model)
-        self._decoder = Decoder(policy, self._model.processor.tokenizer)
+        self._decoder = Decoder(policy, self._model.processor.tokenizer, tags)
         self._max_images = config.engine.max_images
         self._waiting: deque[Request] = deque()
 

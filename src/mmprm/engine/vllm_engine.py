@@ -34,18 +34,22 @@ _CPU_BLOCK = 32  # tokens a block of the prefix cache; vLLM's 128 on the CPU wou
 class VllmModel:
     """One model folder in vLLM: text and images in, vLLM's outputs out. Base of the engine and of the PRM scorer."""
 
-    def __init__(self, config: Settings, folder: Path, **options: Any) -> None:
-        """`options` are further vLLM engine arguments. Loads the model, which takes seconds to minutes."""
+    def __init__(self, config: Settings, folder: Path, tags: bool = True, **options: Any) -> None:
+        """`options` are further vLLM engine arguments. Loads the model, which takes seconds to minutes.
+
+        `tags`: must its tokenizer have the control tokens?
+        """
         gc.disable()  # imports make a million objects that stay: looking for garbage among them costs seconds
         try:
-            self._open(config, folder, options)
+            self._open(config, folder, tags, options)
         finally:
             gc.enable()
 
-    def _open(self, config: Settings, folder: Path, options: dict[str, Any]) -> None:
+    def _open(self, config: Settings, folder: Path, tags: bool, options: dict[str, Any]) -> None:
         self.device = models.device()
         self.processor = models.load_processor(folder)
-        control_ids(self.processor.tokenizer)  # before the model is loaded
+        if tags:
+            control_ids(self.processor.tokenizer)  # before the model is loaded
         self.renderer = Renderer(self.processor, config.prompt.instruction)
         set_environment(self.device)
         from vllm import EngineArgs
@@ -107,12 +111,12 @@ class VllmModel:
 
 
 class VllmEngine:
-    """engine.base.Engine on vLLM."""
+    """engine.base.Engine on vLLM. `tags`: false for a model that writes free text (see decoding)."""
 
-    def __init__(self, config: Config, policy: Path) -> None:
+    def __init__(self, config: Config, policy: Path, tags: bool = True) -> None:
         self.stats = EngineStats()
-        self._model = VllmModel(config, policy, max_num_seqs=config.engine.max_running)
-        self._decoder = Decoder(policy, self._model.processor.tokenizer)
+        self._model = VllmModel(config, policy, tags, max_num_seqs=config.engine.max_running)
+        self._decoder = Decoder(policy, self._model.processor.tokenizer, tags)
         self._open: dict[str, tuple[Request, dict[int, Completion]]] = {}
         self._held: list[Request] = []
         self._max_running = config.engine.max_running
