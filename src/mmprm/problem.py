@@ -46,10 +46,33 @@ class Problem:
 
 def read_problems(*paths: Path) -> list[Problem]:
     """All problems of the tables, in the order of the files; raises UserError where a table has another schema."""
-    problems: list[Problem] = []
-    for path in paths:
-        problems += map(of_row, tables.read(path, tables.PROBLEMS).to_pylist())
-    return problems
+    return [of_row(row) for path in paths for row in tables.read(path, tables.PROBLEMS).to_pylist()]
+
+
+class ProblemFile:
+    """The problems of some tables by id, read when they are asked for: of each table, one row group is in memory.
+
+    For readers that go through problems in the order of their ids, as the tables have them. An id that is in several
+    tables is taken from the last of them, as from a dictionary of `read_problems`.
+    """
+
+    def __init__(self, *paths: Path) -> None:
+        self._places: dict[str, tuple[Path, int]] = {}
+        self._groups: dict[Path, tuple[int, dict[str, Problem]]] = {}
+        for path in paths:
+            for group, names in enumerate(tables.groups(path, tables.PROBLEMS, ("problem_id",))):
+                self._places.update((name, (path, group)) for name in names["problem_id"].to_pylist())
+
+    def __contains__(self, problem_id: object) -> bool:
+        return problem_id in self._places
+
+    def __getitem__(self, problem_id: str) -> Problem:
+        """KeyError where there is none of this id."""
+        path, group = self._places[problem_id]
+        if path not in self._groups or self._groups[path][0] != group:
+            (rows,) = tables.groups(path, tables.PROBLEMS, only=group)
+            self._groups[path] = (group, {row["problem_id"]: of_row(row) for row in rows.to_pylist()})
+        return self._groups[path][1][problem_id]
 
 
 def of_row(row: Mapping[str, Any]) -> Problem:

@@ -25,7 +25,9 @@ def select_seeds(config: Config, problems: list[Path], rollouts: list[Path], see
     everything = read_shard(problems, Shard())
     verdicts: dict[str, list[str]] = defaultdict(list)
     failed: set[str] = set()
-    for row in tables.read_rows(rollouts, tables.SEED_ROLLOUTS):
+    columns = ("problem_id", "verdict", "finish_reason")
+    parts = (part for path in rollouts for part in tables.batches(path, tables.SEED_ROLLOUTS, columns))
+    for row in (row for part in parts for row in part.to_pylist()):
         verdicts[row["problem_id"]].append(row["verdict"])
         if row["finish_reason"] == "error":
             failed.add(row["problem_id"])

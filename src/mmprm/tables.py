@@ -206,6 +206,20 @@ def _row_groups(rows: Iterable[Mapping[str, Any]], group: int) -> Iterator[list[
         yield chunk
 
 
+def write_parts(path: Path, parts: Iterable[pa.Table], schema: pa.Schema, group: int = 8192) -> None:
+    """`write` of rows that are arrow tables already: the same file, one row group in memory at a time."""
+    waiting: list[pa.Table] = []
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for part in parts:
+            waiting.append(part)
+            while sum(map(len, waiting)) >= group:
+                whole = pa.concat_tables(waiting).combine_chunks()
+                writer.write_table(whole.slice(0, group))
+                waiting = [whole.slice(group)]
+        if sum(map(len, waiting)):
+            writer.write_table(pa.concat_tables(waiting).combine_chunks())
+
+
 def as_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """Rows as an arrow table; ValueError unless each has exactly the schema's columns."""
     names = set(schema.names)
@@ -221,17 +235,68 @@ def read(path: Path, schema: pa.Schema, problem_ids: Collection[str] | None = No
     UserError names the file and the columns when it is not what the schema says.
     """
     wanted = None if problem_ids is None else [("problem_id", "in", list(problem_ids))]
-    try:
+    with _explained(path):
         table = pq.read_table(path, filters=wanted)
+    return _as_said(path, table, schema, schema.names)
+
+
+def batches(
+    path: Path, schema: pa.Schema, columns: Sequence[str] | None = None, rows: int = 4096
+) -> Iterator[pa.Table]:
+    """A table of the run in parts of at most so many rows, one in memory at a time: of all columns, or of some.
+
+    Errors are those of `read`.
+    """
+    with _opened(path, schema, columns) as (file, names):
+        for batch in file.iter_batches(rows, columns=names):
+            yield _as_said(path, pa.Table.from_batches([batch]), schema, names)
+
+
+def groups(
+    path: Path, schema: pa.Schema, columns: Sequence[str] | None = None, only: int | None = None
+) -> Iterator[pa.Table]:
+    """The same by the row groups that it was written in; or the group of this number alone."""
+    with _opened(path, schema, columns) as (file, names):
+        for group in range(file.num_row_groups) if only is None else [only]:
+            yield _as_said(path, file.read_row_group(group, columns=names), schema, names)
+
+
+def count(path: Path) -> int:
+    """How many rows a table has."""
+    with _explained(path):
+        return int(pq.read_metadata(path).num_rows)
+
+
+@contextmanager
+def _opened(
+    path: Path, schema: pa.Schema, columns: Sequence[str] | None
+) -> Iterator[tuple[pq.ParquetFile, Sequence[str]]]:
+    """The file, and those of its columns that are asked for."""
+    names = list(schema.names if columns is None else columns)
+    with _explained(path), pq.ParquetFile(path) as file:
+        if not set(names) <= set(file.schema_arrow.names):
+            _as_said(path, file.schema_arrow.empty_table(), schema, names)
+        yield file, names
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turns what cannot be read into a UserError."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such table; run the target that makes it, e.g. `snakemake {path}`") from error
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a readable parquet file ({error}); delete it and run again") from error
-    missing = [name for name in schema.names if name not in table.column_names]
+
+
+def _as_said(path: Path, table: pa.Table, schema: pa.Schema, names: Sequence[str]) -> pa.Table:
+    """The columns `names` of the table, in the schema's types; UserError where it lacks one."""
+    missing = [name for name in names if name not in table.column_names]
     if missing:
         raise UserError(f"{path}: columns {missing} are missing; it was made by another version: delete it, run again")
     try:
-        return table.select(schema.names).cast(schema)
+        return table.select(names).cast(pa.schema([schema.field(name) for name in names]))
     except pa.ArrowException as error:
         raise UserError(f"{path}: a column has another type ({error}); delete it and run again") from error
 

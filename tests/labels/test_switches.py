@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation, Labels
 from mmprm.engine.scripted import ToyPolicy, toy_problem
 from mmprm.labels.evidence import Evidence, StepPath
-from mmprm.labels.selection import balanced_information, most_informative
+from mmprm.labels.selection import Informative, balanced_information
 from mmprm.labels.softening import soft_labels
 
 # The question and `a, b` were probed. Through `a` went three of the question's rollouts, two of them through `a, b`.
@@ -208,11 +209,17 @@ def test_the_top_share_is_kept_within_each_source() -> None:
         row("d", "two", 0.25, 0.25),
         row("e", "two", 0.125, 0.125),
     ]
-    assert [kept["path_id"] for kept in most_informative(rows, 1 / 3, 0.05)] == ["a", "d"]  # of two, one third is one
-    assert [kept["path_id"] for kept in most_informative(rows, 0.5, 0.05)] == ["a", "b", "d"]
-    assert most_informative(rows, 1, 0.05) == rows
-    for order in itertools.permutations(rows):
-        assert {kept["path_id"] for kept in most_informative(order, 0.5, 0.05)} == {"a", "b", "d"}
+
+    def kept(share: float, order: Sequence[dict] = rows) -> list[str]:
+        best = Informative(share, 0.05)
+        for one in order:
+            best.see(one)
+        return [one["path_id"] for one in rows if best.keeps(one)]
+
+    assert kept(1 / 3) == ["a", "d"]  # of two, one third is one
+    assert kept(0.5) == ["a", "b", "d"]
+    assert kept(1) == ["a", "b", "c", "d", "e"]
+    assert all(kept(0.5, order) == ["a", "b", "d"] for order in itertools.permutations(rows))
 
 
 def test_the_statistics_count_what_each_switch_did(tmp_path: Path) -> None:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import zip_longest
+
+import numpy as np
 
 from mmprm.config import Labels
 from mmprm.labels.evidence import Row, StepPath
@@ -74,12 +77,35 @@ def balanced_information(scores: Sequence[float], smoothing: float) -> float:
     return (p * (1 - p) + smoothing) * reliability
 
 
-def most_informative(rows: Sequence[Row], keep: float, smoothing: float) -> list[Row]:
-    """The share `keep` (rounded up) of each source's rows with the highest BIS over its counted markers."""
-    by_source: dict[str, list[tuple[float, str]]] = defaultdict(list)
-    for row in rows:
+class Informative:
+    """The share `keep` (rounded up) of each source's paths with the highest BIS over their counted markers.
+
+    All paths are seen first (`see`), and then told apart (`keeps`): 16 bytes a path are in memory in between.
+    """
+
+    def __init__(self, keep: float, smoothing: float) -> None:
+        self._keep, self._smoothing = keep, smoothing
+        self._seen: dict[str, tuple[array[float], array[int]]] = defaultdict(lambda: (array("d"), array("Q")))
+        self._last: dict[str, tuple[float, int]] = {}
+
+    def see(self, row: Row) -> None:
+        """A row of tables.PATHS that is ranked within its source."""
+        scores, names = self._seen[row["source"]]
+        score, name = self._rank(row)
+        scores.append(score)
+        names.append(name)
+
+    def _rank(self, row: Row) -> tuple[float, int]:
         counts = zip(row["n_correct"], row["n_rollouts"], strict=True)
         scores = [right / n for right, n in counts if n]
-        by_source[row["source"]].append((-balanced_information(scores, smoothing), row["path_id"]))
-    kept = {name for ranked in by_source.values() for _, name in sorted(ranked)[: math.ceil(keep * len(ranked) - 1e-9)]}
-    return [row for row in rows if row["path_id"] in kept]
+        return -balanced_information(scores, self._smoothing), int(row["path_id"], 16)
+
+    def keeps(self, row: Row) -> bool:
+        """Is it one of those kept? Of rows that were seen."""
+        source = row["source"]
+        if source not in self._last:
+            scores, names = (np.asarray(values) for values in self._seen[source])
+            order = np.lexsort((names, scores))
+            last = order[math.ceil(self._keep * len(order) - 1e-9) - 1]
+            self._last[source] = (float(scores[last]), int(names[last]))
+        return self._rank(row) <= self._last[source]

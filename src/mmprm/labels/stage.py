@@ -9,21 +9,26 @@ Paths of `labels.extra` are put beside the run's own, for training; statistics a
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mmprm import tables
 from mmprm.annotation.progress import say
 from mmprm.config import Config, Labels
 from mmprm.errors import UserError
 from mmprm.labels.evidence import Evidence, Row
-from mmprm.labels.selection import choose, in_dev, most_informative, path_id
+from mmprm.labels.selection import Informative, choose, in_dev, path_id
 from mmprm.labels.softening import BELOW_MINIMUM, REWEIGHTED, TOLERATED, Changes, soft_labels
-from mmprm.problem import read_problems
+from mmprm.labels.statistics import Statistics, ordered
+from mmprm.labels.trees import check_problems, sources_of, trees
+from mmprm.progress_bar import Bar
+from mmprm.spool import Spool
 
-_BINS = 10
 _POOLED_MORE, _POOLED_ALONE = "markers with more rollouts by pooling", "markers with rollouts by pooling alone"
 _UNSURE_PROBLEMS, _UNSURE_PATHS = "problems below min_self_confidence", "paths of these problems"
 _UNINFORMATIVE = "paths beyond keep_ratio"
@@ -34,43 +39,69 @@ def gather_labels(
 ) -> None:
     """All shards' trees (folders of `annotate`) as one table of paths; UserError where two shards hold one problem.
 
-    extra: further tables of paths (of `read-steps`).
+    extra: further tables of paths (of `read-steps`). One tree is in memory at a time, and about 500 bytes a problem;
+    paths wait beside `out` (in a file without a name) until all are there.
     """
-    sources = {problem.problem_id: problem.source for problem in read_problems(seeds)}
-    status = tables.read_rows([shard / "status.parquet" for shard in shards], tables.STATUS)
-    twice = [name for name, times in Counter(row["problem_id"] for row in status).items() if times > 1]
-    if twice:
-        raise UserError(
-            f"problem {sorted(twice)[0]!r} is in two of {', '.join(map(str, shards))}: delete the stale one"
-        )
-    unknown = sorted({row["problem_id"] for row in status} - set(sources))
-    if unknown:
-        raise UserError(f"problem {unknown[0]!r} was annotated but is not in {seeds}: delete the annotation, run again")
-    nodes = _by_problem(tables.read_rows([shard / "nodes.parquet" for shard in shards], tables.NODES))
-    rollouts = _by_problem(tables.read_rows([shard / "rollouts.parquet" for shard in shards], tables.ROLLOUTS))
-    rows: list[Row] = []
-    unlocated = 0
-    changes = _changes(config.labels)
-    for name in sorted(nodes):
-        common = {"problem_id": name, "source": sources[name]}
-        of_problem, without_error = problem_rows(config, common, nodes[name], rollouts[name], changes)
-        rows += of_problem
-        unlocated += without_error
-    if config.labels.keep_ratio is not None:
-        train = [row for row in rows if row["split"] == "train"]
-        kept = most_informative(train, config.labels.keep_ratio, config.labels.bis_smoothing)
-        changes[_UNINFORMATIVE] += len(train) - len(kept)
-        rows = [row for row in rows if row["split"] == "dev"] + kept
-    more = tables.read_rows(extra, tables.PATHS)
-    tables.write(out, sorted(rows + more, key=lambda row: (row["problem_id"], row["path_id"])), tables.PATHS)
-    found = summarise(rows, status, list(chain(*nodes.values())), unlocated) | {"switches": dict(changes)}
-    if more:
-        found["extra_paths_by_source"] = _counts(row["source"] for row in more)
-    tables.write_json(statistics, found)
+    sources = sources_of(seeds)
+    check_problems(shards, sources, seeds)
+    found, changes = Statistics(), _changes(config.labels)
+    ratio = config.labels.keep_ratio
+    best = None if ratio is None else Informative(ratio, config.labels.bis_smoothing)
+    with (
+        Spool(out.parent, tables.PATHS) as spool,
+        Spool(out.parent, tables.PATHS) as more,
+        Bar("labels", len(sources), "problems") as bar,
+    ):
+        for shard in shards:
+            for part in tables.batches(shard / "status.parquet", tables.STATUS):
+                found.add_status(part)
+        for done, (name, nodes, rollouts) in enumerate(trees(shards)):
+            if name in spool:
+                raise UserError(f"problem {name!r} has two trees: delete the annotation, run again")
+            common = {"problem_id": name, "source": sources[name]}
+            rows, unlocated = problem_rows(config, common, nodes, rollouts, changes)
+            found.add_nodes(nodes, unlocated)
+            spool.add(name, sorted(rows, key=itemgetter("path_id")))
+            for row in rows:
+                if best is not None and row["split"] == "train":
+                    best.see(row)
+            bar.update(done)
+        of_sources = _take_extra(more, extra)
+        tables.write_parts(out, _gathered(spool, more, best, found, changes), tables.PATHS)
+    value = found.value() | {"switches": dict(changes)}
+    if of_sources:
+        value["extra_paths_by_source"] = ordered(of_sources)
+    tables.write_json(statistics, value)
     say(
-        f"labels: {len(rows)} paths of {len({row['problem_id'] for row in rows})} problems from {len(status)} trees"
-        + (f", and {len(more)} of {', '.join(config.labels.extra)}" if more else "")
+        f"labels: {value['paths']} paths of {value['problems_with_paths']} problems from {value['problems']} trees"
+        + (f", and {of_sources.total()} of {', '.join(config.labels.extra)}" if of_sources else "")
     )
+
+
+def _take_extra(spool: Spool, extra: Sequence[Path]) -> Counter[str]:
+    """Put the rows of further tables into the spool; how many there are of each source."""
+    counts: Counter[str] = Counter()
+    for path in extra:
+        for part in tables.batches(path, tables.PATHS):
+            counts.update(part["source"].to_pylist())
+            names = part["problem_id"]
+            for name in dict.fromkeys(names.to_pylist()):
+                spool.add_table(name, part.filter(pc.equal(names, name)))
+    return counts
+
+
+def _gathered(
+    spool: Spool, more: Spool, best: Informative | None, found: Statistics, changes: Changes
+) -> Iterator[pa.Table]:
+    """The paths of all problems, in the order of the table; the run's own are counted as they go by."""
+    for name in sorted({*spool.names, *more.names}):
+        own = spool.table(name)
+        if best is not None:
+            kept = [row["split"] == "dev" or best.keeps(row) for row in own.to_pylist()]
+            changes[_UNINFORMATIVE] += len(kept) - sum(kept)
+            own = own.filter(pa.array(kept, pa.bool_()))
+        found.add_paths(own)
+        yield pa.concat_tables([own, more.table(name)]).sort_by("path_id") if name in more else own
 
 
 def problem_rows(
@@ -121,45 +152,3 @@ def _count_pooled(evidence: Evidence, steps: tuple[str, ...], labels: Row, chang
     for place, (n, source) in enumerate(zip(labels["n_rollouts"], labels["label_source"], strict=True)):
         changes[_POOLED_ALONE] += source == "pooled"
         changes[_POOLED_MORE] += source == "probed" and n > evidence.probed[steps[: place + 1]].n_rollouts
-
-
-def _by_problem(rows: list[Row]) -> dict[str, list[Row]]:
-    grouped: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        grouped[row["problem_id"]].append(row)
-    return grouped
-
-
-def summarise(rows: list[Row], status: list[Row], nodes: list[Row], unlocated: int) -> Row:
-    """The statistics of a run's labels: what came of the problems, what it cost, and what the paths hold."""
-    values = [node["mc"] for node in nodes if node["mc"] is not None]
-    histogram = Counter(min(int(value * _BINS), _BINS - 1) for value in values)
-    hard = [label for row in rows for label in row["hard"] if label is not None]
-    return {
-        "problems": len(status),
-        "problems_with_paths": len({row["problem_id"] for row in rows}),
-        "statuses": _counts(f"{row['status']}: {row['reason']}" for row in status),
-        "searches": sum(row["n_searches"] for row in status),
-        "searches_without_located_error": unlocated,
-        "rollouts": sum(row["n_rollouts"] for row in status),
-        "tokens": sum(row["n_tokens"] for row in status),
-        "nodes": len(nodes),
-        "undecided_rollouts": sum(node["n_undecided"] for node in nodes),
-        "unparsed_rollouts": sum(node["n_unparsed"] for node in nodes),
-        "mc_histogram": [
-            {"from": place / _BINS, "to": (place + 1) / _BINS, "nodes": histogram[place]} for place in range(_BINS)
-        ],
-        "paths": len(rows),
-        "paths_by_split": _counts(row["split"] for row in rows),
-        "paths_by_kind": _counts(row["kind"] for row in rows),
-        "paths_by_split_and_kind": _counts(f"{row['split']}/{row['kind']}" for row in rows),
-        "mean_steps": sum(len(row["steps"]) for row in rows) / len(rows) if rows else None,
-        "markers": sum(len(row["hard"]) for row in rows),
-        "markers_by_label_source": _counts(source for row in rows for source in row["label_source"]),
-        "markers_with_soft_label": sum(value is not None for row in rows for value in row["soft"]),
-        "hard_positive_share": sum(hard) / len(hard) if hard else None,
-    }
-
-
-def _counts(names: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(names).items()))

@@ -129,7 +129,8 @@ def mc_values(config: Config, results: Path) -> list[float]:
     """The MC values of all nodes of all trees."""
     values: list[float] = []
     for path in annotation_files(config, results, "nodes"):
-        values += tables.read(path, tables.NODES)["mc"].drop_null().to_pylist()
+        for part in tables.batches(path, tables.NODES, ("mc",)):
+            values += part["mc"].drop_null().to_pylist()
     return values
 
 
@@ -139,7 +140,7 @@ def paths(results: Path) -> list[Row]:
     if not path.is_file():
         return []
     columns = ["kind", "split", "n_correct", "n_rollouts", "hard", "label_source"]
-    return tables.read(path, tables.PATHS).select(columns).to_pylist()
+    return [row for part in tables.batches(path, tables.PATHS, columns) for row in part.to_pylist()]
 
 
 def costs(config: Config, results: Path) -> list[Row]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from mmprm import models, tables
 from mmprm.compat import prepare
@@ -22,7 +23,7 @@ from mmprm.config import Config
 from mmprm.errors import UserError
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.auc import auc, auc_within_problem
-from mmprm.problem import read_problems
+from mmprm.problem import ProblemFile
 from mmprm.solution import Status
 from mmprm.training import data
 from mmprm.training.prm import initial_prm, marker_labels
@@ -44,17 +45,12 @@ def evaluate_prm(
     models.check_manifest(policy)
     if models.check_manifest(prm)["info"].get("base") != models.fingerprint(policy):
         raise UserError(f"{prm}: it was not trained from the policy {policy}; run `snakemake {prm / models.MANIFEST}`")
-    problems = {problem.problem_id: problem for problem in read_problems(seeds)}
-    rows = [row for row in tables.read_rows(paths, tables.PATHS) if row["split"] == "dev"]
+    problems = ProblemFile(seeds)
+    rows = [row for part in tables.batches(paths, tables.PATHS) for row in part.to_pylist() if row["split"] == "dev"]
     if not rows:
         raise UserError(f"{paths}: no path of split dev; raise labels.dev_share or annotate more problems")
     dev = {row["problem_id"] for row in rows}
-    rollouts = [
-        row
-        for row in tables.read_rows([shard / "rollouts.parquet" for shard in shards], tables.ROLLOUTS)
-        if row["problem_id"] in dev and row["node_id"] == 0 and row["status"] == Status.OK
-    ]
-    rollouts = [row for row in rollouts if row["verdict"] in ("correct", "incorrect")]
+    rollouts = root_rollouts(shards, dev)
     steps: list[Item] = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rows]
     whole: list[Item] = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rollouts]
     say = Progress(f"prm {variant} held out").say
@@ -75,6 +71,17 @@ def evaluate_prm(
                 f"within a problem by {config.bench.primary} {_shown(within)}"
             )
     tables.write_json(out, result)
+
+
+def root_rollouts(shards: Sequence[Path], problems: set[str]) -> list[dict[str, Any]]:
+    """The graded rollouts of some problems' questions that parse, of all shards, read without their texts."""
+    found = []
+    columns = ("problem_id", "node_id", "steps", "answer", "status", "verdict")
+    for shard in shards:
+        for part in tables.batches(shard / "rollouts.parquet", tables.ROLLOUTS, columns):
+            roots = part.filter(pc.equal(part["node_id"], 0)).to_pylist()
+            found += [row for row in roots if row["problem_id"] in problems and row["status"] == Status.OK]
+    return [row for row in found if row["verdict"] in ("correct", "incorrect")]
 
 
 def measures(rows: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[float]]) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from mmprm.config import Training
 from mmprm.training import data
+from mmprm.training.store import Outline
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,10 @@ def keeps_best(job: Job) -> bool:
     return job.training.keep_best and bool(job.held_out)
 
 
-def held_out_batches(job: Job) -> list[list[tuple[int, data.Example]]]:
+def held_out_batches(job: Job) -> Iterator[list[tuple[int, data.Example]]]:
     """The held-out examples in micro-batches, problem by problem."""
-    rows = sorted(enumerate(job.held_out), key=lambda row: (row[1].problem_id, row[0]))
+    names = Outline.of(job.held_out).problem_ids
+    order = sorted(range(len(names)), key=lambda index: (names[index], index))
     size = job.training.micro_batch_size
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
+    for start in range(0, len(order), size):
+        yield [(index, job.held_out[index]) for index in order[start : start + size]]

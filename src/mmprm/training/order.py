@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmprm.config import Training
-from mmprm.training.data import IGNORE, Example
+from mmprm.training.data import Example
+from mmprm.training.store import Outline
 
 
 def update_plan(
@@ -40,14 +41,15 @@ def update_plan(
     rng = random.Random(f"order/{seed}")
     wanted = max(1, round(training.epochs * len(examples)))
     groups: dict[Any, list[int]] = {}
-    for index, example in enumerate(examples):
-        groups.setdefault(example.problem_id if whole_problems else index, []).append(index)
+    outline = Outline.of(examples)
+    for index, problem_id in enumerate(outline.problem_ids):
+        groups.setdefault(problem_id if whole_problems else index, []).append(index)
     while len(order) < wanted:
         epoch = list(groups.values())
         rng.shuffle(epoch)
         order += itertools.chain.from_iterable(epoch)
-    updates = _updates(order[:wanted], examples, training)[: training.max_steps]
-    lengths = [example.length for example in examples]
+    updates = _updates(order[:wanted], outline.n_labels, training)[: training.max_steps]
+    lengths = list(outline.lengths)
     lengths += reversed(lengths)  # so that ~index, too, finds its example's
     if packed_tokens is None:
         needed = [math.ceil(len(update) / training.micro_batch_size) for update in updates]
@@ -77,12 +79,11 @@ def of_updates(plan: Sequence[Sequence[int]], parts: int) -> list[list[int]]:
     return [sorted(i for part in plan[start : start + parts] for i in part if i >= 0) for start in starts]
 
 
-def _updates(order: Sequence[int], examples: Sequence[Example], training: Training) -> list[list[int]]:
+def _updates(order: Sequence[int], labels: Sequence[int], training: Training) -> list[list[int]]:
     """The order cut into updates: by examples, or where an update's labels have come to batch_labels."""
     if training.batch_labels is None:
         starts = range(0, len(order), training.batch_size)
         return [list(order[start : start + training.batch_size]) for start in starts]
-    labels = [int((example.labels != IGNORE).sum()) for example in examples]
     updates: list[list[int]] = [[]]
     found = 0
     for index in order:

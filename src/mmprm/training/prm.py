@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,11 +22,15 @@ from mmprm import models, tables
 from mmprm.compat import prepare
 from mmprm.config import Config
 from mmprm.errors import UserError
-from mmprm.problem import Problem, read_problems
+from mmprm.problem import Problem, ProblemFile
+from mmprm.progress_bar import Bar
 from mmprm.solution import MARKER, Renderer, control_ids
 from mmprm.training import cards, data, launch
 from mmprm.training.job import Job
 from mmprm.training.progress import Progress, quiet
+from mmprm.training.store import Examples, ExampleWriter
+
+_ROWS_AT_ONCE = 512  # paths that are tokenised together
 
 
 def train_prm(
@@ -52,13 +58,13 @@ def train_prm(
     models.check_manifest(policy)
     start = initial_prm(config, policy, work / "start")
     processor = models.load_processor(start)
-    table = tables.read_rows(paths, tables.PATHS)
-    rows = limit_paths([row for row in table if row["split"] == "train"], recipe.max_paths_per_problem, config.seed)
-    dev = [row for row in table if row["split"] == "dev"] if training.keep_best else []
-    problems = {problem.problem_id: problem for problem in read_problems(seeds, *extra)}
+    problems = ProblemFile(seeds, *extra)
     how = (problems, processor, Renderer(processor, config.prompt.instruction), recipe.label, training.max_length)
-    examples, refused = marked_examples(rows, *how)
-    held_out, _ = marked_examples(dev, *how)
+    limit = (recipe.max_paths_per_problem, config.seed)
+    shutil.rmtree(work / "examples", ignore_errors=True)
+    train = assemble(paths, "train", work / "examples" / "train", *how, limit=limit)
+    examples, refused = train.examples, train.refused
+    held_out = assemble(paths, "dev", work / "examples" / "dev", *how).examples if training.keep_best else ()
     if training.keep_best and not held_out:
         raise UserError(
             "prm.training.keep_best: no path of split dev has a label; raise labels.dev_share, or set it to false"
@@ -67,9 +73,9 @@ def train_prm(
         fits = f"fits into {training.max_length} tokens"
         raise UserError(f"no path of split train has a {recipe.label} label that {fits}")
     tables.write_json(out / "refused.json", [asdict(refusal) for refusal in refused])
-    n_markers = int(sum((example.labels != data.IGNORE).sum() for example in examples))
+    n_markers = sum(examples.outline.n_labels)
     say(f"{len(examples)} paths, {n_markers} labelled markers; refused or cut: {data.reasons(refused) or 'none'}")
-    data.bound_refusals(refused, len(rows), config.intake.max_refused_share, f"PRM training ({variant})")
+    data.bound_refusals(refused, train.n_paths, config.intake.max_refused_share, f"PRM training ({variant})")
     loss: Literal["counts", "markers"] = "counts" if recipe.label == "counts" else "markers"
     job = Job(f"prm {variant}", start, examples, loss, training, config.seed, work, packing == "trees", held_out)
     outcome = launch.fit(job, out)
@@ -86,9 +92,9 @@ def train_prm(
             "seed": config.seed,
         },
         "examples": len(examples),
-        "problems": len({example.problem_id for example in examples}),
+        "problems": len(set(examples.outline.problem_ids)),
         "markers": n_markers,
-        "mean_label": float(np.mean(np.concatenate([e.labels[e.labels != data.IGNORE] for e in examples]))),
+        "mean_label": train.label_sum / n_markers,
         "refused": data.reasons(refused),
         "steps": outcome.steps,
         "final_loss": outcome.loss,
@@ -99,9 +105,66 @@ def train_prm(
         info["held_out_losses"] = outcome.held_out
     tables.write_text(out / "README.md", cards.prm_card(config, info))
     models.write_manifest(out, info)
-    for leftover in ("checkpoints", "start"):
+    for leftover in ("checkpoints", "start", "examples"):
         shutil.rmtree(work / leftover, ignore_errors=True)
     say(f"{outcome.steps} updates in {outcome.seconds:.0f} s, loss {outcome.loss:.4f}")
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A training set on disk, the paths that were refused or cut, how many paths there were, and its labels' sum."""
+
+    examples: Examples
+    refused: list[data.Refusal]
+    n_paths: int
+    label_sum: float
+
+
+def assemble(
+    paths: Path,
+    split: str,
+    file: Path,
+    problems: ProblemFile,
+    processor: Any,
+    renderer: Renderer,
+    label: str,
+    max_length: int,
+    limit: tuple[int | None, int] = (None, 0),
+) -> Assembled:
+    """`marked_examples` of a split of the table `paths` as a file, a few problems in memory at a time.
+
+    limit: the most paths a problem, and the seed by which they are drawn. Raises UserError where the table does not
+    have the paths of a problem side by side.
+    """
+    refused: list[data.Refusal] = []
+    n_paths = done = 0
+    with ExampleWriter(file) as writer, Bar(f"paths ({split})", tables.count(paths), "read") as bar:
+        for rows in _whole_problems(paths):
+            done += len(rows)
+            bar.update(done)
+            chosen = limit_paths([row for row in rows if row["split"] == split], *limit)
+            n_paths += len(chosen)
+            made, more = marked_examples(chosen, problems, processor, renderer, label, max_length)
+            refused += more
+            for example in made:
+                writer.add(example)
+        return Assembled(writer.examples(), refused, n_paths, writer.label_sum)
+
+
+def _whole_problems(paths: Path) -> Iterator[list[dict[str, Any]]]:
+    """The rows of a table of paths in lists of several whole problems each."""
+    seen: set[str] = set()
+    rows: list[dict[str, Any]] = []
+    stream = (row for part in tables.batches(paths, tables.PATHS) for row in part.to_pylist())
+    for name, own in groupby(stream, key=itemgetter("problem_id")):
+        if name in seen:
+            raise UserError(f"{paths}: problem {name!r} is in two places of the table; delete it and run again")
+        seen.add(name)
+        rows += own
+        if len(rows) >= _ROWS_AT_ONCE:
+            yield rows
+            rows = []
+    yield rows
 
 
 def initial_prm(config: Config, policy: Path, folder: Path) -> Path:
@@ -166,7 +229,7 @@ def marker_trials(row: Mapping[str, Any]) -> np.ndarray:
 
 def marked_examples(
     rows: Sequence[Mapping[str, Any]],
-    problems: Mapping[str, Problem],
+    problems: Mapping[str, Problem] | ProblemFile,
     processor: Any,
     renderer: Renderer,
     label: str,

@@ -16,6 +16,7 @@ from mmprm.training.job import Job, held_out_batches, keeps_best
 from mmprm.training.losses import counts_loss, marker_loss, token_loss
 from mmprm.training.packed_batches import PackedCollator
 from mmprm.training.progress import Progress
+from mmprm.training.store import Outline
 from mmprm.training.tree_batches import TreeCollator
 
 _VISION = ("vision_tower", "visual", "vision_model", "vision_encoder")
@@ -79,7 +80,7 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
         "markers": marker_loss(ids[NO], ids[YES]),
         "counts": counts_loss(ids[NO], ids[YES], ids[MARKER]),
     }[job.loss]
-    n_held_out = max(1, sum(int((example.labels != data.IGNORE).sum()) for example in job.held_out))
+    n_held_out = max(1, sum(Outline.of(job.held_out).n_labels))
 
     def taken(inputs: Any) -> tuple[list[int], Callable[..., Any]]:
         """Takes out of a batch what is not the model's: its examples' indices; the loss, with the trials it needs."""
@@ -138,7 +139,7 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
         train_dataset=data.MicroBatches(job.examples, plan),
         data_collator=collator,
         compute_loss_func=loss_of,
-        eval_dataset=list(job.held_out) if keeps_best(job) else None,
+        eval_dataset=job.held_out if keeps_best(job) else None,
         callbacks=[report.callback(), checkpoints.mark_complete()],
     )
     trainer.remove_callback(PrinterCallback)

@@ -1,0 +1,100 @@
+"""The statistics of a run's labels, counted as trees and paths go by. In: parts of tables. Out: JSON values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Row = dict[str, Any]
+_BINS = 10
+
+
+@dataclass
+class Statistics:
+    """What came of the problems, what it cost, and what the paths hold."""
+
+    sums: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
+    histogram: Counter[int] = field(default_factory=Counter)
+    splits_and_kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
+    label_sources: Counter[str] = field(default_factory=Counter)
+
+    def add_status(self, part: pa.Table) -> None:
+        """Rows of tables.STATUS."""
+        self.sums["problems"] += len(part)
+        self.statuses.update(
+            f"{status}: {reason}"
+            for status, reason in zip(part["status"].to_pylist(), part["reason"].to_pylist(), strict=True)
+        )
+        for name, column in (("searches", "n_searches"), ("rollouts", "n_rollouts"), ("tokens", "n_tokens")):
+            self.sums[name] += pc.sum(part[column]).as_py() or 0
+
+    def add_nodes(self, nodes: Iterable[Row], unlocated: int) -> None:
+        """A tree's nodes, and how many of its searches located no error."""
+        self.sums["unlocated"] += unlocated
+        for node in nodes:
+            self.sums["nodes"] += 1
+            self.sums["undecided"] += node["n_undecided"]
+            self.sums["unparsed"] += node["n_unparsed"]
+            if node["mc"] is not None:
+                self.histogram[min(int(node["mc"] * _BINS), _BINS - 1)] += 1
+
+    def add_paths(self, part: pa.Table) -> None:
+        """All paths of a problem, rows of tables.PATHS."""
+        self.sums["problems_with_paths"] += len(part) > 0
+        self.sums["steps"] += pc.sum(pc.list_value_length(part["steps"])).as_py() or 0
+        hard = pc.list_flatten(part["hard"])
+        self.sums["markers"] += len(hard)
+        self.sums["hard"] += len(hard) - hard.null_count
+        self.sums["hard_right"] += pc.sum(hard).as_py() or 0
+        soft = pc.list_flatten(part["soft"])
+        self.sums["soft"] += len(soft) - soft.null_count
+        self.splits_and_kinds.update(zip(part["split"].to_pylist(), part["kind"].to_pylist(), strict=True))
+        self.label_sources.update(pc.list_flatten(part["label_source"]).to_pylist())
+
+    @property
+    def paths(self) -> int:
+        return self.splits_and_kinds.total()
+
+    def value(self) -> Row:
+        """All of it as JSON values."""
+        sums, both = self.sums, self.splits_and_kinds
+        splits, kinds = Counter[str](), Counter[str]()
+        for (split, kind), times in both.items():
+            splits[split] += times
+            kinds[kind] += times
+        return {
+            "problems": sums["problems"],
+            "problems_with_paths": sums["problems_with_paths"],
+            "statuses": ordered(self.statuses),
+            "searches": sums["searches"],
+            "searches_without_located_error": sums["unlocated"],
+            "rollouts": sums["rollouts"],
+            "tokens": sums["tokens"],
+            "nodes": sums["nodes"],
+            "undecided_rollouts": sums["undecided"],
+            "unparsed_rollouts": sums["unparsed"],
+            "mc_histogram": [
+                {"from": place / _BINS, "to": (place + 1) / _BINS, "nodes": self.histogram[place]}
+                for place in range(_BINS)
+            ],
+            "paths": self.paths,
+            "paths_by_split": ordered(splits),
+            "paths_by_kind": ordered(kinds),
+            "paths_by_split_and_kind": ordered(Counter({"/".join(pair): times for pair, times in both.items()})),
+            "mean_steps": sums["steps"] / self.paths if self.paths else None,
+            "markers": sums["markers"],
+            "markers_by_label_source": ordered(self.label_sources),
+            "markers_with_soft_label": sums["soft"],
+            "hard_positive_share": sums["hard_right"] / sums["hard"] if sums["hard"] else None,
+        }
+
+
+def ordered(counts: Counter[str]) -> dict[str, int]:
+    """By name."""
+    return dict(sorted(counts.items()))
