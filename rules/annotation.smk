@@ -14,7 +14,7 @@ rule plan:
         "<logs>/plan.log",
     benchmark:
         "<benchmarks>/plan.tsv"
-    retries: 1  # an engine that died is started again, and goes on from the journal
+    retries: RETRIES
     conda:
         "../envs/rollout.yaml"
     threads: HEAVY_THREADS
@@ -44,7 +44,7 @@ rule annotate:
         "<logs>/annotate/{shard}.log",
     benchmark:
         "<benchmarks>/annotate/{shard}.tsv"
-    retries: 1  # an engine that died is started again, and goes on from the journal
+    retries: RETRIES
     conda:
         "../envs/rollout.yaml"
     threads: HEAVY_THREADS

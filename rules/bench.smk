@@ -14,7 +14,7 @@ rule sample_candidates:
         "<logs>/sample_candidates/{benchmark}/{shard}.log",
     benchmark:
         "<benchmarks>/sample_candidates/{benchmark}/{shard}.tsv"
-    retries: 1  # an engine that died is started again, and goes on from the journal
+    retries: RETRIES
     conda:
         "../envs/rollout.yaml"
     threads: HEAVY_THREADS

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import shlex
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 from pydantic import BaseModel
 from snakemake.exceptions import WorkflowError
 
+from mmprm import orphans
 from mmprm.config import load
 from mmprm.config.overlap import made_from, read_sources
 from mmprm.config.sources import DataFiles, StepBenchmark
@@ -39,6 +41,10 @@ HEAVY_THREADS = 8
 
 # A server samples on devices of its own.
 SAMPLING_GPU = 0 if CONFIG.engine.kind == "server" else 1
+
+# An engine that died is started again, and goes on from the journal. On a cluster the profile says how often, and each
+# time in a new allocation: a job that started itself again would have the memory and the time that did not suffice.
+RETRIES = 1 if workflow.is_main_process and workflow.local_exec else None
 
 # What every sampled solution depends on.
 SAMPLED = ("sampling", "prompt", "seed", "engine.max_model_len", "grading.judge.identity")
@@ -81,27 +87,51 @@ if workflow.local_exec and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", 1)
 
 
-def hold_folder():
-    """Mark this folder as in use while this process lives, and remove the lock that a killed run left in it.
+def on_slurm() -> bool:
+    """Does this Snakemake submit jobs to SLURM?"""
+    return workflow.executor_plugin is not None and workflow.executor_plugin.name == "slurm"
 
-    Snakemake's own lock outlives a kill -9; the kernel's does not. Who gets this one alone knows that no run is alive.
-    Returns the open file, which holds the mark. On a cluster a killed run's jobs live on: there `--unlock` is for people.
+
+def hold_folder():
+    """Mark this folder as in use while this process lives, and clear away what a killed run left in it.
+
+    Snakemake's own lock outlives a kill -9; the kernel's does not. Who gets this one alone knows that no run is alive:
+    it removes Snakemake's, and cancels SLURM jobs that nobody waits for. Returns the open file, which holds the mark. A
+    shared folder may keep the kernel's lock to one machine: where the mark is another's, `--unlock` is for people.
     """
     mark = Path(".snakemake/mmprm.in-use")
     mark.parent.mkdir(exist_ok=True)
-    file = mark.open("w")
+    file = mark.open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         pass  # another run is alive; whether the two touch the same files is for Snakemake to say
     else:
-        for lock in Path(".snakemake/locks").glob("*.lock"):
-            lock.unlink()
+        file.seek(0)
+        locks, host = list(Path(".snakemake/locks").glob("*.lock")), file.read()
+        if not (locks and on_slurm() and host not in ("", socket.gethostname())):
+            if on_slurm():
+                cancel_orphans()
+            for lock in locks:
+                lock.unlink()
+            file.truncate(0)
+            file.write(socket.gethostname())
+            file.flush()
     fcntl.flock(file, fcntl.LOCK_SH)
     return file
 
 
-if workflow.is_main_process and workflow.local_exec and not workflow.dryrun:
+def cancel_orphans() -> None:
+    """Cancel the SLURM jobs of a run of this folder that was killed; WorkflowError where that fails."""
+    try:
+        cancelled = orphans.cancel(Path.cwd())
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+    if cancelled:
+        print(f"mmprm: cancelled {len(cancelled)} SLURM jobs of a run that was killed", file=sys.stderr)
+
+
+if workflow.is_main_process and (workflow.local_exec or on_slurm()) and not workflow.dryrun:
     IN_USE = hold_folder()
 
 

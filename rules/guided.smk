@@ -12,7 +12,7 @@ rule decode_guided:
         "<logs>/decode_guided/{benchmark}/{variant}/{strategy}/{shard}.log",
     benchmark:
         "<benchmarks>/decode_guided/{benchmark}/{variant}/{strategy}/{shard}.tsv"
-    retries: 1  # an engine that died is started again, and goes on from the journal
+    retries: RETRIES
     conda:
         "../envs/rollout.yaml"
     threads: HEAVY_THREADS

@@ -11,7 +11,7 @@ rule sample_seeds:
         "<logs>/sample_seeds/{shard}.log",
     benchmark:
         "<benchmarks>/sample_seeds/{shard}.tsv"
-    retries: 1  # an engine that died is started again, and goes on from the journal
+    retries: RETRIES
     conda:
         "../envs/rollout.yaml"
     threads: HEAVY_THREADS

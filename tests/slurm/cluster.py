@@ -5,8 +5,8 @@ every file is in FOLDER, but for a link to its configuration where SLURM looks f
 SLURM_CONF. A machine with a SLURM of its own is left alone, and no service is started.
 
 Nothing keeps jobs apart from one another (no cgroups): it schedules, sets the environment, and kills, as SLURM does.
-Its GPUs are none: device nodes like /dev/null, so that a job is told of them. There is no accounting database: `sacct`
-knows nothing, and Snakemake is to ask `squeue` (`--slurm-status-command squeue`).
+Its GPUs are none: device nodes like /dev/null, so that a job is told of them. Accounting is real (slurmdbd on a MariaDB
+of its own): `sacct` answers, so that the profile is tested as it stands.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client")
+PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client", "slurmdbd", "slurm-wlm-mysql-plugin")
+DATABASE = ("mariadb-server-core", "mariadb-client-core")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "slurmdbd", "mariadbd", "mariadb-install-db", "mariadb")
 STANDARD = Path("/etc/slurm/slurm.conf")
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -46,7 +48,16 @@ SlurmdLogFile={folder}/slurmd.%n.log
 # There is no systemd and there are no cgroups.
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=2
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={accounting}
+# Here this is no password but the socket of munge.
+AccountingStoragePass={folder}/munge.socket
+AccountingStorageTRES=gres/gpu
+# Snakemake writes a job's rule into its comment.
+AccountingStoreFlags=job_comment
 MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
@@ -60,29 +71,56 @@ DefMemPerCPU=500
 GresTypes=gpu
 NodeName=DEFAULT CPUs={cpus} RealMemory={memory} Gres=gpu:{gpus} State=UNKNOWN
 {nodes}
-PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE DefaultTime=01:00:00 State=UP
+PartitionName=DEFAULT Nodes=ALL MaxTime=INFINITE DefaultTime=01:00:00 State=UP
+PartitionName=test Default=YES PriorityTier=1
+# Its jobs drive those of the other one back into the queue.
+PartitionName=urgent PriorityTier=2
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 """
+
+ACCOUNTING = """\
+DbdHost=localhost
+DbdAddr=127.0.0.1
+DbdPort={accounting}
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StorageUser=slurm
+StoragePass=test
+StorageLoc=slurm_acct_db
+LogFile={folder}/slurmdbd.log
+PidFile={folder}/slurmdbd.pid
+"""
+
+TABLES = (
+    "create database if not exists slurm_acct_db; create user if not exists slurm@localhost identified by 'test'; "
+    "grant all on slurm_acct_db.* to slurm@localhost"
+)
 
 
 def install() -> None:
     """Get the packages that are missing; their services are not started. Raises CalledProcessError without apt."""
-    if all(shutil.which(program, path=PATH) for program in ("munged", "slurmctld", "slurmd", "srun")):
+    plugin = any(Path("/usr/lib").glob("*/slurm*/accounting_storage_mysql.so"))
+    if plugin and all(shutil.which(program, path=PATH) for program in PROGRAMS):
         return
     # Where there is no init, RUNLEVEL keeps the packages' scripts from starting what they bring.
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
-    for command in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
+    for command in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES, *DATABASE]):
         subprocess.run([*apt, *command], env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
-def up(folder: Path, nodes: int = 2, cpus: int = 8, memory: int = 256000, gpus: int = 8) -> None:
+def up(folder: Path, nodes: int = 2, cpus: int = 16, memory: int = 256000, gpus: int = 8) -> None:
     """Start a cluster of nodes n1, n2, ... with so many CPUs, MB and GPUs each, whether the machine has them or not.
 
     Raises FileExistsError where there is one already.
     """
     folder = folder.resolve()
-    if not STANDARD.exists():
-        STANDARD.unlink(missing_ok=True)  # a link to a folder that is gone
+    if STANDARD.is_symlink() and not _alive(STANDARD.readlink().parent):
+        STANDARD.unlink()  # what a killed run has left
     STANDARD.parent.mkdir(parents=True, exist_ok=True)
     STANDARD.symlink_to(folder / "slurm.conf")
     for name in ("state", "spool"):
@@ -90,13 +128,13 @@ def up(folder: Path, nodes: int = 2, cpus: int = 8, memory: int = 256000, gpus: 
     folder.chmod(0o755)  # munge's clients must reach its socket, and it refuses a folder that others may write to
     _munge(folder)
     names = [f"n{number}" for number in range(1, nodes + 1)]
-    controller, *ports = _free_ports(nodes + 1)
+    controller, accounting, *ports = _free_ports(nodes + 2)
     host = socket.gethostname().split(".")[0]
     lines = "\n".join(
         f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port}"
         for name, port in zip(names, ports, strict=True)
     )
-    values = {"host": host, "controller": controller, "folder": folder, "nodes": lines}
+    values = {"host": host, "controller": controller, "accounting": accounting, "folder": folder, "nodes": lines}
     (folder / "slurm.conf").write_text(CONF.format(**values, cpus=cpus, memory=memory, gpus=gpus))
     devices = [folder / f"gpu{number}" for number in range(gpus)]
     for device in devices:
@@ -104,11 +142,34 @@ def up(folder: Path, nodes: int = 2, cpus: int = 8, memory: int = 256000, gpus: 
             os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
     gres = [f"NodeName=n[1-{nodes}] Name=gpu File={device} Flags=nvidia_gpu_env\n" for device in devices]
     (folder / "gres.conf").write_text("".join(gres))
+    _accounting(folder, accounting)
     _start(folder, "slurmctld", "-D", "-i")
     for name in names:
         (folder / "spool" / name).mkdir(exist_ok=True)
         _start(folder, "slurmd", "-D", "-N", name)
     _wait(lambda: _idle(folder) == nodes, 60, f"idle nodes; see the logs in {folder}")
+
+
+def lose(folder: Path, node: str, crash: bool) -> None:
+    """Take a node away from the cluster, which is told so.
+
+    A crash ends all that runs on it, as a power cut does. Else it is cut off: its slurmd is gone and its jobs are taken
+    for dead, and yet their processes live on.
+    """
+    _kill([_slurmd(folder, node)])
+    if crash:
+        tasks = _tasks(node)
+        _kill([*{parent for task in tasks if (parent := _keeper(task))}, *tasks])
+    command(folder, "scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+
+
+def restore(folder: Path, node: str) -> None:
+    """Start the node's slurmd again; the cluster takes it back. What is still there of lost jobs is ended by SLURM."""
+    _start(folder, "slurmd", "-D", "-N", node)
+    with suppress(subprocess.CalledProcessError):  # it is back already
+        command(folder, "scontrol", "update", f"NodeName={node}", "State=RESUME")
+    up = "--states=idle,alloc,mix"
+    _wait(lambda: command(folder, "sinfo", "-h", "-N", up, f"--nodes={node}") != "", 60, f"the return of {node}")
 
 
 def down(folder: Path) -> None:
@@ -149,12 +210,91 @@ def _munge(folder: Path) -> None:
     _wait((folder / "munge.socket").exists, 20, "munge's socket")
 
 
-def _start(folder: Path, program: str, *options: str) -> None:
+def _accounting(folder: Path, port: int) -> None:
+    """Start a database and the daemon before it, and enter the cluster and its user, root."""
+    (folder / "slurmdbd.conf").write_text(ACCOUNTING.format(folder=folder, accounting=port))
+    (folder / "slurmdbd.conf").chmod(0o600)
+    data, socket_ = folder / "mysql", folder / "mysql.socket"
+    user = ("--no-defaults", "--user=root")
+    if not data.exists():
+        install = ["mariadb-install-db", *user, f"--datadir={data}", "--skip-test-db"]
+        command(folder, *install, "--auth-root-authentication-method=normal")
+    options = [f"--datadir={data}", f"--socket={socket_}", f"--pid-file={folder}/mysql.pid", "--skip-networking"]
+    options += ["--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=0", "--innodb-lock-wait-timeout=900"]
+    _start(folder, "mariadbd", *user, *options)
+    client = ("mariadb", "--no-defaults", f"--socket={socket_}", "--user=root")
+    _wait(lambda: _works(folder, *client, "--execute=select 1"), 60, f"the database; see {folder}/mariadbd.out")
+    command(folder, *client, f"--execute={TABLES}")
+    _start(folder, "slurmdbd", "-D", MYSQL_UNIX_PORT=str(socket_))
+    _wait(lambda: _works(folder, "sacctmgr", "-n", "show", "cluster"), 60, f"slurmdbd; see {folder}/slurmdbd.log")
+    for words in (("cluster", "test"), ("account", "main", "Cluster=test"), ("user", "root", "Account=main")):
+        with suppress(subprocess.CalledProcessError):  # it is there already
+            command(folder, "sacctmgr", "-i", "add", *words)
+
+
+def _alive(folder: Path) -> bool:
+    """Does a process that `up` started in this folder live?"""
+    numbers = folder / "processes"
+    for number in numbers.read_text().split() if numbers.exists() else []:
+        with suppress(OSError):
+            if os.fsencode(folder) in Path(f"/proc/{number}/environ").read_bytes():
+                return True
+    return False
+
+
+def _works(folder: Path, *words: str) -> bool:
+    with suppress(subprocess.SubprocessError):
+        command(folder, *words, timeout=10)
+        return True
+    return False
+
+
+def _slurmd(folder: Path, node: str) -> int:
+    """The number of a node's slurmd."""
+    for number in (folder / "processes").read_text().split():
+        with suppress(OSError):
+            words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+            if words[0].endswith(b"slurmd") and node.encode() in words:
+                return int(number)
+    raise ProcessLookupError(f"{node} has no slurmd")
+
+
+def _tasks(node: str) -> list[int]:
+    """The processes of all jobs on a node."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"SLURMD_NODENAME={node}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    return found
+
+
+def _keeper(task: int) -> int | None:
+    """The slurmstepd above a task, where that is its parent."""
+    with suppress(OSError):
+        parent = int(Path(f"/proc/{task}/stat").read_text().rpartition(")")[2].split()[1])
+        if "slurmstepd" in Path(f"/proc/{parent}/comm").read_text():
+            return parent
+    return None
+
+
+def _kill(processes: list[int]) -> None:
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def _start(folder: Path, program: str, *options: str, **variables: str) -> None:
     """Start a program of the cluster in the background and note its number."""
     words = [shutil.which(program, path=PATH) or program, *options]
     with (folder / f"{program}.out").open("ab") as out:
         process = subprocess.Popen(
-            words, env=environment(folder), start_new_session=True, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            words,
+            env=environment(folder) | variables,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
         )
     with (folder / "processes").open("a") as numbers:
         numbers.write(f"{process.pid}\n")

@@ -35,7 +35,7 @@ def test_the_profile_gives_a_training_several_nodes(slurm: Path, tmp_path: Path)
     (tmp_path / "slurm").mkdir()
     (tmp_path / "slurm/config.yaml").write_text(before + rule + lead + several.replace("    # ", "    "))
     (tmp_path / "Snakefile").write_text(SNAKEFILE.format(python=sys.executable))
-    command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "--slurm-status-command", "squeue"]
+    command = [sys.executable, "-m", "snakemake", "--profile", "slurm"]
     command += ["--slurm-init-seconds-before-status-checks", "3", "--seconds-between-status-checks", "3"]
     variables = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(

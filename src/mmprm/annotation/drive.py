@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmprm import tables
+from mmprm import tables, turns
 from mmprm.annotation.journal import Journal
 from mmprm.annotation.progress import Progress, say
 from mmprm.annotation.scheduler import Outcome, Scheduler
@@ -87,11 +87,20 @@ def drive(
     ended: Callable[[str, Outcome], str | None],
 ) -> None:
     """Run searches, named by problem id. `ended` takes each outcome as it comes, in any order; it keeps what it needs,
-    and returns the reason where the search failed.
+    and returns the reason where the search failed. Where another process runs the same shard, it waits for its end.
 
     Raises UserError when more than half of the problems fail (and more than a few) or the judge is away, so that a
     broken judge or engine leaves no table behind (defect 2).
     """
+    with turns.alone(job.work, f"{job.label}-{job.shard}".replace("/", "-")):
+        _drive(job, searches, ended)
+
+
+def _drive(
+    job: Job,
+    searches: Sequence[tuple[str, Generator[Any, Any, Any]]],
+    ended: Callable[[str, Outcome], str | None],
+) -> None:
     from mmprm.grading import Grader
 
     failed: dict[str, str] = {}

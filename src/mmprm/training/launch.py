@@ -14,7 +14,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from mmprm import tables
+from mmprm import tables, turns
 from mmprm.errors import UserError
 from mmprm.training import loop, nodes, tied
 from mmprm.training.job import Job
@@ -24,16 +24,18 @@ def fit(job: Job, out: Path) -> loop.Outcome:
     """`loop.fit`, under torchrun where the job asks for DeepSpeed: one process a visible GPU.
 
     In a SLURM allocation of several nodes all of them take part; job.work, `out` and the models must be in folders that
-    they share. Without a GPU, MMPRM_PROCESSES processes (default 1) a node train on the CPU. Raises UserError where
-    torchrun fails.
+    they share. Without a GPU, MMPRM_PROCESSES processes (default 1) a node train on the CPU. Where another process is
+    at the same training, it waits for its end. Raises UserError where torchrun fails.
     """
     out.mkdir(parents=True, exist_ok=True)
-    if not job.training.deepspeed:
-        return loop.fit(job, out)
+    with turns.alone(job.work, "training"):
+        return _under_torchrun(job, out) if job.training.deepspeed else loop.fit(job, out)
+
+
+def _under_torchrun(job: Job, out: Path) -> loop.Outcome:
     import torch
 
     processes = torch.cuda.device_count() or int(os.environ.get("MMPRM_PROCESSES", "1"))
-    job.work.mkdir(parents=True, exist_ok=True)
     description, answer = job.work / "job.pickle", job.work / "outcome.json"
     answer.unlink(missing_ok=True)
     with tables.replacing(description) as temporary:

@@ -1,0 +1,185 @@
+"""A folder that looks like a clone of the repository, in which `snakemake --profile slurm` runs as the README says."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cluster
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "rules", "slurm", "profiles", "models", "envs", "configs", "workflow_config.yaml")
+# Not to wait for the status of jobs that take seconds as long as for that of jobs that take hours.
+HASTE = (
+    "--slurm-init-seconds-before-status-checks",
+    "3",
+    "--seconds-between-status-checks",
+    "3",
+    "--latency-wait",
+    "15",
+)
+
+
+@dataclass
+class Checkout:
+    """Runs of one configuration. `variables` are those of the environment that differ from this process's."""
+
+    folder: Path
+    config: dict[str, Any]
+    variables: dict[str, str] = field(default_factory=dict)
+    runs: int = 0
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir()
+        for part in PARTS:
+            (self.folder / part).symlink_to(ROOT / part)
+        (self.folder / "run.yaml").write_text(yaml.safe_dump(self.config))
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results" / str(self.config["run"])
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Snakemake, in a process group of its own; what it says is in `output-N.txt`, N counting the runs."""
+        self.runs += 1
+        command = [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--nocolor", *arguments]
+        paths = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        with (self.folder / f"output-{self.runs}.txt").open("wb") as out:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env={**os.environ, **paths, **self.variables},
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+
+    def said(self) -> str:
+        """What the last run has said."""
+        return (self.folder / f"output-{self.runs}.txt").read_text()
+
+    def log(self, name: str) -> str:
+        return (self.results / f"logs/{name}.log").read_text()
+
+    def shard_processes(self, shard: str) -> list[int]:
+        """The processes of `mmprm annotate` that are at this shard, the longest running first."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                at_it = b"annotate" in words and words[words.index(b"--shard") + 1 :][:1] == [shard.encode()]
+                if (
+                    at_it
+                    and (process / "cwd").resolve() == self.folder.resolve()
+                    and _parent_is_no_twin(process, words)
+                ):
+                    found.append(
+                        (int((process / "stat").read_text().rpartition(")")[2].split()[19]), int(process.name))
+                    )
+        return [number for _, number in sorted(found)]
+
+
+def _parent_is_no_twin(process: Path, words: list[bytes]) -> bool:
+    """Not so of a grader's worker, which is a fork of the process that is meant."""
+    parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+    return Path(f"/proc/{parent}/cmdline").read_bytes().split(b"\0") != words
+
+
+class Watch:
+    """Watches annotation: stops each shard in the middle, once, and keeps every line that was ever journalled.
+
+    A shard is stopped (SIGSTOP) when it has sampled `lines` requests; `victim` gives it to the test.
+    """
+
+    def __init__(self, checkout: Checkout, shards: list[str], lines: int) -> None:
+        self.checkout, self.lines = checkout, lines
+        self.untouched, self.stopped = list(shards), list[tuple[str, int]]()
+        self.kept = checkout.folder / "journals"
+        self.kept.mkdir()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._end.set()
+        self._thread.join()
+        for _, process in self.stopped:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
+
+    def _watch(self) -> None:
+        work = self.checkout.results / "work/annotation"
+        while not self._end.wait(0.01):
+            for path in work.glob("*.jsonl"):
+                with suppress(FileExistsError, FileNotFoundError):  # kept already; compacted this moment
+                    (self.kept / path.name).hardlink_to(path)
+            for shard in list(self.untouched):
+                if self.journalled(shard) >= self.lines:
+                    for process in self.checkout.shard_processes(shard)[:1]:
+                        os.kill(process, signal.SIGSTOP)
+                        self.untouched.remove(shard)
+                        self.stopped.append((shard, process))
+
+    def victim(self) -> tuple[str, int] | None:
+        """The next shard that stands still in the middle of its work, and its process; None where there is none yet.
+
+        One whose process was ended with its node, by another's fault, will be stopped again when it is.
+        """
+        while self.stopped:
+            shard, process = self.stopped.pop(0)
+            if is_alive(process):
+                return shard, process
+            self.untouched.append(shard)
+        return None
+
+    def journalled(self, shard: str) -> int:
+        """How many requests of a shard were ever written down whole."""
+        return len(self.keys(shard))
+
+    def keys(self, shard: str) -> list[str]:
+        """The keys of all requests of a shard that were ever written down, by whatever process."""
+        lines = [line for path in self.kept.glob(f"*-{shard}-*.jsonl") for line in path.read_bytes().splitlines(True)]
+        return [json.loads(line)["key"] for line in lines if line.endswith(b"}\n")]
+
+
+def job_of(slurm: Path, process: int) -> tuple[str, str]:
+    """The SLURM job of a process, and its node."""
+    pairs = [pair.split(b"=", 1) for pair in Path(f"/proc/{process}/environ").read_bytes().split(b"\0") if b"=" in pair]
+    variables = {os.fsdecode(name): os.fsdecode(value) for name, value in pairs}
+    return variables["SLURM_JOB_ID"], variables["SLURMD_NODENAME"]
+
+
+def is_alive(process: int) -> bool:
+    """A process that has not ended; a zombie has."""
+    with suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def hasten(slurm: Path) -> None:
+    """Let jobs that SLURM has put back into the queue start at once: by itself it lets them wait for two minutes."""
+    rows = cluster.command(slurm, "squeue", "--noheader", "--states=PD", "--format=%i %r").splitlines()
+    for job in (row.split()[0] for row in rows if row.endswith(" BeginTime")):
+        with suppress(subprocess.CalledProcessError):  # started, or cancelled, this moment
+            cluster.command(slurm, "scontrol", "update", f"JobId={job}", "StartTime=now")
+
+
+def wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Raises TimeoutError."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not within {seconds:.0f} seconds")
+        time.sleep(0.05)
