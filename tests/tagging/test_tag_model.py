@@ -160,7 +160,7 @@ def test_a_server_that_goes_down_ends_the_job_and_loses_nothing(server: ChatServ
     down = False
     before = len(server.bodies)
     assert len(tagging.run(run_config({"url": server.url})).solutions) == 30
-    again = {call for call in server.calls()[before:]}
+    again = set(server.calls()[before:])
     assert len(answered & again) <= 8, "what had its answer on its way may be asked again, and no more"
 
 

@@ -91,6 +91,8 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
         """Trainer that stops at a loss that is not finite, resumes from the weights that were saved, and judges by
         the mean over all held-out labels."""
 
+        control: Any  # Trainer's: what is to be done after this step
+
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             rows, self.compute_loss_func = taken(inputs)
             loss = super().compute_loss(model, inputs, *args, **kwargs)
