@@ -152,7 +152,7 @@ def test_a_server_that_goes_down_ends_the_job_and_loses_nothing(server: ChatServ
     down = True
     server.reply = lambda stage, number, body: 503 if down and number > 20 else good(stage, number, body)
     tagging = Tagging(tmp_path, some(30))
-    with pytest.raises(UserError, match=r"sources\.tagged\.model\.url .*: no server answers there .*503") as error:
+    with pytest.raises(UserError, match=r"sources\.tagged\.model\.url .*: no server answers there") as error:
         tagging.run(run_config({"url": server.url}))
     assert KEY not in str(error.value) and "run again: what was sampled is kept" in str(error.value)
     assert not list(tmp_path.glob("out*"))
@@ -160,7 +160,7 @@ def test_a_server_that_goes_down_ends_the_job_and_loses_nothing(server: ChatServ
     down = False
     before = len(server.bodies)
     assert len(tagging.run(run_config({"url": server.url})).solutions) == 30
-    again = {call for call in server.calls()[before:]}
+    again = set(server.calls()[before:])
     assert len(answered & again) <= 8, "what had its answer on its way may be asked again, and no more"
 
 

@@ -103,7 +103,7 @@ def read_rewrite(reply: str) -> tuple[list[str], str]:
     numbers = [match["n"] for match in found]
     if numbers[-1] is not None or numbers.count(None) != 1:
         raise RefusedError("reply_malformed", "its last part, and no other, must be the answer")
-    if [int(number) for number in numbers[:-1]] != list(range(1, len(numbers))):
+    if len(numbers) == 1 or [int(number) for number in numbers[:-1]] != list(range(1, len(numbers))):
         raise RefusedError("reply_malformed", f"its steps are numbered {', '.join(numbers[:-1]) or 'not at all'}")
     if empty := [number or "answer" for number, part in zip(numbers, parts, strict=True) if not part]:
         raise RefusedError("reply_malformed", f"a part is empty: {empty[0]}")
