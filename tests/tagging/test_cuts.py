@@ -74,6 +74,7 @@ def test_a_list_within_a_step_does_not_end_it_and_a_second_part_starts_anew() ->
         "$x = 1. Y = 2$",
         "\\begin{aligned} a. \n\n B &= \\begin{cases} 1. & \\\\ 2 \\end{cases} \n\n C \\end{aligned}",
         "```\nA. B\n\nC! D\n```",
+        "[asy]\ndraw(A--B); // A. B\n\nlabel(C);\n[/asy]",
     ],
 )
 @pytest.mark.parametrize("level", LEVELS)

@@ -1,7 +1,7 @@
 r"""Where a solution may be cut into steps. In: a text. Out: the places at which pieces begin, in order, without 0.
 
 Four ways, from the coarsest to the finest: numbered steps, blank lines, lines, sentences. No cut falls into a formula
-(`$…$`, `$$…$$`, `\(…\)`, `\[…\]`, an environment) or a fenced block.
+(`$…$`, `$$…$$`, `\(…\)`, `\[…\]`, an environment) or a block of code (fenced, or a figure in Asymptote).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 
 _MATHS = re.compile(
-    r"""\$\$.+?\$\$ | (?<!\\)\\\[.+?\\\] | (?<!\\)\\\(.+?\\\) | ```.*?```
+    r"""\$\$.+?\$\$ | (?<!\\)\\\[.+?\\\] | (?<!\\)\\\(.+?\\\) | ```.*?``` | \[asy\].*?\[/asy\]
     # As pandoc reads a dollar, so that "$5 and $6" is no formula.
     | (?<![\\$])\$(?=[^\s$])(?:[^$\n]|\n(?![ \t]*\n))*?(?<=\S)(?<!\\)\$(?![\d$])""",
     re.DOTALL | re.VERBOSE,
@@ -45,7 +45,7 @@ _NUMBER_FOLLOWS = re.compile(r"(?:^|[\s(\[,])nos?\.$", re.IGNORECASE)
 
 
 class Whole:
-    """The parts of a text into which no cut may fall: [begin, end) spans of formulas and fenced blocks."""
+    """The parts of a text into which no cut may fall: [begin, end) spans of formulas and code."""
 
     def __init__(self, text: str) -> None:
         found = [match.span() for match in _MATHS.finditer(text)]

@@ -9,10 +9,9 @@ import re
 from itertools import pairwise
 
 from mmprm.config.tagging import TaggedSource
-from mmprm.grading import reading
-from mmprm.grading import rules as grading_rules
 from mmprm.problem import Problem
 from mmprm.solution import ANSWER_CLOSE, ANSWER_OPEN, STEP_OPEN, Status, neutralise, parse, render_solution
+from mmprm.tagging.answers import stated_answer
 from mmprm.tagging.cuts import LEVELS, cut
 from mmprm.tagging.outcome import Check, Kept, RefusedError, Work, check_verdict
 
@@ -51,15 +50,6 @@ def as_tagged(problem: Problem, text: str, source: TaggedSource) -> Work:
     check_verdict((yield Check(parsed.answer, problem)), parsed.answer, problem)
     check_limits(list(parsed.steps), source)
     return Kept(text, "tagged", len(parsed.steps))
-
-
-def stated_answer(problem: Problem, text: str) -> str | None:
-    """The final answer that a solution states, a choice's as its letters; None where it states none."""
-    target = grading_rules.target_of(problem)
-    found = reading.read(target, text, problem.question)
-    if found.options:
-        return ", ".join(chr(ord("A") + index) for index in sorted(found.options))
-    return found.text.strip() or None if found.text is not None else None
 
 
 def check_limits(steps: list[str], source: TaggedSource) -> None:
