@@ -176,10 +176,11 @@ FORMS = [
     ("### Step 1\na\n\n### Step 2\nb\n\n### Answer\n4", ["a", "b"], "4"),
     ("Sure!\n\n**Step 1:** a\n**Step 2:** b Step 1 was\n**Answer:** 4", ["a", "b Step 1 was"], "4"),
     (
-        "<think>### Step 9\nhm</think>Step 1. a\nStep 2 gives b\nStep 2: c\nFinal answer: $4$",
+        "<think>### Step 9\nhm</think>Step 1. a\nStep 2 gives b\nStep 2: c\nFinal answer: $4$.",
         ["a\nStep 2 gives b", "c"],
         "$4$",
     ),
+    ("Step 1:\na\nStep 2:\nb\nAnswer:\n**\\boxed{4}**", ["a", "b"], "4"),
     ("## Step 1:\nuse <prm>\n## Step 2:\nb\n## Final Answer\n4", ["use ‹prm›", "b"], "4"),
 ]
 

@@ -12,7 +12,7 @@ from mmprm.grading import choice, prose, reading, response, rules
 from mmprm.problem import Problem
 
 _EXPLICIT = ("tag", "box", "said", "chosen")
-_PICTURE = re.compile(r"!\[[^\]\n]*\]\([^)\n]*\)")
+_PICTURE = re.compile(r"!\[[^\]\n]{0,200}\]\([^)\n]{0,1000}\)")
 _OPEN = re.compile(r"^(?:[\s*:：]|\\n(?![a-z]))+")
 _END = re.compile(r"(?:[\s*.,;。；，]|\\n)+$")  # some tables hold a line's end as the two characters \n
 
@@ -38,7 +38,12 @@ def stated_answer(problem: Problem, text: str) -> str | None:
 
 
 def tidied(answer: str) -> str | None:
-    """The answer without the full stop of its sentence, and without a formula's mark whose other end is not in it."""
+    """The answer without its box, the full stop of its sentence, and a formula's mark whose other end is not in it.
+
+    None where nothing is left.
+    """
+    if len(boxes := response.boxes(answer)) == 1:
+        answer = boxes[0]
     before = None
     while answer != before:  # a mark may stand behind the full stop: "7.$$"
         before = answer

@@ -17,6 +17,8 @@ from mmprm.problem import Problem
 from mmprm.tagging.calls import Caller
 from mmprm.tagging.outcome import Check, Outcome, RefusedError, Work
 
+_FORGET = 20_000  # problems after which the grader forgets its verdicts
+
 
 @dataclass
 class _Task:
@@ -38,7 +40,11 @@ class Crew:
     def outcomes(self, works: Iterable[tuple[Problem, Work]]) -> Iterator[tuple[Problem, Outcome]]:
         """(problem, outcome) in the order of the works. Raises UserError when the model is gone."""
         waiting: deque[_Task] = deque()
-        for problem, work in works:
+        for number, (problem, work) in enumerate(works, start=1):
+            if number % _FORGET == 0:  # else the grader's cache would grow with the table
+                while self._checks:
+                    self._work()
+                self._grader.forget()
             while self._pending >= self._at_once or (len(waiting) >= self._window and waiting[0].outcome is None):
                 self._work()
             task = _Task(problem, work)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from mmprm.problem import Problem
 from mmprm.solution import neutralise, question_text
+from mmprm.tagging.answers import tidied
 from mmprm.tagging.outcome import RefusedError
 
 # With every change of these, or of how a reply is read, raise config.tagging.TAGGING_PROMPT.
@@ -108,7 +109,7 @@ def read_rewrite(reply: str) -> tuple[list[str], str]:
     if empty := [number or "answer" for number, part in zip(numbers, parts, strict=True) if not part]:
         raise RefusedError("reply_malformed", f"a part is empty: {empty[0]}")
     *steps, answer = parts
-    return steps, answer
+    return steps, tidied(answer) or answer
 
 
 def _alone(text: str, heading: re.Match[str]) -> bool:

@@ -17,7 +17,6 @@ from mmprm.tagging.outcome import Check, Kept, RefusedError, Work, check_verdict
 
 _INTRODUCES = re.compile(r"[:：,，]\W*$")  # what follows belongs to it: a formula, a list
 _CONTINUES = re.compile(r"\s*(?:\$\$|\\\[|\\begin\b|[=≈<>≤≥]|\\(?:Rightarrow|implies|approx|le|ge)\b)")
-_ANSWERED = re.compile(rf"(.*){ANSWER_OPEN}(.*?){ANSWER_CLOSE}\s*", re.DOTALL)
 
 
 def by_rules(problem: Problem, source: TaggedSource) -> Work:
@@ -27,9 +26,11 @@ def by_rules(problem: Problem, source: TaggedSource) -> Work:
     text = problem.solution.strip()
     if text.startswith(STEP_OPEN):
         return (yield from as_tagged(problem, text, source))
-    answered = _ANSWERED.fullmatch(text)
-    if answered and answered[1].strip() and answered[2].strip():  # steps without tags, then a tagged answer
-        text, answer = answered[1], answered[2].strip()
+    if len(text) > source.max_steps * source.max_step_chars:  # before anything reads all of it
+        raise RefusedError("too_long", f"{len(text)} characters are more than max_steps steps of max_step_chars hold")
+    before, opened, answer = text.removesuffix(ANSWER_CLOSE).rpartition(ANSWER_OPEN)
+    if text.endswith(ANSWER_CLOSE) and opened and before.strip() and answer.strip():
+        text, answer = before, answer.strip()  # steps without tags, then a tagged answer
     else:
         answer = stated_answer(problem, text) or ""
     # What is certain is refused first: to cut a text costs more than to read its answer.
