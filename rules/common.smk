@@ -182,8 +182,12 @@ def of_kind(*kinds: str) -> str:
 
 
 def not_of_kind(*kinds: str) -> str:
-    """A pattern of every name but those of the sources of some kinds."""
-    return f"(?!({of_kind(*kinds)})$)[A-Za-z0-9_-]+" if of_kind(*kinds) != "(?!)" else "[A-Za-z0-9_-]+"
+    """A pattern of every name but those of the sources of some kinds.
+
+    Within a file's pattern `$` is the end of the path: a name ends where no character of a name follows.
+    """
+    name = "[A-Za-z0-9_-]"
+    return f"(?!(?:{of_kind(*kinds)})(?!{name})){name}+"
 
 
 def parent_tables(wildcards) -> list[str]:

@@ -82,3 +82,12 @@ def test_the_judgement_benchmark_gives_each_folder_an_auc_of_each_kind_that_the_
     found = json.loads(line)["models/mini-base"]
     assert set(found) == {"judge_figure", "judge_facts", "judge_use", "judge_plan"}
     assert all(0.9 < value <= 1 for value in found.values())
+
+
+def test_the_tagging_benchmark_tags_its_solutions_and_refuses_the_wrong_ones() -> None:
+    ended = run("tagging", "--solutions", "80", "--formulas", "0")
+    assert ended.returncode == 0, ended.stderr
+    result = json.loads(ended.stdout)
+    assert result["refused_by_reason"] == {"answer_differs": 4}
+    assert result["kept_by_method"].keys() == {"numbered", "blank_lines", "lines", "sentences"}
+    assert {"solutions_per_second", "peak_mb", "machine"} <= set(result)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from mmprm import models
 from mmprm.config import Config
-from mmprm.engine import base, http_client, server_engine
+from mmprm.engine import base, http_client, over_http
 from mmprm.engine.base import Finished, Request, Sampling
 from mmprm.engine.factory import open_engine
 from mmprm.engine.server_engine import ServerEngine, data_uri
@@ -100,7 +100,7 @@ def test_a_step_waits_for_something_to_finish(
     while engine.pending:
         engine.step()
         steps += 1
-    assert steps <= (time.monotonic() - started) / server_engine._STEP + 1
+    assert steps <= (time.monotonic() - started) / over_http._STEP + 1
 
 
 @pytest.mark.parametrize("status", [0, 429, 500, 503])

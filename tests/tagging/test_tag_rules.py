@@ -13,6 +13,7 @@ from mmprm.errors import UserError
 from mmprm.problem import Problem, read_problems, write_problems
 from mmprm.problems.mini import FAMILIES, generate
 from mmprm.solution import Status, parse
+from mmprm.tagging import crew
 from mmprm.tagging.stage import tag
 
 RAW = "First we count them all.\n\nThen one more is added.\n\nThe answer is {}."
@@ -61,8 +62,11 @@ def test_the_answer_to_a_choice_is_its_letter(tmp_path: Path, said: str) -> None
     assert parse(solution).answer in ("B", "4 cm")
 
 
-def test_an_answer_as_a_formula_is_compared_in_another_process_and_comes_out_in_its_place(tmp_path: Path) -> None:
-    """It holds up no other, and the order of verdicts does not show."""
+def test_an_answer_as_a_formula_is_compared_in_another_process_and_comes_out_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds up no other, the order of verdicts does not show, nor that old verdicts are forgotten."""
+    monkeypatch.setattr(crew, "_FORGET", 7)
     hard = problem(0, "Expand the square first.\n\nSo the answer is $(x+1)^2$.", answer="$x^2+2x+1$")
     asked = [hard, *(problem(number, RAW.format(number + 1)) for number in range(1, 40))]
     solutions = Tagging(tmp_path, asked).run(run_config()).solutions

@@ -21,6 +21,8 @@ import aiohttp
 from mmprm import api_key
 from mmprm.errors import UserError
 
+KEYS = ("MMPRM_API_KEY", "OPENAI_API_KEY")  # environment variables, the first that is set counts
+
 
 @dataclass(frozen=True)
 class Server:
@@ -32,7 +34,7 @@ class Server:
     remedy: str
 
 
-POLICY = Server("engine.url", ("MMPRM_API_KEY", "OPENAI_API_KEY"), "start it with `vllm serve` and the policy folder")
+POLICY = Server("engine.url", KEYS, "start it with `vllm serve` and the policy folder")
 
 _TRIES = 8
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds before the second try, doubled from try to try: a minute in all

@@ -19,7 +19,7 @@ from mmprm import models
 from mmprm.config import Config
 from mmprm.engine.base import Completion, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
-from mmprm.engine.http_client import POLICY, Client, RefusedError
+from mmprm.engine.http_client import KEYS, Client, RefusedError
 from mmprm.engine.over_http import HttpEngine
 from mmprm.errors import UserError
 from mmprm.problem import Problem
@@ -57,7 +57,7 @@ class ServerEngine(HttpEngine):
             listed = self._http.run(self._http.ask("GET", "/models", tries=_OPENING_TRIES))
             cards = {card["id"]: card for card in listed["data"]}
         except RefusedError as error:
-            fix = f"set {POLICY.keys[0]}" if error.status in (401, 403) else "the address of a vLLM server ends in /v1"
+            fix = f"set {KEYS[0]}" if error.status in (401, 403) else "the address of a vLLM server ends in /v1"
             raise UserError(f"engine.url {self._url}: {error}; {fix}") from None
         except (KeyError, TypeError):
             raise UserError(f"engine.url {self._url}: /models lists no models; is it a vLLM server?") from None

@@ -103,6 +103,10 @@ class Grader:
         if self.judge is not None:
             self.judge.close()
 
+    def forget(self) -> None:
+        """Empty the cache, for who grades millions of answers. No `Grading` that is not read yet may be left."""
+        self._cache.clear()
+
     def grade_many(self, items: Sequence[tuple[str | None, Problem]]) -> list[Graded]:
         """Verdicts in the order of the items."""
         grading = self.start(items)

@@ -1,7 +1,8 @@
 """Many solutions at once: what waits for a verdict or the model holds up no other. In: works. Out: outcomes, in order.
 
 At most `window` problems are in memory; the outcome of one waits there until all before it are known, so that neither
-the order of replies nor an interruption can show in a table.
+the order of replies nor an interruption can show in a table. At most `at_once` calls are on their way or have come back
+and are not yet in the journal: a kill loses no more.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from mmprm.problem import Problem
 from mmprm.tagging.calls import Caller
 from mmprm.tagging.outcome import Check, Outcome, RefusedError, Work
 
+_FORGET = 20_000  # problems after which the grader forgets its verdicts
+
 
 @dataclass
 class _Task:
@@ -27,26 +30,29 @@ class _Task:
 class Crew:
     """Drives works over one grader and, where there is a model, one caller."""
 
-    def __init__(self, grader: Grader, caller: Caller | None, window: int) -> None:
+    def __init__(self, grader: Grader, caller: Caller | None, window: int, at_once: int = 1) -> None:
         self._grader = grader
         self._caller = caller
         self._window = window
+        self._at_once = at_once
         self._checks: list[tuple[_Task, Any]] = []
 
     def outcomes(self, works: Iterable[tuple[Problem, Work]]) -> Iterator[tuple[Problem, Outcome]]:
         """(problem, outcome) in the order of the works. Raises UserError when the model is gone."""
         waiting: deque[_Task] = deque()
-        for problem, work in works:
+        for number, (problem, work) in enumerate(works, start=1):
+            if number % _FORGET == 0:  # else the grader's cache would grow with the table
+                while self._checks:
+                    self._work()
+                self._grader.forget()
+            while self._pending >= self._at_once or (len(waiting) >= self._window and waiting[0].outcome is None):
+                self._work()
             task = _Task(problem, work)
             waiting.append(task)
             self._advance(task, None)
-            while len(waiting) >= self._window and waiting[0].outcome is None:
-                self._work()
             while waiting and waiting[0].outcome is not None:
                 yield waiting[0].problem, waiting[0].outcome
                 waiting.popleft()
-            if self._checks or self._pending:
-                self._work(patient=False)
         while waiting:
             while waiting[0].outcome is None:
                 self._work()
@@ -80,13 +86,14 @@ class Crew:
                 if value is None:
                     return
 
-    def _work(self, patient: bool = True) -> None:
-        """Take in replies and verdicts; `patient`: where there are none, wait a moment for one."""
-        if self._caller is not None and self._pending and patient:
+    def _work(self) -> None:
+        """Take in replies and verdicts; where there are none, wait a moment for one."""
+        calls = self._pending > 0
+        if self._caller is not None and calls:
             for task, reply in self._caller.step():
                 self._advance(task, reply)
         if self._checks:
-            self._grader.wait(1.0 if patient and not self._pending else 0.0)
+            self._grader.wait(0.0 if calls else 1.0)
             checks, self._checks = self._checks, []
             for task, grading in checks:
                 if grading.done:

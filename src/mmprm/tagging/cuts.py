@@ -1,7 +1,7 @@
 r"""Where a solution may be cut into steps. In: a text. Out: the places at which pieces begin, in order, without 0.
 
 Four ways, from the coarsest to the finest: numbered steps, blank lines, lines, sentences. No cut falls into a formula
-(`$…$`, `$$…$$`, `\(…\)`, `\[…\]`, an environment) or a fenced block.
+(`$…$`, `$$…$$`, `\(…\)`, `\[…\]`, an environment) or a block of code (fenced, or a figure in Asymptote).
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 
-_MATHS = re.compile(
-    r"""\$\$.+?\$\$ | (?<!\\)\\\[.+?\\\] | (?<!\\)\\\(.+?\\\) | ```.*?```
-    # As pandoc reads a dollar, so that "$5 and $6" is no formula.
-    | (?<![\\$])\$(?=[^\s$])(?:[^$\n]|\n(?![ \t]*\n))*?(?<=\S)(?<!\\)\$(?![\d$])""",
-    re.DOTALL | re.VERBOSE,
-)
+# What begins a part that is never cut, and what ends it.
+_BEGINS = re.compile(r"```|\[asy\]|\$\$|(?<!\\)\\[(\[]|(?<!\\)\$(?=[^\s$])")
+_ENDS = {"```": "```", "[asy]": "[/asy]", "$$": "$$", "\\[": "\\]", "\\(": "\\)"}
+_PARAGRAPH = re.compile(r"\n[ \t]*\n")
 _ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{[^{}\n]{1,40}\}")
 
 _AT_START = r"^[ \t]*(?:[-*•][ \t]+)?(?:\#{1,6}[ \t]*)?[*_]{0,3}"
@@ -45,11 +43,10 @@ _NUMBER_FOLLOWS = re.compile(r"(?:^|[\s(\[,])nos?\.$", re.IGNORECASE)
 
 
 class Whole:
-    """The parts of a text into which no cut may fall: [begin, end) spans of formulas and fenced blocks."""
+    """The parts of a text into which no cut may fall: [begin, end) spans of formulas and code."""
 
     def __init__(self, text: str) -> None:
-        found = [match.span() for match in _MATHS.finditer(text)]
-        found += _environments(text)
+        found = [*_marked(text), *_environments(text)]
         self._spans: list[tuple[int, int]] = []
         for begin, end in sorted(found):
             if self._spans and begin < self._spans[-1][1]:
@@ -62,6 +59,37 @@ class Whole:
         """May the text be cut before the character at `place`?"""
         index = bisect_right(self._begins, place) - 1
         return index < 0 or not self._spans[index][0] < place < self._spans[index][1]
+
+
+def _marked(text: str) -> list[tuple[int, int]]:
+    """Formulas between marks, and code; a mark without its other end protects nothing. In time linear in the text."""
+    spans, place = [], 0
+    never = set()  # marks that nothing ends any more
+    while match := _BEGINS.search(text, place):
+        place = match.end()
+        if match[0] == "$":
+            end = _dollar(text, match.start())
+        elif match[0] in never:
+            continue
+        else:
+            end = text.find(_ENDS[match[0]], place) + len(_ENDS[match[0]])
+            if end < place:
+                never.add(match[0])
+                continue
+        if end is not None:
+            spans.append((match.start(), end))
+            place = end
+    return spans
+
+
+def _dollar(text: str, begin: int) -> int | None:
+    """Where the formula ends that a single dollar begins, as pandoc reads it: "$5 and $6" is none."""
+    end = text.find("$", begin + 1)
+    if end < 0 or text[end - 1].isspace() or text[end - 1] == "\\" or text[end + 1 : end + 2].isdecimal():
+        return None
+    if text[end + 1 : end + 2] == "$" or _PARAGRAPH.search(text, begin, end):
+        return None
+    return end + 1
 
 
 def _environments(text: str) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from mmprm.problem import Problem
 from mmprm.solution import neutralise, question_text
+from mmprm.tagging.answers import tidied
 from mmprm.tagging.outcome import RefusedError
 
 # With every change of these, or of how a reply is read, raise config.tagging.TAGGING_PROMPT.
@@ -103,12 +104,12 @@ def read_rewrite(reply: str) -> tuple[list[str], str]:
     numbers = [match["n"] for match in found]
     if numbers[-1] is not None or numbers.count(None) != 1:
         raise RefusedError("reply_malformed", "its last part, and no other, must be the answer")
-    if [int(number) for number in numbers[:-1]] != list(range(1, len(numbers))):
+    if len(numbers) == 1 or [int(number) for number in numbers[:-1]] != list(range(1, len(numbers))):
         raise RefusedError("reply_malformed", f"its steps are numbered {', '.join(numbers[:-1]) or 'not at all'}")
     if empty := [number or "answer" for number, part in zip(numbers, parts, strict=True) if not part]:
         raise RefusedError("reply_malformed", f"a part is empty: {empty[0]}")
     *steps, answer = parts
-    return steps, answer
+    return steps, tidied(answer) or answer
 
 
 def _alone(text: str, heading: re.Match[str]) -> bool:

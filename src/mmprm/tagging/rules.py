@@ -9,16 +9,14 @@ import re
 from itertools import pairwise
 
 from mmprm.config.tagging import TaggedSource
-from mmprm.grading import reading
-from mmprm.grading import rules as grading_rules
 from mmprm.problem import Problem
 from mmprm.solution import ANSWER_CLOSE, ANSWER_OPEN, STEP_OPEN, Status, neutralise, parse, render_solution
+from mmprm.tagging.answers import stated_answer
 from mmprm.tagging.cuts import LEVELS, cut
 from mmprm.tagging.outcome import Check, Kept, RefusedError, Work, check_verdict
 
 _INTRODUCES = re.compile(r"[:：,，]\W*$")  # what follows belongs to it: a formula, a list
 _CONTINUES = re.compile(r"\s*(?:\$\$|\\\[|\\begin\b|[=≈<>≤≥]|\\(?:Rightarrow|implies|approx|le|ge)\b)")
-_ANSWERED = re.compile(rf"(.*){ANSWER_OPEN}(.*?){ANSWER_CLOSE}\s*", re.DOTALL)
 
 
 def by_rules(problem: Problem, source: TaggedSource) -> Work:
@@ -28,9 +26,11 @@ def by_rules(problem: Problem, source: TaggedSource) -> Work:
     text = problem.solution.strip()
     if text.startswith(STEP_OPEN):
         return (yield from as_tagged(problem, text, source))
-    answered = _ANSWERED.fullmatch(text)
-    if answered and answered[1].strip() and answered[2].strip():  # steps without tags, then a tagged answer
-        text, answer = answered[1], answered[2].strip()
+    if len(text) > source.max_steps * source.max_step_chars:  # before anything reads all of it
+        raise RefusedError("too_long", f"{len(text)} characters are more than max_steps steps of max_step_chars hold")
+    before, opened, answer = text.removesuffix(ANSWER_CLOSE).rpartition(ANSWER_OPEN)
+    if text.endswith(ANSWER_CLOSE) and opened and before.strip() and answer.strip():
+        text, answer = before, answer.strip()  # steps without tags, then a tagged answer
     else:
         answer = stated_answer(problem, text) or ""
     # What is certain is refused first: to cut a text costs more than to read its answer.
@@ -51,15 +51,6 @@ def as_tagged(problem: Problem, text: str, source: TaggedSource) -> Work:
     check_verdict((yield Check(parsed.answer, problem)), parsed.answer, problem)
     check_limits(list(parsed.steps), source)
     return Kept(text, "tagged", len(parsed.steps))
-
-
-def stated_answer(problem: Problem, text: str) -> str | None:
-    """The final answer that a solution states, a choice's as its letters; None where it states none."""
-    target = grading_rules.target_of(problem)
-    found = reading.read(target, text, problem.question)
-    if found.options:
-        return ", ".join(chr(ord("A") + index) for index in sorted(found.options))
-    return found.text.strip() or None if found.text is not None else None
 
 
 def check_limits(steps: list[str], source: TaggedSource) -> None:

@@ -52,7 +52,8 @@ def tag(config: Config, name: str, parents: Sequence[Path], work: Path, out: Pat
             stack.callback(caller.close)
         # No judge: its calls are in no journal, and would be paid for again.
         grader = stack.enter_context(Grader(config.grading.workers, config.grading.timeout))
-        crew = Crew(grader, caller, _AHEAD * settings.max_concurrent if settings else _WINDOW)
+        at_once = settings.max_concurrent if settings else 1
+        crew = Crew(grader, caller, _AHEAD * at_once if settings else _WINDOW, at_once)
         works = ((problem, _work(problem, source, settings)) for problem in merged(parents))
         outcomes = crew.outcomes(works)
         rows = kept(name, outcomes, size(parents), source.max_refused_share, stopped, found)
