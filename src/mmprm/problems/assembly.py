@@ -86,10 +86,10 @@ class Assembly:
     def refused(self) -> Iterator[dict[str, Any]]:
         """Rows of tables.REFUSED, as they stand in the source."""
         for part in self._parts:
-            if not part.refused and not self._twice_in(part):
+            twice = self._twice_in(part)
+            if not part.refused and not twice:
                 continue
             table = pq.read_table(index_file(self._folder, part.first), schema=tables.INTAKE_PART)
-            twice = self._twice_in(part)
             for row in table.select(["row", "problem_id", "reason", "detail"]).to_pylist():
                 if row["row"] in twice:
                     row["reason"] = "duplicate_id"
