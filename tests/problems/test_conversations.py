@@ -1,4 +1,4 @@
-"""Conversations become problems with raw solutions; those that are no question and reply are refused, with the reason."""
+"""Conversations become problems with raw solutions; rows that are no question and reply are refused."""
 
 from __future__ import annotations
 
@@ -165,10 +165,8 @@ def test_the_answer_is_taken_from_where_the_source_says_or_the_row_is_refused(
 def test_a_reply_that_is_but_the_answer_is_no_solution_and_a_column_may_have_the_answer(
     intake: Intake, tmp_path: Path
 ) -> None:
-    rows = [
-        {"id": "x", "conversations": turns("<image>Which?", "B"), "image": "0.png", "gold": "C", "options": ["1", "2"]}
-    ]
-    path = lines(tmp_path, rows)
+    row = {"id": "x", "conversations": turns("<image>Which?", "B"), "image": "0.png"}
+    path = lines(tmp_path, [row | {"gold": "C", "options": ["1", "2"]}])
     found, _ = intake(kind="conversations", path=path, answer="whole", columns={"choices": "options"})
     assert (found["x"].answer, found["x"].solution, found["x"].choices) == ("B", None, ("1", "2"))
     found, _ = intake(kind="conversations", path=path, columns={"answer": "gold"})

@@ -258,15 +258,16 @@ def test_a_parquet_source_tells_its_rows_beforehand(tmp_path: Path) -> None:
 
 def test_memory_does_not_grow_with_the_pictures(tmp_path: Path) -> None:
     """400 MB of pictures that are small only in the file (flat bitmaps), in one row group."""
-    size = 2000
-    image = Image.new("RGB", (256, 256), "white")
+    size = 5000
+    image = Image.new("RGB", (160, 160), "white")
     out = io.BytesIO()
     image.save(out, "BMP")
     bitmap = out.getvalue()
     columns = {name: [str(number) for number in range(size)] for name in ("id", "question", "answer")}
     columns["image"] = [bitmap[:-4] + number.to_bytes(4, "big") for number in range(size)]
     table = pa.table(columns)
-    pq.write_table(table, tmp_path / "pool.parquet", compression="zstd", use_dictionary=False, row_group_size=size)
+    small = {"use_dictionary": False, "write_batch_size": 16}  # pages, of which one is read at a time
+    pq.write_table(table, tmp_path / "pool.parquet", compression="zstd", row_group_size=size, **small)
     del columns, table
     settings = settings_of({"kind": "table", "path": str(tmp_path / "pool.parquet")})
     (tmp_path / "config.json").write_text(settings.model_dump_json())
