@@ -67,6 +67,13 @@ def pool(folder: Path, size: int, bad: Callable[[int], bool] = lambda number: nu
     return {"kind": "table", "path": str(folder / "pool.jsonl")}
 
 
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many rows a part has, where they are few."""
+    monkeypatch.setattr(checking, "ROWS", 60)
+    return 60
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Six parts and a bit."""
@@ -190,9 +197,9 @@ def broken_off(monkeypatch: pytest.MonkeyPatch, after: int, run: Callable[[], An
 
 @pytest.mark.parametrize("change", ["damaged", "file", "settings"])
 def test_parts_that_are_damaged_or_of_another_file_or_other_settings_are_not_gone_on_from(
-    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    change: str, small_parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = pool(tmp_path / "pool", 3 * checking.ROWS)
+    source = pool(tmp_path / "pool", 3 * small_parts)
     work = tmp_path / "work"
     settings = settings_of(source)
     broken_off(monkeypatch, 2, lambda: take(tmp_path, settings, work))
@@ -207,7 +214,7 @@ def test_parts_that_are_damaged_or_of_another_file_or_other_settings_are_not_gon
         settings = settings_of(source, max_image_pixels=10_000)
     capsys.readouterr()
     found = take(tmp_path, settings, work)
-    said = f"going on after row {checking.ROWS}," in capsys.readouterr().err
+    said = f"going on after row {small_parts}," in capsys.readouterr().err
     assert said == (change == "damaged")
     assert not list(work.iterdir())
     (tmp_path / "fresh").mkdir()
@@ -215,44 +222,44 @@ def test_parts_that_are_damaged_or_of_another_file_or_other_settings_are_not_gon
 
 
 def test_a_licence_or_a_weight_is_no_reason_to_check_the_rows_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small_parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = pool(tmp_path / "pool", 2 * checking.ROWS)
+    source = pool(tmp_path / "pool", 2 * small_parts)
     broken_off(monkeypatch, 1, lambda: take(tmp_path, settings_of(source), tmp_path / "work"))
     take(tmp_path, settings_of(source | {"licence": "MIT", "weight": 2.5}), tmp_path / "work")
-    assert f"going on after row {checking.ROWS}," in capsys.readouterr().err
+    assert f"going on after row {small_parts}," in capsys.readouterr().err
     counts = json.loads((tmp_path / "real.intake.json").read_text())
     assert (counts["licence"], counts["weight"]) == ("MIT", 2.5)
 
 
 def test_a_source_that_cannot_keep_the_bound_is_not_read_to_its_end_and_goes_on_where_the_bound_is_raised(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_parts: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    size = 4 * checking.ROWS
-    source = pool(tmp_path / "pool", size, bad=lambda number: 0 < number < checking.ROWS)  # all of the first part
+    size = 4 * small_parts
+    source = pool(tmp_path / "pool", size, bad=lambda number: 0 < number < small_parts)  # all of the first part
     stopped = tmp_path / "real.refused.stopped.parquet"
-    with pytest.raises(UserError, match=rf"{checking.ROWS - 1} of {checking.ROWS} rows.*judge_after \(100\)"):
-        take(tmp_path, settings_of(source, max_refused_share=0.3, judge_after=100), tmp_path / "work")
-    assert len(tables.read_rows(stopped, tables.REFUSED)) == checking.ROWS - 1
+    with pytest.raises(UserError, match=rf"{small_parts - 1} of {small_parts} rows.*judge_after \(50\)"):
+        take(tmp_path, settings_of(source, max_refused_share=0.3, judge_after=50), tmp_path / "work")
+    assert len(tables.read_rows(stopped, tables.REFUSED)) == small_parts - 1
     # How many rows JSON Lines have is not known, but a limit bounds it: with 0.2 the bound is past hope at once.
     limited = settings_of(source | {"limit": size}, max_refused_share=0.2, judge_after=None)
-    with pytest.raises(UserError, match=rf"of {checking.ROWS} rows.*at most {size:,} rows"):
+    with pytest.raises(UserError, match=rf"of {small_parts} rows.*at most {size:,} rows"):
         take(tmp_path, limited)
     with pytest.raises(UserError, match=rf"of {size} rows"):  # nothing is known, so all is read
         take(tmp_path, settings_of(source, max_refused_share=0.2, judge_after=None))
     capsys.readouterr()
     take(tmp_path, settings_of(source, max_refused_share=0.3), tmp_path / "work")
-    assert f"going on after row {checking.ROWS}," in capsys.readouterr().err and not stopped.exists()
+    assert f"going on after row {small_parts}," in capsys.readouterr().err and not stopped.exists()
 
 
-def test_a_parquet_source_tells_its_rows_beforehand(tmp_path: Path) -> None:
-    size = 3 * checking.ROWS
-    answers = [" " if number < checking.ROWS else "1" for number in range(size)]
+def test_a_parquet_source_tells_its_rows_beforehand(small_parts: int, tmp_path: Path) -> None:
+    size = 3 * small_parts
+    answers = [" " if number < small_parts else "1" for number in range(size)]
     columns = {"id": list(map(str, range(size))), "question": ["q"] * size, "answer": answers}
     pq.write_table(pa.table(columns), tmp_path / "pool.parquet")
     source = {"kind": "table", "path": str(tmp_path / "pool.parquet"), "columns": {"image": ""}}
     assert rows.count([tmp_path / "pool.parquet"] * 2) == 2 * size
-    with pytest.raises(UserError, match=rf"{checking.ROWS} of {checking.ROWS} rows.*at most {size:,} rows"):
+    with pytest.raises(UserError, match=rf"{small_parts} of {small_parts} rows.*at most {size:,} rows"):
         take(tmp_path, settings_of(source, max_refused_share=0.2))
 
 
