@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from mmprm.errors import UserError
 
 _STRINGS = pa.list_(pa.string())
-_IMAGE_BYTES = 2**28  # of a row group
+_IMAGE_BYTES = 2**27  # of a row group
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:

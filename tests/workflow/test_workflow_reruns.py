@@ -120,6 +120,14 @@ def test_one_source_reruns_its_own_benchmark_only(finished: Workflow) -> None:
     assert not {"train_policy", "annotate", "train_prm"} & plan.rules
 
 
+def test_a_sources_weight_retrains_the_policy_and_reads_nothing_again(finished: Workflow) -> None:
+    (source,) = changed({})["policy"]["sources"]
+    plan = finished.plan(config=changed({f"sources.{source}.weight": 2}))
+    assert "train_policy" in plan.rules and "intake" not in plan.rules
+    assert f"sources.{source}.weight=2.0" in plan.text
+    assert finished.plan(config=changed({f"sources.{source}.weight": 1.0, "sources.ood.weight": 2})).jobs == []
+
+
 def test_the_reports_title_writes_the_report_again_and_nothing_else(finished: Workflow) -> None:
     assert finished.plan(config=changed({"report.title": "Another"})).rules == {"write_report"}
 

@@ -1,6 +1,6 @@
 """Parts into tables. In: the part files of a source. Out: its problems by id, its refused rows by row, and counts.
 
-What is in memory of all problems is their ids, hashes of their pictures and where they stand; about 100 bytes each.
+What is in memory of all problems is their ids, hashes of their pictures and where they stand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mmprm import tables
 from mmprm.problems.groups import Groups
 from mmprm.problems.parts import Part, Problems, index_file
 
-_LIGHT = ("row", "problem_id", "own_group", "pictures", "offset", "length", "image_bytes")
+_LIGHT = ("row", "problem_id", "own_group", "pictures", "offset", "length", "image_bytes", "part")
 
 
 class Assembly:
@@ -27,29 +27,35 @@ class Assembly:
 
     def __init__(self, folder: Path, source: str, parts: Sequence[Part]) -> None:
         self._folder, self._source, self._parts = folder, source, parts
-        found = self._light()
-        order = pc.sort_indices(found, [("problem_id", "ascending"), ("row", "ascending")]).to_numpy()
-        ids, rows = found["problem_id"].take(order), found["row"].to_numpy()
-        again = np.zeros(len(order), dtype=bool)
-        again[1:] = pc.equal(ids[1:], ids[:-1]).to_numpy()
+        self._found = self._light()
+        order, again = _by_id(self._found["problem_id"], self._found["row"])
+        rows = self._found["row"].to_numpy()
         firsts = np.maximum.accumulate(np.where(again, 0, np.arange(len(order))))  # of each one's run of equal ids
         by_row = np.argsort(rows[order[again]])
         self._twice = rows[order[again]][by_row]  # rows, ascending
         self._before = rows[order[firsts[again]]][by_row]  # the row of the same id that was taken
-        is_taken = np.ones(len(order), dtype=bool)
-        is_taken[order[again]] = False
-        self._found = found.filter(pa.array(is_taken))
-        self._order = (np.cumsum(is_taken) - 1)[order[~again]]  # places in _found, by id
+        self._order = order  # places in _found, by id
+        if len(self._twice):
+            is_taken = np.ones(len(order), dtype=bool)
+            is_taken[order[again]] = False
+            for name in _LIGHT:  # one by one, so that one alone is there twice
+                self._found[name] = self._found[name].filter(pa.array(is_taken))
+            self._order = (np.cumsum(is_taken) - 1)[order[~again]]
 
-    def _light(self) -> pa.Table:
-        """What is held of all rows that passed, in their order, with the part of each."""
-        schema = pa.schema([tables.INTAKE_PART.field(name) for name in _LIGHT] + [("part", pa.int64())])
-        found = [schema.empty_table()]
+    def _light(self) -> dict[str, pa.ChunkedArray]:
+        """What is held of all rows that passed, in their order, and the part of each, by column."""
+        types = {name: tables.INTAKE_PART.field("row" if name == "part" else name).type for name in _LIGHT}
+        chunks: dict[str, list[pa.Array]] = {name: [] for name in _LIGHT}
         for part in self._parts:
             table = pq.read_table(index_file(self._folder, part.first), schema=tables.INTAKE_PART)
-            table = table.filter(table["reason"].is_null()).select(_LIGHT)
-            found.append(table.append_column("part", pa.array(np.full(len(table), part.first))).cast(schema))
-        return pa.concat_tables(found).combine_chunks()
+            table = table.filter(table["reason"].is_null())
+            table = table.append_column("part", pa.array(np.full(len(table), part.first)))
+            for name in _LIGHT:
+                chunks[name] += table[name].chunks
+        joined = {name: pa.chunked_array(chunks.pop(name), types[name]).combine_chunks() for name in _LIGHT}
+        # Only texts of more than 2 GB stay in several chunks.
+        whole = {name: [column] for name, column in joined.items() if isinstance(column, pa.Array)}
+        return joined | {name: pa.chunked_array(column) for name, column in whole.items()}
 
     @property
     def taken(self) -> int:
@@ -86,10 +92,10 @@ class Assembly:
     def refused(self) -> Iterator[dict[str, Any]]:
         """Rows of tables.REFUSED, as they stand in the source."""
         for part in self._parts:
-            if not part.refused and not self._twice_in(part):
+            twice = self._twice_in(part)
+            if not part.refused and not twice:
                 continue
             table = pq.read_table(index_file(self._folder, part.first), schema=tables.INTAKE_PART)
-            twice = self._twice_in(part)
             for row in table.select(["row", "problem_id", "reason", "detail"]).to_pylist():
                 if row["row"] in twice:
                     row["reason"] = "duplicate_id"
@@ -101,3 +107,13 @@ class Assembly:
         """The rows of a part whose ids were taken before -> the rows that were."""
         begin, end = np.searchsorted(self._twice, [part.first, part.first + part.rows])
         return dict(zip(self._twice[begin:end].tolist(), self._before[begin:end].tolist(), strict=True))
+
+
+def _by_id(ids: pa.ChunkedArray, rows: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """The order by id and row, and for each place of it: does the one before have the same id?"""
+    keys = pa.table({"id": ids, "row": rows})
+    order = pc.sort_indices(keys, [("id", "ascending"), ("row", "ascending")]).to_numpy()
+    ordered = ids.take(order)
+    again = np.zeros(len(order), dtype=bool)
+    again[1:] = pc.equal(ordered[1:], ordered[:-1]).to_numpy()
+    return order, again

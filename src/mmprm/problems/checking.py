@@ -19,8 +19,8 @@ from typing import Any
 from mmprm.errors import UserError
 from mmprm.problems.parts import Part
 
-_ROWS = 1024  # of a part
-_BYTES = 2**25  # of the images in a part's rows; images that rows name by paths are read one at a time
+# A part ends after so many rows, or bytes of the images in them; images that rows name by paths are read one at a time.
+ROWS, BYTES = 512, 2**25
 
 Stretch = tuple[int, list[Any]]  # the number of the first row, and the rows
 
@@ -34,7 +34,7 @@ def stretches(rows: Iterator[Any], start: int, done: Mapping[int, int]) -> Itera
             continue
         stretch: list[Any] = []
         n_bytes = 0
-        while len(stretch) < _ROWS and n_bytes < _BYTES and (row := next(rows, None)) is not None:
+        while len(stretch) < ROWS and n_bytes < BYTES and (row := next(rows, None)) is not None:
             stretch.append(row)
             n_bytes += sum(map(_bytes_in, row.values())) if isinstance(row, dict) else 0
         if not stretch:

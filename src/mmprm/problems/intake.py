@@ -27,7 +27,7 @@ from mmprm.config import Config
 from mmprm.config.sources import DERIVED, DataFiles, MiniSource, ProblemFiles
 from mmprm.errors import UserError
 from mmprm.problem import Problem, write_problems
-from mmprm.problems import rows
+from mmprm.problems import checking, rows
 from mmprm.problems.adapters import adapter_of
 from mmprm.problems.assembly import Assembly
 from mmprm.problems.checking import Tally, check, stretches
@@ -36,6 +36,7 @@ from mmprm.problems.parts import Checker, whole_parts
 from mmprm.problems.values import Place
 from mmprm.progress_bar import Bar
 
+SUMMARY = ".intake.json"
 VERSION = 1  # of how rows are checked: parts of another version are not gone on from
 _NOT_ROWS = {"licence", "weight"}  # keys of a source that its rows do not depend on
 
@@ -46,14 +47,13 @@ def make_source(
     """Write the source's problems (ids `{source}/{id}`), the refused rows with reasons, and `out` with the ending
     .intake.json: counts of rows, problems, reasons, images and their bytes, the licence and the weight.
 
-    work: where checked rows are kept until all are; None: a run that is killed starts anew. It is removed at the end,
-    for it is as large as the table. UserError where a file lacks a column, nothing is left, or more than the bound is
+    work: where checked rows are kept until all are, and then removed, for they are as large as the table; None: a run
+    that is killed starts anew. UserError where a file lacks a column, nothing is left, or more than the bound is
     refused: then the refused rows lie beside `refused`, in a file that Snakemake does not delete.
     """
     source = config.sources[name]
     if isinstance(source, DERIVED):
         raise UserError(f"source {name}: kind {source.kind} is made from other sources, not read")
-    summary = out.with_suffix(".intake.json")
     if isinstance(source, MiniSource):
         drawn = _drawn(source, name, config.seed)
         write_problems(out, drawn)
@@ -64,15 +64,13 @@ def make_source(
             "image_bytes": sum(len(image) for problem in drawn for image in problem.images),
         }
         counts = _counts(name, source, len(drawn), len(drawn), Counter(), pictures)
-        tables.write_json(summary, counts)
+        tables.write_json(out.with_suffix(SUMMARY), counts)
     else:
         with ExitStack() as stack:
             if work is None:
                 out.parent.mkdir(parents=True, exist_ok=True)
                 work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}.")))
             counts = _from_files(config, source, name, work, workers, out, refused)
-            tables.write_json(summary, counts)
-            shutil.rmtree(work, ignore_errors=True)
     print(f"{name}: {counts['problems']} problems, {_told(counts['refused'])}", file=sys.stderr)
 
 
@@ -115,10 +113,10 @@ def _from_files(
 ) -> dict[str, Any]:
     """Read the source into its tables; the counts."""
     bounds, where = config.intake, locate(source)
-    folder = work / _identity(source, name, bounds.max_image_pixels, where.files)
-    for other in work.iterdir() if work.is_dir() else ():
+    folder = work / f"checked-{_identity(source, name, bounds.max_image_pixels, where.files)}"
+    for other in work.glob("checked-*"):
         if other != folder:  # of other settings or files
-            shutil.rmtree(other, ignore_errors=True)
+            shutil.rmtree(other)
     folder.mkdir(parents=True, exist_ok=True)
     place = Place(name, where.images, bounds.max_image_pixels, where.links)
     sizes = [size for size in (source.limit, rows.count(where.files)) if size is not None]
@@ -141,7 +139,9 @@ def _from_files(
         )
     tables.write(refused, assembly.refused(), tables.REFUSED)
     tables.write(out, assembly.problems(), tables.PROBLEMS)
+    tables.write_json(out.with_suffix(SUMMARY), counts)
     stopped.unlink(missing_ok=True)
+    shutil.rmtree(folder)
     return counts
 
 
@@ -173,5 +173,5 @@ def _identity(source: ProblemFiles, name: str, max_pixels: int, files: tuple[Pat
     """
     settings = source.model_dump(mode="json", exclude=_NOT_ROWS)
     there = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    about = [VERSION, PIL.__version__, name, settings, max_pixels, there]
+    about = [VERSION, checking.ROWS, checking.BYTES, PIL.__version__, name, settings, max_pixels, there]
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]

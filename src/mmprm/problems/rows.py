@@ -21,7 +21,7 @@ from mmprm.errors import UserError
 Row = dict[str, Any]
 PARQUET = (".parquet", ".pq")
 _BATCH = 64  # rows of a parquet file that are in memory at once
-_BUFFER = 2**20  # bytes of a column that are read at once; without it a row group's whole column is
+_BUFFER = 2**20  # bytes of a column that are read at once, in place of the whole column of a row group
 _HEAD = 1000  # rows of a text file that say which columns it has
 _LINE = 2**26  # bytes of a line, or of a field of CSV; a longer one is no row of anybody's
 
@@ -96,15 +96,14 @@ def _headed(found: Iterable[Any]) -> tuple[list[str], Iterator[Any]]:
 
 def _parquet_rows(path: Path, start: int) -> Iterator[Row]:
     try:
-        with pq.ParquetFile(path, buffer_size=_BUFFER) as file:
-            group = 0
-            while group < file.num_row_groups and start >= file.metadata.row_group(group).num_rows:
-                start -= file.metadata.row_group(group).num_rows
-                group += 1
-            groups = list(range(group, file.num_row_groups))
-            for batch in file.iter_batches(batch_size=_BATCH, row_groups=groups) if groups else ():
-                yield from batch.slice(start).to_pylist()
-                start = max(0, start - len(batch))
+        with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
+            for group in range(file.num_row_groups):  # one by one, for arrow holds what it has read until the last
+                if start >= file.metadata.row_group(group).num_rows:
+                    start -= file.metadata.row_group(group).num_rows
+                    continue
+                for batch in file.iter_batches(batch_size=_BATCH, row_groups=[group]):
+                    yield from batch.slice(start).to_pylist()
+                    start = max(0, start - len(batch))
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: damaged within its rows ({error}); fetch it again") from error
 
