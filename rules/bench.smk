@@ -49,8 +49,9 @@ rule gather_candidates:
         mem_mb=4000,
     params:
         *affects(version=1),
+        shards=every("bench", "bench/{benchmark}/shards/{shard}.parquet"),
     shell:
-        "mmprm gather-candidates --shards {input} --out {output} > {log} 2>&1"
+        "mmprm gather-candidates --shards {params.shards} --out {output} > {log} 2>&1"
 
 
 rule score_candidates:

@@ -8,6 +8,7 @@
 """
 
 import fcntl
+import functools
 import hashlib
 import json
 import shlex
@@ -25,6 +26,7 @@ from mmprm.config import load
 from mmprm.config.overlap import made_from, read_sources
 from mmprm.config.sources import DataFiles, StepBenchmark
 from mmprm.errors import UserError
+from mmprm.shard import in_use, names, patterns
 from mmprm.tables import write_text
 
 try:
@@ -403,10 +405,24 @@ def base_fingerprint(wildcards) -> str:
     return f"base={_contents(CONFIG.policy.base)}"
 
 
+@functools.cache
+def n_shards(stage: str) -> int:
+    """How many shards a stage has: as many as it was finished in, whatever the configuration says now."""
+    return in_use(patterns(stage, RESULTS, CONFIG.benchmarks), getattr(CONFIG.shards, stage))
+
+
 def shards(stage: str) -> list[str]:
     """The shards of a stage: 0-of-4, 1-of-4, ..."""
-    count = getattr(CONFIG.shards, stage)
-    return [f"{index}-of-{count}" for index in range(count)]
+    return names(n_shards(stage))
+
+
+def every(stage: str, path: str) -> str:
+    """A path below the run's results with {shard} in it, for all shards of the stage: what `mmprm` takes for their list."""
+    return f"{RESULTS}/{path}".replace("{shard}", f"all-of-{n_shards(stage)}")
+
+
+# The folders of all trees, as a command names them.
+TREES = every("annotation", "annotation/{shard}")
 
 
 def work(folder: str) -> str:

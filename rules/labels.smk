@@ -59,7 +59,7 @@ rule gather_labels:
         *affects("labels", "seed", version=3),
         config=RESOLVED,
     shell:
-        "mmprm gather-labels --config {params.config} --seeds {input.seeds} --shards {input.nodes}"
+        "mmprm gather-labels --config {params.config} --seeds {input.seeds} --shards {TREES}"
         " --extra {input.extra} --out {output.paths} --statistics {output.statistics} > {log} 2>&1"
 
 
@@ -84,7 +84,7 @@ rule measure_labels:
         config=RESOLVED,
     shell:
         "mmprm measure-labels --config {params.config} --seeds {input.seeds} --paths {input.paths}"
-        " --shards {input.nodes} --out {output} > {log} 2>&1"
+        " --shards {TREES} --out {output} > {log} 2>&1"
 
 
 rule labels:

@@ -55,7 +55,7 @@ rule evaluate_prm:
         recipe=variant_settings,
     shell:
         "mmprm evaluate-prm --config {params.config} --variant {wildcards.variant} --policy {input.policy}"
-        " --prm {input.prm} --seeds {input.seeds} --paths {input.paths} --shards {input.rollouts}"
+        " --prm {input.prm} --seeds {input.seeds} --paths {input.paths} --shards {TREES}"
         " --out {output} > {log} 2>&1"
 
 

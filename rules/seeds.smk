@@ -45,8 +45,9 @@ rule select_seeds:
     params:
         *affects("seeds.rollouts", "seeds.max_seeds", "seed", version=1),
         config=RESOLVED,
+        rollouts=every("seeds", "seeds/{shard}/rollouts.parquet"),
     shell:
-        "mmprm select-seeds --config {params.config} --problems {input.problems} --rollouts {input.rollouts}"
+        "mmprm select-seeds --config {params.config} --problems {input.problems} --rollouts {params.rollouts}"
         " --seeds {output.seeds} --decisions {output.decisions} > {log} 2>&1"
 
 

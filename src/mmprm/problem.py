@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,9 +44,10 @@ class Problem:
         return digest.hexdigest()[:32]
 
 
-def read_problems(*paths: Path) -> list[Problem]:
-    """All problems of the tables, in the order of the files; raises UserError where a table has another schema."""
-    return [of_row(row) for path in paths for row in tables.read(path, tables.PROBLEMS).to_pylist()]
+def read_problems(*paths: Path, only: Collection[str] | None = None) -> list[Problem]:
+    """All problems of the tables (or those of some ids), in the order of the files; raises UserError where a table has
+    another schema."""
+    return [of_row(row) for path in paths for row in tables.read(path, tables.PROBLEMS, only).to_pylist()]
 
 
 class ProblemFile:

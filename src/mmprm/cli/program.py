@@ -32,9 +32,12 @@ class Program(TyperGroup):
 
 
 class Verb(TyperCommand):
-    """Lets an option that may be repeated take several values: `--problems a.parquet b.parquet`."""
+    """Lets an option that may be repeated take several values, `--problems a.parquet b.parquet`, and the tables of all
+    shards by one name: `--shards results/mini/annotation/all-of-4/nodes.parquet`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        from mmprm.shard import each
+
         repeatable = {flag for param in self.params if getattr(param, "multiple", False) for flag in param.opts}
         spelled: list[str] = []
         flag = None
@@ -44,8 +47,10 @@ class Verb(TyperCommand):
             elif arg.startswith("-"):
                 flag = None
                 spelled.append(arg)
+            elif flag:
+                spelled += [part for path in each(arg) for part in (flag, path)]
             else:
-                spelled += [flag, arg] if flag else [arg]
+                spelled.append(arg)
         return super().parse_args(ctx, spelled)
 
 
@@ -76,7 +81,7 @@ GivenProblems = Annotated[Path | None, option("--problems", "their problems: JSO
 SomeSettings = Annotated[
     Path | None, option("--config", "YAML with any of the sections prompt, bench, engine, grading, seed")
 ]
-TreeFolders = Annotated[list[Path], option("--shards", "the annotation folders of all shards")]
+TreeFolders = Annotated[list[Path], option("--shards", "the annotation folders of all shards; …/all-of-4 names four")]
 ShardName = Annotated[str, option("--shard", "which part of the problems, e.g. 0-of-4")]
 VariantName = Annotated[str, option("--variant", "a key of prm.variants")]
 BenchmarkName = Annotated[str, option("--benchmark", "a key of benchmarks")]

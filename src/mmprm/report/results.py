@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from mmprm import tables
+from mmprm import shard, tables
 from mmprm.config import Config
 from mmprm.errors import UserError
 
@@ -52,9 +52,10 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not JSON ({error}); delete it and run again") from error
 
 
-def shard_names(count: int) -> list[str]:
-    """The names of a stage's shards; folders of another layout that lie about are not read."""
-    return [f"{index}-of-{count}" for index in range(count)]
+def shard_names(config: Config, results: Path, stage: str) -> list[str]:
+    """The shards of a stage (a key of `shards`), as they lie there."""
+    patterns = shard.patterns(stage, str(results), config.benchmarks)
+    return shard.names(shard.in_use(patterns, getattr(config.shards, stage)))
 
 
 def existing(paths: Iterable[Path]) -> list[Path]:
@@ -64,8 +65,8 @@ def existing(paths: Iterable[Path]) -> list[Path]:
 
 def annotation_files(config: Config, results: Path, name: str) -> list[Path]:
     """One table (nodes, rollouts or status) of all annotation shards that are there."""
-    shards = shard_names(config.shards.annotation)
-    return existing(results / "annotation" / shard / f"{name}.parquet" for shard in shards)
+    shards = shard_names(config, results, "annotation")
+    return existing(results / "annotation" / one / f"{name}.parquet" for one in shards)
 
 
 def summary_rows(config: Config, results: Path) -> list[Row]:
@@ -169,13 +170,13 @@ def costs(config: Config, results: Path) -> list[Row]:
 
 
 def _usage_files(config: Config, results: Path) -> Iterable[tuple[str, Path]]:
-    for shard in shard_names(config.shards.seeds):
-        yield "sample_seeds", results / "seeds" / shard / "rollouts.parquet.usage.json"
-    for shard in shard_names(config.shards.annotation):
-        yield "annotate", results / "annotation" / shard / "usage.json"
+    for name in shard_names(config, results, "seeds"):
+        yield "sample_seeds", results / "seeds" / name / "rollouts.parquet.usage.json"
+    for name in shard_names(config, results, "annotation"):
+        yield "annotate", results / "annotation" / name / "usage.json"
     for benchmark in config.benchmarks:
-        for shard in shard_names(config.shards.bench):
-            yield "sample_candidates", results / "bench" / benchmark / "shards" / f"{shard}.parquet.usage.json"
+        for name in shard_names(config, results, "bench"):
+            yield "sample_candidates", results / "bench" / benchmark / "shards" / f"{name}.parquet.usage.json"
         for variant in config.prm.variants:
             yield "score_candidates", results / "bench" / benchmark / variant / "scores.parquet.usage.json"
     for benchmark in config.step_benchmarks:
