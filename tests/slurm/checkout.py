@@ -137,6 +137,7 @@ class Watch:
 
         One whose process was ended with its node, by another's fault, will be stopped again when it is.
         """
+        assert self._thread.is_alive(), "the watch has failed; see what it wrote to stderr"
         while self.stopped:
             shard, process = self.stopped.pop(0)
             if is_alive(process):

@@ -209,6 +209,10 @@ def test_what_was_sampled_before_each_fault_was_taken_up(story: Story) -> None:
     assert usage["requests"] == 0
 
 
+def test_a_cluster_has_more_than_one_gpu_for_a_run(story: Story) -> None:
+    assert "Provided remote nodes" in story.run.said() and "Provided resources: gpu" not in story.run.said()
+
+
 def test_an_attempt_after_a_failure_has_twice_the_time_and_the_memory(story: Story) -> None:
     assert story.resources("over time")[:2] == [("1-00:00:00", "64000M"), ("2-00:00:00", "128000M")]
 
