@@ -1,4 +1,4 @@
-"""Which of a user's SLURM jobs are those of a killed Snakemake; that SLURM really ends them is tested in tests/slurm."""
+"""Which of a user's SLURM jobs are those of a killed Snakemake; that they end is tested in tests/slurm."""
 
 from __future__ import annotations
 
