@@ -133,7 +133,7 @@ def with_faults(story: Story, process: subprocess.Popen[bytes]) -> subprocess.Po
 
     _, victim, _, node = story.hit("crashed", process)
     cluster.lose(slurm, node, crash=True)
-    assert not checkout.is_alive(victim)
+    story.gone(victim)
     cluster.restore(slurm, node)
 
     # An orphan on a node that SLURM has lost sight of goes on; its successor waits until it has ended.
