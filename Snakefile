@@ -34,6 +34,7 @@ include: "rules/ablations.smk"
 
 
 onstart:
+    cancel_orphans()
     write_resolved_config()
 
 

@@ -44,9 +44,13 @@ HEAVY_THREADS = 8
 # A server samples on devices of its own.
 SAMPLING_GPU = 0 if CONFIG.engine.kind == "server" else 1
 
+# While the rules are read Snakemake does not know its executor yet (workflow.local_exec is true on a cluster, too), but
+# cores are for a local run and nodes for a cluster.
+LOCAL = workflow.resource_settings.cores is not None or workflow.resource_settings.nodes is None
+
 # An engine that died is started again, and goes on from the journal. On a cluster the profile says how often, and each
 # time in a new allocation: a job that started itself again would have the memory and the time that did not suffice.
-RETRIES = 1 if workflow.is_main_process and workflow.local_exec else None
+RETRIES = 1 if LOCAL and workflow.is_main_process else None
 
 # What every sampled solution depends on.
 SAMPLED = ("sampling", "prompt", "seed", "engine.max_model_len", "grading.judge.identity")
@@ -85,25 +89,20 @@ if not workflow.deployment_settings.deployment_method:
     shell.prefix(f'set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; ')
 
 # GPU jobs of one machine run one after another unless --resources gpu=N says otherwise.
-if workflow.local_exec and "gpu" not in workflow.global_resources:
+if LOCAL and workflow.is_main_process and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", 1)
 
 
-def on_slurm() -> bool:
-    """Does this Snakemake submit jobs to SLURM?"""
-    return workflow.executor_plugin is not None and workflow.executor_plugin.name == "slurm"
-
-
 def hold_folder():
-    """Mark this folder as in use while this process lives, and clear away what a killed run left in it.
+    """Mark this folder as in use while this process lives, and remove the lock that a killed run left in it.
 
-    Snakemake's own lock outlives a kill -9; the kernel's does not. Who gets this one alone knows that no run is alive:
-    it removes Snakemake's, and cancels SLURM jobs that nobody waits for. Returns the open file, which holds the mark. A
-    shared folder may keep the kernel's lock to one machine: where the mark is another's, `--unlock` is for people.
+    Snakemake's own lock outlives a kill -9; the kernel's does not. Who gets this one alone knows that no run is alive.
+    Returns the open file, which holds the mark, and whether it was had alone. A folder that machines share may keep the
+    kernel's lock to each of them: in that of a cluster, where the last run was another's, `--unlock` is for people.
     """
     mark = Path(".snakemake/mmprm.in-use")
     mark.parent.mkdir(exist_ok=True)
-    file = mark.open("a+")
+    file, alone = mark.open("a+"), False
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -111,30 +110,32 @@ def hold_folder():
     else:
         file.seek(0)
         locks, host = list(Path(".snakemake/locks").glob("*.lock")), file.read()
-        if not (locks and on_slurm() and host not in ("", socket.gethostname())):
-            if on_slurm():
-                cancel_orphans()
+        shared = workflow.resource_settings.nodes is not None and host not in ("", socket.gethostname())
+        if not (locks and shared):
+            alone = True
             for lock in locks:
                 lock.unlink()
             file.truncate(0)
             file.write(socket.gethostname())
             file.flush()
     fcntl.flock(file, fcntl.LOCK_SH)
-    return file
+    return file, alone
+
+
+if workflow.is_main_process:
+    IN_USE, ALONE = hold_folder()
 
 
 def cancel_orphans() -> None:
-    """Cancel the SLURM jobs of a run of this folder that was killed; WorkflowError where that fails."""
+    """Cancel the SLURM jobs of a run that was killed in this folder, before the first job; called once."""
+    if not (ALONE and workflow.executor_plugin.name == "slurm"):
+        return
     try:
         cancelled = orphans.cancel(Path.cwd())
     except UserError as error:
         raise WorkflowError(str(error)) from None
     if cancelled:
         print(f"mmprm: cancelled {len(cancelled)} SLURM jobs of a run that was killed", file=sys.stderr)
-
-
-if workflow.is_main_process and (workflow.local_exec or on_slurm()) and not workflow.dryrun:
-    IN_USE = hold_folder()
 
 
 def write_resolved_config() -> None:

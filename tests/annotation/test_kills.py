@@ -100,13 +100,17 @@ def test_after_twenty_kills_at_random_moments_the_tables_are_those_of_an_undistu
     assert sum(times - 1 for times in sampled.values()) <= 3 * KILLS
 
 
-def test_two_processes_that_run_the_same_shard_do_no_harm(folders: tuple[Path, Path]) -> None:
+def test_two_processes_that_run_the_same_shard_do_no_harm_and_sample_nothing_twice(
+    folders: tuple[Path, Path],
+) -> None:
     disturbed, whole = folders
     processes = [start(disturbed, seed) for seed in (1, 2)]
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
     assert tables_of(disturbed) == tables_of(whole)
+    sampled = [key for path in disturbed.glob("sampled-*") for key in path.read_text().split()]
+    assert len(sampled) == len(set(sampled)) > 0
     again = start(disturbed)
     again.join()
     assert again.exitcode == 0 and tables_of(disturbed) == tables_of(whole)

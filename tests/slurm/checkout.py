@@ -78,23 +78,24 @@ class Checkout:
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                words = (process / "cmdline").read_bytes().split(b"\0")
-                at_it = b"annotate" in words and words[words.index(b"--shard") + 1 :][:1] == [shard.encode()]
-                if (
-                    at_it
-                    and (process / "cwd").resolve() == self.folder.resolve()
-                    and _parent_is_no_twin(process, words)
-                ):
-                    found.append(
-                        (int((process / "stat").read_text().rpartition(")")[2].split()[19]), int(process.name))
-                    )
+                words = _words(process.name)
+                if b"annotate" not in words or b"--shard" not in words:
+                    continue
+                here = (process / "cwd").resolve() == self.folder.resolve()
+                # A grader's worker is a fork of the process that is meant.
+                whole = _words(_stat(process.name)[1]) != words
+                if here and whole and words[words.index(b"--shard") + 1] == shard.encode():
+                    found.append((int(_stat(process.name)[19]), int(process.name)))
         return [number for _, number in sorted(found)]
 
 
-def _parent_is_no_twin(process: Path, words: list[bytes]) -> bool:
-    """Not so of a grader's worker, which is a fork of the process that is meant."""
-    parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
-    return Path(f"/proc/{parent}/cmdline").read_bytes().split(b"\0") != words
+def _words(process: str) -> list[bytes]:
+    return Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+
+
+def _stat(process: str) -> list[str]:
+    """What follows the name: state, parent, ..., and as number 19 the start."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
 
 
 class Watch:
@@ -137,6 +138,7 @@ class Watch:
 
         One whose process was ended with its node, by another's fault, will be stopped again when it is.
         """
+        assert self._thread.is_alive(), "the watch has failed; see what it wrote to stderr"
         while self.stopped:
             shard, process = self.stopped.pop(0)
             if is_alive(process):
@@ -164,7 +166,7 @@ def job_of(slurm: Path, process: int) -> tuple[str, str]:
 def is_alive(process: int) -> bool:
     """A process that has not ended; a zombie has."""
     with suppress(OSError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return _stat(str(process))[0] != "Z"
     return False
 
 

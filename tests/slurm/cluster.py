@@ -302,7 +302,8 @@ def _start(folder: Path, program: str, *options: str, **variables: str) -> None:
 
 def _idle(folder: Path) -> int:
     with suppress(subprocess.SubprocessError):
-        return len(command(folder, "sinfo", "--noheader", "--Node", "--states=idle", timeout=10).splitlines())
+        rows = command(folder, "sinfo", "--noheader", "--Node", "--states=idle", "--format=%N", timeout=10)
+        return len(set(rows.split()))  # a node stands there once a partition
     return 0
 
 

@@ -1,14 +1,16 @@
-"""What slurm/config.yaml says of several nodes gives a rule these nodes, through Snakemake and a real SLURM."""
+"""What slurm/config.yaml says of rules, and that what it says of several nodes gives a rule these nodes."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import cluster
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,3 +52,12 @@ def test_the_profile_gives_a_training_several_nodes(slurm: Path, tmp_path: Path)
     assert done.returncode == 0, done.stdout + done.stderr
     cpus = str(min(8, os.cpu_count() or 1))  # inside its job Snakemake cuts threads to what the machine has
     assert (tmp_path / "nodes").read_text().split() == ["n1", "n2", cpus, "0,1,2,3,4,5,6,7"]
+
+
+def test_every_rule_that_needs_a_gpu_has_time_and_memory_of_its_own_in_the_profile() -> None:
+    text = "".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    bodies = dict(re.findall(r"^rule (\w+):\n((?:(?:    .*)?\n)+)", text, re.M))
+    need = {name for name, body in bodies.items() if re.search(r"^        gpu=", body, re.M)}
+    own = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())["set-resources"]
+    assert need <= set(own) <= set(bodies)
+    assert all("attempt" in str(value) for rule in own.values() for value in rule.values())

@@ -133,7 +133,7 @@ def with_faults(story: Story, process: subprocess.Popen[bytes]) -> subprocess.Po
 
     _, victim, _, node = story.hit("crashed", process)
     cluster.lose(slurm, node, crash=True)
-    assert not checkout.is_alive(victim)
+    story.gone(victim)
     cluster.restore(slurm, node)
 
     # An orphan on a node that SLURM has lost sight of goes on; its successor waits until it has ended.
@@ -207,6 +207,10 @@ def test_what_was_sampled_before_each_fault_was_taken_up(story: Story) -> None:
     # The successor of one that was cut off found all of it done.
     usage = json.loads((story.run.results / f"annotation/{story.shards['cut off']}/usage.json").read_text())
     assert usage["requests"] == 0
+
+
+def test_a_cluster_has_more_than_one_gpu_for_a_run(story: Story) -> None:
+    assert "Provided remote nodes" in story.run.said() and "Provided resources: gpu" not in story.run.said()
 
 
 def test_an_attempt_after_a_failure_has_twice_the_time_and_the_memory(story: Story) -> None:
