@@ -23,7 +23,8 @@ class Spool:
         self._schema = schema
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
         self._writer = pq.ParquetWriter(self._file, schema, compression="lz4")
-        self._groups: dict[str, int] = {}
+        self._groups: dict[str, list[int]] = {}
+        self._n_groups = 0
 
     def __enter__(self) -> Spool:
         return self
@@ -34,17 +35,19 @@ class Spool:
         self._file.close()
 
     def add(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """All rows of a name, at once; ValueError where a row has other columns than the table."""
+        """Rows of a name, in their order; ValueError where a row has other columns than the table."""
         if rows:
             table = tables.as_table(rows, self._schema)
-            self._groups[name] = len(self._groups)
+            self._groups.setdefault(name, []).append(self._n_groups)
+            self._n_groups += 1
             self._writer.write_table(table, row_group_size=len(table))
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """All rows, by name; nothing can be added afterwards."""
+        """All rows, by name, those of a name as they were added; nothing can be added afterwards."""
         self._writer.close()
         self._file.flush()
         self._file.seek(0)
         file = pq.ParquetFile(self._file)
         for name in sorted(self._groups):
-            yield from file.read_row_group(self._groups[name]).to_pylist()
+            for group in self._groups[name]:
+                yield from file.read_row_group(group).to_pylist()
