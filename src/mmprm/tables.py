@@ -76,7 +76,7 @@ SEED_DECISIONS = _schema(
     n_tokens=pa.int64(),  # of its rollouts, those with a blank picture left out
     blank_n_rollouts=pa.int32(),  # graded ones with a blank picture; null where it was not tried
     blank_n_correct=pa.int32(),
-    image_needed=pa.bool_(),  # false: solved as well with a blank picture; null: not tried
+    image_needed=pa.bool_(),  # false: shown to be solved as well with a blank picture; true: not so; null: not tried
 )
 
 NODES = _schema(

@@ -27,7 +27,11 @@ class Seeds(Section):
     rollouts: int = Field(32, ge=2, description="rollouts a problem; 0 or all right drops it")
     min_pass_rate: Share = Field(0, description="a problem of which a lower share of the rollouts is right is too hard")
     max_pass_rate: Share = Field(1, description="one of which a higher share is right is too easy")
-    adaptive: bool = Field(False, description="draw no more of a problem once it is clear whether it is kept")
+    adaptive: bool = Field(
+        False,
+        description="draw no more of a problem once it is clear whether it is kept; the share of right ones among so few "
+        "is a biased pass rate",
+    )
     block: int = Field(
         4, ge=1, description="with adaptive: rollouts drawn at a time; each block reads the prompt (or its cache) anew"
     )
