@@ -1,4 +1,4 @@
-"""Report. In: every table of the run. Out: one self-contained page."""
+"""Report. In: every table of the run. Out: one self-contained page, and the data card."""
 
 
 rule write_report:
@@ -22,11 +22,39 @@ rule write_report:
     resources:
         mem_mb=4000,
     params:
-        *affects("report", version=1),
+        *affects("report", "data_card", version=2),
         config=RESOLVED,
         results=subpath(output.page, parent=True),
     shell:
         "mmprm write-report --config {params.config} --results {params.results} --out {output.page} > {log} 2>&1"
+
+
+rule write_data_card:
+    input:
+        rules.problems.input,
+        expand("<results>/problems/{source}.refused.parquet", source=CONFIG.sources),
+        rules.seeds.input,
+        rules.policy.input,
+        rules.annotation.input,
+        rules.gather_labels.output,
+    output:
+        card="<results>/data_card.md",
+        pictures=directory("<results>/data_card"),
+    log:
+        "<logs>/write_data_card.log",
+    benchmark:
+        "<benchmarks>/write_data_card.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        *affects("data_card", version=1),
+        config=RESOLVED,
+        results=subpath(output.card, parent=True),
+    shell:
+        "mmprm write-data-card --config {params.config} --results {params.results} --out {output.card}"
+        " --pictures {output.pictures} > {log} 2>&1"
 
 
 # A missing table is made again only where a target names it: so `report`, and with it `all`, names every one of the run.
@@ -34,6 +62,7 @@ rule report:
     input:
         rules.write_report.output,
         rules.write_report.input,
+        rules.write_data_card.output,
         rules.policy.input,
         rules.select_seeds.input.rollouts,
         expand("<results>/problems/{source}.refused.parquet", source=CONFIG.sources),

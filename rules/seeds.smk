@@ -19,7 +19,7 @@ rule sample_seeds:
         mem_mb=16000,
         gpu=SAMPLING_GPU,
     params:
-        *affects("seeds.rollouts", *SAMPLED, version=1),
+        *affects("seeds.rollouts", "seeds.drawing.rule", *SAMPLED, version=2),
         config=RESOLVED,
         work=work("seeds"),
     shell:
@@ -34,6 +34,7 @@ rule select_seeds:
     output:
         seeds="<results>/seeds/seeds.parquet",
         decisions="<results>/seeds/decisions.parquet",
+        statistics="<results>/seeds/statistics.json",
     log:
         "<logs>/select_seeds.log",
     benchmark:
@@ -43,15 +44,18 @@ rule select_seeds:
     resources:
         mem_mb=4000,
     params:
-        *affects("seeds.rollouts", "seeds.max_seeds", "seed", version=1),
+        *affects(
+            *("seeds.rollouts", "seeds.min_pass_rate", "seeds.max_pass_rate", "seeds.drawing.rule"),
+            *("seeds.comparison.rule", "seeds.max_seeds", "seed"),
+            version=2,
+        ),
         config=RESOLVED,
         rollouts=every("seeds", "seeds/{shard}/rollouts.parquet"),
     shell:
         "mmprm select-seeds --config {params.config} --problems {input.problems} --rollouts {params.rollouts}"
-        " --seeds {output.seeds} --decisions {output.decisions} > {log} 2>&1"
+        " --seeds {output.seeds} --decisions {output.decisions} --statistics {output.statistics} > {log} 2>&1"
 
 
 rule seeds:
     input:
-        "<results>/seeds/seeds.parquet",
-        "<results>/seeds/decisions.parquet",
+        rules.select_seeds.output,

@@ -85,6 +85,9 @@ def test_a_preset_sets_what_is_not_given_beside_it_and_is_resolved_once() -> Non
         ("prm.variants.soft.labels", "soft", "'learning_rate'"),
         ("policy.training.learning_rates", 1, "'learning_rate'"),
         ("anotation", {"k": 3}, "'annotation'"),
+        ("seeds.min_pass_rate", 1.5, "less than or equal to 1"),
+        ("seeds.stop_confidence", 1, "less than 1"),
+        ("seeds.blank_image", "keep", "'flag' or 'drop'"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_key_and_what_is_allowed(key: str, value: Any, allowed: str) -> None:
@@ -166,6 +169,20 @@ def test_a_variant_says_what_differs_from_the_training_and_null_switches_adapter
 )
 def test_settings_that_would_be_ignored_or_do_not_go_together_are_refused(key: str, value: Any, said: str) -> None:
     assert said in message(changed(key, value))
+
+
+def test_bounds_between_which_no_pass_rate_lies_are_refused() -> None:
+    bounds = {"sources": ["drawn"], "rollouts": 4, "min_pass_rate": 0.3, "max_pass_rate": 0.4}
+    assert "seeds: min_pass_rate: no number of right rollouts of 4, but for none and all, is a share from 0.3 to" in (
+        message(changed("seeds", bounds))
+    )
+    assert config.load(changed("seeds", bounds | {"rollouts": 3})).seeds.min_pass_rate == 0.3
+
+
+def test_off_switches_the_blank_picture_off_as_yaml_reads_it() -> None:
+    for written in ("off", "'off'", "null"):
+        values = yaml.safe_load(f"{{sources: [drawn], blank_image: {written}}}")
+        assert config.load(changed("seeds", values)).seeds.blank_image is None
 
 
 def test_yes_is_not_read_as_the_number_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,9 @@ def problem(name: str) -> Problem:
     return Problem(problem_id=name, source="toy", question="?", answer="1")
 
 
-def rollout(name: str, attempt: int, verdict: str, finish_reason: str = "stop") -> dict:
+def rollout(name: str, attempt: int, verdict: str, finish_reason: str = "stop", blank: bool = False) -> dict:
     row = dict.fromkeys(tables.SEED_ROLLOUTS.names) | {"steps": [], "finish_reason": finish_reason}
-    return row | {"problem_id": name, "attempt": attempt, "verdict": verdict}
+    return row | {"problem_id": name, "blank": blank, "attempt": attempt, "verdict": verdict, "n_tokens": 10}
 
 
 def select(folder: Path, verdicts: dict[str, list[str]], max_seeds: int | None = None, **options) -> dict[str, dict]:
@@ -40,9 +41,11 @@ def select(folder: Path, verdicts: dict[str, list[str]], max_seeds: int | None =
     table += options.get("rollouts", [])
     tables.write(folder / "r0.parquet", table[::2], tables.SEED_ROLLOUTS)
     tables.write(folder / "r1.parquet", table[1::2], tables.SEED_ROLLOUTS)
-    config = toy_config(seeds={"sources": ["toy"], "max_seeds": max_seeds}, seed=options.get("seed", 0))
+    settings = {"sources": ["toy"], "max_seeds": max_seeds, **options.get("settings", {})}
+    config = toy_config(seeds=settings, seed=options.get("seed", 0))
     shards = [folder / "r0.parquet", folder / "r1.parquet"]
-    select_seeds(config, [folder / "p.parquet"], shards, folder / "seeds.parquet", folder / "decisions.parquet")
+    outs = [folder / name for name in ("seeds.parquet", "decisions.parquet", "statistics.json")]
+    select_seeds(config, [folder / "p.parquet"], shards, *outs)
     decisions = {row["problem_id"]: row for row in rows(folder / "decisions.parquet")}
     kept = [one.problem_id for one in read_problems(folder / "seeds.parquet")]
     assert kept == [name for name, row in decisions.items() if row["kept"]]
@@ -103,5 +106,78 @@ def test_duplicate_ids_over_sources_are_refused(tmp_path: Path) -> None:
     tables.write(tmp_path / "r", [], tables.SEED_ROLLOUTS)
     with pytest.raises(UserError, match="'toy-0001'"):
         select_seeds(
-            toy_config(), [tmp_path / "a", tmp_path / "b"], [tmp_path / "r"], tmp_path / "seeds", tmp_path / "d"
+            toy_config(), [tmp_path / "a", tmp_path / "b"], [tmp_path / "r"], *(tmp_path / out for out in "sdt")
         )
+
+
+def with_(right: int, wrong: int) -> list[str]:
+    return ["correct"] * right + ["incorrect"] * wrong
+
+
+def test_bounds_on_the_pass_rate_are_inclusive_and_name_the_side(tmp_path: Path) -> None:
+    verdicts = {f"p{right}": with_(right, 10 - right) for right in range(11)}
+    settings = {"rollouts": 10, "min_pass_rate": 0.3, "max_pass_rate": 0.7}
+    decisions = select(tmp_path, verdicts, settings=settings)
+    assert [decisions[f"p{right}"]["reason"] for right in range(11)] == [
+        "none_right",
+        *["too_hard"] * 2,
+        *["kept"] * 5,
+        *["too_easy"] * 2,
+        "all_right",
+    ]
+
+
+def test_the_saving_of_an_adaptive_stop_is_against_all_rollouts_of_each_problem(tmp_path: Path) -> None:
+    verdicts = {"clear": with_(1, 1), "late": with_(1, 5), "none": with_(0, 8), "unreadable": ["undecided"] * 8}
+    settings = {"rollouts": 8, "adaptive": True, "block": 2}
+    decisions = select(tmp_path, verdicts, settings=settings)
+    assert {name: (row["reason"], row["stopped"]) for name, row in decisions.items()} == {
+        "clear": ("kept", "certain"),
+        "late": ("kept", "certain"),
+        "none": ("none_right", "all_drawn"),
+        "unreadable": ("undecided", "all_drawn"),
+    }
+    found = json.loads((tmp_path / "statistics.json").read_text())
+    assert (found["rollouts"], found["tokens"]) == (24, 240)
+    assert found["adaptive"] == {
+        "stopped": {"all_drawn": 2, "certain": 2},
+        "rollouts_of_all": 32,
+        "saved_rollouts": 8,
+        "saved_rollouts_share": 0.25,
+        "saved_tokens_estimate": 80,
+        "saved_tokens_share": 0.25,
+    }
+    assert found["reasons_by_source"] == {"toy": {"kept": 2, "none_right": 1, "undecided": 1}}
+
+
+def test_rollouts_that_decide_nothing_are_of_other_settings(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"'early' has 2 of 8 seed rollouts, and they decide nothing"):
+        select(tmp_path, {"early": with_(2, 0)}, settings={"rollouts": 8, "adaptive": True})
+
+
+@pytest.mark.parametrize("what", ["flag", "drop"])
+def test_a_problem_that_is_solved_as_often_with_a_blank_picture_is_flagged_or_dropped(
+    tmp_path: Path, what: str
+) -> None:
+    verdicts = {name: with_(16, 16) for name in ("guessed", "seen", "untried")} | {"none": with_(0, 32)}
+    blank = {"guessed": with_(15, 17), "seen": with_(3, 29)}
+    rows = [rollout(name, i, one, blank=True) for name, given in blank.items() for i, one in enumerate(given)]
+    decisions = select(tmp_path, verdicts, rollouts=rows, settings={"rollouts": 32, "blank_image": what})
+    reason = "image_not_needed" if what == "drop" else "kept"
+    assert {name: (row["reason"], row["image_needed"]) for name, row in decisions.items()} == {
+        "guessed": (reason, False),
+        "seen": ("kept", True),
+        "untried": ("kept", None),
+        "none": ("none_right", None),
+    }
+    assert (decisions["seen"]["n_rollouts"], decisions["seen"]["blank_n_correct"]) == (32, 3)
+    found = json.loads((tmp_path / "statistics.json").read_text())
+    assert (found["rollouts"], found["adaptive"]) == (128, None)
+    assert found["blank_image"] == {
+        "problems": 2,
+        "image_not_needed": 1,
+        "rollouts": 64,
+        "tokens": 640,
+        "pass_rate": 0.5,
+        "pass_rate_blank": 18 / 64,
+    }

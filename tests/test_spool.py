@@ -22,6 +22,14 @@ def test_rows_come_out_by_name_and_in_their_own_order(tmp_path: Path) -> None:
         assert list(spool.rows()) == [row("a", 3), row("b", 2), row("b", 1)]
 
 
+def test_rows_of_a_name_may_come_in_several_parts(tmp_path: Path) -> None:
+    with Spool(tmp_path, tables.REFUSED) as spool:
+        spool.add("b", [row("b", 1), row("b", 2)])
+        spool.add("a", [row("a", 4)])
+        spool.add("b", [row("b", 3)])
+        assert list(spool.rows()) == [row("a", 4), row("b", 1), row("b", 2), row("b", 3)]
+
+
 def test_an_empty_spool_has_no_rows(tmp_path: Path) -> None:
     with Spool(tmp_path, tables.REFUSED) as spool:
         assert list(spool.rows()) == []

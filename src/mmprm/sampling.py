@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,9 +16,12 @@ from mmprm.config import Config
 from mmprm.engine.base import Request
 from mmprm.errors import UserError
 from mmprm.problem import Problem
+from mmprm.seed_search import seed_search
 from mmprm.shard import Shard, read_shard
 from mmprm.solution import Status
 from mmprm.spool import Spool
+
+_UNDECIDED = "no rollout has a verdict: all are undecided"
 
 
 def one_request(request: Request) -> Generator[Request, Rollouts, Rollouts]:
@@ -34,10 +38,42 @@ def sample_seeds(
     out: Path,
     open_engine: OpenEngine | None = None,
 ) -> None:
-    """`config.seeds.rollouts` graded rollouts of each of the shard's problems, as tables.SEED_ROLLOUTS."""
+    """Graded rollouts of each of the shard's problems, as tables.SEED_ROLLOUTS: `config.seeds.rollouts` of each, or
+    with `config.seeds.adaptive` as many as it takes. Of a failed problem those that are missing are empty and have the
+    finish reason `error`."""
+    settings = config.seeds
     asker = Asker.of(config, policy, "seeds")
-    job = Job(asker.purpose, config, policy, shard, work, _usage(out), config.seeds.rollouts, open_engine)
-    _sample(job, read_shard(problems, shard), asker, "attempt", out, tables.SEED_ROLLOUTS)
+    most = settings.rollouts * (2 if settings.blank_image else 1)
+    job = Job(asker.purpose, config, policy, shard, work, _usage(out), most, open_engine)
+    drawn: Counter[tuple[str, bool]] = Counter()
+    undecided: dict[str, bool] = {}  # by problem, of those with a readable answer: has none a verdict?
+    with Spool(out.parent, tables.SEED_ROLLOUTS) as spool:
+
+        def write(name: str, blank: bool, rows: Sequence[dict[str, Any]]) -> None:
+            first = drawn[name, blank]
+            drawn[name, blank] += len(rows)
+            own = {"problem_id": name, "blank": blank}
+            spool.add(name, [{**own, "attempt": first + at, **row} for at, row in enumerate(rows)])
+
+        def search(problem: Problem) -> Generator[Any, Any, None]:
+            name = problem.problem_id
+
+            def keep(blank: bool, rollouts: Rollouts) -> None:
+                write(name, blank, [rollout.row() for rollout in rollouts])
+                for rollout in rollouts:
+                    if rollout.status == Status.OK:
+                        undecided[name] = undecided.get(name, True) and rollout.verdict == "undecided"
+
+            return seed_search(problem, settings, asker, keep)
+
+        def ended(name: str, outcome: Outcome) -> str | None:
+            if outcome.error is not None:
+                blank = drawn[name, False] == settings.rollouts
+                write(name, blank, [tables.NO_COMPLETION] * (settings.rollouts - drawn[name, blank]))
+            return outcome.error or (_UNDECIDED if undecided.get(name) else None)
+
+        drive(job, [(problem.problem_id, search(problem)) for problem in read_shard(problems, shard)], ended)
+        tables.write(out, spool.rows(), tables.SEED_ROLLOUTS)
 
 
 def sample_candidates(
@@ -53,7 +89,7 @@ def sample_candidates(
     """`config.bench.n` graded candidates of each of the shard's problems, as tables.CANDIDATES."""
     asker = Asker.of(config, policy, f"candidates/{benchmark}")
     job = Job(asker.purpose, config, policy, shard, work, _usage(out), config.bench.n, open_engine)
-    _sample(job, read_shard([problems], shard), asker, "candidate", out, tables.CANDIDATES)
+    _sample(job, read_shard([problems], shard), asker, out)
 
 
 def gather_candidates(shards: list[Path], out: Path) -> None:
@@ -70,23 +106,23 @@ def _usage(out: Path) -> Path:
     return out.with_name(out.name + ".usage.json")
 
 
-def _sample(job: Job, problems: list[Problem], asker: Asker, column: str, out: Path, schema: pa.Schema) -> None:
+def _sample(job: Job, problems: list[Problem], asker: Asker, out: Path) -> None:
     """Write n rows a problem. Those of a failed problem are empty and have the finish reason `error`: none is left
     out."""
     n = job.most_rollouts
     searches = [(problem.problem_id, one_request(asker(problem, (), n))) for problem in problems]
-    with Spool(out.parent, schema) as spool:
+    with Spool(out.parent, tables.CANDIDATES) as spool:
 
         def keep(name: str, outcome: Outcome) -> str | None:
             rollouts: Rollouts | None = outcome.value
             rows = [tables.NO_COMPLETION] * n if rollouts is None else [rollout.row() for rollout in rollouts]
-            spool.add(name, [{"problem_id": name, column: number, **row} for number, row in enumerate(rows)])
+            spool.add(name, [{"problem_id": name, "candidate": number, **row} for number, row in enumerate(rows)])
             return outcome.error or _why_failed(outcome.value)
 
         drive(job, searches, keep)
-        tables.write(out, spool.rows(), schema)
+        tables.write(out, spool.rows(), tables.CANDIDATES)
 
 
 def _why_failed(rollouts: Rollouts) -> str | None:
     verdicts = {rollout.verdict for rollout in rollouts if rollout.status == Status.OK}
-    return "no rollout has a verdict: all are undecided" if verdicts == {"undecided"} else None
+    return _UNDECIDED if verdicts == {"undecided"} else None

@@ -64,14 +64,32 @@ _COMPLETION = {
     "n_tokens": pa.int32(),
     "finish_reason": pa.string(),
 }
-SEED_ROLLOUTS = _schema(problem_id=pa.string(), attempt=pa.int32(), **_COMPLETION)
+SEED_ROLLOUTS = _schema(
+    problem_id=pa.string(),
+    blank=pa.bool_(),  # was the problem shown with a uniform picture in place of its own?
+    attempt=pa.int32(),
+    **_COMPLETION,
+)
 _COUNTS = {
     "n_rollouts": pa.int32(),  # graded ones: correct + incorrect + unparsed; undecided are not counted here
     "n_correct": pa.int32(),
     "n_unparsed": pa.int32(),
     "n_undecided": pa.int32(),
 }
-SEED_DECISIONS = _schema(problem_id=pa.string(), source=pa.string(), **_COUNTS, kept=pa.bool_(), reason=pa.string())
+SEED_DECISIONS = _schema(
+    problem_id=pa.string(),
+    source=pa.string(),
+    **_COUNTS,
+    kept=pa.bool_(),
+    # kept; none_right, all_right, too_hard, too_easy; undecided; failed; image_not_needed; over_limit
+    reason=pa.string(),
+    # why no more was drawn: all_drawn, certain (no rollout still to come could change it), bound (with confidence)
+    stopped=pa.string(),
+    n_tokens=pa.int64(),  # of its rollouts, those with a blank picture left out
+    blank_n_rollouts=pa.int32(),  # graded ones with a blank picture; null where it was not tried
+    blank_n_correct=pa.int32(),
+    image_needed=pa.bool_(),  # false: shown to be solved as well with a blank picture; true: not so; null: not tried
+)
 
 NODES = _schema(
     problem_id=pa.string(),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from toy_world import ExactGrader, Grading, ask, grow, run_scheduler
 
 from mmprm.annotation.omegaprm import omegaprm
+from mmprm.annotation.scheduler import AFTER_OTHERS
 from mmprm.config import Annotation
 from mmprm.engine.base import Request
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
@@ -52,6 +53,32 @@ def test_scheduled_searches_give_the_trees_that_they_give_alone(tmp_path: Path) 
     outcomes, _ = run_scheduler(searches(), ScriptedEngine(POLICY), tmp_path)
     alone = [grow(problem, LIMITS, POLICY)[0] for problem in PROBLEMS]
     assert [tree.node_rows() for tree in alone] == [outcome.value.node_rows() for outcome in outcomes.values()]
+
+
+@given(at_once=st.integers(1, 5), open_limit=st.integers(1, 9), shuffle=st.none() | st.integers(0, 99))
+@settings(max_examples=25)
+def test_a_search_that_lets_others_go_first_waits_for_all_that_have_not_begun(
+    tmp_path_factory: pytest.TempPathFactory, at_once: int, open_limit: int, shuffle: int | None
+) -> None:
+    begun: list[str] = []
+
+    def polite(problem: Problem) -> Generator[Any, Any, list[int]]:
+        seen = []
+        for length in range(3):
+            begun.append(problem.problem_id)
+            rollouts = yield ask(problem, ("2 + 2 = 4",) * length, 2)
+            seen.append(len(rollouts))
+            yield AFTER_OTHERS
+        return seen
+
+    engine = ScriptedEngine(POLICY, shuffle=shuffle, at_once=at_once)
+    named = [(problem.problem_id, polite(problem)) for problem in PROBLEMS]
+    outcomes, _ = run_scheduler(named, engine, tmp_path_factory.mktemp("work"), open_limit=open_limit)
+    assert [outcome.value for outcome in outcomes.values()] == [[2, 2, 2]] * len(PROBLEMS)
+    assert begun[: len(PROBLEMS)] == [problem.problem_id for problem in PROBLEMS]
+    if shuffle is None:  # who waits longest is next: an engine that goes by turns does round after round
+        assert begun == begun[: len(PROBLEMS)] * 3
+    assert engine.most_pending <= open_limit
 
 
 def test_many_problems_wait_for_the_engine_at_once_up_to_the_limit(tmp_path: Path) -> None:

@@ -91,3 +91,29 @@ def test_the_tagging_benchmark_tags_its_solutions_and_refuses_the_wrong_ones() -
     assert result["refused_by_reason"] == {"answer_differs": 4}
     assert result["kept_by_method"].keys() == {"numbered", "blank_lines", "lines", "sentences"}
     assert {"solutions_per_second", "peak_mb", "machine"} <= set(result)
+
+
+def test_the_seeds_benchmark_saves_rollouts_and_decides_nothing_otherwise_where_the_stop_is_certain(
+    tmp_path: Path,
+) -> None:
+    ended = run("seeds", "--problems", "60", "--draws", "16", "--blocks", "1", "4")
+    assert ended.returncode == 0, ended.stderr
+    (line,) = ended.stdout.splitlines()
+    found = json.loads(line)["settings"]
+    certain = {name: row for name, row in found.items() if " at " not in name}
+    assert len(certain) == 4 and all(row["decided_otherwise"] == 0 for row in certain.values())
+    assert all(0 < row["saved_rollouts"] < 1 for row in found.values())
+    one, four = (found[f"some right, some wrong, blocks of {block}"]["saved_rollouts"] for block in (1, 4))
+    assert one > four
+    verdicts = ["correct", "incorrect"] * 4
+    empty = dict.fromkeys(tables.SEED_ROLLOUTS.names) | {"problem_id": "p", "steps": [], "n_tokens": 5}
+    rows = [
+        empty | {"blank": blank, "attempt": at, "verdict": one}
+        for blank in (False, True)
+        for at, one in enumerate(verdicts)
+    ]
+    tables.write(tmp_path / "rollouts.parquet", rows, tables.SEED_ROLLOUTS)
+    ended = run("seeds", str(tmp_path / "rollouts.parquet"), "--blocks", "4")
+    result = json.loads(ended.stdout)
+    assert (result["problems"], result["rollouts"]) == (1, 8)
+    assert result["settings"]["some right, some wrong, blocks of 4"]["saved_tokens"] == 0.5

@@ -123,7 +123,7 @@ def vars_of(problem: Problem) -> dict[str, Any]:
 
 def _seeds_and_trees(config: Config, folder: Path, pool: list[Problem]) -> None:
     rollouts = [
-        {"problem_id": problem.problem_id, "attempt": attempt, **completion(["a"], "1", verdict)}
+        {"problem_id": problem.problem_id, "blank": False, "attempt": attempt, **completion(["a"], "1", verdict)}
         for place, problem in enumerate(pool)
         for attempt, verdict in enumerate(["correct" if attempt < place % 5 else "incorrect" for attempt in range(4)])
     ]
@@ -135,6 +135,7 @@ def _seeds_and_trees(config: Config, folder: Path, pool: list[Problem]) -> None:
         [folder / "seeds" / "0-of-1" / "rollouts.parquet"],
         seeds,
         folder / "seeds" / "decisions.parquet",
+        folder / "seeds" / "statistics.json",
     )
     kept = [problem for place, problem in enumerate(pool) if 0 < place % 5 < 4]
     shards = [folder / "annotation" / f"{index}-of-2" for index in range(2)]

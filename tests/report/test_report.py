@@ -227,7 +227,7 @@ def test_the_same_run_gives_the_same_page(page: str, example_run: Path) -> None:
 
 def test_an_empty_run_gives_a_page_that_says_so(tmp_path: Path) -> None:
     page = render(settings(), tmp_path)
-    assert page.count('class="missing"') == 7
+    assert page.count('class="missing"') == 8
     assert "<svg" not in page
 
 

@@ -308,7 +308,7 @@ def test_a_deleted_table_is_made_again_with_just_what_depends_on_it(run: Run) ->
     again = run.again("report")
     assert sorted(rule for rule, _ in again.jobs) == [  # evaluate_prm and score_candidates run in either order
         "evaluate_prm", "gather_labels", "measure", "measure_labels", "score_candidates", "summarise", "train_prm",
-        "write_report",
+        "write_data_card", "write_report",
     ]  # fmt: skip
     assert paths.read_bytes() == content
     after = run.state()

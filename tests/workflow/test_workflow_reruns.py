@@ -95,6 +95,15 @@ def test_a_judge_grades_again_where_one_is_named_and_is_no_param_where_none_is(f
     assert finished.plan(config=changed({"grading.workers": 4, "grading.judge": None})).jobs == []
 
 
+def test_bounds_on_the_pass_rate_select_anew_and_an_adaptive_stop_samples_anew(finished: Workflow) -> None:
+    plan = finished.plan(config=changed({"seeds.max_pass_rate": 0.8}))
+    assert {"select_seeds", "annotate"} <= plan.rules and "sample_seeds" not in plan.rules
+    plan = finished.plan(config=changed({"seeds.adaptive": True, "seeds.block": 2}))
+    assert {"sample_seeds", "select_seeds"} <= plan.rules and "sample_candidates" not in plan.rules
+    unused = {"seeds.block": 2, "seeds.stop_confidence": 0.8, "seeds.blank_share": 0.7}
+    assert finished.plan(config=changed(unused)).jobs == []
+
+
 def test_a_search_budget_and_a_setting_further_down_are_both_seen(finished: Workflow) -> None:
     # Snakemake does not look at the reasons of a job behind one that runs, if its input is ancient(): neither may hide.
     plan = finished.plan(config=changed({"annotation.max_rollouts": 40, "bench.resamples": 300}))

@@ -50,10 +50,20 @@ class Asker:
         return cls(name, Sampling(**config.sampling.model_dump()), config.seed, purpose)
 
     def __call__(
-        self, problem: Problem, prefix: tuple[str, ...], n: int, attempt: int = 0, one_step: bool = False
+        self,
+        problem: Problem,
+        prefix: tuple[str, ...],
+        n: int,
+        attempt: int = 0,
+        one_step: bool = False,
+        first: int = 0,
     ) -> Request:
-        """A request for n continuations of the prefix; another attempt draws others."""
-        seed = request_seed(self.run_seed, problem, prefix, self.purpose, attempt)
+        """A request for n continuations of the prefix; another attempt draws others.
+
+        first: begin with that draw, counted from 0. Draw i of any engine depends on seed + i alone, so that a request
+        in parts draws what it draws as a whole.
+        """
+        seed = request_seed(self.run_seed, problem, prefix, self.purpose, attempt) + first
         key = request_key(self.policy, problem, prefix, n, self.sampling, seed, one_step)
         return Request(key, problem, prefix, n, self.sampling, seed, one_step)
 

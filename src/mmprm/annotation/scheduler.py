@@ -1,15 +1,16 @@
 """Runs many searches over one engine, so that its batch never runs dry and no slow search holds up another (defect 9).
 
 A search is a generator that yields a Request (and is sent its rollouts) or a list of Requests (and is sent the list of
-their rollouts). A finished request is graded, appended to the journal, and only then used; while answers are compared
-the engine goes on. What the journal holds is answered from it; the engine is opened at the first request that it does
-not hold.
+their rollouts); or AFTER_OTHERS (and is sent None), to go on after all that have not begun. A finished request is
+graded, appended to the journal, and only then used; while answers are compared the engine goes on. What the journal
+holds is answered from it; the engine is opened at the first request that it does not hold.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from mmprm.problem import Problem
 from mmprm.solution import Parsed, Status, parse
 
 Rollouts = tuple[Rollout, ...]
+AFTER_OTHERS = "after others"
 _PATIENCE = 0.5  # seconds to wait for a comparison when there is nothing else to do
 
 
@@ -106,6 +108,7 @@ class Scheduler:
         self._waiters: dict[str, tuple[Request, list[tuple[_Open, int]]]] = {}
         self._to_regrade: dict[str, Finished] = {}
         self._in_grading: list[_InGrading] = []
+        self._paused: deque[_Open] = deque()
         self._ended: Callable[[str, Outcome], None] = lambda name, outcome: None
         self._n_open = 0
         self._n_ended = 0
@@ -123,9 +126,9 @@ class Scheduler:
         waiting = iter(searches)
         self._ended = ended
         while True:
-            while self._n_open < self._open_limit and (following := next(waiting, None)) is not None:
+            while self._n_open < self._open_limit and (following := self._following(waiting)) is not None:
                 self._n_open += 1
-                self._advance(_Open(*following), None)
+                self._advance(following, None)
             if not self._n_open:
                 return
             self._step()
@@ -142,6 +145,13 @@ class Scheduler:
         if self._engine is not None:
             self._engine.close()
 
+    def _following(self, waiting: Iterator[tuple[str, Generator[Any, Any, Any]]]) -> _Open | None:
+        """The search that is to be worked on next: one that has not begun, else the one that waits longest."""
+        new = next(waiting, None)
+        if new is not None:
+            return _Open(*new)
+        return self._paused.popleft() if self._paused else None
+
     def _advance(self, opened: _Open, answer: Any) -> None:
         """Send an answer and go on as far as the journal answers what is asked next."""
         while True:
@@ -157,6 +167,10 @@ class Scheduler:
             except RequestFailed as failure:
                 say(f"{opened.name}: failed: {failure}")
                 self._finish(opened, Outcome(error=str(failure)))
+                return
+            if asked is AFTER_OTHERS:
+                self._n_open -= 1
+                self._paused.append(opened)
                 return
             opened.single = isinstance(asked, Request)
             requests = [asked] if opened.single else list(asked)

@@ -168,6 +168,19 @@ def write_report(
 
 
 @app.command(cls=Verb)
+def write_data_card(
+    config: ConfigFile,
+    results: Annotated[Path, option("--results", "the run's folder, results/<run>")],
+    out: Out,
+    pictures: Annotated[Path, option("--pictures", "the folder beside it to write its pictures into")],
+) -> None:
+    """Write the card of the run's data: all counts, licences, and a few problems."""
+    from mmprm.report.data_card import write_data_card
+
+    write_data_card(resolved(config), results, out, pictures)
+
+
+@app.command(cls=Verb)
 def write_ablation(
     config: ConfigFile,
     ablation: Annotated[str, option("--ablation", "a key of ablations")],

@@ -102,11 +102,12 @@ def select_seeds(
     rollouts: Annotated[list[Path], option("--rollouts", "graded rollouts of all shards")],
     seeds: Annotated[Path, option("--seeds", "the table of kept problems to write")],
     decisions: Annotated[Path, option("--decisions", "the table of every problem's decision to write")],
+    statistics: Annotated[Path, option("--statistics", "the JSON of counts, and of what was saved, to write")],
 ) -> None:
     """Keep the problems that the policy sometimes solves."""
     from mmprm.seeds import select_seeds
 
-    select_seeds(resolved(config), problems, rollouts, seeds, decisions)
+    select_seeds(resolved(config), problems, rollouts, seeds, decisions, statistics)
 
 
 @app.command(cls=Verb)

@@ -25,6 +25,7 @@ from mmprm.config.guided import Strategy
 from mmprm.config.labels import Ablation, Labels
 from mmprm.config.overlap import check_derived, share_problems, weights_of
 from mmprm.config.section import Address, Aggregate, Name, Section, Share
+from mmprm.config.seeds import Seeds
 from mmprm.config.sources import Source, StepBenchmark, StepSource
 from mmprm.config.steps import StepTest, check_step_tests
 from mmprm.config.training import Lora, Packing, Training
@@ -79,14 +80,6 @@ class Sampling(Section):
     top_p: float = Field(0.9, gt=0, le=1)
     top_k: int = Field(50, ge=0, description="0: no cut")
     max_new_tokens: int = Field(4096, ge=1)
-
-
-class Seeds(Section):
-    """Which problems are worth annotating: those that the policy sometimes solves."""
-
-    sources: list[Name] = Field(min_length=1)
-    rollouts: int = Field(32, ge=2, description="rollouts a problem; 0 or all right drops it")
-    max_seeds: int | None = Field(None, ge=1, description="keep at most this many, chosen by the seed")
 
 
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -257,6 +250,13 @@ class Report(Section):
     trees: int = Field(4, ge=0, description="annotated trees to show")
 
 
+class DataCard(Section):
+    """data_card.md, and its part of the report."""
+
+    language: list[str] = Field(["en"], description="of the problems, as codes such as en or zh")
+    examples: int = Field(3, ge=0, description="kept problems to show, and as many refused ones of each stage")
+
+
 class Config(Section):
     """A whole run."""
 
@@ -286,6 +286,7 @@ class Config(Section):
     grading: Grading = Grading()
     shards: Shards = Shards()
     report: Report = Report()
+    data_card: DataCard = DataCard()
 
     @field_validator("sources")
     @classmethod

@@ -35,7 +35,10 @@ COLOURS = {
     "recall": "#d55e00",
     "exact": "#009e73",
     "off": "#8ba7bf",
+    "left": "#0072b2",
+    "lost": "#d6dbe0",
 }
+_LOST = 3  # reasons that a funnel names at a stage
 _OTHERS = ("#cc79a7", "#e69f00", "#56b4e9", "#b0a000")
 
 
@@ -239,6 +242,36 @@ def calibration(rows: Sequence[Row], title: str) -> str:
     return _svg(
         (diagonal + base.mark_line(strokeWidth=1.5) + points).properties(width=250, height=220, title=title), title
     )
+
+
+def funnel(rows: Sequence[Row], title: str) -> str:
+    """What is left after each stage, and what was lost there. rows: {stage, count, lost: reason -> count}, in order."""
+    alt = _altair()
+    shown = []
+    for row in rows:
+        lost = sum(row["lost"].values())
+        reasons = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in list(row["lost"].items())[:_LOST])
+        more = ", …" if len(row["lost"]) > _LOST else ""
+        said = f"{row['count']:,}" + (f" (lost {lost:,}: {reasons}{more})" if lost else "")
+        bar = {"stage": row["stage"], "end": row["count"] + lost, "said": said}
+        shown += [bar | {"kind": "left", "count": row["count"]}, bar | {"kind": "lost", "count": lost}]
+    order = [row["stage"] for row in rows]
+    base = alt.Chart(alt.Data(values=shown)).encode(
+        y=alt.Y("stage:N", sort=order, title=None, axis=alt.Axis(labelLimit=240))
+    )
+    # Twice as wide as the longest bar: what was lost is written beside the bars.
+    across = alt.Scale(domain=[0, 2.1 * max(1, *(bar["end"] for bar in shown))])
+    bars = base.mark_bar().encode(
+        x=alt.X("count:Q", title=None, scale=across, axis=None),
+        color=alt.Color("kind:N", scale=_scale(["left", "lost"])),
+        order=alt.Order("kind:N"),
+    )
+    text = (
+        base.transform_filter("datum.kind == 'lost'")
+        .mark_text(align="left", dx=5, fontSize=11, color="#333", limit=460)
+        .encode(x=alt.X("end:Q", scale=across, axis=None), text="said:N")
+    )
+    return _svg((bars + text).properties(width=640, height=24 * len(rows), title=title), title)
 
 
 def durations(rows: Sequence[Row], title: str) -> str:

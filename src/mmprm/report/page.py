@@ -18,9 +18,10 @@ from markupsafe import Markup
 from mmprm import __version__, tables
 from mmprm.config import Config
 from mmprm.evaluation.measures import weight_of
-from mmprm.report import figures, results, trees
+from mmprm.report import data_card, figures, results, trees
 from mmprm.report.guided import guided
 from mmprm.report.label_quality import label_quality
+from mmprm.report.seed_filter import seed_filter
 
 Row = dict[str, Any]
 
@@ -62,7 +63,8 @@ def render(config: Config, folder: Path) -> str:
             heldout=_heldout(config, folder),
             steps=[_steps(metrics) for metrics in results.step_metrics(config, folder)],
             step_metrics=_STEP_METRICS,
-            seeds=_seeds(folder),
+            seeds=seed_filter(folder),
+            data=data_card.section(config, folder),
             trees=trees.chosen(config, folder),
             costs=_costs(config, folder),
             sources=results.sources(config, folder),
@@ -298,28 +300,6 @@ def _steps(metrics: Row) -> Row:
     for row in metrics["rows"]:
         lines.setdefault(row["subset"], {})[row["metric"]] = row if row["value"] is not None else None
     return metrics | {"lines": lines}
-
-
-def _seeds(folder: Path) -> Row | None:
-    """Seed problems by reason, and a chart of how many of their rollouts were right."""
-    rows = results.decisions(folder)
-    if not rows:
-        return None
-    reasons = Counter((row["kept"], row["reason"]) for row in rows)
-    most = max(row["n_correct"] or 0 for row in rows)
-    order = [str(count) for count in range(most + 1)]
-    counted = Counter((str(row["n_correct"] or 0), row["reason"] or "") for row in rows)
-    bars = [
-        {"bin": right, "count": count, "kind": reason.replace("_", " ")} for (right, reason), count in counted.items()
-    ]
-    bars.sort(key=lambda row: (row["kind"] != "kept", row["kind"]))
-    chart = figures.stacked(bars, order, "right rollouts of a problem", "problems", "Seed problems")
-    ordered = sorted(reasons.items(), key=lambda item: (not item[0][0], -item[1]))
-    return {
-        "problems": len(rows),
-        "reasons": [{"kept": kept, "reason": reason, "count": count} for (kept, reason), count in ordered],
-        "chart": Markup(chart),
-    }
 
 
 def _costs(config: Config, folder: Path) -> Row:

@@ -1,0 +1,109 @@
+"""Is a problem's pass rate between the bounds, and when is that clear? In: counts of rollouts. Out: a reason, or none.
+
+Two stops. *Certain*: whatever the rollouts still to come (and those without a verdict) turn out, the decision stays.
+*Bound*: the pass rate of the policy lies outside the bounds with a given confidence, however often one looks.
+The second rests on an e-process: a mixture of likelihood ratios against the bound, over the rates beyond it (Robbins
+1970; Howard et al. 2021, doi:10.1214/20-AOS1991). If the rate does not lie beyond the bound it is a non-negative
+supermartingale that starts at 1, so that by Ville's inequality it ever reaches 1/a with probability a at most. Looking
+after each block costs nothing, which it would with a test of a fixed size.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from mmprm.annotation.tree import Counts
+from mmprm.config.seeds import Seeds
+
+KEPT = "kept"
+_PRIOR = 0.5  # both parameters of the mixture's Beta (Jeffreys; Krichevsky and Trofimov 1981)
+_HARD, _EASY = ("none_right", "too_hard"), ("all_right", "too_easy")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Kept is a problem with some and not all rollouts right, and their share from `low` to `high`.
+
+    confidence: of the stop by the bounds, for both together; None switches it off.
+    """
+
+    rollouts: int
+    low: float = 0.0
+    high: float = 1.0
+    confidence: float | None = None
+
+    @classmethod
+    def of(cls, settings: Seeds) -> Rule:
+        """As it is configured."""
+        confidence = settings.stop_confidence if settings.adaptive else None
+        return cls(settings.rollouts, settings.min_pass_rate, settings.max_pass_rate, confidence)
+
+    def stop(self, counts: Counts) -> tuple[str, str] | None:
+        """(reason, why) where no more need be drawn after `counts`: all_drawn, certain or bound; else None."""
+        left = self.rollouts - counts.n_rollouts - counts.n_undecided
+        if left <= 0:
+            return self.decide(counts), "all_drawn"
+        reason = self.certain(counts, left)
+        if reason is not None:
+            return reason, "certain"
+        reason = self.outside(counts)
+        return (reason, "bound") if reason is not None else None
+
+    def decide(self, counts: Counts) -> str:
+        """The reason when all is drawn: kept, none_right, all_right, too_hard or too_easy; undecided where rollouts
+        without a verdict could change it."""
+        return self.certain(counts, 0) or "undecided"
+
+    def certain(self, counts: Counts, left: int) -> str | None:
+        """The reason that stands whatever becomes of `left` rollouts and of those without a verdict; None where none
+        does. Of a problem that is too hard, or has none right, it is too_hard; likewise too_easy."""
+        unknown = left + counts.n_undecided
+        total = counts.n_rollouts + unknown
+        if not total:
+            return None
+        least, most = (self._reason(right, total) for right in (counts.n_correct, counts.n_correct + unknown))
+        if least == most:  # reasons are in the order of right rollouts: those between are the same
+            return least
+        return next((side[1] for side in (_HARD, _EASY) if least in side and most in side), None)
+
+    def _reason(self, right: int, total: int) -> str:
+        if right == 0:
+            return "none_right"
+        if right == total:
+            return "all_right"
+        if right / total < self.low:
+            return "too_hard"
+        return "too_easy" if right / total > self.high else KEPT
+
+    def outside(self, counts: Counts) -> str | None:
+        """too_hard or too_easy where the policy's pass rate is so with `confidence`, else None.
+
+        A rollout without a verdict counts against either.
+        """
+        if self.confidence is None:
+            return None
+        needed = 2 / (1 - self.confidence)  # each of the two bounds has half of the error
+        drawn = counts.n_rollouts + counts.n_undecided
+        if self.low > 0 and evidence_below(counts.n_correct + counts.n_undecided, drawn, self.low) >= needed:
+            return "too_hard"
+        if self.high < 1 and evidence_below(drawn - counts.n_correct, drawn, 1 - self.high) >= needed:
+            return "too_easy"
+        return None
+
+
+def evidence_below(successes: int, draws: int, bound: float) -> float:
+    """The e-value of `successes` of `draws` against a rate of at least `bound` (0 < bound < 1).
+
+    The likelihood ratio to a rate of exactly the bound, averaged over Beta(1/2, 1/2) cut off at the bound.
+    """
+    from scipy.special import betainc, betaln
+
+    failures = draws - successes
+    below = float(betainc(_PRIOR + successes, _PRIOR + failures, bound))
+    if below == 0.0:  # all successes, and so many that the posterior has nothing left below
+        return 0.0
+    before = float(betaln(_PRIOR, _PRIOR)) + math.log(float(betainc(_PRIOR, _PRIOR, bound)))
+    after = float(betaln(_PRIOR + successes, _PRIOR + failures)) + math.log(below)
+    ratio = after - before - successes * math.log(bound) - failures * math.log1p(-bound)
+    return math.exp(min(ratio, 700.0))

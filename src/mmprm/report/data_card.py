@@ -1,0 +1,141 @@
+"""The data card: from the rows of the sources to labelled paths, with licences. In: results/<run>. Out: markdown.
+
+It begins with the front matter that the Hugging Face hub reads, and its pictures lie in a folder beside it, so that the
+run's folder can be published as a data set. The report shows the same in its section on data.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from mmprm import __version__, tables
+from mmprm.config import Config
+from mmprm.report import examples, figures, funnel, results
+from mmprm.report.trees import data_uri
+
+Row = dict[str, Any]
+
+_LONGEST = 300  # characters of a text that is shown
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")  # the hub's identifiers look so
+
+
+def gather(config: Config, folder: Path) -> Row:
+    """All that the card says; what is not there yet is None or empty."""
+    known = funnel.sources(config, folder)
+    flows = {
+        "From rows to labelled paths": funnel.of_seeds(config, folder, known),
+        "From rows to the policy's training": funnel.of_policy(config, folder, known),
+    }
+    return {
+        "sources": list(known.values()),
+        "curated": [row for row in known.values() if row["curation"]],
+        "tagged": [row for row in known.values() if row["tagging"]],
+        "flows": [{"title": title, "stages": stages} for title, stages in flows.items() if len(stages) > 1],
+        "seeds": results.read_json(folder / "seeds" / "statistics.json"),
+        "labels": results.read_json(folder / "labels" / "statistics.json"),
+        "kept": examples.kept(config, folder),
+        "refused": examples.refused(config, folder),
+    }
+
+
+def section(config: Config, folder: Path) -> Row:
+    """The same for the report: funnels as charts, thumbnails as text."""
+    card = gather(config, folder)
+    for flow in card["flows"]:
+        flow["chart"] = Markup(figures.funnel(flow["stages"], flow["title"]))
+    for example in card["kept"] + card["refused"]:
+        example["picture"] = data_uri(example["thumbnail"]) if example["thumbnail"] else None
+    return card
+
+
+def write_data_card(config: Config, results: Path, out: Path, pictures: Path) -> None:
+    """Write the card of the run in the folder `results`, and its pictures into the folder `pictures` beside it."""
+    card = gather(config, results)
+    pictures.mkdir(parents=True, exist_ok=True)
+    for number, flow in enumerate(card["flows"], start=1):
+        flow["file"] = f"{pictures.name}/funnel-{number}.svg"
+        tables.write_text(pictures / f"funnel-{number}.svg", figures.funnel(flow["stages"], flow["title"]))
+    for number, example in enumerate(card["kept"] + card["refused"], start=1):
+        example["file"] = f"{pictures.name}/example-{number}.png" if example["thumbnail"] else None
+        if example["thumbnail"]:
+            with tables.replacing(pictures / f"example-{number}.png") as temporary:
+                temporary.write_bytes(example["thumbnail"])
+    tables.write_text(out, render(config, card))
+
+
+def render(config: Config, card: Row) -> str:
+    """The card as markdown. Whatever comes from data is escaped, and stays on its line."""
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader("mmprm.report", "."),
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    found.filters |= {"md": escaped, "num": _number, "words": _words}
+    page = found.get_template("data_card.md.jinja")
+    text = page.render(card, front=front_matter(config, card), run=config.run, seed=config.seed, version=__version__)
+    return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
+
+
+def front_matter(config: Config, card: Row) -> str:
+    """What the hub reads: YAML between two lines of dashes."""
+    from huggingface_hub import DatasetCardData
+
+    labels = card["labels"] or {}
+    known = {row["name"]: row for row in card["sources"]}
+    read = [known[name] for name in funnel.lineage(config, config.seeds.sources) if not known[name]["made_of"]]
+    data = DatasetCardData(
+        language=list(config.data_card.language),
+        pretty_name=f"Step labels of the run {config.run}",
+        task_categories=["visual-question-answering"],
+        tags=["process-reward-model", "mathematics", "mmprm"],
+        size_categories=_size(labels["paths"]) if "paths" in labels else None,
+        configs=[{"config_name": "paths", "data_files": "labels/paths.parquet"}] if labels else None,
+    )
+    for key, value in licence_of(row["licence"] for row in read).items():
+        data[key] = value
+    return f"---\n{data.to_yaml()}\n---"
+
+
+def licence_of(licences: Iterable[str | None]) -> dict[str, Any]:
+    """The hub's licence, or licences, of what is made from data under these; unknown, if that of any is.
+
+    Where one of them is written as no identifier of the hub is, they are `other`, with all of them as the name.
+    """
+    names = sorted({name or "drawn-here" for name in licences})
+    if not names or "unknown" in names:
+        return {"license": "unknown"}
+    if all(_LICENCE.fullmatch(name) for name in names) and "drawn-here" not in names:
+        return {"license": names[0] if len(names) == 1 else names}
+    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", " ".join(names).lower()).strip("-")}
+
+
+def _size(paths: int) -> str:
+    return next((name for limit, name in _SIZES if paths < limit), "n>1M")
+
+
+def escaped(value: Any) -> str:
+    """Text for a line or a cell of markdown: shortened, on one line, and neither HTML nor markdown."""
+    text = " ".join(str("–" if value is None else value).split())
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
+    return re.sub(r"([\\`*_{}\[\]#+!|~$])", r"\\\1", html.escape(text, quote=False))
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else f"{value:,}"
+
+
+def _words(counts: dict[str, int]) -> str:
+    """`12 near duplicate, 3 proof`."""
+    return escaped(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()) or "–")

@@ -1,0 +1,116 @@
+"""A few problems to look at, kept and refused, with small pictures. In: results/<run>. Out: plain values.
+
+Which ones is decided by a hash of their ids, so that the same run shows the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmprm import tables
+from mmprm.config import Config
+from mmprm.config.sources import DERIVED
+from mmprm.errors import UserError
+from mmprm.report import results
+
+Row = dict[str, Any]
+
+_SIDE = 160  # pixels of a thumbnail
+_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/'\",;:]+/)+(?=[^\s/'\",;:])")
+
+
+def kept(config: Config, folder: Path) -> list[Row]:
+    """`config.data_card.examples` of the seeds, with their pass rates."""
+    decisions = [row for row in results.decisions(folder) if row["kept"]]
+    chosen = _first(decisions, config.data_card.examples)
+    problems = _problems([folder / "seeds" / "seeds.parquet"], [row["problem_id"] for row in chosen])
+    return [
+        _shown(row["problem_id"], problems) | {"why": f"{row['n_correct']} of {row['n_rollouts']} rollouts right"}
+        for row in chosen
+    ]
+
+
+def refused(config: Config, folder: Path) -> list[Row]:
+    """Of each stage that refuses problems as many, of different reasons as far as there are: {stage, reason, ...}."""
+    found = []
+    for name, source in config.sources.items():
+        table = folder / "problems" / f"{name}.refused.parquet"
+        rows = tables.read_rows(table, tables.REFUSED) if table.is_file() else []
+        chosen = _of_each_reason(rows, config.data_card.examples)
+        parents = [folder / "problems" / f"{parent}.parquet" for parent in getattr(source, "sources", [])]
+        problems = _problems(parents, [row["problem_id"] for row in chosen]) if isinstance(source, DERIVED) else {}
+        for row in chosen:
+            shown = _shown(row["problem_id"] or f"row {row['row']}", problems)
+            found.append(shown | {"stage": name, "reason": row["reason"], "why": without_folders(row["detail"] or "")})
+    dropped = [row for row in results.decisions(folder) if not row["kept"]]
+    chosen = _of_each_reason(dropped, config.data_card.examples)
+    pool = [folder / "problems" / f"{name}.parquet" for name in config.seeds.sources]
+    problems = _problems(pool, [row["problem_id"] for row in chosen])
+    for row in chosen:
+        why = f"{row['n_correct']} of {row['n_rollouts']} rollouts right"
+        found.append(_shown(row["problem_id"], problems) | {"stage": "seeds", "reason": row["reason"], "why": why})
+    return found
+
+
+def without_folders(text: str) -> str:
+    """The text with absolute paths cut to their last part: a card is published, and folders are nobody's business."""
+    return _FOLDERS.sub("…/", text)
+
+
+def _shown(name: str, problems: dict[str, Row]) -> Row:
+    problem = problems.get(name)
+    if problem is None:
+        return {"problem_id": name, "question": None, "choices": [], "answer": None, "thumbnail": None}
+    pictures = problem["images"] or []
+    return {
+        "problem_id": name,
+        "question": problem["question"],
+        "choices": problem["choices"] or [],
+        "answer": problem["answer"],
+        "thumbnail": thumbnail(pictures[0]) if pictures else None,
+    }
+
+
+def _problems(paths: Sequence[Path], names: Sequence[str | None]) -> dict[str, Row]:
+    wanted = [name for name in names if name is not None]
+    if not wanted:
+        return {}
+    tables_of = (tables.read(path, tables.PROBLEMS, wanted).to_pylist() for path in results.existing(paths))
+    return {row["problem_id"]: row for rows in tables_of for row in rows}
+
+
+def _of_each_reason(rows: Iterable[Row], count: int) -> list[Row]:
+    """`count` rows, taken in turn from the reasons, the most frequent first."""
+    by_reason: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_reason[row["reason"]].append(row)
+    turns = [
+        (turn, -len(own), reason, row)
+        for reason, own in by_reason.items()
+        for turn, row in enumerate(_first(own, count))
+    ]
+    return [row for *_, row in sorted(turns, key=lambda item: item[:3])[:count]]
+
+
+def _first(rows: Sequence[Row], count: int) -> list[Row]:
+    return sorted(rows, key=lambda row: hashlib.sha256(repr(row["problem_id"]).encode()).digest())[:count]
+
+
+def thumbnail(image: bytes) -> bytes | None:
+    """A picture as a small PNG; None where it cannot be decoded."""
+    from mmprm.models import decode_image
+
+    try:
+        small = decode_image(image)
+    except UserError:
+        return None
+    small.thumbnail((_SIDE, _SIDE))
+    out = io.BytesIO()
+    small.save(out, "PNG", optimize=True)
+    return out.getvalue()

@@ -1,0 +1,130 @@
+"""From the rows of the sources to labelled paths, stage by stage. In: results/<run>. Out: counts, and what was lost.
+
+A source's counts are in `problems/{source}.intake.json`, `.curation.json` or `.tagging.json`; where there is none, what
+its tables say.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmprm import tables
+from mmprm.config import Config
+from mmprm.config.sources import DERIVED
+from mmprm.report import results
+
+Row = dict[str, Any]
+
+
+def sources(config: Config, folder: Path) -> dict[str, Row]:
+    """What is known of each source, by name: what it is made of, its licence and weight, and its counts.
+
+    rows: what came in; problems: what is in its table; refused: reason -> rows; curation, tagging: the JSON of a
+    derived source. What is not known is None.
+    """
+    found: dict[str, Row] = {}
+    for row in results.sources(config, folder):
+        name = row["name"]
+        settings = config.sources[name]
+        intake, curation, tagging = (
+            results.read_json(folder / "problems" / f"{name}.{stage}.json")
+            for stage in ("intake", "curation", "tagging")
+        )
+        refused = {entry["reason"]: entry["count"] for entry in row["reasons"]}
+        known = intake or curation or {"rows": (tagging or {}).get("problems")}
+        n_rows = known.get("rows")
+        if n_rows is None and row["problems"] is not None and not isinstance(settings, DERIVED):
+            n_rows = row["problems"] + sum(refused.values())
+        found[name] = {
+            **{key: row[key] for key in ("name", "kind", "about", "problems")},
+            "made_of": list(settings.sources) if isinstance(settings, DERIVED) else [],
+            "used_for": used_for(config, name),
+            "licence": getattr(settings, "licence", None) or (intake or {}).get("licence"),
+            "weight": getattr(settings, "weight", None),
+            "rows": n_rows,
+            "refused": refused,
+            "images": (intake or {}).get("images"),
+            "set_aside": (curation or {}).get("set_aside"),
+            "curation": curation,
+            "tagging": tagging,
+        }
+    return found
+
+
+def used_for(config: Config, name: str) -> list[str]:
+    """Which stages take the problems of a source as they are."""
+    stages = [stage for stage in ("policy", "seeds") if name in getattr(config, stage).sources]
+    return stages + [f"benchmark {bench}" for bench, own in config.benchmarks.items() if own.source == name]
+
+
+def lineage(config: Config, names: Sequence[str]) -> list[str]:
+    """The sources and all that they are made of, each after its own."""
+    ordered: list[str] = []
+
+    def visit(name: str) -> None:
+        settings = config.sources[name]
+        for parent in settings.sources if isinstance(settings, DERIVED) else ():
+            visit(parent)
+        if name not in ordered:
+            ordered.append(name)
+
+    for name in names:
+        visit(name)
+    return ordered
+
+
+def of_sources(config: Config, known: Mapping[str, Row], names: Sequence[str]) -> list[Row]:
+    """The stages up to the tables of these sources: {stage, count, lost: reason -> problems}."""
+    behind = [known[name] for name in lineage(config, names)]
+    read = [row for row in behind if not row["made_of"]]
+    stages: list[Row] = []
+    if read and all(row["rows"] is not None and row["problems"] is not None for row in read):
+        lost: Counter[str] = Counter()
+        for row in read:
+            lost.update(row["refused"])
+        stages.append(_stage("rows read", sum(row["rows"] for row in read), {}))
+        stages.append(_stage("taken", sum(row["problems"] for row in read), lost))
+    for row in behind:
+        if row["made_of"] and row["problems"] is not None:
+            aside = {"set aside": row["set_aside"]} if row["set_aside"] else {}
+            stages.append(_stage(f"{row['kind']}: {row['name']}", row["problems"], row["refused"] | aside))
+    return stages
+
+
+def of_seeds(config: Config, folder: Path, known: Mapping[str, Row]) -> list[Row]:
+    """The stages from the rows of the seeds' sources to problems with labelled paths."""
+    stages = of_sources(config, known, config.seeds.sources)
+    seeds = results.read_json(folder / "seeds" / "statistics.json")
+    if seeds is None:
+        return stages
+    dropped = {reason: count for reason, count in seeds["reasons"].items() if reason != "kept"}
+    stages.append(_stage("solved sometimes", seeds["kept"], dropped))
+    status = tables.read_rows(results.annotation_files(config, folder, "status"), tables.STATUS)
+    if not status:
+        return stages
+    done = sum(row["status"] == "done" for row in status)
+    others = Counter(f"{row['status']}: {row['reason']}" for row in status if row["status"] != "done")
+    stages.append(_stage("annotated", done, others))
+    labels = results.read_json(folder / "labels" / "statistics.json")
+    if labels is not None:
+        paths = labels["problems_with_paths"]
+        stages.append(_stage("with labelled paths", paths, {"no path": done - paths} if done > paths else {}))
+    return stages
+
+
+def of_policy(config: Config, folder: Path, known: Mapping[str, Row]) -> list[Row]:
+    """The stages from the rows of the policy's sources to the solutions that it was trained on."""
+    stages = of_sources(config, known, config.policy.sources)
+    manifest = results.read_json(folder / "policy" / "manifest.json") or {}
+    info = manifest.get("info", {})
+    if "examples" in info:
+        stages.append(_stage("trained on", info["examples"], info.get("refused") or {}))
+    return stages
+
+
+def _stage(name: str, count: int, lost: Mapping[str, int]) -> Row:
+    ordered = sorted((item for item in lost.items() if item[1]), key=lambda item: (-item[1], item[0]))
+    return {"stage": name, "count": count, "lost": dict(ordered)}

@@ -1,0 +1,80 @@
+"""kill -9 of the adaptive seed filter at random moments: nothing is lost, and nothing is drawn twice."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+from toy_world import policy_folder, rows, toy_config
+
+from mmprm.engine.base import Finished
+from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
+from mmprm.problem import write_problems
+from mmprm.sampling import sample_seeds
+from mmprm.shard import Shard
+
+SEEDS = {"sources": ["toy"], "rollouts": 24, "adaptive": True, "block": 3, "min_pass_rate": 0.2, "stop_confidence": 0.9}
+CONFIG = toy_config(seeds=SEEDS, engine={"open_problems": 8})
+AT_ONCE, KILLS = 2, 6
+
+
+class SlowEngine(ScriptedEngine):
+    """Takes its time, so that a kill can hit any moment; notes what it has sampled in a file."""
+
+    def __init__(self, log: Path, seed: int) -> None:
+        super().__init__(ToyPolicy(error=0.3), shuffle=seed, at_once=AT_ONCE)
+        self._log = log
+
+    def step(self) -> list[Finished]:
+        finished = super().step()
+        with self._log.open("a") as file:
+            file.writelines(f"{one.key}\n" for one in finished)
+        time.sleep(0.002)
+        return finished
+
+
+def start(folder: Path, seed: int) -> multiprocessing.process.BaseProcess:
+    """The stage in a process of its own."""
+
+    def work() -> None:
+        os.dup2(os.open(folder / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND), 2)
+        engine, problems = SlowEngine(folder / f"sampled-{os.getpid()}", seed), [folder / "problems.parquet"]
+        sample_seeds(CONFIG, folder / "policy", problems, Shard(), folder / "work", folder / "out", lambda: engine)
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    return process
+
+
+def test_a_filter_that_is_killed_again_and_again_draws_nothing_twice(tmp_path: Path) -> None:
+    for name in ("disturbed", "whole"):
+        policy_folder(tmp_path / name / "policy")
+        write_problems(tmp_path / name / "problems.parquet", [toy_problem(number) for number in range(60)])
+    whole = start(tmp_path / "whole", 0)
+    whole.join()
+    assert whole.exitcode == 0
+    disturbed, rng = tmp_path / "disturbed", random.Random(1)
+    for attempt in range(KILLS):
+        process = start(disturbed, attempt)
+        while process.is_alive() and not (disturbed / f"sampled-{process.pid}").exists():
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.03))
+        assert process.is_alive(), "the pool is too small for so many kills"
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL and not (disturbed / "out").exists()
+    last = start(disturbed, 99)
+    last.join()
+    assert last.exitcode == 0
+    assert rows(disturbed / "out") == rows(tmp_path / "whole" / "out")
+    sampled = Counter(key for path in disturbed.glob("sampled-*") for key in path.read_text().split())
+    once = {key for path in (tmp_path / "whole").glob("sampled-*") for key in path.read_text().split()}
+    assert set(sampled) == once
+    # At a kill, at most one step's requests were sampled and not yet in the journal.
+    assert sum(times - 1 for times in sampled.values()) <= AT_ONCE * KILLS
