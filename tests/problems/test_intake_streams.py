@@ -241,6 +241,10 @@ def test_a_source_that_cannot_keep_the_bound_is_not_read_to_its_end_and_goes_on_
     with pytest.raises(UserError, match=rf"{small_parts - 1} of {small_parts} rows.*judge_after \(50\)"):
         take(tmp_path, settings_of(source, max_refused_share=0.3, judge_after=50), tmp_path / "work")
     assert len(tables.read_rows(stopped, tables.REFUSED)) == small_parts - 1
+    parts = set(tmp_path.glob("work/*/*"))
+    with pytest.raises(UserError, match=r"judge_after \(50\)"):
+        take(tmp_path, settings_of(source, max_refused_share=0.3, judge_after=50), tmp_path / "work")
+    assert set(tmp_path.glob("work/*/*")) == parts and len(parts) == 2, "nothing more was read"
     # How many rows JSON Lines have is not known, but a limit bounds it: with 0.2 the bound is past hope at once.
     limited = settings_of(source | {"limit": size}, max_refused_share=0.2, judge_after=None)
     with pytest.raises(UserError, match=rf"of {small_parts} rows.*at most {size:,} rows"):

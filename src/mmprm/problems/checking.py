@@ -99,7 +99,7 @@ class Tally:
         """share: of the rows that may be refused; after: rows after which that is asked of those so far, None: never;
         at_most: how many rows the source can have, None where that is not known."""
         self._parts = {part.first: part for part in parts}
-        self._share, self._after, self._at_most = share, after, at_most
+        self._share, self._after, self.at_most = share, after, at_most
         self.rows = 0  # before the first gap
         self.refused = 0  # of these
         self._advance()
@@ -127,8 +127,8 @@ class Tally:
     @property
     def hopeless(self) -> str | None:
         """Why it is no use to read on; None where it is, or all is read."""
-        if self._at_most is not None and self.rows < self._at_most and self.refused > self._share * self._at_most:
-            return f"there are at most {self._at_most:,} rows, so the bound cannot be kept"
+        if self.at_most is not None and self.rows < self.at_most and self.refused > self._share * self.at_most:
+            return f"there are at most {self.at_most:,} rows, so the bound cannot be kept"
         if self._after is not None and self.rows >= self._after and self.refused > self._share * self.rows:
             return f"after intake.judge_after ({self._after:,}) rows the share is held against the bound"
         return None

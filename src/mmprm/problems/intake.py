@@ -120,10 +120,11 @@ def _from_files(
     folder.mkdir(parents=True, exist_ok=True)
     place = Place(name, where.images, bounds.max_image_pixels, where.links)
     sizes = [size for size in (source.limit, rows.count(where.files)) if size is not None]
-    tally = Tally(whole_parts(folder), bounds.max_refused_share, bounds.judge_after, min(sizes) if sizes else None)
+    tally = Tally(whole_parts(folder), bounds.max_refused_share, bounds.judge_after, min(sizes, default=None))
     if tally.rows:
         print(f"{name}: going on after row {tally.rows}, which was checked before", file=sys.stderr)
-    _read(source, name, Checker(source, place, folder), where.files, tally, min(sizes, default=None), workers)
+    if not tally.hopeless:
+        _read(source, Checker(source, place, folder), where.files, tally, workers)
     assembly = Assembly(folder, name, tally.parts)
     counts = _counts(name, source, tally.rows, assembly.taken, assembly.reasons, assembly.pictures)
     stopped = refused.with_suffix(".stopped.parquet")
@@ -145,20 +146,12 @@ def _from_files(
     return counts
 
 
-def _read(
-    source: ProblemFiles,
-    name: str,
-    checker: Checker,
-    files: tuple[Path, ...],
-    tally: Tally,
-    at_most: int | None,
-    workers: int,
-) -> None:
+def _read(source: ProblemFiles, checker: Checker, files: tuple[Path, ...], tally: Tally, workers: int) -> None:
     """Check the rows that are in no part yet, until there are no more, or the bound is past hope."""
     adapter = adapter_of(source)
     found = rows.read(files, adapter.columns, adapter.hint, tally.rows)
     left = islice(found, None if source.limit is None else source.limit - tally.rows)
-    with Bar(name, at_most, "rows") as bar:
+    with Bar(checker.place.source, tally.at_most, "rows") as bar:
         for part in check(stretches(left, tally.rows, tally.done), checker, workers):
             tally.add(part)
             bar.update(tally.rows)
