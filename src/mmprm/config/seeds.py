@@ -29,8 +29,8 @@ class Seeds(Section):
     max_pass_rate: Share = Field(1, description="one of which a higher share is right is too easy")
     adaptive: bool = Field(
         False,
-        description="draw no more of a problem once it is clear whether it is kept; the share of right ones of so few "
-        "is a biased pass rate",
+        description="draw no more of a problem once it is clear whether it is kept; the share of right ones among so "
+        "few is a biased pass rate",
     )
     block: int = Field(
         4, ge=1, description="with adaptive: rollouts drawn at a time; each block reads the prompt (or its cache) anew"

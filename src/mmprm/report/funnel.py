@@ -101,7 +101,7 @@ def of_seeds(config: Config, folder: Path, known: Mapping[str, Row]) -> list[Row
     if seeds is None:
         return stages
     dropped = {reason: count for reason, count in seeds["reasons"].items() if reason != "kept"}
-    stages.append(_stage("solved sometimes", seeds["kept"], dropped))
+    stages.append(_stage("kept as seeds", seeds["kept"], dropped))
     status = tables.read_rows(results.annotation_files(config, folder, "status"), tables.STATUS)
     if not status:
         return stages
