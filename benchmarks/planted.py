@@ -2,7 +2,7 @@
 
 A row is its question, answer, figure and id, as people's own tables have them. What it is made of follows from seed and
 number alone, so that a duplicate is made from the number of the row that it repeats. Hard negatives, which must be
-kept, are as near to the faults as they can be: the same words with another drawn number, another question about the same
+kept, are as near to the faults as they can be: the same words with another drawn number, another question about one
 picture, several blanks, (1) and (2) that ask nothing, "proved" and "drawn" where nothing is to be proved or drawn.
 """
 
