@@ -150,8 +150,10 @@ def of_kind(*kinds: str) -> str:
 
 
 def not_of_kind(*kinds: str) -> str:
-    """A pattern of every name but those of the sources of some kinds."""
-    return f"(?!({of_kind(*kinds)})$)[A-Za-z0-9_-]+" if of_kind(*kinds) != "(?!)" else "[A-Za-z0-9_-]+"
+    """A pattern of every name but those of the sources of some kinds.
+
+    It is matched within a path, where a name ends with its last character and not with `$`."""
+    return f"(?!(?:{of_kind(*kinds)})(?![A-Za-z0-9_-]))[A-Za-z0-9_-]+"
 
 
 def parent_tables(wildcards) -> list[str]:

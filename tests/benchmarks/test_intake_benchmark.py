@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from benchmarks.planted import FAULTS, HARD, draw, item, plan
 
 ROOT = Path(__file__).parents[2]

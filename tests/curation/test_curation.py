@@ -142,7 +142,7 @@ def test_drawn_problems_are_all_fit_though_figures_differ_by_numbers_alone(tmp_p
 
 
 def test_signatures_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = run(tmp_path, mixed(), varied(3))
+    found = run(tmp_path, mixed())
     made: list[Path] = []
     monkeypatch.setattr(journal, "sign_group", lambda path, group, words: made.append(path))
     assert again(tmp_path, tmp_path / "in").files == found.files
