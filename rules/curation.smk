@@ -6,9 +6,7 @@ rule curate:
         problems=parent_tables,
         tested=benchmark_tables,
     output:
-        problems="<results>/problems/{source}.parquet",
-        refused="<results>/problems/{source}.refused.parquet",
-        funnel="<results>/problems/{source}.curation.json",
+        multiext("<results>/problems/{source}", out=".parquet", refused=".refused.parquet", funnel=".curation.json"),
         test="<results>/curation/{source}.test.parquet",
     log:
         "<logs>/curate/{source}.log",
@@ -25,10 +23,10 @@ rule curate:
         *affects("seed", version=1),
         config=RESOLVED,
         source=source_settings,
-        work=work("curation"),
+        work=work("curation/{source}"),
     shell:
         "mmprm curate --config {params.config} --source {wildcards.source} --problems {input.problems}"
-        " --tested {input.tested} --work {params.work}/{wildcards.source} --workers {threads} --out {output.problems}"
+        " --tested {input.tested} --work {params.work} --workers {threads} --out {output.out}"
         " --refused {output.refused} --funnel {output.funnel} --test {output.test} > {log} 2>&1"
 
 

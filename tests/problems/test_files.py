@@ -161,7 +161,7 @@ def test_what_a_curated_source_sets_aside_shares_nothing_with_what_it_keeps(tmp_
     sources = {
         "pool": source(kind="table", path="pool.jsonl"),
         "again": source(kind="table", path="pool.jsonl"),
-        "kept": source(kind="curated", sources=["pool"]),
+        "kept": source(kind="curated", sources=["pool"], test_size=1),
         "test": source(kind="set_aside", of="kept"),
         "sft": source(kind="tagged", sources=["kept"]),
         "raw": source(kind="tagged", sources=["pool"]),

@@ -27,8 +27,8 @@ class CurationRules(Section):
         True, description="it asks more than its answer answers; blanks with a part each stay"
     )
     unverifiable: bool = Field(True, description="the grader cannot tell its answer from wrong ones; or it is a text")
-    near_duplicate: bool = Field(True, description="text, numbers and pictures are near those of one before it")
     in_benchmark: bool = Field(True, description="it is a problem of a benchmark or step benchmark")
+    near_duplicate: bool = Field(True, description="text, numbers and pictures are near those of one before it")
 
 
 class Curation(Section):

@@ -25,7 +25,7 @@ SIMPLE = 0.03  # detail below which a picture alone says nothing
 COMMON = 4  # answers that stand beside one picture and make it an icon
 SPECIFIC_WORDS, SPECIFIC_NUMBERS = 8, 2  # telling words and numbers that make a question its problem's own; or
 SPECIFIC_ALONE = 16  # so many telling words
-MOSTLY, PARTLY = 0.8, 0.5  # shares of words or n-grams; the lower one where the answers are the same
+MOSTLY, PARTLY = 0.8, 0.4  # shares of words or n-grams; the lower one where the answers are the same
 
 
 @dataclass(frozen=True)
@@ -120,18 +120,17 @@ class Tested:
         return telling >= SPECIFIC_ALONE or (telling >= SPECIFIC_WORDS and numbers >= SPECIFIC_NUMBERS)
 
     def _candidates(self) -> set[tuple[int, int]]:
-        """(row, benchmark's row) that may be alike; a question without pictures and with the same words always is."""
+        """(row, benchmark's row) that share an n-gram, numbers and answer, or numbers and many words."""
         pool = self._pool
         specific = np.array([row for row in self._tested.tolist() if self._specific(row)], dtype=np.int64)
         found = self._share_a_gram(specific)
         rows = np.concatenate([self._rows, specific])
         is_tested = np.arange(len(rows)) >= len(self._rows)
         numbers = numbers_key(pool, rows)
-        for key in text_keys(pool, rows):
-            for keys in (mixed(key, numbers), mixed(key, numbers, pool.gold[rows])):
-                for one, other in together(keys):
-                    mine = ~is_tested[one] & is_tested[other]
-                    found.update(zip(rows[one[mine]].tolist(), rows[other[mine]].tolist(), strict=True))
+        for keys in (mixed(numbers, pool.gold[rows]), *(mixed(key, numbers) for key in text_keys(pool, rows))):
+            for one, other in together(keys):
+                mine = ~is_tested[one] & is_tested[other]
+                found.update(zip(rows[one[mine]].tolist(), rows[other[mine]].tolist(), strict=True))
         return found
 
     def _share_a_gram(self, specific: Rows) -> set[tuple[int, int]]:

@@ -50,13 +50,13 @@ class Decided:
         for row in np.concatenate([left, tested]).tolist():
             used[pool.picture[row]] = True
         self._pictures = Pictures(pool, used, self.source.min_detail)
-        repeated = duplicates(pool, self._pictures, left) if rules.near_duplicate else {}
-        self._ended |= {row: ("near_duplicate", f"it repeats {pool.ids[first]}") for row, first in repeated.items()}
-        hits = Tested(pool, self._pictures, self._left(), tested).hits() if rules.in_benchmark else {}
+        hits = Tested(pool, self._pictures, left, tested).hits() if rules.in_benchmark else {}
         for row, hit in hits.items():
             self._ended[row] = ("in_benchmark", f"{_SAYS[hit.by]} {pool.ids[hit.tested]}")
             self._hits[row] = (pool.ids[hit.tested], hit.by)
-        return {duplicate: first for duplicate, first in repeated.items() if first not in hits}
+        repeated = duplicates(pool, self._pictures, self._left()) if rules.near_duplicate else {}
+        self._ended |= {row: ("near_duplicate", f"it repeats {pool.ids[first]}") for row, first in repeated.items()}
+        return repeated
 
     def _choose(self, seed: int) -> None:
         """The target mix, then the test."""

@@ -1,8 +1,8 @@
 """Near duplicates, and who belongs together. In: a pool. Out: of each duplicate the row that it repeats; groups.
 
 Two problems are one where their pictures are near, one by one, their numbers the same, and either their words the
-same, or their answers the same and most words that tell something. A template with other numbers, the same words under
-another figure, and another question about the same picture are no duplicates; the last two share a group at most.
+same, or their answers the same and enough of the words that tell something. A template with other numbers, the same
+words under another figure, and another question about the same picture (which shares its group) are no duplicates.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from mmprm.curation import texts
 from mmprm.curation.near import Pictures, Rows, mixed, root, text_keys, together
 from mmprm.curation.pool import Pool
 
-ALIKE = 0.5  # the share of telling words that two problems with near pictures have in common
-ALIKE_ALONE = 0.8  # and without pictures
+# The share of telling words that two problems with the same answer have in common: with near pictures and the same
+# numbers, with near pictures and no numbers, without pictures.
+ALIKE_NUMBERS, ALIKE, ALIKE_ALONE = 0.25, 0.5, 0.8
 
 
 def duplicates(pool: Pool, pictures: Pictures, rows: Rows) -> dict[int, int]:
@@ -42,7 +43,8 @@ def is_same(pool: Pool, pictures: Pictures, one: int, other: int) -> bool:
     if pool.text[one] == pool.text[other]:
         return True
     alike = texts.jaccard(pool.words[one], pool.words[other])
-    return bool(pool.gold[one] == pool.gold[other] and alike >= (ALIKE if len(mine) else ALIKE_ALONE))
+    enough = ALIKE_ALONE if not len(mine) else ALIKE_NUMBERS if pool.numbers[one] else ALIKE
+    return bool(pool.gold[one] == pool.gold[other] and alike >= enough)
 
 
 def numbers_key(pool: Pool, rows: Rows) -> NDArray[np.uint64]:

@@ -40,8 +40,8 @@ RULES = (
     "open_question",
     "several_questions",
     "unverifiable",
-    "near_duplicate",
     "in_benchmark",
+    "near_duplicate",
     "over_mix",
 )
 

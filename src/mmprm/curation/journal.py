@@ -26,6 +26,7 @@ from mmprm.grading import Grader
 from mmprm.progress_bar import Bar
 
 _AHEAD = 2  # row groups that wait for their turn, for each process
+_FEW = 8  # row groups that are done before processes would have started
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _make(parts: Sequence[Part], settings: Settings) -> None:
 
 def _in_order(parts: Sequence[Part], settings: Settings) -> Iterator[tuple[Part, pa.Table]]:
     """Each part with its signatures, from processes that are a few parts ahead."""
-    if settings.workers <= 1 or len(parts) == 1:
+    if settings.workers <= 1 or len(parts) <= _FEW:
         for part in parts:
             yield part, sign_group(part.path, part.group, settings.max_words)
         return

@@ -98,7 +98,7 @@ class Pictures:
                 near = (ratio < pictures.ASPECT) & (ratio > 1 / pictures.ASPECT)
                 near &= pictures.flips(hashes[left], hashes[right]) <= pictures.FLIPS
                 found.update(zip(distinct[left[near]].tolist(), distinct[right[near]].tolist(), strict=True))
-        return sorted(pair for pair in found if pictures.near(pool.thumb(pair[0]), pool.thumb(pair[1])))
+        return sorted(pair for pair in found if pictures.near(pool.copy(pair[0]), pool.copy(pair[1])))
 
     def near(self, one: int, other: int) -> bool:
         """Do two pictures show the same, up to compression and scaling?"""

@@ -1,6 +1,6 @@
 """All problems of a curation, side by side. In: files of signatures. Out: a `Pool`: columns of numpy, a row a problem.
 
-The rows stand in one order, whatever that of the tables' rows: by table, then by id. The small copies of pictures are
+The rows stand in one order, whatever that of the tables' rows: by table, then by id. The grey copies of pictures are
 in a file without a name and are read where two pictures are compared; all else is in memory, some 2 kB a problem.
 """
 
@@ -23,8 +23,9 @@ from mmprm.curation import pictures
 from mmprm.curation.signatures import SIGNATURES
 from mmprm.errors import UserError
 
-_THUMB_BYTES = pictures.SIDE**2
-_KEPT = [name for name in SIGNATURES.names if name not in ("thumb", "pending")]
+_KEPT = [name for name in SIGNATURES.names if name not in ("copy", "pending")]
+_PLACED = [pa.field(name, pa.int64()) for name in ("table", "position", "first")]
+_NOTHING = pa.schema([*(SIGNATURES.field(name) for name in _KEPT), *_PLACED]).empty_table()
 
 
 @dataclass(frozen=True)
@@ -44,35 +45,15 @@ class Pool:
     `picture`: its pictures as numbers from 0, in the order of the rows."""
 
     def __init__(self, files: Sequence[Sequence[Path]]) -> None:
-        """files: those of each table. UserError where a problem id occurs twice in tables that are to be kept apart."""
-        self._thumbs: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (goes with the process)
-        found, starts, of_table, positions = [], [], [], []
-        written = 0
-        for number, own in enumerate(files):
-            before = 0
-            for path in own:
-                batch = pq.read_table(path)
-                positions.append(np.arange(before, before + len(batch)))
-                before += len(batch)
-                counts = pc.list_value_length(batch["thumb"]).to_numpy()
-                starts.append(written + np.cumsum(counts) - counts)
-                written += int(counts.sum())
-                for thumb in pc.list_flatten(batch["thumb"]):
-                    self._thumbs.write(thumb.as_buffer())
-                found.append(batch.select(_KEPT))
-                of_table.append(np.full(len(batch), number, dtype=np.int32))
-        self._thumbs.flush()
-        whole = pa.concat_tables(found) if found else SIGNATURES.empty_table().select(_KEPT)
-        table, first, position = (
-            np.concatenate(parts) if parts else np.zeros(0, np.int64) for parts in (of_table, starts, positions)
-        )
-        order = np.lexsort((np.array(whole["problem_id"].to_pylist(), dtype=object), table))
+        """files: those of each table."""
+        self._copies: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (goes with the process)
+        whole, ends = self._read(files)
+        order = np.lexsort((np.array(whole["problem_id"].to_pylist(), dtype=object), whole["table"].to_numpy()))
         whole = whole.take(pa.array(order)).combine_chunks()
         self.columns = whole
-        self.table, self.position = table[order], position[order]
+        self.table, self.position = whole["table"].to_numpy(), whole["position"].to_numpy()
         self.ids: list[str] = whole["problem_id"].to_pylist()
-        self.gold = whole["gold"].to_numpy()
-        self.text = whole["text"].to_numpy()
+        self.gold, self.text = whole["gold"].to_numpy(), whole["text"].to_numpy()
         self.words, self.grams, self.minhash = (_ragged(whole, name) for name in ("words", "grams", "minhash"))
         self.side, self.aspect, self.detail = (_ragged(whole, name) for name in ("side", "aspect", "detail"))
         self.numbers = [tuple(numbers) for numbers in whole["numbers"].to_pylist()]
@@ -80,9 +61,33 @@ class Pool:
         self.pixels = _fixed(whole, "pixels", 16)
         counts = np.diff(self.side.starts)
         self.picture = Ragged(np.arange(len(self.hashes)), self.side.starts)
-        self._thumb_at = (
-            np.repeat(first[order], counts) + np.arange(len(self.hashes)) - np.repeat(self.side.starts[:-1], counts)
-        )
+        first = np.repeat(whole["first"].to_numpy() - self.side.starts[:-1], counts)
+        self._copy_at = first + np.arange(len(self.hashes))
+        self._ends = ends
+
+    def _read(self, files: Sequence[Sequence[Path]]) -> tuple[pa.Table, NDArray[np.int64]]:
+        """(the columns, with each row's table, position and first picture in the order of the files; where the grey
+        copies end in the file that they are written to)."""
+        found, lengths = [_NOTHING], [0]
+        for number, own in enumerate(files):
+            position = 0
+            for path in own:
+                batch = pq.read_table(path)
+                counts = pc.list_value_length(batch["copy"]).to_numpy()
+                placed = {
+                    "table": np.full(len(batch), number),
+                    "position": np.arange(position, position + len(batch)),
+                    "first": len(lengths) - 1 + np.cumsum(counts) - counts,
+                }
+                for copy in pc.list_flatten(batch["copy"]):
+                    lengths.append(self._copies.write(copy.as_buffer()))
+                position += len(batch)
+                kept = batch.select(_KEPT)
+                for name, values in placed.items():
+                    kept = kept.append_column(name, pa.array(values, pa.int64()))
+                found.append(kept)
+        self._copies.flush()
+        return pa.concat_tables(found), np.cumsum(lengths)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -91,13 +96,15 @@ class Pool:
         """A column's values, a row a problem."""
         return self.columns[name].to_pylist()
 
-    def thumb(self, picture: int) -> bytes:
-        """The small copy of a picture."""
-        return os.pread(self._thumbs.fileno(), _THUMB_BYTES, int(self._thumb_at[picture]) * _THUMB_BYTES)
+    def copy(self, picture: int) -> bytes:
+        """The grey copy of a picture."""
+        at = int(self._copy_at[picture])
+        start, end = int(self._ends[at]), int(self._ends[at + 1])
+        return os.pread(self._copies.fileno(), end - start, start)
 
     def close(self) -> None:
-        """The file of small copies goes."""
-        self._thumbs.close()
+        """The file of grey copies goes."""
+        self._copies.close()
 
     def check_ids(self, n_tables: int, names: Sequence[str]) -> None:
         """UserError where an id occurs twice in the first `n_tables` tables, whose names are given."""

@@ -47,6 +47,7 @@ _ASKS = re.compile(
     r"write|estimate|predict|prove|show|explain|draw|state|give|express|what|how|which|who|when|where)\b"
     r"|求|计算|写出|多少|几|什么|哪|证明"
 )
+_TOKEN = re.compile(r"[a-z]+|\d+|_{2,}|[\u3400-\u9fff]")
 _MARK = re.compile(r"[?？]")
 
 
@@ -92,9 +93,7 @@ def _labelled(text: str) -> int:
         pieces = [text[label.end() : end] for label, end in zip(own, ends, strict=True)]
         names = [label[kind] for label in own]
         if len(names) >= 2 and len(set(names)) == len(names) and names[0] in ("1", "i", "a", "①", "q1"):
-            best = max(
-                best, sum(bool(_ASKS.search(piece)) and len(piece.split()) + len(piece) // 8 > 2 for piece in pieces)
-            )
+            best = max(best, sum(bool(_ASKS.search(piece)) and len(_TOKEN.findall(piece)) >= 2 for piece in pieces))
     return best
 
 

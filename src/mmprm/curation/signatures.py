@@ -48,7 +48,7 @@ SIGNATURES = pa.schema(
         ("detail", pa.list_(pa.float32())),
         ("pixels", pa.list_(pa.binary(16))),
         ("hash", pa.list_(pa.binary(pictures.HASH_BYTES))),
-        ("thumb", pa.list_(pa.binary(pictures.SIDE**2))),
+        ("copy", pa.list_(pa.binary())),
     ]
 )
 
@@ -113,7 +113,7 @@ def sign(problem: Problem, max_words: int) -> dict[str, Any]:
         "detail": [one.detail for one in seen],
         "pixels": [one.pixels for one in seen],
         "hash": [one.hash for one in seen],
-        "thumb": [one.thumb for one in seen],
+        "copy": [one.copy for one in seen],
     }
 
 

@@ -75,14 +75,20 @@ def _fault(answer: str, target: rules.Target, blanks: list[str], max_words: int)
         return f"its answer has {len(answer)} characters, more than is ever compared"
     if _REASONS.search(answer):
         return "its answer is an explanation"
-    counts = [(_count_words(blank), _LONGEST if rules.MATHS.search(blank) else max_words) for blank in blanks]
+    maths = [rules.MATHS.search(_COMMAND.sub("", blank)) is not None for blank in blanks]
+    counts = [
+        (_count_words(blank, is_maths), _LONGEST if is_maths else max_words)
+        for blank, is_maths in zip(blanks, maths, strict=True)
+    ]
     most = max((count for count, allowed in counts if count > allowed), default=0)
     return f"its answer is a text of {most} words" if most else None
 
 
-def _count_words(text: str) -> int:
+def _count_words(text: str, is_maths: bool) -> int:
+    """Words; beside a formula those of three letters, for shorter ones are names and units."""
     bare = _COMMAND.sub(" ", re.sub(r"\\(?:text|mathrm|mbox|rm)\s*\{([^{}]*)\}", r" \1 ", text))
-    return len(_WORD.findall(_HAN.sub(" ", bare))) + (len(_HAN.findall(bare)) + 1) // 2
+    found = re.findall(r"[^\W\d_]+", _HAN.sub(" ", bare))
+    return len([word for word in found if len(word) > 2 or not is_maths]) + (len(_HAN.findall(bare)) + 1) // 2
 
 
 def _wrong(target: rules.Target, answer: str, blanks: list[str], ordered: bool) -> tuple[str, ...]:
