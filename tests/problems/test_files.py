@@ -158,14 +158,15 @@ def test_sources_that_share_problems_are_told_by_their_files(tmp_path: Path) -> 
 
 
 def test_what_a_curated_source_sets_aside_shares_nothing_with_what_it_keeps(tmp_path: Path) -> None:
+    pool = {"kind": "table", "path": "pool.jsonl", "columns": {"solution": "solution"}}
     sources = {
-        "pool": source(kind="table", path="pool.jsonl"),
-        "again": source(kind="table", path="pool.jsonl"),
+        "pool": source(**pool),
+        "again": source(**pool),
         "kept": source(kind="curated", sources=["pool"], test_size=1),
         "test": source(kind="set_aside", of="kept"),
         "sft": source(kind="tagged", sources=["kept"]),
         "raw": source(kind="tagged", sources=["pool"]),
-        "both": source(kind="tagged", sources=["kept", "again"]),
+        "both": source(kind="curated", sources=["kept", "again"]),
     }
     check_derived(sources)
     shared = {name: share_problems(sources, "test", name) for name in sources if name != "test"}
