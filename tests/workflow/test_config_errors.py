@@ -38,7 +38,7 @@ def test_every_wrong_key_type_and_value_is_told_at_once(workflow: Workflow) -> N
 
 def test_a_benchmark_of_no_source_is_told_with_the_sources_there_are(workflow: Workflow) -> None:
     said = refused(workflow, {"benchmarks.test.source": "tset"})
-    assert "benchmarks.test.source" in said and "'tset'" in said and "['ood', 'pool', 'sft', 'test']" in said
+    assert "benchmarks.test.source" in said and "'tset'" in said and "['curated', 'ood', 'pool', 'sft', 'test']" in said
 
 
 def test_targets_of_a_variant_or_benchmark_that_is_not_configured_are_refused(workflow: Workflow) -> None:
