@@ -146,7 +146,7 @@ def test_signatures_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     made: list[Path] = []
     monkeypatch.setattr(journal, "sign_group", lambda path, group, words: made.append(path))
     assert again(tmp_path, tmp_path / "in").files == found.files
-    off = again(tmp_path, tmp_path / "in", rules={"proof": False}, min_side=10)
+    off = again(tmp_path, tmp_path / "in", rules={"proof": False}, min_side=9)
     assert off.reasons.keys() == found.reasons.keys() - {"proof", "tiny"}  # settings need no new look
     assert made == []
 

@@ -91,7 +91,7 @@ def ci_config(table: Path, max_refused_share: float) -> dict[str, Any]:
     config = yaml.safe_load((ROOT / "configs/ci.yaml").read_text())
     config["policy"]["base"] = str(ROOT / config["policy"]["base"])
     config["sources"]["real"] = {"kind": "table", "path": str(table)}
-    config["seeds"]["sources"] = ["pool", "real"]
+    config["seeds"]["sources"] = ["curated", "real"]
     config["intake"] = {"max_refused_share": max_refused_share}
     return config
 
@@ -342,10 +342,10 @@ def engine(run: Run) -> Iterator[Engine]:
 def in_shards(run: Run, count: int, engine: Engine, folder: Path) -> dict[str, list[dict[str, Any]]]:
     """The rows of the run's sampled tables, sampled anew in `count` shards that share no journal."""
     config, policy = read(run.results / "config.json"), run.results / "policy"
-    problems = {name: run.results / f"problems/{name}.parquet" for name in ("pool", "real", "test")}
+    problems = {name: run.results / f"problems/{name}.parquet" for name in ("curated", "real", "test")}
     for shard in (Shard(index, count) for index in range(count)):
         place, work = folder / str(shard), folder / f"{shard}/work"
-        pool = [problems["pool"], problems["real"]]
+        pool = [problems["curated"], problems["real"]]
         sample_seeds(config, policy, pool, shard, work / "seeds", place / "seeds.parquet", lambda: engine)
         seeds = run.results / "seeds/seeds.parquet"
         annotate(config, policy, seeds, shard, work / "annotation", place, lambda: engine)
