@@ -38,8 +38,11 @@ RESOLVED = f"{RESULTS}/config.json"
 # runs one of them at a time.
 HEAVY_THREADS = 8
 
-# A server samples on devices of its own.
-SAMPLING_GPU = 0 if CONFIG.engine.kind == "server" else 1
+# GPUs of a job: the rules' resource `gpu`, and what `mmprm --devices` waits for. engine.tensor_parallel and
+# training.gpus set them, here alone. A server samples on devices of its own.
+MODEL_GPU = CONFIG.engine.tensor_parallel
+SAMPLING_GPU = 0 if CONFIG.engine.kind == "server" else MODEL_GPU
+POLICY_GPU, PRM_GPU = CONFIG.policy.training.gpus, CONFIG.prm.training.gpus
 
 # What every sampled solution depends on.
 SAMPLED = ("sampling", "prompt", "seed", "engine.max_model_len", "grading.judge.identity")
@@ -50,6 +53,7 @@ NOT_RESULTS = {
     "gradient_checkpointing",
     "save_every",
     "deepspeed",
+    "gpus",
     "report_to",
     "licence",
 }
@@ -77,7 +81,7 @@ if not workflow.deployment_settings.deployment_method:
 
 # GPU jobs of one machine run one after another unless --resources gpu=N says otherwise.
 if workflow.local_exec and "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", 1)
+    workflow.register_resource("gpu", max(1, MODEL_GPU, POLICY_GPU, PRM_GPU))
 
 
 def hold_folder():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from benchmarks import scale
 from test_benchmarks import run
 
-from benchmarks import scale
 from mmprm import tables
 from mmprm.labels.trees import trees
 
