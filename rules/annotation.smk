@@ -29,7 +29,7 @@ rule plan:
         work=work("annotation"),
     shell:
         "mmprm plan --config {params.config} --policy {input.policy} --seeds {input.seeds}"
-        " --work {params.work} --out {output} 2> {log}"
+        " --work {params.work} --devices {resources.gpu} --out {output} 2> {log}"
 
 
 rule annotate:
@@ -57,7 +57,7 @@ rule annotate:
         work=work("annotation"),
     shell:
         "mmprm annotate --config {params.config} --policy {input.policy} --seeds {input.seeds}"
-        " --shard {wildcards.shard} --work {params.work} --out {output.nodes} > {log} 2>&1"
+        " --shard {wildcards.shard} --work {params.work} --devices {resources.gpu} --out {output.nodes} > {log} 2>&1"
 
 
 rule annotation:

@@ -28,7 +28,7 @@ rule sample_candidates:
     shell:
         "mmprm sample-candidates --config {params.config} --benchmark {wildcards.benchmark}"
         " --policy {input.policy} --problems {input.problems} --shard {wildcards.shard}"
-        " --work {params.work} --out {output.candidates} > {log} 2>&1"
+        " --work {params.work} --devices {resources.gpu} --out {output.candidates} > {log} 2>&1"
 
 
 rule gather_candidates:
@@ -70,13 +70,13 @@ rule score_candidates:
     threads: HEAVY_THREADS
     resources:
         mem_mb=16000,
-        gpu=1,
+        gpu=MODEL_GPU,
     params:
         *affects("prompt", "engine.max_model_len", version=1),
         config=RESOLVED,
     shell:
         "mmprm score-candidates --config {params.config} --prm {input.prm} --problems {input.problems}"
-        " --candidates {input.candidates} --out {output} > {log} 2>&1"
+        " --candidates {input.candidates} --devices {resources.gpu} --out {output} > {log} 2>&1"
 
 
 rule measure:
@@ -144,14 +144,14 @@ rule score_steps:
     threads: HEAVY_THREADS
     resources:
         mem_mb=16000,
-        gpu=1,
+        gpu=MODEL_GPU,
     params:
         *affects("prompt", "engine.max_model_len", version=1),
         config=RESOLVED,
         split=step_split,
     shell:
         "mmprm score-steps --config {params.config} --benchmark {wildcards.benchmark} --prm {input.prm}"
-        " --problems {input.tables[0]} --paths {input.tables[1]} --out {output} > {log} 2>&1"
+        " --problems {input.tables[0]} --paths {input.tables[1]} --devices {resources.gpu} --out {output} > {log} 2>&1"
 
 
 rule measure_steps:

@@ -26,7 +26,7 @@ from mmprm.config import load
 from mmprm.config.overlap import made_from, read_sources
 from mmprm.config.sources import DataFiles, StepBenchmark
 from mmprm.errors import UserError
-from mmprm.shard import in_use, names, patterns
+from mmprm.layout import in_use, names, patterns
 from mmprm.tables import write_text
 
 try:
@@ -41,8 +41,11 @@ RESOLVED = f"{RESULTS}/config.json"
 # runs one of them at a time.
 HEAVY_THREADS = 8
 
-# A server samples on devices of its own.
-SAMPLING_GPU = 0 if CONFIG.engine.kind == "server" else 1
+# GPUs of a job: the rules' resource `gpu`, and what `mmprm --devices` waits for. engine.tensor_parallel and
+# training.gpus set them, here alone. A server samples on devices of its own.
+MODEL_GPU = CONFIG.engine.tensor_parallel
+SAMPLING_GPU = 0 if CONFIG.engine.kind == "server" else MODEL_GPU
+POLICY_GPU, PRM_GPU = CONFIG.policy.training.gpus, CONFIG.prm.training.gpus
 
 # While the rules are read Snakemake does not know its executor yet (workflow.local_exec is true on a cluster, too), but
 # cores are for a local run and nodes for a cluster.
@@ -61,6 +64,7 @@ NOT_RESULTS = {
     "gradient_checkpointing",
     "save_every",
     "deepspeed",
+    "gpus",
     "report_to",
     "licence",
     "weight",  # of a source's problems in policy training, which has it as a param of its own
@@ -90,7 +94,7 @@ if not workflow.deployment_settings.deployment_method:
 
 # GPU jobs of one machine run one after another unless --resources gpu=N says otherwise.
 if LOCAL and workflow.is_main_process and "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", 1)
+    workflow.register_resource("gpu", max(1, MODEL_GPU, POLICY_GPU, PRM_GPU))
 
 
 def hold_folder():

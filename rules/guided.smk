@@ -18,7 +18,7 @@ rule decode_guided:
     threads: HEAVY_THREADS
     resources:
         mem_mb=16000,
-        gpu=1,
+        gpu=MODEL_GPU,
     params:
         *affects("bench.primary", *SAMPLED, version=1),
         config=RESOLVED,
@@ -27,7 +27,7 @@ rule decode_guided:
     shell:
         "mmprm decode-guided --config {params.config} --strategy {wildcards.strategy} --benchmark {wildcards.benchmark}"
         " --policy {input.policy} --prm {input.prm} --problems {input.problems} --shard {wildcards.shard}"
-        " --work {params.work} --out {output} > {log} 2>&1"
+        " --work {params.work} --devices {resources.gpu} --out {output} > {log} 2>&1"
 
 
 rule measure_guided:

@@ -16,7 +16,7 @@ rule train_policy:
     threads: HEAVY_THREADS
     resources:
         mem_mb=16000,
-        gpu=1,
+        gpu=POLICY_GPU,
     params:
         *affects("policy.base", "policy.training", "prompt", "seed", version=1),
         *source_weights(),
@@ -25,7 +25,7 @@ rule train_policy:
         work=work("policy"),
     shell:
         "mmprm train-policy --config {params.config} --problems {input.problems}"
-        " --work {params.work} --out {output.manifest} > {log} 2>&1"
+        " --work {params.work} --devices {resources.gpu} --out {output.manifest} > {log} 2>&1"
 
 
 rule policy:
@@ -50,4 +50,4 @@ rule mini_base:
         *affects(version=1),
         work="results/mini-base/work",
     shell:
-        "mmprm mini-base --work {params.work} --out {output.manifest} > {log} 2>&1"
+        "mmprm mini-base --work {params.work} --devices {resources.gpu} --out {output.manifest} > {log} 2>&1"

@@ -18,7 +18,7 @@ rule train_prm:
     threads: HEAVY_THREADS
     resources:
         mem_mb=16000,
-        gpu=1,
+        gpu=PRM_GPU,
     params:
         *affects("prm.marker_init", "prompt", "seed", version=1),
         config=RESOLVED,
@@ -27,7 +27,7 @@ rule train_prm:
     shell:
         "mmprm train-prm --config {params.config} --variant {wildcards.variant} --policy {input.policy}"
         " --seeds {input.seeds} --paths {input.paths} --extra {input.extra} --work {params.work}"
-        " --out {output.manifest} > {log} 2>&1"
+        " --devices {resources.gpu} --out {output.manifest} > {log} 2>&1"
 
 
 rule evaluate_prm:
@@ -56,7 +56,7 @@ rule evaluate_prm:
     shell:
         "mmprm evaluate-prm --config {params.config} --variant {wildcards.variant} --policy {input.policy}"
         " --prm {input.prm} --seeds {input.seeds} --paths {input.paths} --shards {TREES}"
-        " --out {output} > {log} 2>&1"
+        " --devices {resources.gpu} --out {output} > {log} 2>&1"
 
 
 rule prm:

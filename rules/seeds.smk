@@ -24,7 +24,7 @@ rule sample_seeds:
         work=work("seeds"),
     shell:
         "mmprm sample-seeds --config {params.config} --policy {input.policy} --problems {input.problems}"
-        " --shard {wildcards.shard} --work {params.work} --out {output.rollouts} > {log} 2>&1"
+        " --shard {wildcards.shard} --work {params.work} --devices {resources.gpu} --out {output.rollouts} > {log} 2>&1"
 
 
 rule select_seeds:

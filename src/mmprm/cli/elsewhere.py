@@ -17,11 +17,13 @@ from mmprm.cli.program import (
     Verb,
     app,
     folder_of,
+    on_devices,
     option,
 )
 
 
 @app.command(cls=Verb)
+@on_devices
 def score(
     prm: PrmFolder, candidates: GivenCandidates, out: Out, problems: GivenProblems = None, config: SomeSettings = None
 ) -> None:

@@ -22,6 +22,7 @@ from mmprm.cli.program import (
     Work,
     app,
     folder_of,
+    on_devices,
     option,
     resolved,
     shard_of,
@@ -30,6 +31,7 @@ from mmprm.errors import UserError
 
 
 @app.command(cls=Verb)
+@on_devices
 def sample_candidates(
     config: ConfigFile,
     benchmark: BenchmarkName,
@@ -56,6 +58,7 @@ def gather_candidates(
 
 
 @app.command(cls=Verb)
+@on_devices
 def score_candidates(
     config: ConfigFile, prm: PrmFolder, problems: ProblemTable, candidates: CandidateTable, out: Out
 ) -> None:
@@ -66,6 +69,7 @@ def score_candidates(
 
 
 @app.command(cls=Verb)
+@on_devices
 def decode_guided(
     config: ConfigFile,
     strategy: Annotated[str, option("--strategy", "a key of guided")],
@@ -130,6 +134,7 @@ def summarise(
 
 
 @app.command(cls=Verb)
+@on_devices
 def score_steps(
     config: ConfigFile, benchmark: StepBenchmarkName, prm: PrmFolder, problems: ProblemTable, paths: PathTable, out: Out
 ) -> None:

@@ -6,7 +6,10 @@ any file in it may be named.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,7 +39,7 @@ class Verb(TyperCommand):
     shards by one name: `--shards results/mini/annotation/all-of-4/nodes.parquet`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        from mmprm.shard import each
+        from mmprm.layout import each
 
         repeatable = {flag for param in self.params if getattr(param, "multiple", False) for flag in param.opts}
         spelled: list[str] = []
@@ -89,6 +92,28 @@ StepBenchmarkName = Annotated[str, option("--benchmark", "a key of step_benchmar
 Work = Annotated[Path, option("--work", "folder for what survives a kill: checkpoints, journals")]
 Out = Annotated[Path, option("--out", "the table or page to write")]
 OutFolder = Annotated[Path, option("--out", "the folder to write")]
+
+
+Devices = Annotated[
+    int, option("--devices", "GPUs to wait for and to see no other (0: all that are visible, whoever uses them)")
+]
+
+
+def on_devices(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb that loads a model: with `--devices 2` it runs on two of the machine's GPUs that no other one leases."""
+
+    @functools.wraps(verb)
+    def leasing(*args: Any, devices: int, **options: Any) -> None:
+        from mmprm.devices import lease
+
+        with lease(devices):
+            verb(*args, **options)
+
+    own = inspect.signature(verb, eval_str=True)
+    added = inspect.Parameter("devices", inspect.Parameter.KEYWORD_ONLY, default=0, annotation=Devices)
+    leasing.__signature__ = own.replace(parameters=[*own.parameters.values(), added])  # type: ignore[attr-defined]
+    leasing.__annotations__ = {**verb.__annotations__, "devices": Devices}
+    return leasing
 
 
 def resolved(path: Path) -> Config:

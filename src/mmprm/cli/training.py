@@ -23,6 +23,7 @@ from mmprm.cli.program import (
     Work,
     app,
     folder_of,
+    on_devices,
     option,
     resolved,
     shard_of,
@@ -78,6 +79,7 @@ def tag(
 
 
 @app.command(cls=Verb)
+@on_devices
 def train_policy(config: ConfigFile, problems: Problems, work: Work, out: OutFolder) -> None:
     """Fine-tune the base model on step-tagged solutions."""
     from mmprm.training.sft import train_policy
@@ -86,6 +88,7 @@ def train_policy(config: ConfigFile, problems: Problems, work: Work, out: OutFol
 
 
 @app.command(cls=Verb)
+@on_devices
 def sample_seeds(
     config: ConfigFile, policy: PolicyFolder, problems: Problems, shard: ShardName, work: Work, out: Out
 ) -> None:
@@ -111,6 +114,7 @@ def select_seeds(
 
 
 @app.command(cls=Verb)
+@on_devices
 def plan(
     config: ConfigFile,
     policy: PolicyFolder,
@@ -125,6 +129,7 @@ def plan(
 
 
 @app.command(cls=Verb)
+@on_devices
 def annotate(
     config: ConfigFile, policy: PolicyFolder, seeds: SeedTable, shard: ShardName, work: Work, out: OutFolder
 ) -> None:
@@ -171,6 +176,7 @@ def measure_labels(config: ConfigFile, seeds: SeedTable, paths: PathTable, shard
 
 
 @app.command(cls=Verb)
+@on_devices
 def train_prm(
     config: ConfigFile,
     variant: VariantName,
@@ -188,6 +194,7 @@ def train_prm(
 
 
 @app.command(cls=Verb)
+@on_devices
 def evaluate_prm(
     config: ConfigFile,
     variant: VariantName,
@@ -206,6 +213,7 @@ def evaluate_prm(
 
 
 @app.command(cls=Verb)
+@on_devices
 def mini_base(work: Work, out: OutFolder) -> None:
     """Train the base model of the mini world (kept in models/mini-base)."""
     from mmprm.training.mini_base import train

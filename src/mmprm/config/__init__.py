@@ -198,7 +198,7 @@ class Engine(Section):
     max_model_len: int = Field(8192, ge=64)
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
     kv_cache_gib: int = Field(4, ge=1, description="on the CPU only")
-    tensor_parallel: int = Field(1, ge=1)
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that a model is spread over, and that a job waits for")
     max_images: int = Field(1, ge=1, description="the most images a problem may have")
     open_problems: int = Field(512, ge=1, description="searches in flight over one engine")
 

@@ -46,6 +46,9 @@ class Training(Section):
     deepspeed: Literal["zero1", "zero2", "zero3"] | None = Field(
         None, description="launch through torchrun + DeepSpeed"
     )
+    gpus: int = Field(
+        1, ge=0, description="GPUs on one machine that a training waits for; more than one need deepspeed. No result"
+    )
     lora: Lora | None = Field(None, description="train adapters alone; null trains all weights")
     keep_best: bool = Field(
         False, description="of a PRM: export the checkpoint with the lowest loss on held-out problems, not the last"
@@ -53,7 +56,9 @@ class Training(Section):
     report_to: list[str] = Field([], description="trackers as Trainer names them, such as tensorboard")
 
     @model_validator(mode="after")
-    def _adapters_are_whole(self) -> Training:
+    def _parts_go_together(self) -> Training:
+        if self.gpus > 1 and not self.deepspeed:
+            raise ValueError("gpus: more than one need deepspeed: zero1, zero2 or zero3; set it, or gpus to 1")
         if self.lora and self.deepspeed == "zero3":
             raise ValueError("lora: adapters cannot be merged from ZeRO-3's shards; set deepspeed to zero2 or zero1")
         if self.lora and not self.freeze_vision:

@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 from mmprm import tables
 from mmprm.annotation.progress import say
 from mmprm.config import Config, Labels
-from mmprm.errors import UserError
 from mmprm.labels.evidence import Evidence, Row
 from mmprm.labels.selection import Informative, choose, in_dev, path_id
 from mmprm.labels.softening import BELOW_MINIMUM, REWEIGHTED, TOLERATED, Changes, soft_labels
@@ -56,8 +55,7 @@ def gather_labels(
             for part in tables.batches(shard / "status.parquet", tables.STATUS):
                 found.add_status(part)
         for done, (name, nodes, rollouts) in enumerate(trees(shards)):
-            if name in spool:
-                raise UserError(f"problem {name!r} has two trees: delete the annotation, run again")
+            seen.add(name)
             common = {"problem_id": name, "source": sources[name]}
             rows, unlocated = problem_rows(config, common, nodes, rollouts, changes)
             found.add_nodes(nodes, unlocated)

@@ -24,12 +24,17 @@ ROLLOUT_COLUMNS = ("problem_id", "node_id", "steps", "answer", "verdict", "searc
 def trees(shards: Iterable[Path]) -> Iterator[tuple[str, list[Row], list[Row]]]:
     """(problem id, rows of NODE_COLUMNS, rows of ROLLOUT_COLUMNS) of each tree, shard by shard.
 
-    A problem without nodes is left out. UserError where the rollouts' problems come in another order than the nodes'.
+    A problem without nodes is left out. UserError where a problem comes twice, or the rollouts' problems in another
+    order than the nodes'.
     """
+    seen: set[str] = set()
     for shard in shards:
         rollouts = _problems(shard / "rollouts.parquet", tables.ROLLOUTS, ROLLOUT_COLUMNS)
         following = next(rollouts, None)
         for name, nodes in _problems(shard / "nodes.parquet", tables.NODES, NODE_COLUMNS):
+            if name in seen:
+                raise UserError(f"{shard}: problem {name!r} has two trees; delete the annotation and run again")
+            seen.add(name)
             own: list[Row] = []
             if following is not None and following[0] == name:
                 own, following = following[1], next(rollouts, None)

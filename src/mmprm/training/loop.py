@@ -47,8 +47,8 @@ def fit(job: Job, out: Path) -> Outcome:
     updates = math.ceil(len(plan) / micro_batches)
     # Before the model: ZeRO-3 shards the weights while they load, and learns that from these arguments.
     arguments = training_arguments(job, updates, micro_batches // processes)
-    # save_every decides nothing, nor does the number of processes: an update is over the same examples.
-    settings = job.training.model_dump_json(exclude={"save_every", "report_to"})
+    # save_every decides nothing, nor do the number of GPUs and of processes: an update is over the same examples.
+    settings = job.training.model_dump_json(exclude={"save_every", "report_to", "gpus"})
     content = data.digest(job.examples, order.of_updates(plan, micro_batches))
     same = [models.fingerprint(job.start), content, job.loss, settings, str(job.seed)]
     same += ["trees"] if job.trees else []
