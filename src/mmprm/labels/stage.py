@@ -46,6 +46,7 @@ def gather_labels(
     found, changes = Statistics(), _changes(config.labels)
     ratio = config.labels.keep_ratio
     best = None if ratio is None else Informative(ratio, config.labels.bis_smoothing)
+    seen: set[str] = set()
     with (
         Spool(out.parent, tables.PATHS) as spool,
         Spool(out.parent, tables.PATHS) as more,
