@@ -39,10 +39,7 @@ rule write_data_card:
         rules.gather_labels.output,
     output:
         card="<results>/data_card.md",
-        funnels=[
-            "<results>/data_card/seeds.svg",
-            "<results>/data_card/policy.svg",
-        ],
+        funnels=multiext("<results>/data_card/", "seeds.svg", "policy.svg"),
     log:
         "<logs>/write_data_card.log",
     benchmark:
