@@ -39,7 +39,7 @@ rule write_data_card:
         rules.gather_labels.output,
     output:
         card="<results>/data_card.md",
-        pictures=directory("<results>/data_card"),
+        funnels=multiext("<results>/data_card/", "seeds.svg", "policy.svg"),
     log:
         "<logs>/write_data_card.log",
     benchmark:
@@ -52,9 +52,10 @@ rule write_data_card:
         *affects("data_card", version=1),
         config=RESOLVED,
         results=subpath(output.card, parent=True),
+        pictures=subpath(output.card, strip_suffix=".md"),  # and example-1.png, ...: as many as there are examples
     shell:
         "mmprm write-data-card --config {params.config} --results {params.results} --out {output.card}"
-        " --pictures {output.pictures} > {log} 2>&1"
+        " --pictures {params.pictures} > {log} 2>&1"
 
 
 # A missing table is made again only where a target names it: so `report`, and with it `all`, names every one of the run.

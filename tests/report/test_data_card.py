@@ -172,6 +172,15 @@ def test_the_card_shows_kept_and_refused_problems_with_small_pictures(card: str,
     assert f"> How long is it? {escaped(SPITE)}" in card and r"> - (B) \*b\*" in card
 
 
+def test_a_new_card_leaves_no_examples_of_an_old_one(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "card").mkdir()
+    (tmp_path / "card" / "example-99.png").write_bytes(b"old")
+    config = settings(data_card={"examples": 0, "language": ["zh"]})
+    write_data_card(config, run, tmp_path / "card.md", tmp_path / "card")
+    assert sorted(path.name for path in (tmp_path / "card").iterdir()) == ["policy.svg", "seeds.svg"]
+    assert "- zh" in (tmp_path / "card.md").read_text()
+
+
 def test_nothing_from_data_is_markup_and_no_folder_of_this_machine_is_named(card: str) -> None:
     assert "<script" not in card and "<prm>" not in card
     assert "there is no file 'a.png' in …/pictures, see …/x.txt" in card
@@ -217,7 +226,7 @@ def test_an_empty_run_has_a_card_of_its_sources_alone(tmp_path: Path) -> None:
     write_data_card(settings(), tmp_path, tmp_path / "card.md", tmp_path / "pictures")
     text = (tmp_path / "card.md").read_text()
     assert "| curated | curated of pool, own | seeds | – | – | – | – | – |" in text
-    assert "size_categories" not in text and not list((tmp_path / "pictures").iterdir())
+    assert "size_categories" not in text and not (tmp_path / "pictures").exists()
 
 
 def test_examples_are_of_different_reasons_the_most_frequent_first() -> None:

@@ -30,15 +30,19 @@ _LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")  # the hub's identifiers look so
 def gather(config: Config, folder: Path) -> Row:
     """All that the card says; what is not there yet is None or empty."""
     known = funnel.sources(config, folder)
-    flows = {
-        "From rows to labelled paths": funnel.of_seeds(config, folder, known),
-        "From rows to the policy's training": funnel.of_policy(config, folder, known),
-    }
+    flows = [
+        {"name": "seeds", "title": "From rows to labelled paths", "stages": funnel.of_seeds(config, folder, known)},
+        {
+            "name": "policy",
+            "title": "From rows to the policy's training",
+            "stages": funnel.of_policy(config, folder, known),
+        },
+    ]
     return {
         "sources": list(known.values()),
         "curated": [row for row in known.values() if row["curation"]],
         "tagged": [row for row in known.values() if row["tagging"]],
-        "flows": [{"title": title, "stages": stages} for title, stages in flows.items() if len(stages) > 1],
+        "flows": [flow for flow in flows if flow["stages"]],
         "seeds": results.read_json(folder / "seeds" / "statistics.json"),
         "labels": results.read_json(folder / "labels" / "statistics.json"),
         "kept": examples.kept(config, folder),
@@ -57,12 +61,14 @@ def section(config: Config, folder: Path) -> Row:
 
 
 def write_data_card(config: Config, results: Path, out: Path, pictures: Path) -> None:
-    """Write the card of the run in the folder `results`, and its pictures into the folder `pictures` beside it."""
+    """Write the card of the run in the folder `results`, and its pictures into the folder `pictures` beside it:
+    seeds.svg, policy.svg, example-1.png, ...; examples of an earlier card are removed."""
     card = gather(config, results)
-    pictures.mkdir(parents=True, exist_ok=True)
-    for number, flow in enumerate(card["flows"], start=1):
-        flow["file"] = f"{pictures.name}/funnel-{number}.svg"
-        tables.write_text(pictures / f"funnel-{number}.svg", figures.funnel(flow["stages"], flow["title"]))
+    for old in pictures.glob("example-*.png"):
+        old.unlink()
+    for flow in card["flows"]:
+        flow["file"] = f"{pictures.name}/{flow['name']}.svg"
+        tables.write_text(pictures / f"{flow['name']}.svg", figures.funnel(flow["stages"], flow["title"]))
     for number, example in enumerate(card["kept"] + card["refused"], start=1):
         example["file"] = f"{pictures.name}/example-{number}.png" if example["thumbnail"] else None
         if example["thumbnail"]:
