@@ -123,7 +123,7 @@ def test_a_source_that_two_are_made_of_is_read_once() -> None:
 def test_the_card_says_who_is_made_of_whom_and_every_count(card: str) -> None:
     for line in (
         "| curated | curated of pool, own | seeds | – | – | 13 | 12 | 1 near duplicate |",
-        "| own | table, own.parquet, licence cc-by-4.0 | – | cc-by-4.0 | – | 5 | 1 | 1 missing file |",
+        "| own | table, own.parquet, licence cc-by-4.0 | – | cc-by-4.0 | 1 | 5 | 1 | 1 missing file |",
         "| tagged | tagged of sft | policy | – | – | 12 | 9 | 3 answer differs |",
         "| proof (off) | 13 | 0 | 13 |",
         "| near duplicate | 13 | 1 | 12 |",
