@@ -113,7 +113,7 @@ def install() -> None:
         subprocess.run([*apt, *command], env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
-def up(folder: Path, nodes: int = 2, cpus: int = 16, memory: int = 256000, gpus: int = 8) -> None:
+def up(folder: Path, nodes: int = 2, cpus: int = 8, memory: int = 256000, gpus: int = 8) -> None:
     """Start a cluster of nodes n1, n2, ... with so many CPUs, MB and GPUs each, whether the machine has them or not.
 
     Raises FileExistsError where there is one already.

@@ -28,7 +28,9 @@ pytestmark = pytest.mark.slow
 
 PATIENCE = 1800  # seconds for what takes one of them on an idle machine
 FAULTS = ("cancelled", "crashed", "cut off", "over time", "preempted", "left alone")
-SHARDS = [f"{index}-of-{len(FAULTS)}" for index in range(len(FAULTS))]
+COUNT = 8  # more shards than faults: one may have too little to do to be hit in the middle
+SHARDS = [f"{index}-of-{COUNT}" for index in range(COUNT)]
+LINES = 3  # a shard is hit when it has written down so many requests
 TABLES = (
     "problems/*.parquet", "seeds/*.parquet", "annotation/*/*.parquet", "labels/*.parquet", "labels/*.json",
     "bench/**/candidates.parquet", "bench/**/scores.parquet", "bench/**/metrics.json", "prm/*.heldout.json",
@@ -39,7 +41,7 @@ TABLES = (
 def small_config() -> dict[str, Any]:
     """configs/ci.yaml with more to search, and an engine that takes little at once: for faults to find it at work."""
     config: dict[str, Any] = yaml.safe_load((checkout.ROOT / "configs/ci.yaml").read_text())
-    config["sources"]["pool"]["size"] = 32
+    config["sources"]["pool"]["size"] = 48
     config["annotation"] |= {"max_searches": 12, "max_rollouts": 72}
     config["engine"] |= {"max_running": 16, "open_problems": 4}
     return config
@@ -102,10 +104,10 @@ def story(slurm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sto
     folder = tmp_path_factory.mktemp("slurm-runs")
     local = Checkout(folder / "local", small_config())
     undisturbed = local.start("--cores", "2")
-    config = small_config() | {"shards": {"annotation": len(FAULTS)}}
+    config = small_config() | {"shards": {"annotation": COUNT}}
     run = Checkout(folder / "slurm", config, cluster.environment(slurm))
     assert undisturbed.wait(PATIENCE) == 0, local.said()
-    watch = Watch(run, SHARDS, lines=5)
+    watch = Watch(run, SHARDS, LINES, len(FAULTS))
     told = Story(local, run, slurm, watch)
     process = run.start("--profile", "slurm", *checkout.HASTE)
     try:
@@ -131,10 +133,10 @@ def with_faults(story: Story, process: subprocess.Popen[bytes]) -> subprocess.Po
     story.gone(victim)
     story.gone(late)
 
-    _, victim, _, node = story.hit("crashed", process)
-    cluster.lose(slurm, node, crash=True)
+    # It stays down while its jobs run elsewhere.
+    _, victim, _, crashed = story.hit("crashed", process)
+    cluster.lose(slurm, crashed, crash=True)
     story.gone(victim)
-    cluster.restore(slurm, node)
 
     # An orphan on a node that SLURM has lost sight of goes on; its successor waits until it has ended.
     shard, victim, _, node = story.hit("cut off", process)
@@ -144,14 +146,16 @@ def with_faults(story: Story, process: subprocess.Popen[bytes]) -> subprocess.Po
     assert len(run.shard_processes(shard)) == 2 and checkout.is_alive(victim)
     os.kill(victim, signal.SIGCONT)
     story.gone(victim)
-    cluster.restore(slurm, node)
+    for lost in (crashed, node):
+        cluster.restore(slurm, lost)
 
     _, victim, _, node = story.hit("preempted", process)
-    urgent = ["--partition=urgent", f"--nodelist={node}", "--cpus-per-task=16", "--mem=1000", "--output=/dev/null"]
+    urgent = ["--partition=urgent", f"--nodelist={node}", "--cpus-per-task=8", "--mem=1000", "--output=/dev/null"]
     cluster.command(slurm, "sbatch", *urgent, "--wrap=true")
     story.gone(victim)
 
     _, victim, _, _ = story.hit("left alone", process)
+    story.watch.stop_none()
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert checkout.is_alive(victim) and list((run.folder / ".snakemake/locks").iterdir())
@@ -180,7 +184,7 @@ def test_a_run_on_slurm_with_six_faults_has_the_tables_of_one_machine_without(st
 
 
 def test_every_fault_was_what_slurm_calls_it(story: Story) -> None:
-    assert set(story.shards) == set(FAULTS) and sorted(story.shards.values()) == SHARDS
+    assert set(story.shards) == set(FAULTS) and len(set(story.shards.values())) == len(FAULTS)
     assert story.states("cancelled")[0] == "CANCELLED"
     assert story.states("over time")[0] == "TIMEOUT"
     assert story.states("crashed")[0] == story.states("cut off")[0] == "NODE_FAIL"
@@ -195,7 +199,7 @@ def test_no_request_that_was_written_down_was_sampled_again(story: Story) -> Non
     written = Counter(key for shard in SHARDS for key in story.watch.keys(shard))
     assert set(written) == set(local)
     assert [key for key, times in written.items() if times > 1] == []
-    assert min(story.sampled.values()) >= 5, "each fault came in the middle"
+    assert min(story.sampled.values()) >= LINES, "each fault came in the middle"
 
 
 def test_what_was_sampled_before_each_fault_was_taken_up(story: Story) -> None:
