@@ -162,6 +162,13 @@ def job_of(slurm: Path, process: int) -> tuple[str, str]:
     return variables["SLURM_JOB_ID"], variables["SLURMD_NODENAME"]
 
 
+def is_snakemake(process: int) -> bool:
+    """Is it one of the Snakemakes that a job consists of?"""
+    with suppress(OSError):
+        return any(word.endswith(b"snakemake") for word in _words(str(process))[:3])
+    return False
+
+
 def is_alive(process: int) -> bool:
     """A process that has not ended; a zombie has."""
     with suppress(OSError):

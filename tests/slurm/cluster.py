@@ -158,8 +158,8 @@ def lose(folder: Path, node: str, crash: bool) -> None:
     """
     _kill([_slurmd(folder, node)])
     if crash:
-        tasks = _tasks(node)
-        _kill([*{parent for task in tasks if (parent := _keeper(task))}, *tasks])
+        ended = tasks(node)
+        _kill([*{parent for task in ended if (parent := _keeper(task))}, *ended])
     command(folder, "scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
 
 
@@ -259,7 +259,7 @@ def _slurmd(folder: Path, node: str) -> int:
     raise ProcessLookupError(f"{node} has no slurmd")
 
 
-def _tasks(node: str) -> list[int]:
+def tasks(node: str) -> list[int]:
     """The processes of all jobs on a node."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):

@@ -138,16 +138,24 @@ def with_faults(story: Story, process: subprocess.Popen[bytes]) -> subprocess.Po
     cluster.lose(slurm, crashed, crash=True)
     story.gone(victim)
 
-    # An orphan on a node that SLURM has lost sight of goes on; its successor waits until it has ended.
-    shard, victim, _, node = story.hit("cut off", process)
+    # An orphan on a node that SLURM has lost sight of goes on; its successor waits until it has ended. What is left of
+    # the orphan's job ends when the node is back, and takes nothing away.
+    shard, victim, job, node = story.hit("cut off", process)
+    left = [task for task in cluster.tasks(node) if checkout.is_snakemake(task)]
+    for task in left:
+        os.kill(task, signal.SIGSTOP)
     cluster.lose(slurm, node, crash=False)
     log = run.results / f"logs/annotate/{shard}.log"
     story.until(lambda: "is at it; waiting for its end" in log.read_text(), "a successor that waits")
     assert len(run.shard_processes(shard)) == 2 and checkout.is_alive(victim)
     os.kill(victim, signal.SIGCONT)
     story.gone(victim)
+    story.until(lambda: story.states("cut off")[-1] == "COMPLETED", "the end of the successor")
     for lost in (crashed, node):
         cluster.restore(slurm, lost)
+    for task in left:
+        story.gone(task)
+    assert left and (run.results / f"annotation/{shard}/status.parquet").exists()
 
     _, victim, _, node = story.hit("preempted", process)
     urgent = ["--partition=urgent", f"--nodelist={node}", "--cpus-per-task=8", "--mem=1000", "--output=/dev/null"]
