@@ -103,10 +103,9 @@ class Story:
 def story(slurm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("slurm-runs")
     local = Checkout(folder / "local", small_config())
-    undisturbed = local.start("--cores", "2")
+    undisturbed = local.start("--cores", "1")  # a node's jobs have one core, and rounding depends on their number
     config = small_config() | {"shards": {"annotation": COUNT}}
     run = Checkout(folder / "slurm", config, cluster.environment(slurm))
-    assert undisturbed.wait(PATIENCE) == 0, local.said()
     watch = Watch(run, SHARDS, LINES, len(FAULTS))
     told = Story(local, run, slurm, watch)
     process = run.start("--profile", "slurm", *checkout.HASTE)
@@ -114,10 +113,12 @@ def story(slurm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sto
         process = with_faults(told, process)
         told.until(lambda: process.poll() is not None, "the end of the run")
         assert process.returncode == 0, run.said()
+        assert undisturbed.wait(PATIENCE) == 0, local.said()
     finally:
         watch.close()
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+        for one in (process, undisturbed):
+            if one.poll() is None:
+                os.killpg(one.pid, signal.SIGKILL)
     yield told
 
 
