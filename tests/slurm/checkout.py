@@ -99,13 +99,14 @@ def _stat(process: str) -> list[str]:
 
 
 class Watch:
-    """Watches annotation: stops each shard in the middle, once, and keeps every line that was ever journalled.
+    """Watches annotation: stops shards in the middle, and keeps every line that was ever journalled.
 
-    A shard is stopped (SIGSTOP) when it has sampled `lines` requests; `victim` gives it to the test.
+    A shard is stopped (SIGSTOP) when it has sampled `lines` requests; `victim` gives it to the test. Only the first
+    `most` are: others need room on the nodes.
     """
 
-    def __init__(self, checkout: Checkout, shards: list[str], lines: int) -> None:
-        self.checkout, self.lines = checkout, lines
+    def __init__(self, checkout: Checkout, shards: list[str], lines: int, most: int) -> None:
+        self.checkout, self.lines, self.most = checkout, lines, most
         self.untouched, self.stopped = list(shards), list[tuple[str, int]]()
         self.kept = checkout.folder / "journals"
         self.kept.mkdir()
@@ -113,12 +114,18 @@ class Watch:
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        self._end.set()
-        self._thread.join()
+    def stop_none(self) -> None:
+        """Stop no other shard, and let go on those that stand still."""
+        self.most = 0
         for _, process in self.stopped:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGCONT)
+
+    def close(self) -> None:
+        """Watch no longer."""
+        self._end.set()
+        self._thread.join()
+        self.stop_none()
 
     def _watch(self) -> None:
         work = self.checkout.results / "work/annotation"
@@ -126,25 +133,17 @@ class Watch:
             for path in work.glob("*.jsonl"):
                 with suppress(FileExistsError, FileNotFoundError):  # kept already; compacted this moment
                     (self.kept / path.name).hardlink_to(path)
-            for shard in list(self.untouched):
-                if self.journalled(shard) >= self.lines:
-                    for process in self.checkout.shard_processes(shard)[:1]:
-                        os.kill(process, signal.SIGSTOP)
-                        self.untouched.remove(shard)
-                        self.stopped.append((shard, process))
+            for shard in [shard for shard in self.untouched if self.journalled(shard) >= self.lines]:
+                for process in self.checkout.shard_processes(shard)[:1] if self.most else []:
+                    os.kill(process, signal.SIGSTOP)
+                    self.most -= 1
+                    self.untouched.remove(shard)
+                    self.stopped.append((shard, process))
 
     def victim(self) -> tuple[str, int] | None:
-        """The next shard that stands still in the middle of its work, and its process; None where there is none yet.
-
-        One whose process was ended with its node, by another's fault, will be stopped again when it is.
-        """
+        """The next shard that stands still in the middle of its work, and its process; None where there is none yet."""
         assert self._thread.is_alive(), "the watch has failed; see what it wrote to stderr"
-        while self.stopped:
-            shard, process = self.stopped.pop(0)
-            if is_alive(process):
-                return shard, process
-            self.untouched.append(shard)
-        return None
+        return self.stopped.pop(0) if self.stopped else None
 
     def journalled(self, shard: str) -> int:
         """How many requests of a shard were ever written down whole."""
@@ -161,6 +160,13 @@ def job_of(slurm: Path, process: int) -> tuple[str, str]:
     pairs = [pair.split(b"=", 1) for pair in Path(f"/proc/{process}/environ").read_bytes().split(b"\0") if b"=" in pair]
     variables = {os.fsdecode(name): os.fsdecode(value) for name, value in pairs}
     return variables["SLURM_JOB_ID"], variables["SLURMD_NODENAME"]
+
+
+def is_snakemake(process: int) -> bool:
+    """Is it one of the Snakemakes that a job consists of?"""
+    with suppress(OSError):
+        return any(word.endswith(b"snakemake") for word in _words(str(process))[:3])
+    return False
 
 
 def is_alive(process: int) -> bool:

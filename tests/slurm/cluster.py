@@ -4,9 +4,10 @@
 every file is in FOLDER, but for a link to its configuration where SLURM looks for it: Snakemake's jobs forget
 SLURM_CONF. A machine with a SLURM of its own is left alone, and no service is started.
 
-Nothing keeps jobs apart from one another (no cgroups): it schedules, sets the environment, and kills, as SLURM does.
-Its GPUs are none: device nodes like /dev/null, so that a job is told of them. Accounting is real (slurmdbd on a MariaDB
-of its own): `sacct` answers, so that the profile is tested as it stands.
+Nothing keeps jobs apart from one another (no cgroups): it schedules, sets the environment, and kills, as SLURM does. But
+a node has one core of the machine, whatever it says. Its GPUs are none: device nodes like /dev/null, so that a job is
+told of them. Accounting is real (slurmdbd on a MariaDB of its own): `sacct` answers, so that the profile is tested as it
+stands.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ MinJobAge=600
 ReturnToService=2
 DefMemPerCPU=500
 GresTypes=gpu
-NodeName=DEFAULT CPUs={cpus} RealMemory={memory} Gres=gpu:{gpus} State=UNKNOWN
+NodeName=DEFAULT CPUs={cpus} RealMemory={memory} Gres=gpu:{gpus} Feature=large State=UNKNOWN
 {nodes}
 PartitionName=DEFAULT Nodes=ALL MaxTime=INFINITE DefaultTime=01:00:00 State=UP
 PartitionName=test Default=YES PriorityTier=1
@@ -113,7 +114,7 @@ def install() -> None:
         subprocess.run([*apt, *command], env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
-def up(folder: Path, nodes: int = 2, cpus: int = 16, memory: int = 256000, gpus: int = 8) -> None:
+def up(folder: Path, nodes: int = 2, cpus: int = 8, memory: int = 256000, gpus: int = 8) -> None:
     """Start a cluster of nodes n1, n2, ... with so many CPUs, MB and GPUs each, whether the machine has them or not.
 
     Raises FileExistsError where there is one already.
@@ -146,7 +147,7 @@ def up(folder: Path, nodes: int = 2, cpus: int = 16, memory: int = 256000, gpus:
     _start(folder, "slurmctld", "-D", "-i")
     for name in names:
         (folder / "spool" / name).mkdir(exist_ok=True)
-        _start(folder, "slurmd", "-D", "-N", name)
+        _start_node(folder, name)
     _wait(lambda: _idle(folder) == nodes, 60, f"idle nodes; see the logs in {folder}")
 
 
@@ -158,14 +159,14 @@ def lose(folder: Path, node: str, crash: bool) -> None:
     """
     _kill([_slurmd(folder, node)])
     if crash:
-        tasks = _tasks(node)
-        _kill([*{parent for task in tasks if (parent := _keeper(task))}, *tasks])
+        ended = tasks(node)
+        _kill([*{parent for task in ended if (parent := _keeper(task))}, *ended])
     command(folder, "scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
 
 
 def restore(folder: Path, node: str) -> None:
     """Start the node's slurmd again; the cluster takes it back. What is still there of lost jobs is ended by SLURM."""
-    _start(folder, "slurmd", "-D", "-N", node)
+    _start_node(folder, node)
     with suppress(subprocess.CalledProcessError):  # it is back already
         command(folder, "scontrol", "update", f"NodeName={node}", "State=RESUME")
     up = "--states=idle,alloc,mix"
@@ -259,7 +260,7 @@ def _slurmd(folder: Path, node: str) -> int:
     raise ProcessLookupError(f"{node} has no slurmd")
 
 
-def _tasks(node: str) -> list[int]:
+def tasks(node: str) -> list[int]:
     """The processes of all jobs on a node."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -282,6 +283,20 @@ def _kill(processes: list[int]) -> None:
     for process in processes:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
+
+
+def _start_node(folder: Path, node: str) -> None:
+    """Start a node's slurmd on one core of the machine, by turns, and with it all jobs that the node will have.
+
+    Jobs that each ran as many threads as there are cores would wait for one another: ten times slower.
+    """
+    inherited = os.sched_getaffinity(0)
+    cores = sorted(inherited)
+    os.sched_setaffinity(0, {cores[int(node.removeprefix("n")) % len(cores)]})
+    try:
+        _start(folder, "slurmd", "-D", "-N", node)
+    finally:
+        os.sched_setaffinity(0, inherited)
 
 
 def _start(folder: Path, program: str, *options: str, **variables: str) -> None:

@@ -1,4 +1,4 @@
-"""A SLURM cluster of two nodes on this machine, for the tests of this folder."""
+"""A SLURM cluster of six nodes on this machine, for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def slurm() -> Iterator[Path]:
         pytest.skip(f"SLURM's packages cannot be had: {error}")
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))  # a short path: a socket's may have but 108 characters
     try:
-        cluster.up(folder)
+        cluster.up(folder, nodes=6)
         yield folder
     except FileExistsError:
         pytest.skip(f"this machine has a SLURM already, or another run of these tests has: {cluster.STANDARD}")

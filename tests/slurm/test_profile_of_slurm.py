@@ -29,11 +29,18 @@ rule train_policy:
 """
 
 
+# What the head of the profile has as examples, and what there is on the cluster of these tests.
+PLACE = {"slurm_partition: gpu": "urgent", "slurm_account: my-account": "main", "constraint: h100": "large"}
+
+
 @pytest.mark.slow
-def test_the_profile_gives_a_training_several_nodes(slurm: Path, tmp_path: Path) -> None:
+def test_the_profile_gives_a_training_several_nodes_where_its_head_says(slurm: Path, tmp_path: Path) -> None:
     before, rule, after = (ROOT / "slurm/config.yaml").read_text().partition("  train_policy:\n")
     lead, block = after.split("    # nodes: 2\n")
     several = "    # nodes: 2\n" + block.partition("  sample_seeds:")[0]
+    for example, value in PLACE.items():
+        assert before.count(f"  # {example}\n") == 1
+        before = before.replace(f"# {example}", f"{example.split()[0]} {value}")
     (tmp_path / "slurm").mkdir()
     (tmp_path / "slurm/config.yaml").write_text(before + rule + lead + several.replace("    # ", "    "))
     (tmp_path / "Snakefile").write_text(SNAKEFILE.format(python=sys.executable))
@@ -50,8 +57,11 @@ def test_the_profile_gives_a_training_several_nodes(slurm: Path, tmp_path: Path)
         timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    cpus = str(min(8, os.cpu_count() or 1))  # inside its job Snakemake cuts threads to what the machine has
-    assert (tmp_path / "nodes").read_text().split() == ["n1", "n2", cpus, "0,1,2,3,4,5,6,7"]
+    columns = ("sacct", "-X", "-n", "-P", "-o", "Comment,Partition,Account,Constraints,Timelimit,ReqMem")
+    rows = [line.split("|") for line in cluster.command(slurm, *columns).splitlines()]
+    assert ["rule_train_policy", *PLACE.values(), "2-00:00:00", "125G"] in rows
+    # Inside its job Snakemake cuts threads to the cores that it may use: here one.
+    assert (tmp_path / "nodes").read_text().split() == ["n1", "n2", "1", "0,1,2,3,4,5,6,7"]
 
 
 def test_every_rule_that_needs_a_gpu_has_time_and_memory_of_its_own_in_the_profile() -> None:
