@@ -73,9 +73,9 @@ class Progress:
             parts.append(f"mean batch {stats.mean_batch:.0f}")
         if stats.cached_share is not None:
             parts.append(f"{stats.cached_share:.0%} of prompt tokens cached")
-        if rollouts:
-            left = max(0, self.most_rollouts - rollouts - replayed) * seconds / rollouts
-            parts.append(f"at most {duration(left)} left")
+        left = self.most_rollouts - rollouts - replayed
+        if rollouts and left > 0:  # a search that a PRM guides may draw more than its number of solutions
+            parts.append(f"at most {duration(left * seconds / rollouts)} left")
         return ", ".join(parts)
 
     def close(self) -> None:
