@@ -162,11 +162,12 @@ def job_of(slurm: Path, process: int) -> tuple[str, str]:
     return variables["SLURM_JOB_ID"], variables["SLURMD_NODENAME"]
 
 
-def is_snakemake(process: int) -> bool:
-    """Is it one of the Snakemakes that a job consists of?"""
-    with suppress(OSError):
-        return any(word.endswith(b"snakemake") for word in _words(str(process))[:3])
-    return False
+def parents(process: int, within: list[int]) -> list[int]:
+    """The processes above one, as far as they are among these: the shell of a job, its Snakemakes, its srun."""
+    found: list[int] = []
+    while (process := int(_stat(str(process))[1])) in within:
+        found.append(process)
+    return found
 
 
 def is_alive(process: int) -> bool:

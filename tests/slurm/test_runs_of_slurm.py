@@ -140,10 +140,10 @@ def with_faults(story: Story, process: subprocess.Popen[bytes]) -> subprocess.Po
     story.gone(victim)
 
     # An orphan on a node that SLURM has lost sight of goes on; its successor waits until it has ended. What is left of
-    # the orphan's job ends when the node is back, and takes nothing away.
-    shard, victim, job, node = story.hit("cut off", process)
-    left = [task for task in cluster.tasks(node) if checkout.is_snakemake(task)]
-    for task in left:
+    # the orphan's job fails at last, and takes nothing away.
+    shard, victim, _, node = story.hit("cut off", process)
+    shell, *around = checkout.parents(victim, within=cluster.tasks(node))
+    for task in (shell, *around):
         os.kill(task, signal.SIGSTOP)
     cluster.lose(slurm, node, crash=False)
     log = run.results / f"logs/annotate/{shard}.log"
@@ -152,11 +152,14 @@ def with_faults(story: Story, process: subprocess.Popen[bytes]) -> subprocess.Po
     os.kill(victim, signal.SIGCONT)
     story.gone(victim)
     story.until(lambda: story.states("cut off")[-1] == "COMPLETED", "the end of the successor")
+    os.kill(shell, signal.SIGKILL)
+    for task in around:
+        os.kill(task, signal.SIGCONT)
+    for task in around:
+        story.gone(task)
+    assert (run.results / f"annotation/{shard}/status.parquet").exists()
     for lost in (crashed, node):
         cluster.restore(slurm, lost)
-    for task in left:
-        story.gone(task)
-    assert left and (run.results / f"annotation/{shard}/status.parquet").exists()
 
     _, victim, _, node = story.hit("preempted", process)
     urgent = ["--partition=urgent", f"--nodelist={node}", "--cpus-per-task=8", "--mem=1000", "--output=/dev/null"]
