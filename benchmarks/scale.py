@@ -32,8 +32,8 @@ from mmprm.annotation.omegaprm import omegaprm
 from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation, Config, load
 from mmprm.engine.base import Sampling
+from mmprm.layout import names
 from mmprm.problem import Problem
-from mmprm.shard import names
 
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / "models/mini-base"

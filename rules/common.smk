@@ -23,7 +23,7 @@ from snakemake.exceptions import WorkflowError
 from mmprm.config import load
 from mmprm.config.sources import DataFiles, StepBenchmark
 from mmprm.errors import UserError
-from mmprm.shard import in_use, names, patterns
+from mmprm.layout import in_use, names, patterns
 from mmprm.tables import write_text
 
 try:

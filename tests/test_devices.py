@@ -61,6 +61,13 @@ def own(process: subprocess.Popen[str]) -> set[str]:
     return set(said.split(","))
 
 
+def waits(process: subprocess.Popen[str]) -> str:
+    assert process.stderr is not None
+    said = process.stderr.readline()
+    assert "waiting for" in said
+    return said
+
+
 def test_jobs_side_by_side_have_devices_of_their_own_and_as_many_as_they_asked_for(start: Start) -> None:
     jobs = [start(1), start(2), start(1)]
     leased = [own(job) for job in jobs]
@@ -72,8 +79,7 @@ def test_a_killed_job_frees_its_devices_and_a_waiting_one_says_that_it_waits(sta
     whole, second = start(4), None
     assert own(whole) == {"a", "b", "c", "d"}
     second = start(3)
-    assert second.stderr is not None
-    assert "waiting for 3 of the GPUs a, b, c, d" in second.stderr.readline()
+    assert "waiting for 3 of the GPUs a, b, c, d" in waits(second)
     assert second.poll() is None
     whole.send_signal(signal.SIGKILL)
     assert len(own(second)) == 3
@@ -81,23 +87,26 @@ def test_a_killed_job_frees_its_devices_and_a_waiting_one_says_that_it_waits(sta
 
 def test_who_needs_many_is_not_passed_by_for_ever(start: Start) -> None:
     """While it waits it keeps what it gets, and later ones wait behind it; two such ones do not block each other."""
-    short = [start(2, 1.0), start(2, 2.5)]
-    for job in short:
-        own(job)
-    many = [start(3, 0.5), start(3, 0.5)]
-    for job in many:
-        assert job.stderr is not None and "waiting for 3" in job.stderr.readline()
-    single = start(1, 0)
-    assert [len(own(job)) for job in [*many, single]] == [3, 3, 1]
+    two, other_two = start(2), start(2)
+    own(two), own(other_two)
+    first = start(3)
+    assert "0 of them so far" in waits(first)
+    second, single = start(3), start(1)
+    assert all("behind another job" in waits(job) for job in (second, single))
+    two.kill()
+    time.sleep(1.0)
+    assert [job.poll() for job in (first, second, single)] == [None] * 3, "two are free, and the first one's"
+    other_two.kill()
+    assert len(own(first)) == 3
+    first.kill()
+    assert (len(own(second)), len(own(single))) == (3, 1)
 
 
-def test_many_jobs_on_few_devices_never_share_one(machine: Path, start: Start) -> None:
-    jobs = [start(1 + number % 2, 0.05) for number in range(5)]
-    assert [len(own(job)) for job in jobs] == [1, 2, 1, 2, 1]
+def test_many_jobs_on_few_devices_never_share_one(machine: Path) -> None:
     held = machine / "held"
     held.mkdir()
     claim = "import sys; from pathlib import Path; from mmprm.devices import lease\nimport time\n"
-    claim += "for turn in range(30):\n with lease(1) as (one,):\n"
+    claim += "for turn in range(15):\n with lease(1) as (one,):\n"
     claim += "  mine = Path(sys.argv[1]) / one; mine.mkdir(); time.sleep(.002); mine.rmdir()\n"
     claimers = [subprocess.Popen([sys.executable, "-c", claim, str(held)]) for _ in range(6)]
     assert [claimer.wait(100) for claimer in claimers] == [0] * 6, "a second one in the same place would fail"

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from mmprm.engine.scripted import toy_problem
 from mmprm.errors import UserError
+from mmprm.layout import each, in_use, names
 from mmprm.problem import write_problems
-from mmprm.shard import Shard, each, in_use, names, read_shard
+from mmprm.shard import Shard, read_shard
 
 
 @pytest.mark.parametrize(

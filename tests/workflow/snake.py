@@ -57,11 +57,14 @@ class Workflow:
 
     def run(self, *arguments: str, config: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
         """Run it to its end; its output, and its exit status."""
-        command = self.command(*arguments, config=config)
+        return self.call(self.command(*arguments, config=config))
+
+    def call(self, command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+        """The same of a command as `command` gives it, and of more environment variables."""
         # A PATH without the virtual environment: the workflow itself must find its commands.
-        environment = {**os.environ, "PATH": os.defpath}
+        whole = {**os.environ, "PATH": os.defpath, **environment}
         return subprocess.run(
-            command, cwd=self.folder, env=environment, text=True, capture_output=True, check=False, timeout=300
+            command, cwd=self.folder, env=whole, text=True, capture_output=True, check=False, timeout=300
         )
 
     def processes(self, command: str) -> list[int]:

@@ -39,7 +39,7 @@ class Verb(TyperCommand):
     shards by one name: `--shards results/mini/annotation/all-of-4/nodes.parquet`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        from mmprm.shard import each
+        from mmprm.layout import each
 
         repeatable = {flag for param in self.params if getattr(param, "multiple", False) for flag in param.opts}
         spelled: list[str] = []

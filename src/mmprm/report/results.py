@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from mmprm import shard, tables
+from mmprm import layout, tables
 from mmprm.config import Config
 from mmprm.errors import UserError
 
@@ -54,8 +54,8 @@ def read_json(path: Path) -> Any:
 
 def shard_names(config: Config, results: Path, stage: str) -> list[str]:
     """The shards of a stage (a key of `shards`), as they lie there."""
-    patterns = shard.patterns(stage, str(results), config.benchmarks)
-    return shard.names(shard.in_use(patterns, getattr(config.shards, stage)))
+    patterns = layout.patterns(stage, str(results), config.benchmarks)
+    return layout.names(layout.in_use(patterns, getattr(config.shards, stage)))
 
 
 def existing(paths: Iterable[Path]) -> list[Path]:
