@@ -25,7 +25,16 @@ JOBS = {name: body for name, body in RULES.items() if "    shell:" in body}
 
 
 def test_there_is_a_file_of_rules_for_each_stage() -> None:
-    assert {path.stem for path in TEXTS} == {"Snakefile", "common", "ablations", "guided", *STAGES}
+    assert {path.stem for path in TEXTS} == {
+        "Snakefile",
+        "common",
+        "ablations",
+        "curation",
+        "guided",
+        "remote",
+        "tagging",
+        *STAGES,
+    }
     assert len(TEXTS[ROOT / "Snakefile"].splitlines()) <= 45
 
 
