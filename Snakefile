@@ -19,6 +19,7 @@ if not workflow.overwrite_configfiles:
 
 
 include: "rules/common.smk"
+include: "rules/remote.smk"
 include: "rules/problems.smk"
 include: "rules/curation.smk"
 include: "rules/tagging.smk"

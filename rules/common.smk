@@ -11,6 +11,7 @@ import fcntl
 import functools
 import hashlib
 import json
+import re
 import shlex
 import socket
 import sys
@@ -20,9 +21,10 @@ from typing import Any
 
 from pydantic import BaseModel
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 from mmprm import orphans
-from mmprm.config import load
+from mmprm.config import NOT_RESULTS, load
 from mmprm.config.overlap import made_from, read_sources
 from mmprm.config.sources import DataFiles, StepBenchmark
 from mmprm.errors import UserError
@@ -41,6 +43,14 @@ RESOLVED = f"{RESULTS}/config.json"
 # runs one of them at a time.
 HEAVY_THREADS = 8
 
+# With `--sdm apptainer`, jobs run in the image that containers/mmprm.def makes. The code is this folder's, not the image's.
+if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+
+    container: str(Path(workflow.basedir) / "containers/mmprm.sif")
+
+    shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}; ")
+
+
 # GPUs of a job: the rules' resource `gpu`, and what `mmprm --devices` waits for. engine.tensor_parallel and
 # training.gpus set them, here alone. A server samples on devices of its own.
 MODEL_GPU = CONFIG.engine.tensor_parallel
@@ -58,19 +68,6 @@ RETRIES = 1 if LOCAL and workflow.is_main_process else None
 # What every sampled solution depends on.
 SAMPLED = ("sampling", "prompt", "seed", "engine.max_model_len", "grading.judge.identity")
 
-# They change memory, speed or a card, not the result.
-NOT_RESULTS = {
-    "micro_batch_size",
-    "gradient_checkpointing",
-    "save_every",
-    "deepspeed",
-    "gpus",
-    "report_to",
-    "licence",
-    "weight",  # of a source's problems in policy training, which has it as a param of its own
-    "judge_after",
-}
-
 
 pathvars:
     results=RESULTS,
@@ -86,6 +83,7 @@ wildcard_constraints:
     ablation=r"[A-Za-z0-9_-]+",
     shard=r"\d+-of-\d+",
     steps=r"[A-Za-z0-9_-]+",
+    file="|".join(map(re.escape, map(str, CONFIG.remote))) or "(?!)",
 
 
 # Jobs find `mmprm` beside this Python without an activated environment; with --sdm conda, conda sets the PATH.
@@ -428,6 +426,20 @@ def every(stage: str, path: str) -> str:
 
 # The folders of all trees, as a command names them.
 TREES = every("annotation", "annotation/{shard}")
+
+
+# Files of the configuration that lie in a bucket are copied from there before they are read.
+REMOTE = {path: storage(address) for path, address in CONFIG.remote.items()}
+
+
+def remote_file(wildcards) -> Any:
+    """Where a local file comes from."""
+    return REMOTE[wildcards.file]
+
+
+def remote_address(wildcards) -> str:
+    """The address of a local file in its store."""
+    return CONFIG.remote[wildcards.file]
 
 
 def work(folder: str) -> str:

@@ -64,6 +64,19 @@ def test_every_problem_has_all_its_candidates(tmp_path: Path, policy: Path, prob
     assert {row["verdict"] for row in table} == {"correct", "incorrect", "unparsed"}
 
 
+def test_another_run_with_the_same_policy_samples_nothing_where_runs_share_a_cache(
+    tmp_path: Path, policy: Path, problems: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMPRM_CACHE", str(tmp_path / "cache"))
+    first = candidates(tmp_path / "one", policy, problems, 2, ScriptedEngine(POLICY)).read_bytes()
+    engine = ScriptedEngine(POLICY)
+    assert candidates(tmp_path / "two", policy, problems, 1, engine).read_bytes() == first
+    assert not engine.sampled
+    other = policy_folder(tmp_path / "other", '{"other": 1}')
+    candidates(tmp_path / "three", other, problems, 1, engine)
+    assert len(engine.sampled) > 0
+
+
 def test_a_finished_shard_is_sampled_from_its_journal(tmp_path: Path, policy: Path, problems: Path) -> None:
     first = candidates(tmp_path, policy, problems, 2, ScriptedEngine(POLICY)).read_bytes()
     engine = ScriptedEngine(POLICY)

@@ -28,10 +28,11 @@ def test_there_is_a_file_of_rules_for_each_stage() -> None:
     assert {path.stem for path in TEXTS} == {
         "Snakefile",
         "common",
-        "curation",
-        "tagging",
         "ablations",
+        "curation",
         "guided",
+        "remote",
+        "tagging",
         *STAGES,
     }
     assert len(TEXTS[ROOT / "Snakefile"].splitlines()) <= 45

@@ -20,6 +20,7 @@ from mmprm.engine.base import Engine, Request, Sampling, request_key, request_se
 from mmprm.errors import UserError
 from mmprm.problem import Problem
 from mmprm.shard import Shard
+from mmprm.sharing import shared
 
 if TYPE_CHECKING:
     from mmprm.grading.judge import Judge
@@ -121,7 +122,7 @@ def _drive(
             failed[name] = reason
 
     config, name = job.config, f"{job.label} {job.shard}"
-    journal = Journal(job.work, str(job.shard))
+    journal = Journal(_journals(job), str(job.shard))
     if len(journal):
         say(f"{name}: the journal holds {len(journal)} finished requests")
     progress = Progress(name, len(searches), len(searches) * job.most_rollouts)
@@ -148,6 +149,18 @@ def _drive(
         f"requests ({scheduler.replayed_completions} completions) from the journal"
     )
     _stop_if_broken(name, len(searches), failed, judge)
+
+
+def _journals(job: Job) -> Path:
+    """job.work, or with MMPRM_CACHE a folder that other runs with this policy have too: keys are of content alone."""
+    from mmprm.models import fingerprint
+
+    cache = shared("journals")
+    if cache is None:
+        return job.work
+    parts = job.work.parts
+    below = parts[len(parts) - parts[::-1].index("work") :] if "work" in parts else parts[-1:]
+    return cache.joinpath(fingerprint(job.policy), *below)
 
 
 def _stop_if_broken(name: str, n: int, failed: dict[str, str], judge: Judge | None) -> None:

@@ -48,6 +48,19 @@ def config(file: Annotated[Path, typer.Argument(help="a configuration in YAML", 
 
 
 @app.command(cls=Verb)
+def fetch(
+    file: Annotated[Path, option("--file", "the copy that Snakemake made of a file in a store")], out: Out
+) -> None:
+    """Put a file that came from an object store where the configuration names it."""
+    import shutil
+
+    from mmprm.tables import replacing
+
+    with replacing(out) as temporary:
+        shutil.copyfile(file, temporary)
+
+
+@app.command(cls=Verb)
 def intake(
     config: ConfigFile,
     source: Annotated[str, option("--source", "a key of sources")],

@@ -24,12 +24,14 @@ from mmprm.config.errors import explain
 from mmprm.config.guided import Strategy
 from mmprm.config.labels import Ablation, Labels
 from mmprm.config.overlap import check_derived, share_problems, weights_of
-from mmprm.config.section import Address, Aggregate, Name, Section, Share
+from mmprm.config.section import NOT_RESULTS, Address, Aggregate, LocalFile, Name, Section, Share, StoreAddress
 from mmprm.config.seeds import Seeds
 from mmprm.config.sources import Source, StepBenchmark, StepSource
 from mmprm.config.steps import StepTest, check_step_tests
 from mmprm.config.training import Lora, Packing, Training
 from mmprm.errors import UserError
+
+__all__ = ["NOT_RESULTS", "Config", "load", "read"]
 
 
 class Intake(Section):
@@ -265,6 +267,9 @@ class Config(Section):
     sources: dict[Name, Source] = Field(min_length=1)
     step_data: dict[Name, StepSource] = Field(
         {}, description="labelled steps from elsewhere: training data, or step benchmarks, which are never trained on"
+    )
+    remote: dict[LocalFile, StoreAddress] = Field(
+        {}, description="local files that are copied from an object store before they are read: path, and s3:// address"
     )
     intake: Intake = Intake()
     prompt: Prompt = Prompt()

@@ -7,7 +7,29 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+# Keys of any section that change memory, speed or a card, not the result.
+NOT_RESULTS = {
+    "micro_batch_size",
+    "gradient_checkpointing",
+    "save_every",
+    "deepspeed",
+    "gpus",
+    "report_to",
+    "licence",
+    "weight",  # of a source's problems in policy training, which has it as a param of its own
+    "judge_after",
+}
+
+
+def _beside_results(path: str) -> str:
+    if path.startswith("/") or {"..", ""} & set(path.split("/")) or path.startswith("results/"):
+        raise ValueError("not a relative path outside of results/, such as data/pool.parquet")
+    return path
+
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+LocalFile = Annotated[str, AfterValidator(_beside_results)]
+StoreAddress = Annotated[str, Field(pattern=r"^s3://[A-Za-z0-9.-]+/[^\s?#]+$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Aggregate = Literal["min", "max", "average", "last", "product", "sum_log_pr", "sum_log_odds", "mean_odds"]
 

@@ -16,11 +16,12 @@ import numpy as np
 
 from mmprm import models, tables
 from mmprm.compat import prepare
-from mmprm.config import Config
+from mmprm.config import NOT_RESULTS, Config
 from mmprm.errors import UserError
 from mmprm.problem import Problem, read_problems
+from mmprm.sharing import CACHE
 from mmprm.solution import STEP_CLOSE, STEP_OPEN, Renderer, Status, control_ids, parse
-from mmprm.training import cards, data, launch
+from mmprm.training import cards, data, launch, model_cache
 from mmprm.training.job import Job
 from mmprm.training.progress import Progress, quiet
 
@@ -37,6 +38,12 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
     say = Progress("policy").say
     out.mkdir(parents=True, exist_ok=True)
     (out / models.MANIFEST).unlink(missing_ok=True)
+    policy = config.policy.model_dump(mode="json", exclude={"base": True, "sources": True, "training": NOT_RESULTS})
+    decided = {"policy": policy, "prompt": config.prompt.model_dump(mode="json"), "seed": config.seed}
+    key = model_cache.key({**decided, "base": models.fingerprint(config.policy.base)}, problems)
+    if model_cache.fetch(key, out):
+        say(f"taken from {CACHE}, {key}: another run has trained it")
+        return
     start = start_model(config.policy.base, work / "start")
     processor = models.load_processor(start)
     rows = read_problems(*problems)
@@ -74,6 +81,7 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
     tables.write_json(out / "losses.json", outcome.history)
     tables.write_text(out / "README.md", cards.policy_card(config, info))
     models.write_manifest(out, info)
+    model_cache.store(key, out)
     for leftover in ("checkpoints", "start"):
         shutil.rmtree(work / leftover, ignore_errors=True)
     say(f"{outcome.steps} updates in {outcome.seconds:.0f} s, loss {outcome.loss:.4f}")

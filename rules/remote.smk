@@ -1,0 +1,21 @@
+"""Files in an object store. In: what `remote` names. Out: the local files that sources and step data read."""
+
+
+rule fetch:
+    input:
+        remote_file,
+    output:
+        "{file}",
+    log:
+        "<logs>/fetch/{file}.log",
+    benchmark:
+        "<benchmarks>/fetch/{file}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        *affects(version=1),
+        address=remote_address,
+    shell:
+        "mmprm fetch --file {input} --out {output} > {log} 2>&1"

@@ -1,0 +1,88 @@
+"""Models that runs share: the same training gives the kept model, and another one does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmprm import models
+from mmprm.errors import UserError
+from mmprm.problem import Problem, write_problems
+from mmprm.training import model_cache, sft
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model folder, and a cache beside it."""
+    monkeypatch.setenv("MMPRM_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    models.write_manifest(folder, {"stage": "test"})
+    return folder
+
+
+def test_a_kept_model_is_copied_whole_and_a_missing_one_is_not_found(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    assert not model_cache.fetch("k", out)
+    model_cache.store("k", model)
+    assert model_cache.fetch("k", out) and not model_cache.fetch("other", out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == {p.name: p.read_bytes() for p in model.iterdir()}
+    (out / "model.safetensors").write_bytes(b"changed")
+    assert (tmp_path / "cache/models/k/model.safetensors").read_bytes() == b"weights", "a copy, not a link"
+    model_cache.store("k", out)
+    assert (tmp_path / "cache/models/k/model.safetensors").read_bytes() == b"weights", "what is kept stays"
+    assert [path.name for path in (tmp_path / "cache/models").iterdir()] == ["k"]
+
+
+def test_a_kept_model_that_lost_a_file_is_not_handed_out(model: Path, tmp_path: Path) -> None:
+    model_cache.store("k", model)
+    (tmp_path / "cache/models/k/model.safetensors").unlink()
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match="manifest says 7 bytes"):
+        model_cache.fetch("k", tmp_path / "out")
+    assert not any((tmp_path / "out").iterdir())
+
+
+def test_without_a_folder_nothing_is_kept(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MMPRM_CACHE")
+    model_cache.store("k", model)
+    assert not model_cache.fetch("k", tmp_path) and not (tmp_path / "cache").exists()
+
+
+def test_the_key_is_of_settings_and_of_the_tables_contents_not_of_their_names(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    a, same, other = tmp_path / "a", tmp_path / "run/a", tmp_path / "other"
+    a.write_text("rows")
+    same.write_text("rows")
+    other.write_text("other rows")
+    key = model_cache.key({"seed": 0, "lr": 1e-3}, [a, other])
+    assert key == model_cache.key({"lr": 1e-3, "seed": 0}, [same, other])
+    changed = [({"seed": 1, "lr": 1e-3}, [a, other]), ({"seed": 0, "lr": 1e-3}, [a, a]), ({"seed": 0}, [a, other])]
+    assert key not in {model_cache.key(*inputs) for inputs in changed}
+
+
+@pytest.mark.slow
+def test_the_same_policy_is_trained_once_for_all_runs_and_another_one_is_trained(
+    mini_problems: list[Problem], training_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
+) -> None:
+    monkeypatch.setenv("MMPRM_CACHE", str(tmp_path / "cache"))
+
+    def trained(run: str, name: str = "sft", **settings: object) -> tuple[str, bytes]:
+        table = tmp_path / run / f"{name}.parquet"
+        write_problems(table, mini_problems)
+        sft.train_policy(
+            training_config(max_steps=2, **settings), [table], tmp_path / run / "work", tmp_path / run / "p"
+        )
+        return models.fingerprint(tmp_path / run / "p"), (tmp_path / run / "p/manifest.json").read_bytes()
+
+    first = trained("one")
+    assert "another run" not in capfd.readouterr().err
+    assert trained("two", "under_another_name", micro_batch_size=1, save_every=7) == first
+    assert "another run has trained it" in capfd.readouterr().err
+    assert trained("three", learning_rate=1e-4)[0] != first[0]
+    assert "another run" not in capfd.readouterr().err
+    assert len(list((tmp_path / "cache/models").iterdir())) == 2
