@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.common import finish, machine, need, user_errors
 from mmprm import tables
 from mmprm.annotation.tree import count
-from mmprm.pass_rate import KEPT, Rule
+from mmprm.seeds.pass_rate import KEPT, Rule
 
 Pool = dict[str, list[tuple[str, int]]]  # problem -> (verdict, tokens) of its rollouts in their order
 

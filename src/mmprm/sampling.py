@@ -16,7 +16,7 @@ from mmprm.config import Config
 from mmprm.engine.base import Request
 from mmprm.errors import UserError
 from mmprm.problem import Problem
-from mmprm.seed_search import seed_search
+from mmprm.seeds.search import seed_search
 from mmprm.shard import Shard, read_shard
 from mmprm.solution import Status
 from mmprm.spool import Spool

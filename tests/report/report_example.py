@@ -15,7 +15,7 @@ from mmprm.labels.quality import measure_labels
 from mmprm.labels.stage import gather_labels
 from mmprm.problem import Problem, write_problems
 from mmprm.problems.mini import IN_DOMAIN, generate
-from mmprm.seeds import select_seeds
+from mmprm.seeds.stage import select_seeds
 from mmprm.solution import render_solution
 
 SPITE = "<script>alert('x')</script> & \"more\" <prm>"

@@ -121,7 +121,7 @@ def select_seeds(
     statistics: Annotated[Path, option("--statistics", "the JSON of counts, and of what was saved, to write")],
 ) -> None:
     """Keep the problems that the policy sometimes solves."""
-    from mmprm.seeds import select_seeds
+    from mmprm.seeds.stage import select_seeds
 
     select_seeds(resolved(config), problems, rollouts, seeds, decisions, statistics)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from mmprm.annotation.tree import Counts, count
-from mmprm.pass_rate import Rule, evidence_below
+from mmprm.seeds.pass_rate import Rule, evidence_below
 
 VERDICTS = st.lists(st.sampled_from(["correct", "incorrect", "unparsed", "undecided"]), min_size=1, max_size=24)
 BOUNDS = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted)

@@ -13,10 +13,10 @@ from typing import Any
 from mmprm.annotation.drive import Asker
 from mmprm.annotation.scheduler import AFTER_OTHERS, Rollouts
 from mmprm.annotation.tree import count
-from mmprm.blank_image import blanked
 from mmprm.config.seeds import Seeds
-from mmprm.pass_rate import KEPT, Rule
 from mmprm.problem import Problem
+from mmprm.seeds.blank_image import blanked
+from mmprm.seeds.pass_rate import KEPT, Rule
 
 Keep = Callable[[bool, Rollouts], None]  # (with a blank picture?, the rollouts of a block)
 

@@ -12,7 +12,7 @@ from mmprm import tables
 from mmprm.engine.scripted import toy_problem
 from mmprm.errors import UserError
 from mmprm.problem import Problem, read_problems, write_problems
-from mmprm.seeds import select_seeds
+from mmprm.seeds.stage import select_seeds
 
 VERDICTS = {
     "some": ["correct", "incorrect", "unparsed", "incorrect"],

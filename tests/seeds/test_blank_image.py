@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from mmprm.annotation.tree import Counts
-from mmprm.blank_image import blanked, image_needed
 from mmprm.problem import Problem
+from mmprm.seeds.blank_image import blanked, image_needed
 
 
 def counts(right: int, n: int) -> Counts:
