@@ -6,8 +6,7 @@ SLURM_CONF. A machine with a SLURM of its own is left alone, and no service is s
 
 Nothing keeps jobs apart from one another (no cgroups): it schedules, sets the environment, and kills, as SLURM does.
 But a node has one core of the machine, whatever it says. Its GPUs are none: device nodes like /dev/null, so that a job
-is told of them. Accounting is real (slurmdbd on a MariaDB of its own): `sacct` answers, so that the profile is tested
-as it stands.
+is told of them. Accounting is real, slurmdbd on a MariaDB of its own: `sacct` answers, as the profile expects.
 """
 
 from __future__ import annotations
