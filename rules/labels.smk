@@ -58,8 +58,9 @@ rule gather_labels:
     params:
         *affects("labels", "seed", version=3),
         config=RESOLVED,
+        trees=TREES,
     shell:
-        "mmprm gather-labels --config {params.config} --seeds {input.seeds} --shards {TREES}"
+        "mmprm gather-labels --config {params.config} --seeds {input.seeds} --shards {params.trees}"
         " --extra {input.extra} --out {output.paths} --statistics {output.statistics} > {log} 2>&1"
 
 
@@ -82,9 +83,10 @@ rule measure_labels:
     params:
         *affects("bench.confidence", "bench.resamples", "seed", version=1),
         config=RESOLVED,
+        trees=TREES,
     shell:
         "mmprm measure-labels --config {params.config} --seeds {input.seeds} --paths {input.paths}"
-        " --shards {TREES} --out {output} > {log} 2>&1"
+        " --shards {params.trees} --out {output} > {log} 2>&1"
 
 
 rule labels:

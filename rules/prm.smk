@@ -52,10 +52,11 @@ rule evaluate_prm:
     params:
         *affects("prm.marker_init", "prompt", "seed", version=1),
         config=RESOLVED,
+        trees=TREES,
         recipe=variant_settings,
     shell:
         "mmprm evaluate-prm --config {params.config} --variant {wildcards.variant} --policy {input.policy}"
-        " --prm {input.prm} --seeds {input.seeds} --paths {input.paths} --shards {TREES}"
+        " --prm {input.prm} --seeds {input.seeds} --paths {input.paths} --shards {params.trees}"
         " --devices {resources.gpu} --out {output} > {log} 2>&1"
 
 
