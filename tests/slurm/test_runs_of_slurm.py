@@ -230,7 +230,7 @@ def test_a_cluster_has_more_than_one_gpu_for_a_run(story: Story) -> None:
 
 
 def test_an_attempt_after_a_failure_has_twice_the_time_and_the_memory(story: Story) -> None:
-    assert story.resources("over time")[:2] == [("1-00:00:00", "64000M"), ("2-00:00:00", "128000M")]
+    assert story.resources("over time")[:2] == [("1-00:00:00", "62.50G"), ("2-00:00:00", "125G")]
 
 
 def test_snakemake_reports_how_well_its_jobs_used_what_they_asked_for(story: Story) -> None:
