@@ -25,7 +25,7 @@ from snakemake.settings.types import DeploymentMethod
 
 from mmprm import orphans
 from mmprm.config import NOT_RESULTS, load
-from mmprm.config.overlap import made_from, read_sources
+from mmprm.config.overlap import known_apart, made_from, read_sources
 from mmprm.config.sources import DataFiles, StepBenchmark
 from mmprm.errors import UserError
 from mmprm.layout import in_use, names, patterns
@@ -202,11 +202,18 @@ def parent_tables(wildcards) -> list[str]:
 
 
 def benchmark_tables(wildcards=None) -> list[str]:
-    """The problems of all benchmarks, also of step benchmarks; for a curated source but of those made from it."""
+    """The problems of all benchmarks, also of step benchmarks.
+
+    For a curated source: of those that its `against` names; but of none that is made from it, or known to share nothing.
+    """
     name = getattr(wildcards, "source", "")
-    benches = sorted({benchmark.source for benchmark in CONFIG.benchmarks.values()})
+    against = getattr(CONFIG.sources.get(name), "against", None)
+    benches = {bench.source for key, bench in CONFIG.benchmarks.items() if against is None or key in against}
+    if name:
+        left_out = (made_from, known_apart)
+        benches = {bench for bench in benches if not any(leaves(CONFIG.sources, bench, name) for leaves in left_out)}
     judged = sorted(name for name, data in CONFIG.step_data.items() if isinstance(data, StepBenchmark))
-    tables = [f"{RESULTS}/problems/{bench}.parquet" for bench in benches if not made_from(CONFIG.sources, bench, name)]
+    tables = [f"{RESULTS}/problems/{bench}.parquet" for bench in sorted(benches)]
     return tables + [f"{RESULTS}/step_data/{name}/problems.parquet" for name in judged]
 
 

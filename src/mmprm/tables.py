@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmprm.errors import UserError
@@ -252,7 +253,8 @@ def read(path: Path, schema: pa.Schema, problem_ids: Collection[str] | None = No
 
     UserError names the file and the columns when it is not what the schema says.
     """
-    wanted = None if problem_ids is None else [("problem_id", "in", list(problem_ids))]
+    # With their type: of no ids arrow cannot tell it, and would refuse to compare.
+    wanted = None if problem_ids is None else pc.field("problem_id").isin(pa.array(problem_ids, pa.string()))
     with _explained(path):
         table = pq.read_table(path, filters=wanted)
     return _as_said(path, table, schema, schema.names)

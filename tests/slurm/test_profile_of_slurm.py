@@ -37,12 +37,15 @@ PLACE = {"slurm_partition: gpu": "urgent", "slurm_account: my-account": "main", 
 def test_the_profile_gives_a_training_several_nodes_where_its_head_says(slurm: Path, tmp_path: Path) -> None:
     before, rule, after = (ROOT / "slurm/config.yaml").read_text().partition("  train_policy:\n")
     lead, block = after.split("    # nodes: 2\n")
-    several = "    # nodes: 2\n" + block.partition("  sample_seeds:")[0]
+    several, following, rest = block.partition("  tag:\n")
+    several = "    # nodes: 2\n" + several
     for example, value in PLACE.items():
         assert before.count(f"  # {example}\n") == 1
         before = before.replace(f"# {example}", f"{example.split()[0]} {value}")
     (tmp_path / "slurm").mkdir()
-    (tmp_path / "slurm/config.yaml").write_text(before + rule + lead + several.replace("    # ", "    "))
+    (tmp_path / "slurm/config.yaml").write_text(
+        before + rule + lead + several.replace("    # ", "    ") + following + rest
+    )
     (tmp_path / "Snakefile").write_text(SNAKEFILE.format(python=sys.executable))
     command = [sys.executable, "-m", "snakemake", "--profile", "slurm"]
     command += ["--slurm-init-seconds-before-status-checks", "3", "--seconds-between-status-checks", "3"]
@@ -59,7 +62,7 @@ def test_the_profile_gives_a_training_several_nodes_where_its_head_says(slurm: P
     assert done.returncode == 0, done.stdout + done.stderr
     columns = ("sacct", "-X", "-n", "-P", "-o", "Comment,Partition,Account,Constraints,Timelimit,ReqMem")
     rows = [line.split("|") for line in cluster.command(slurm, *columns).splitlines()]
-    assert ["rule_train_policy", *PLACE.values(), "2-00:00:00", "125G"] in rows
+    assert ["rule_train_policy", *PLACE.values(), "2-00:00:00", "250G"] in rows  # of both nodes
     # Inside its job Snakemake cuts threads to the cores that it may use: here one.
     assert (tmp_path / "nodes").read_text().split() == ["n1", "n2", "1", "0,1,2,3,4,5,6,7"]
 

@@ -45,7 +45,7 @@ def test_a_new_benchmark_runs_itself_alone(finished: Workflow) -> None:
     config["benchmarks"]["more"] = {"source": "more"}
     plan = finished.plan(config=config)
     own = {"intake", "sample_candidates", "gather_candidates", "score_candidates", "measure"}
-    assert plan.rules == own | {"summarise", "write_report"}
+    assert plan.rules == own | {"summarise", "write_report", "write_data_card"}
     of_own = [path for rule, paths in plan.jobs for path in paths if rule in own]
     assert of_own and all("/more" in path for path in of_own)
 

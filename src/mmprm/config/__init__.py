@@ -322,6 +322,10 @@ class Config(Section):
                 if name not in self.sources:
                     raise ValueError(f"{key}: there is no source {name!r}; allowed: {sorted(self.sources)}")
         check_derived(self.sources)
+        for name, source in self.sources.items():
+            if unknown := set(getattr(source, "against", None) or ()) - set(self.benchmarks):
+                allowed = sorted(self.benchmarks)
+                raise ValueError(f"sources.{name}.against: there is no benchmark {min(unknown)!r}; allowed: {allowed}")
         check_step_tests(self.step_benchmarks)
         return self
 

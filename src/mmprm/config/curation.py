@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from mmprm.config.section import Section, Share
+from mmprm.config.section import Name, Section, Share
 
 Column = Literal["answer_type", "family", "source"]
 
@@ -35,6 +35,10 @@ class Curation(Section):
     """How a pool is curated."""
 
     rules: CurationRules = CurationRules()
+    against: list[Name] | None = Field(
+        None,
+        description="keys of benchmarks that in_benchmark looks at; null: all, so that another benchmark curates anew",
+    )
     min_side: int = Field(20, ge=1, description="pixels of a picture's shorter side; below it is tiny")
     min_detail: Share = Field(0.004, description="share of a picture, seen as 64 x 64 spots, that is no background")
     max_answer_words: int = Field(3, ge=0, description="an answer of more words cannot be verified; 0: no words at all")

@@ -75,6 +75,12 @@ def share_problems(sources: Mapping[str, Section], one: str, other: str) -> bool
     )
 
 
+def known_apart(sources: Mapping[str, Section], one: str, other: str) -> bool:
+    """Are all problems of both drawn here, from splits that share none? Then nobody needs to look at them."""
+    read = read_sources(sources, one) | read_sources(sources, other)
+    return all(isinstance(sources[name], MiniSource) for name in read) and not share_problems(sources, one, other)
+
+
 def weights_of(sources: Mapping[str, Section], names: Iterable[str]) -> dict[str, float]:
     """The weights that are not 1 of the sources that are read to make those named."""
     read = sorted(set().union(*(read_sources(sources, name) for name in names)))
