@@ -115,3 +115,12 @@ def test_a_fingerprint_changes_with_what_the_model_sees_and_not_with_the_id(chan
     one = Problem("a/1", "a", **base)
     assert one.fingerprint == Problem("b/7", "b", **base).fingerprint
     assert one.fingerprint != Problem("a/1", "a", **(base | change)).fingerprint
+
+
+def test_of_no_problems_there_are_no_rows(tmp_path: Path) -> None:
+    """A shard may have none, where there are more shards than problems."""
+    path = tmp_path / "problems.parquet"
+    write_problems(path, [Problem("a", "s", "1 + 1?", "2"), Problem("b", "s", "1 + 2?", "3")])
+    assert tables.read(path, tables.PROBLEMS, []).num_rows == 0
+    assert tables.read(path, tables.PROBLEMS, ["b", "c"])["problem_id"].to_pylist() == ["b"]
+    assert read_problems(path, only=set()) == []
