@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from mmprm.annotation.progress import say
 from mmprm.errors import UserError
+from mmprm.progress_bar import say
 
 VISIBLE, LOCKS = "CUDA_VISIBLE_DEVICES", "MMPRM_DEVICE_LOCKS"
 _POLL_SECONDS = 0.25

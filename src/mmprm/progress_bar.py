@@ -1,4 +1,7 @@
-"""How far a count has come: a bar on a terminal, a line every ten seconds in a log. Writes to stderr only."""
+"""How far a count has come: a bar on a terminal, a line every ten seconds in a log. Writes to stderr only.
+
+And `say`, a line for people there.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,11 @@ from types import TracebackType
 from typing import Any
 
 _SECONDS = 10.0
+
+
+def say(message: str) -> None:
+    """One line on stderr."""
+    print(f"mmprm: {message}", file=sys.stderr, flush=True)
 
 
 class Bar:

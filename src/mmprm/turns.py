@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from mmprm.annotation.progress import say
+from mmprm.progress_bar import say
 
 _SAY_AGAIN = 600.0  # seconds
 

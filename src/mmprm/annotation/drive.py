@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from mmprm import tables, turns
 from mmprm.annotation.journal import Journal
-from mmprm.annotation.progress import Progress, say
+from mmprm.annotation.progress import Progress
 from mmprm.annotation.scheduler import Outcome, Scheduler
 from mmprm.config import Config
 from mmprm.engine.base import Engine, Request, Sampling, request_key, request_seed
 from mmprm.errors import UserError
 from mmprm.problem import Problem
+from mmprm.progress_bar import say
 from mmprm.shard import Shard
 from mmprm.sharing import shared
 

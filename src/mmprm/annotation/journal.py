@@ -22,8 +22,8 @@ from typing import Any, BinaryIO
 import pyarrow.parquet as pq
 
 from mmprm import tables
-from mmprm.annotation.progress import say
 from mmprm.engine.base import Completion
+from mmprm.progress_bar import say
 
 _HEAD = b'{"crc": "'
 _KEY = b'", "key": "'

@@ -7,13 +7,9 @@ import time
 from typing import Any
 
 from mmprm.engine.base import EngineStats
+from mmprm.progress_bar import say
 
 _SECONDS = 10.0
-
-
-def say(message: str) -> None:
-    """One line on stderr."""
-    print(f"mmprm: {message}", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

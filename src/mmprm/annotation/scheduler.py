@@ -16,10 +16,11 @@ from typing import Any, Protocol
 
 from mmprm.annotation.journal import Entry, Journal
 from mmprm.annotation.omegaprm import RequestFailed
-from mmprm.annotation.progress import Progress, say
+from mmprm.annotation.progress import Progress
 from mmprm.annotation.tree import Rollout
 from mmprm.engine.base import Completion, Engine, EngineStats, Finished, Request
 from mmprm.problem import Problem
+from mmprm.progress_bar import say
 from mmprm.solution import Parsed, Status, parse
 
 Rollouts = tuple[Rollout, ...]

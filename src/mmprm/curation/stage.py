@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from mmprm import tables
-from mmprm.annotation.progress import say
 from mmprm.config import Config
 from mmprm.config.derived import CuratedSource
 from mmprm.curation import funnel
@@ -23,6 +22,7 @@ from mmprm.curation.journal import Settings, signed
 from mmprm.curation.pool import Pool
 from mmprm.errors import UserError
 from mmprm.problem import row_of
+from mmprm.progress_bar import say
 
 
 @dataclass(frozen=True)

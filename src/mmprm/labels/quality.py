@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from mmprm import tables
-from mmprm.annotation.progress import say
 from mmprm.config import Config
 from mmprm.evaluation.intervals import bootstrap
 from mmprm.problem import Problem, read_problems
 from mmprm.problems.mini.truth import Figure, Truth, figure_of, so_far
+from mmprm.progress_bar import say
 
 Row = dict[str, Any]
 THRESHOLDS = (0.0, 0.125, 0.25, 0.5)  # a state with an MC value at or below is called wrong; 0 is the hard label

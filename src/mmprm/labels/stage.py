@@ -18,14 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmprm import tables
-from mmprm.annotation.progress import say
 from mmprm.config import Config, Labels
 from mmprm.labels.evidence import Evidence, Row
 from mmprm.labels.selection import Informative, choose, in_dev, path_id
 from mmprm.labels.softening import BELOW_MINIMUM, REWEIGHTED, TOLERATED, Changes, soft_labels
 from mmprm.labels.statistics import Statistics, ordered
 from mmprm.labels.trees import check_problems, sources_of, trees
-from mmprm.progress_bar import Bar
+from mmprm.progress_bar import Bar, say
 from mmprm.spool import Spool
 
 _POOLED_MORE, _POOLED_ALONE = "markers with more rollouts by pooling", "markers with rollouts by pooling alone"

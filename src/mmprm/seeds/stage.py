@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from mmprm import tables
-from mmprm.annotation.progress import say
 from mmprm.annotation.tree import count
 from mmprm.config import Config, Seeds
 from mmprm.errors import UserError
 from mmprm.problem import Problem, write_problems
+from mmprm.progress_bar import say
 from mmprm.seeds.blank_image import image_needed
 from mmprm.seeds.pass_rate import KEPT, Rule
 from mmprm.shard import Shard, read_shard

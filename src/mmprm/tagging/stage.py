@@ -11,7 +11,6 @@ from typing import Any
 
 from mmprm import models, tables
 from mmprm.annotation.journal import Journal
-from mmprm.annotation.progress import say
 from mmprm.config import Config
 from mmprm.config.tagging import TaggedSource, TaggingModel
 from mmprm.engine.factory import open_instructed
@@ -19,6 +18,7 @@ from mmprm.engine.http_client import Server
 from mmprm.errors import UserError
 from mmprm.grading import Grader
 from mmprm.problem import Problem
+from mmprm.progress_bar import say
 from mmprm.tagging.calls import Caller
 from mmprm.tagging.crew import Crew
 from mmprm.tagging.model import by_model
