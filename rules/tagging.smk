@@ -30,4 +30,5 @@ rule tag:
         work=work("tagging"),
     shell:
         "mmprm tag --config {params.config} --source {wildcards.source} --problems {input} --work {params.work}"
-        " --out {output.problems} --refused {output.refused} --counts {output.counts} > {log} 2>&1"
+        " --devices {resources.gpu} --out {output.problems} --refused {output.refused} --counts {output.counts}"
+        " > {log} 2>&1"

@@ -76,6 +76,7 @@ def intake(
 
 
 @app.command(cls=Verb)
+@on_devices
 def tag(
     config: ConfigFile,
     source: Annotated[str, option("--source", "a key of sources, of kind tagged")],
