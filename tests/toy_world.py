@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from mmprm.annotation.omegaprm import Ask, omegaprm
 from mmprm.annotation.progress import Progress
 from mmprm.annotation.scheduler import Scheduler, rollout_of
 from mmprm.annotation.tree import Rollout, Tree
-from mmprm.engine.base import Completion, Request, Sampling, request_key, request_seed
+from mmprm.engine.base import Completion, Finished, Request, Sampling, request_key, request_seed
 from mmprm.engine.scripted import Policy, ScriptedEngine
 from mmprm.problem import Problem
 from mmprm.solution import parse
@@ -151,3 +152,18 @@ def rows(*paths: Path) -> list[dict[str, Any]]:
     everything = [row for path in paths for row in pq.read_table(path).to_pylist()]
     places = ("problem_id", "node_id", "rollout", "attempt", "candidate")
     return sorted(everything, key=lambda row: [row.get(place, 0) for place in places])
+
+
+class SlowEngine(ScriptedEngine):
+    """Takes its time, so that a kill can hit any moment; notes what it has sampled in a file."""
+
+    def __init__(self, policy: Policy, log: Path, seed: int, at_once: int) -> None:
+        super().__init__(policy, shuffle=seed, at_once=at_once)
+        self._log = log
+
+    def step(self) -> list[Finished]:
+        finished = super().step()
+        with self._log.open("a") as file:
+            file.writelines(f"{one.key}\n" for one in finished)
+        time.sleep(0.002)
+        return finished

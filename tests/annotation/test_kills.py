@@ -11,11 +11,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from toy_world import policy_folder, rows, toy_config
+from toy_world import SlowEngine, policy_folder, rows, toy_config
 
 from mmprm.annotation.stage import annotate
-from mmprm.engine.base import Finished
-from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
+from mmprm.engine.scripted import ToyPolicy, toy_problem
 from mmprm.problem import write_problems
 from mmprm.shard import Shard
 
@@ -24,28 +23,13 @@ PROBLEMS = [toy_problem(number) for number in range(60)]
 KILLS = 20
 
 
-class SlowEngine(ScriptedEngine):
-    """Takes its time, so that a kill can hit any moment; notes what it was asked for in a file."""
-
-    def __init__(self, log: Path, seed: int) -> None:
-        super().__init__(ToyPolicy(garbage=0.05), shuffle=seed, at_once=3)
-        self._log = log
-
-    def step(self) -> list[Finished]:
-        finished = super().step()
-        with self._log.open("a") as file:
-            file.writelines(f"{one.key}\n" for one in finished)
-        time.sleep(0.002)
-        return finished
-
-
 def start(folder: Path, seed: int = 0) -> multiprocessing.process.BaseProcess:
     """A shard in a process of its own."""
 
     def work() -> None:
         os.dup2(os.open(folder / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND), 2)
         inputs = folder / "policy", folder / "seeds.parquet"
-        engine = SlowEngine(folder / f"sampled-{os.getpid()}", seed)
+        engine = SlowEngine(ToyPolicy(garbage=0.05), folder / f"sampled-{os.getpid()}", seed, 3)
         annotate(CONFIG, *inputs, Shard(), folder / "work", folder / "out", lambda: engine)
 
     process = multiprocessing.get_context("fork").Process(target=work)

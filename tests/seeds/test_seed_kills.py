@@ -10,10 +10,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from toy_world import policy_folder, rows, toy_config
+from toy_world import SlowEngine, policy_folder, rows, toy_config
 
-from mmprm.engine.base import Finished
-from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
+from mmprm.engine.scripted import ToyPolicy, toy_problem
 from mmprm.problem import write_problems
 from mmprm.sampling import sample_seeds
 from mmprm.shard import Shard
@@ -23,27 +22,13 @@ CONFIG = toy_config(seeds=SEEDS, engine={"open_problems": 8})
 AT_ONCE, KILLS = 2, 6
 
 
-class SlowEngine(ScriptedEngine):
-    """Takes its time, so that a kill can hit any moment; notes what it has sampled in a file."""
-
-    def __init__(self, log: Path, seed: int) -> None:
-        super().__init__(ToyPolicy(error=0.3), shuffle=seed, at_once=AT_ONCE)
-        self._log = log
-
-    def step(self) -> list[Finished]:
-        finished = super().step()
-        with self._log.open("a") as file:
-            file.writelines(f"{one.key}\n" for one in finished)
-        time.sleep(0.002)
-        return finished
-
-
 def start(folder: Path, seed: int) -> multiprocessing.process.BaseProcess:
     """The stage in a process of its own."""
 
     def work() -> None:
         os.dup2(os.open(folder / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND), 2)
-        engine, problems = SlowEngine(folder / f"sampled-{os.getpid()}", seed), [folder / "problems.parquet"]
+        engine = SlowEngine(ToyPolicy(error=0.3), folder / f"sampled-{os.getpid()}", seed, AT_ONCE)
+        problems = [folder / "problems.parquet"]
         sample_seeds(CONFIG, folder / "policy", problems, Shard(), folder / "work", folder / "out", lambda: engine)
 
     process = multiprocessing.get_context("fork").Process(target=work)

@@ -12,12 +12,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from mmprm import __version__, tables
 from mmprm.config import Config
-from mmprm.report import examples, figures, funnel, results
+from mmprm.report import examples, figures, funnel, results, templates
 from mmprm.report.trees import data_uri
 
 Row = dict[str, Any]
@@ -79,15 +78,8 @@ def write_data_card(config: Config, results: Path, out: Path, pictures: Path) ->
 
 def render(config: Config, card: Row) -> str:
     """The card as markdown. Whatever comes from data is escaped, and stays on its line."""
-    found = jinja2.Environment(
-        loader=jinja2.PackageLoader("mmprm.report", "."),
-        autoescape=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    found.filters |= {"md": escaped, "num": _number, "words": _words}
-    page = found.get_template("data_card.md.jinja")
+    filters = {"md": escaped, "num": _number, "words": _words}
+    page = templates.environment(autoescape=False, filters=filters).get_template("data_card.md.jinja")
     text = page.render(card, front=front_matter(config, card), run=config.run, seed=config.seed, version=__version__)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 

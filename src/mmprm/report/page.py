@@ -18,7 +18,7 @@ from markupsafe import Markup
 from mmprm import __version__, tables
 from mmprm.config import Config
 from mmprm.evaluation.measures import weight_of
-from mmprm.report import data_card, figures, results, trees
+from mmprm.report import data_card, figures, results, templates, trees
 from mmprm.report.guided import guided
 from mmprm.report.label_quality import label_quality
 from mmprm.report.seed_filter import seed_filter
@@ -78,15 +78,8 @@ def render(config: Config, folder: Path) -> str:
 
 def environment() -> jinja2.Environment:
     """Where the templates of pages are, and how they show numbers."""
-    found = jinja2.Environment(
-        loader=jinja2.PackageLoader("mmprm.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    found.filters |= {"pct": percent, "points": points, "num": number, "time": duration, "fixed": fixed}
-    return found
+    filters = {"pct": percent, "points": points, "num": number, "time": duration, "fixed": fixed}
+    return templates.environment(autoescape=True, filters=filters)
 
 
 def _bench(config: Config, folder: Path) -> list[Row]:
