@@ -153,7 +153,7 @@ def test_adapters_go_on_with_another_number_of_processes_and_the_best_of_both_ar
     make_job: Make, tmp_path: Path, monkeypatch
 ) -> None:
     """The best checkpoint, the first, was written by two processes, and one exports it."""
-    more = {"lora": {"rank": 4}, "keep_best": True, "learning_rate": 0.02, "warmup_share": 0}
+    more = {"lora": {"rank": 4}, "keep_best": True, "learning_rate": 0.005, "warmup_share": 0}
     job = make_job("zero2", tmp_path / "work", **more)
     whole = launch.fit(job, tmp_path / "whole")
     judged = {row["step"]: row["loss"] for row in whole.held_out}

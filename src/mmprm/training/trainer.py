@@ -53,7 +53,7 @@ def _stop_unless_finite(job: Job, loss: float, update: int, batch: Sequence[data
 
 def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any) -> Any:
     """The Trainer of a job, with its model loaded."""
-    from transformers import Trainer
+    from transformers import Trainer, set_seed
     from transformers.trainer_callback import PrinterCallback
 
     # DeepSpeed keeps the float32 master weights itself; without it the weights are the master copy.
@@ -70,6 +70,7 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
     if job.training.freeze_vision:
         freeze_vision(model)
     if job.training.lora:
+        set_seed(job.seed)  # the adapters are drawn here, before Trainer seeds anything
         model = adapters.add(model, processor.tokenizer, job.training.lora)
     ids = control_ids(processor.tokenizer)
     report = Progress(job.title)
