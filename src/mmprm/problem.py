@@ -22,7 +22,7 @@ class Problem:
     answer: str
     images: tuple[bytes, ...] = ()
     choices: tuple[str, ...] = ()
-    answer_type: str = "auto"  # auto, choice, number, expression or text: how `grading` compares answers
+    answer_type: str = "auto"  # auto, choice, number, integer, expression or text: how `grading` compares answers
     solution: str | None = None  # as its source has it; policy training takes step-tagged ones alone (solution.py)
     family: str | None = None  # of which kind it is: a mini family, a version, a subject
     precision: int | None = None  # decimal places to which an answer is rounded before it is compared

@@ -23,6 +23,7 @@ def right(answer: str, gold: str, answer_type: str = "auto", benchmark: str = ""
 
 def test_mathvista_cuts_integers_and_rounds_floats_to_the_problems_precision() -> None:
     assert right("15.44", "15", benchmark="MathVista") and not right("15.44", "15")
+    assert right("15.44", "15", "integer") and right("-15.44", "-15", "integer") and not right("16", "15", "integer")
     assert right("3.94", "3.9", precision=1, benchmark="mathvista")
     assert not right("3.96", "3.9", precision=1, benchmark="mathvista")
     assert right("1414", "1414", benchmark="mathvista") and not right("14", "15", benchmark="mathvista")

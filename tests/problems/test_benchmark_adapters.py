@@ -39,13 +39,14 @@ def test_mathvista_keeps_choices_units_and_precision(intake: Intake, tmp_path: P
     assert [(p.answer_type, p.precision, p.unit) for p in found.values()] == [
         ("number", 1, ""),
         ("choice", None, ""),
-        ("number", None, "g"),
+        ("integer", None, "g"),
         ("auto", None, ""),
     ]
     assert found["1"].images == (picture(1),) and found["1"].family == "figure question answering"
     assert question_text(found["2"]) == "How far is it?\n(A) 6cm\n(B) 7cm"
     assert is_right(found["2"], "B") and is_right(found["2"], "7 cm") and not is_right(found["2"], "A")
     assert found["3"].question == "How far is it? (Unit: g)"
+    assert is_right(found["3"], "1000.7 g") and is_right(found["3"], "1 kg") and not is_right(found["3"], "999.9")
 
 
 def test_mathvista_hints_come_before_the_question_where_they_are_asked_for(intake: Intake, tmp_path: Path) -> None:

@@ -71,7 +71,17 @@ class Checkout:
         return (self.folder / f"output-{self.runs}.txt").read_text()
 
     def log(self, name: str) -> str:
-        return (self.results / f"logs/{name}.log").read_text()
+        """What a job has said; nothing where it has not begun, for Snakemake deletes the log of the attempt before."""
+        with suppress(FileNotFoundError):
+            return (self.results / f"logs/{name}.log").read_text()
+        return ""
+
+    def end(self) -> None:
+        """Kill what is left of its jobs: a test that has failed leaves processes behind, some of them stopped."""
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if (process / "cwd").resolve().is_relative_to(self.folder.resolve()):
+                    os.kill(int(process.name), signal.SIGKILL)
 
     def shard_processes(self, shard: str) -> list[int]:
         """The processes of `mmprm annotate` that are at this shard, the longest running first."""

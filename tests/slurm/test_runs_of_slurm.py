@@ -125,6 +125,8 @@ def story(slurm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sto
         for one in (process, undisturbed):
             if one.poll() is None:
                 os.killpg(one.pid, signal.SIGKILL)
+        for one in (local, run):
+            one.end()
     yield told
 
 
@@ -152,8 +154,7 @@ def with_faults(story: Story, process: subprocess.Popen[bytes]) -> subprocess.Po
     for task in (shell, *around):
         os.kill(task, signal.SIGSTOP)
     cluster.lose(slurm, node, crash=False)
-    log = run.results / f"logs/annotate/{shard}.log"
-    story.until(lambda: "is at it; waiting for its end" in log.read_text(), "a successor that waits")
+    story.until(lambda: "is at it; waiting for its end" in run.log(f"annotate/{shard}"), "a successor that waits")
     assert len(run.shard_processes(shard)) == 2 and checkout.is_alive(victim)
     os.kill(victim, signal.SIGCONT)
     story.gone(victim)

@@ -22,6 +22,7 @@ MATHVISTA, MATHVISION, MATHVERSE, OLYMPIADBENCH, MM_K12 = (
     "mmk12",
 )
 
+INTEGER = Closeness(cut=True, only=True)  # of the answer type integer, wherever MathVista's rule is asked for
 _REFUSES = re.compile(r"\bcannot be (?:answered|determined)\b", re.IGNORECASE)
 
 
@@ -36,7 +37,7 @@ def closeness(benchmark: str, precision: int | None = None, tolerances: tuple[Fr
     if tolerances:
         return Closeness(tolerances=tolerances, only=True)
     if name == MATHVISTA and precision is None:
-        return Closeness(cut=True, only=True)
+        return INTEGER
     if name == MATHVISION and precision is None:
         return Closeness(decimals=2, only=True)
     if name == OLYMPIADBENCH:

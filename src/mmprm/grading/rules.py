@@ -56,6 +56,8 @@ def target_of(problem: Problem, benchmark: str = "") -> Target:
     question = problem.question if problem.answer_type in ("auto", "choice") and not problem.choices else ""
     tolerances = tuple(Fraction(str(tolerance)) for tolerance in problem.tolerance)  # as it was written
     closeness = official.closeness(benchmark, problem.precision, tolerances)
+    if problem.answer_type == "integer":
+        closeness = official.INTEGER
     return _target(problem.answer, problem.choices, problem.answer_type, question, closeness, problem.unit or None)
 
 

@@ -17,7 +17,7 @@ from mmprm.problems import images
 from mmprm.problems.images import RefusedError
 from mmprm.solution import has_control
 
-ANSWER_TYPES = ("auto", "choice", "number", "expression", "text")
+ANSWER_TYPES = ("auto", "choice", "number", "integer", "expression", "text")  # integer: see official.INTEGER
 # A placeholder at the end or start of a question only says that there is an image: the prompt has its own.
 _OUTER_PLACEHOLDER = re.compile(r"^(?:\s*<image>)+\s*|\s*(?:<image>\s*)+$")
 

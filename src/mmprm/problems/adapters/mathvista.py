@@ -8,7 +8,8 @@
 
 Shown is `question`, with ` (Unit: …)` where there is a unit, as in the official prompt, and the choices as lines of our
 own; the official hint about the answer's form comes before it where the source says `hints: true`. The gold answer of a
-choice is its text. Floats are compared after rounding to `precision` places.
+choice is its text. Floats are compared after rounding to `precision` places, integers after an answer's fraction is
+dropped, as the official evaluation does.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ COLUMNS = (
     "answer_type",
     "query",
 )
-_ANSWER_TYPES = {"text": "auto", "integer": "number", "float": "number", "list": "auto"}
+_ANSWER_TYPES = {"text": "auto", "integer": "integer", "float": "number", "list": "auto"}
 
 
 def fields(row: dict[str, Any], source: MathVistaSource) -> Fields:
