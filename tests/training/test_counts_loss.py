@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.special import gammaln
 from scipy.stats import betabinom
 
-from mmprm import config
+from mmprm import config, models
 from mmprm.step_scores import concentration
 from mmprm.training import data, losses, prm
 
@@ -83,6 +83,8 @@ def test_a_prm_learns_from_counts_on_trees_as_on_paths(
         out = tmp_path / packing / "prm"
         prm.train_prm(packed, "counts", mini_policy_folder, *prm_tables, tmp_path / packing / "work", out)
         found.append([row["loss"] for row in json.loads((out / "losses.json").read_text())])
+        assert "distributed as Beta" in (out / "README.md").read_text()
+        assert models.learnt_counts(out)
         held_out = json.loads((out / "manifest.json").read_text())["info"]["held_out_losses"]
         assert all(np.isfinite(row["loss"]) for row in held_out)
     assert found[1] == pytest.approx(found[0], rel=1e-3)

@@ -165,7 +165,9 @@ def adaptive(problem: Problem, settings: Adaptive, primary: str, ask: Ask, score
 def is_reliable(scores: StepScores, settings: Adaptive) -> bool:
     """Is it enough? P(yes) at the answer is stop_at or more; of a PRM of counts, the lower bound of what it believes.
 
-    That is the quantile 1 - credibility of Beta(p κ, (1 - p) κ): share_above(stop_at, p, κ) >= credibility.
+    That is the quantile 1 - credibility of Beta(p κ, (1 - p) κ): share_above(stop_at, p, κ) >= credibility. In training
+    an answer's verdict is one rollout, of which the likelihood is p whatever κ is: κ is learnt at steps, and here it is
+    what the network carries over from them.
     """
     p = scores.probabilities[-1]
     if scores.concentrations is None:
