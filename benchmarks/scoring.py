@@ -48,8 +48,9 @@ def compare(scorers: dict[str, Scorer], items: list[Item], repeats: int) -> dict
     for repeat in range(repeats):
         for name in names:
             before, began = scorers[name].prompt_tokens, time.perf_counter()
-            scores[name] = scorers[name].score(items)
+            found = scorers[name].score(items)
             seconds[name].append(time.perf_counter() - began)
+            scores[name] = [one.probabilities for one in found]
             tokens[name] = scorers[name].prompt_tokens - before
             say(f"{repeat + 1} of {repeats}, {name}: {len(items)} candidates in {seconds[name][-1]:.2f} s")
         names.append(names.pop(0))  # a machine that slows down does so to each alike

@@ -317,9 +317,12 @@ def benchmark_settings(wildcards) -> str:
 
 
 def strategy_settings(wildcards) -> str:
-    """What a strategy's choices depend on."""
-    strategy = _chosen("guided", CONFIG.guided, wildcards.strategy)
-    return "; ".join(_flat(f"guided.{wildcards.strategy}", strategy))
+    """What a strategy's choices depend on; `credibility` only where the PRM was trained on counts, and is asked for it."""
+    key = f"guided.{wildcards.strategy}"
+    settings = list(_flat(key, _chosen("guided", CONFIG.guided, wildcards.strategy)))
+    if _chosen("prm.variants", CONFIG.prm.variants, wildcards.variant).label != "counts":
+        settings = [setting for setting in settings if not setting.startswith(f"{key}.credibility=")]
+    return "; ".join(settings)
 
 
 def guided_measures(wildcards=None) -> list[str]:

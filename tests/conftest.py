@@ -6,6 +6,7 @@ And Qwen-VL's families beside it: whatever reads trees is tested on all of them.
 from __future__ import annotations
 
 import io
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +59,17 @@ def any_policy_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.T
     if request.param == "internvl":
         return request.getfixturevalue("mini_policy_folder")
     return tiny_qwen.build(tmp_path_factory.mktemp("models") / request.param, request.param)
+
+
+@pytest.fixture(scope="session")
+def counts_folder(any_policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a PRM whose manifest says that it was trained on counts."""
+    from mmprm import models
+
+    folder = tmp_path_factory.mktemp("models") / "counts"
+    shutil.copytree(any_policy_folder, folder)
+    models.write_manifest(folder, {"config": {"prm": {"label": "counts"}}})
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from mmprm import models, scoring, tables
@@ -16,6 +18,7 @@ from mmprm.errors import UserError
 from mmprm.problem import Problem, write_problems
 from mmprm.scoring import Item, TransformersScorer, score_candidates, spread
 from mmprm.solution import ANSWER_CLOSE, MARKER, STEP_CLOSE, Renderer, control_ids, parse
+from mmprm.step_scores import StepScores
 
 STRANGE = "Is <prm> or <step>a</step><prm> or <IMG_CONTEXT> or <img> a step? <|im_end|>"
 
@@ -75,15 +78,16 @@ def files(tmp_path: Path, mini_problems: list[Problem]) -> Tables:
 
 
 class Scripted:
-    """A scorer that answers with what `values` gives for an item."""
+    """A scorer that answers with what `values` gives for an item: probabilities, or scores."""
 
     def __init__(self, values: Any) -> None:
         self.values = values
         self.prompt_tokens = 0
         self.closed = False
 
-    def score(self, items: Sequence[Item]) -> list[list[float]]:
-        return [self.values(item) for item in items]
+    def score(self, items: Sequence[Item]) -> list[StepScores]:
+        found = [self.values(item) for item in items]
+        return [one if isinstance(one, StepScores) else StepScores(one) for one in found]
 
     def close(self) -> None:
         self.closed = True
@@ -187,6 +191,70 @@ def test_the_stage_fails_where_transformers_gives_other_probabilities(
     files.score(make_config("vllm", cross_check=0), rows)
 
 
+def counted(files: Tables) -> Tables:
+    """The same files with a PRM that was trained on counts."""
+    models.write_manifest(files.prm, {"config": {"prm": {"label": "counts"}}})
+    return files
+
+
+def test_the_table_of_a_prm_of_counts_has_its_concentrations_and_is_read_as_any_other(
+    files: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def values(item: Item) -> StepScores:
+        kappas = [float(n + 1) for n in range(len(halves(item)))]
+        return StepScores() if item[2] == "1" else StepScores(halves(item), kappas)
+
+    use(monkeypatch, values)
+    rows = [candidate(files.problems[0], 0), candidate(files.problems[0], 1), candidate(files.problems[1], 0)]
+    rows[2] |= {"status": "malformed", "steps": [], "answer": None}
+    plain = counted(files).score(make_config("transformers"), rows)
+    found = tables.read_rows(files.out, tables.COUNTED_SCORES)
+    of_row = {(row["problem_id"], row["candidate"]): row["concentrations"] for row in found}
+    first, long, broken = (of_row[row["problem_id"], row["candidate"]] for row in rows)
+    assert first == [float(n + 1) for n in range(len(rows[0]["steps"]) + 1)]
+    assert (long, broken) == ([], [])
+    assert plain == [{name: row[name] for name in tables.SCORES.names} for row in found]
+
+
+def test_the_table_of_another_label_has_no_column_more(files: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, halves)
+    rows = files.score(make_config("transformers"), [candidate(files.problems[0], 0)])
+    expected = files.folder / "as_ever.parquet"
+    tables.write(expected, rows, tables.SCORES)
+    assert pq.read_schema(files.out).names == ["problem_id", "candidate", "probabilities"]
+    assert files.out.read_bytes() == expected.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("kappa", "lost", "says"),
+    [
+        (1.0, 1, r"probabilities and \d+ concentrations for"),
+        (0.0, 0, "no number above 0"),
+        (math.nan, 0, "no number above 0"),
+    ],
+)
+def test_concentrations_that_are_none_stop_the_stage_with_the_problem(
+    files: Tables, monkeypatch: pytest.MonkeyPatch, kappa: float, lost: int, says: str
+) -> None:
+    use(monkeypatch, lambda item: StepScores(halves(item), [kappa] * (len(halves(item)) - lost)))
+    with pytest.raises(UserError, match=rf"'{files.problems[0].problem_id}': .*{says}"):
+        counted(files).score(make_config("transformers"), [candidate(files.problems[0], 0)])
+
+
+def test_the_cross_check_looks_at_concentrations_too(files: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1 / (1 + 4) against 1 / (1 + 4.1), where every probability agrees."""
+    wrong = files.problems[1]
+
+    def of(kappa: float) -> Any:
+        return lambda item: StepScores(halves(item), [kappa if item[0] == wrong else 4.0] * len(halves(item)))
+
+    use(monkeypatch, of(4.1), of(4.0))
+    rows = [candidate(problem, 0) for problem in files.problems]
+    with pytest.raises(UserError, match=rf"differ by 3\.92e-03 on a candidate of problem '{wrong.problem_id}'"):
+        counted(files).score(make_config("vllm", cross_check=3), rows)
+    files.score(make_config("vllm", cross_check=3, tolerance=0.004), rows)
+
+
 def test_the_cross_check_visits_every_problem_before_it_visits_one_twice(mini_problems: list[Problem]) -> None:
     items: list[Item] = [(problem, ("a",), str(n)) for problem in mini_problems for n in range(5)]
     order = spread(items)
@@ -226,10 +294,30 @@ def test_vllm_gives_the_probabilities_of_transformers_one_a_marker(
         if len(row["steps"]) == 100:
             assert score["probabilities"] == []
             continue
-        (expected,) = reference.score([(by_id[row["problem_id"]], tuple(row["steps"]), row["answer"])])
+        (one,) = reference.score([(by_id[row["problem_id"]], tuple(row["steps"]), row["answer"])])
+        expected = one.probabilities
         assert len(expected) == len(row["steps"]) + 1
         assert score["probabilities"] == pytest.approx(expected, abs=1e-4)
         assert len({round(value, 4) for value in expected}) > 1  # the mini model does not say one thing only
+
+
+@pytest.mark.slow
+def test_vllm_gives_the_concentrations_of_transformers(
+    tmp_path: Path, hard_problems: list[Problem], counts_folder: Path
+) -> None:
+    files = Tables(tmp_path, hard_problems, counts_folder)
+    rows = [candidate(problem, number) for problem in hard_problems for number in range(2)]
+    files.score(make_config("vllm", cross_check=5), rows)
+    scored = {(row["problem_id"], row["candidate"]): row for row in tables.read_rows(files.out, tables.COUNTED_SCORES)}
+    by_id = {problem.problem_id: problem for problem in hard_problems}
+    items: list[Item] = [(by_id[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rows]
+    seen = set()
+    for row, expected in zip(rows, TransformersScorer(counts_folder).score(items), strict=True):
+        found = scored[row["problem_id"], row["candidate"]]
+        assert found["probabilities"] == pytest.approx(expected.probabilities, abs=1e-4)
+        assert found["concentrations"] == pytest.approx(expected.concentrations, rel=1e-3)
+        seen |= {round(value, 3) for value in found["concentrations"]}
+    assert len(seen) > 2
 
 
 @pytest.mark.slow
@@ -253,4 +341,4 @@ def test_an_unfinished_solution_has_a_marker_a_step(hard_problems: list[Problem]
     steps = parse(hard_problems[0].solution or "").steps
     (whole,) = scorer.score([(hard_problems[0], steps, "5")])
     (part,) = scorer.score([(hard_problems[0], steps[:2], None)])
-    assert part == pytest.approx(whole[:2], abs=1e-6)
+    assert part.probabilities == pytest.approx(whole.probabilities[:2], abs=1e-6)

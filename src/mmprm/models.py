@@ -178,6 +178,17 @@ def check_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def learnt_counts(folder: Path) -> bool:
+    """Does its manifest say that it is a PRM with `label: counts`, whose logits tell a concentration?
+
+    False where there is no manifest; raises as check_manifest.
+    """
+    if not (folder / MANIFEST).is_file():
+        return False
+    info = check_manifest(folder)["info"]
+    return bool(info.get("config", {}).get("prm", {}).get("label") == "counts")
+
+
 def _names(folder: Path, patterns: Sequence[str]) -> list[str]:
     return sorted({path.name for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
 

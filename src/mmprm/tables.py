@@ -168,6 +168,9 @@ SCORES = _schema(
     candidate=pa.int32(),
     probabilities=pa.list_(pa.float64()),  # P(yes) at each marker: the steps, then the answer
 )
+# How many rollouts each of the probabilities is worth, where the PRM was trained on counts (step_scores).
+_CONCENTRATIONS = pa.field("concentrations", pa.list_(pa.float64()))
+COUNTED_SCORES = SCORES.append(_CONCENTRATIONS)
 # What a guided strategy chose for a problem, and what it cost.
 GUIDED = _schema(
     problem_id=pa.string(),
@@ -178,6 +181,7 @@ GUIDED = _schema(
     sampled_tokens=pa.int64(),  # all that was sampled for the problem
     n_requests=pa.int32(),
 )
+COUNTED_GUIDED = GUIDED.append(_CONCENTRATIONS)
 STEP_SCORES = _schema(path_id=pa.string(), probabilities=pa.list_(pa.float64()))  # the same of a path of PATHS
 
 

@@ -22,6 +22,7 @@ from mmprm.evaluation.given import read_given
 from mmprm.evaluation.standalone import evaluate, score
 from mmprm.problem import Problem, write_problems
 from mmprm.solution import parse
+from mmprm.step_scores import StepScores
 
 GOOD = {"problem": "a", "steps": ["3 + 4 = 7"], "answer": "7"}
 PROBLEMS = [{"id": "a", "question": "3 + 4?", "answer": "7"}, {"id": "b", "question": "1/2?", "answer": "0.5"}]
@@ -42,8 +43,9 @@ class Believer:
 
     prompt_tokens = 0
 
-    def score(self, items: Sequence[scoring.Item]) -> list[list[float]]:
-        return [[0.9 if "7" in steps[-1] or "1/2" in steps[-1] else 0.2] * (len(steps) + 1) for _, steps, _ in items]
+    def score(self, items: Sequence[scoring.Item]) -> list[StepScores]:
+        values = [0.9 if "7" in steps[-1] or "1/2" in steps[-1] else 0.2 for _, steps, _ in items]
+        return [StepScores([p] * (len(steps) + 1)) for p, (_, steps, _) in zip(values, items, strict=True)]
 
     def close(self) -> None:
         pass

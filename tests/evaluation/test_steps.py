@@ -16,6 +16,7 @@ from mmprm.errors import UserError
 from mmprm.evaluation.step_stage import Tables, measure_steps, score_steps
 from mmprm.evaluation.steps import METRICS, Judged, by_subset, choose_threshold, scores, tallies
 from mmprm.problem import Problem, write_problems
+from mmprm.step_scores import StepScores
 
 
 def path(labels: str, *p: float, subset: str = "", group: str = "g") -> Judged:
@@ -237,7 +238,7 @@ def test_scoring_reads_each_path_once_and_keeps_its_id(files: Files, monkeypatch
         assert [(problem.problem_id, len(parts), answer) for problem, parts, answer in items] == [
             ("t0", 3, None), ("t1", 3, None), ("t1", 1, None)
         ]  # fmt: skip
-        return [[0.5] * len(parts) for _, parts, _ in items], {"seconds": 1.0}
+        return [StepScores([0.5] * len(parts)) for _, parts, _ in items], {"seconds": 1.0}
 
     monkeypatch.setattr(scoring, "score_items", score_items)
     test = files.tables["test"]

@@ -9,31 +9,45 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from toy_world import ExactGrader, make_rollouts, policy_folder, toy_config
 
+from mmprm import models, tables
 from mmprm.annotation.drive import Asker
 from mmprm.config.guided import Adaptive, TreeDecoding
 from mmprm.engine.base import Request, Sampling
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, step_is_right, toy_problem
 from mmprm.errors import UserError
 from mmprm.guided.stage import decode_guided
-from mmprm.guided.strategies import Found, Partial, decode
+from mmprm.guided.strategies import Found, Partial, decode, is_reliable
 from mmprm.problem import Problem, write_problems
 from mmprm.shard import Shard
+from mmprm.step_scores import StepScores, share_above
 
 POLICY = ToyPolicy(error=0.3, wrong_answer=0.05, wordings=3)
 ASK = Asker("toy", Sampling(), 0, "test")
 
 
-def knows(problem: Problem, partials: Sequence[Partial]) -> list[list[float]]:
+def knows(problem: Problem, partials: Sequence[Partial]) -> list[StepScores]:
     """0.95 as long as every step is right, 0.05 from the first wrong one on; an answer as the last step."""
     scores = []
     for steps, answer in partials:
         right = [all(step_is_right(step) for step in steps[: length + 1]) for length in range(len(steps))]
         if answer is not None:
             right.append(right[-1] and answer == problem.answer)
-        scores.append([0.95 if value else 0.05 for value in right])
+        scores.append(StepScores([0.95 if value else 0.05 for value in right]))
     return scores
+
+
+def with_concentration(kappa: float) -> Any:
+    """`knows` as a PRM of counts, that is as sure everywhere."""
+
+    def score(problem: Problem, partials: Sequence[Partial]) -> list[StepScores]:
+        known = knows(problem, partials)
+        return [StepScores(one.probabilities, [kappa] * len(one.probabilities)) for one in known]
+
+    return score
 
 
 def run(problem: Problem, strategy: Any, policy: Any = POLICY, score: Any = knows) -> tuple[Found, list[list[Request]]]:
@@ -77,7 +91,7 @@ def test_every_step_draws_n_until_solutions_are_whole(kind: str, width: int) -> 
     assert [sum(request.n for request in requests) for requests in rounds][:-1] == [8] * (len(rounds) - 1)
     assert all(request.one_step for requests in rounds for request in requests)
     assert 1 <= len(found.solutions) <= 8 // width
-    assert all(len(one.probabilities) == len(one.rollout.steps) + 1 for one in found.solutions)
+    assert all(len(one.scores.probabilities) == len(one.rollout.steps) + 1 for one in found.solutions)
     assert found.requests == sum(map(len, rounds))
 
 
@@ -105,13 +119,44 @@ def test_adaptive_stops_at_a_reliable_solution_and_else_goes_on_before_the_first
         assert not any(request.one_step for (request,) in rounds)
         best = found.best("last")
         if len(rounds) < 4:
-            assert best is not None and best.probabilities[-1] >= strategy.stop_at
+            assert best is not None and best.scores.probabilities[-1] >= strategy.stop_at
             stopped += 1
         for (request,) in rounds[1:]:
             assert all(step_is_right(step) for step in request.prefix)
         for (one,), (other,) in pairwise(rounds):
             assert one.key != other.key  # the same draws are never paid for again
     assert stopped > 15
+
+
+def test_a_high_probability_of_few_rollouts_goes_on_and_the_same_of_many_stops() -> None:
+    """0.95 at the answer: 0.86 of Beta(1.9, 0.1) lies above 0.9, and 0.97 of Beta(95, 5)."""
+    strategy = Adaptive(kind="adaptive", n=12, batch=3)
+    stopped = 0
+    for number in range(20):
+        plain = run(toy_problem(number), strategy)
+        assert run(toy_problem(number), strategy, score=with_concentration(100))[1] == plain[1]
+        _, rounds = run(toy_problem(number), strategy, score=with_concentration(2))
+        assert sum(request.n for (request,) in rounds) == 12
+        stopped += len(plain[1]) < 4
+        easy = Adaptive(kind="adaptive", n=12, batch=3, credibility=0.8)
+        assert run(toy_problem(number), easy, score=with_concentration(2))[1] == plain[1]
+    assert stopped > 10
+
+
+@given(p=st.floats(0, 1), kappa=st.floats(0.001, 500), stop_at=st.floats(0.05, 1), credibility=st.floats(0.05, 0.99))
+def test_a_solution_is_reliable_by_its_answer_alone(p: float, kappa: float, stop_at: float, credibility: float) -> None:
+    strategy = Adaptive(kind="adaptive", stop_at=stop_at, credibility=credibility)
+    for steps in ([], [0.1], [1.0]):
+        assert is_reliable(StepScores([*steps, p]), strategy) == (p >= stop_at)
+        scores = StepScores([*steps, p], [*(3.0 for _ in steps), kappa])
+        assert is_reliable(scores, strategy) == (share_above(stop_at, p, kappa) >= credibility)
+
+
+@given(p=st.floats(0, 1), kappa=st.floats(0.001, 500), stop_at=st.floats(0.05, 0.95))
+def test_more_credibility_never_stops_sooner(p: float, kappa: float, stop_at: float) -> None:
+    kinds = [Adaptive(kind="adaptive", stop_at=stop_at, credibility=share) for share in (0.5, 0.8, 0.9, 0.99)]
+    found = [is_reliable(StepScores([p], [kappa]), kind) for kind in kinds]
+    assert found == sorted(found, reverse=True)
 
 
 def test_without_a_whole_solution_nothing_is_chosen() -> None:
@@ -125,12 +170,15 @@ def test_without_a_whole_solution_nothing_is_chosen() -> None:
 
 
 class Oracle:
-    """`knows` as a scorer."""
+    """`knows` as a scorer, or another in its place."""
 
     prompt_tokens = 0
 
-    def score(self, items: Sequence[Any]) -> list[list[float]]:
-        return [knows(problem, [(steps, answer)])[0] for problem, steps, answer in items]
+    def __init__(self, score: Any = knows) -> None:
+        self._score = score
+
+    def score(self, items: Sequence[Any]) -> list[StepScores]:
+        return [self._score(problem, [(steps, answer)])[0] for problem, steps, answer in items]
 
     def close(self) -> None:
         pass
@@ -163,6 +211,21 @@ def test_the_table_depends_on_no_shards_and_a_second_run_samples_nothing(tmp_pat
     again = ScriptedEngine(POLICY)
     assert decoded(tmp_path, strategy, Shard(0, 1), again).read_bytes() == whole.read_bytes()
     assert again.sampled == []
+
+
+def test_the_table_of_a_prm_of_counts_has_the_concentrations_of_what_was_chosen(tmp_path: Path) -> None:
+    plain = decoded(tmp_path, "less", Shard(0, 1), ScriptedEngine(POLICY))
+    assert pq.read_schema(plain).names == tables.GUIDED.names
+    prm = policy_folder(tmp_path / "prm")
+    models.write_manifest(prm, {"config": {"prm": {"label": "counts"}}})
+    files = (tmp_path / "policy", prm, tmp_path / "problems.parquet", Shard(0, 1), tmp_path / "work")
+    engine, out = ScriptedEngine(POLICY), tmp_path / "counts.parquet"
+    decode_guided(CONFIG, "less", "toy", *files, out, lambda: engine, lambda: Oracle(with_concentration(100)))
+    rows = tables.read_rows(out, tables.COUNTED_GUIDED)
+    assert all(row["concentrations"] == [100.0] * len(row["probabilities"]) for row in rows)
+    assert any(row["probabilities"] for row in rows)
+    assert tables.read_rows(out, tables.GUIDED) == tables.read_rows(plain, tables.GUIDED)
+    assert engine.sampled == []  # it asks for what the other has drawn
 
 
 def test_an_unknown_strategy_is_named(tmp_path: Path) -> None:

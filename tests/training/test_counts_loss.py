@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from scipy.special import gammaln
 from scipy.stats import betabinom
 
-from mmprm import config
+from mmprm import config, models
+from mmprm.step_scores import concentration
 from mmprm.training import data, losses, prm
 
 LOGIT = st.floats(-8, 8)
@@ -33,7 +34,7 @@ def test_it_is_the_likelihood_of_the_counts(logits: tuple[float, float, float], 
     k = round(share * n)
     given_logits = torch.tensor(logits, dtype=torch.float64)
     p = float(given_logits[:2].softmax(-1)[1])
-    kappa = float(losses.concentration(given_logits))
+    kappa = float(concentration(given_logits))
     coefficient = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
     expected = coefficient - betabinom.logpmf(k, n, max(p * kappa, 1e-6), max((1 - p) * kappa, 1e-6))
     assert float(loss_of(given_logits, k, n)) == pytest.approx(expected, rel=1e-5, abs=1e-5)
@@ -82,6 +83,8 @@ def test_a_prm_learns_from_counts_on_trees_as_on_paths(
         out = tmp_path / packing / "prm"
         prm.train_prm(packed, "counts", mini_policy_folder, *prm_tables, tmp_path / packing / "work", out)
         found.append([row["loss"] for row in json.loads((out / "losses.json").read_text())])
+        assert "distributed as Beta" in (out / "README.md").read_text()
+        assert models.learnt_counts(out)
         held_out = json.loads((out / "manifest.json").read_text())["info"]["held_out_losses"]
         assert all(np.isfinite(row["loss"]) for row in held_out)
     assert found[1] == pytest.approx(found[0], rel=1e-3)

@@ -84,10 +84,23 @@ def test_the_scores_are_those_of_one_solution_at_a_time(
     items = [items[(7 * place) % len(items)] for place in range(len(items))]  # not problem by problem
     alone, trees = TransformersScorer(any_policy_folder), TreeScorer(any_policy_folder, budget=budget)
     for one, packed in zip(alone.score(items), trees.score(items), strict=True):
-        assert len(one) == len(packed) > 0
-        assert packed == pytest.approx(one, abs=1e-5)
+        assert len(one.probabilities) == len(packed.probabilities) > 0
+        assert packed.probabilities == pytest.approx(one.probabilities, abs=1e-5)
     if budget == 10_000:
         assert trees.prompt_tokens < 0.3 * alone.prompt_tokens
+
+
+def test_so_are_the_concentrations_of_a_prm_of_counts(
+    sized_problems: list[Problem], counts_folder: Path, any_policy_folder: Path
+) -> None:
+    items = [item for problem in sized_problems for item in solutions(problem)]
+    alone, trees = TransformersScorer(counts_folder).score(items), TreeScorer(counts_folder).score(items)
+    others = TreeScorer(any_policy_folder).score(items)  # the same model, but of another label
+    for one, packed, other in zip(alone, trees, others, strict=True):
+        assert one.concentrations is not None and len(one.concentrations) == len(one.probabilities)
+        assert packed.concentrations == pytest.approx(one.concentrations, rel=1e-4)
+        assert (packed.probabilities, None) == (other.probabilities, other.concentrations)
+    assert len({round(value, 4) for one in alone for value in one.concentrations or ()}) > len(sized_problems)
 
 
 def test_a_solution_that_is_too_long_has_no_score_and_the_others_have_theirs(
@@ -96,5 +109,5 @@ def test_a_solution_that_is_too_long_has_no_score_and_the_others_have_theirs(
     items = solutions(mini_problems[0])
     long = (mini_problems[0], ("7 * 8 = 56",) * 100, "56")
     scores = TreeScorer(mini_policy_folder, longest=400).score([long, *items])
-    assert scores[0] == []
+    assert scores[0].probabilities == []
     assert scores[1:] == TreeScorer(mini_policy_folder).score(items)

@@ -263,7 +263,7 @@ def test_a_prm_learns_its_labels_from_the_training_split_alone(
     rows = [row for row in rows if row["split"] == "train"]
     items = [(by_id[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rows]
     for row, score in zip(rows, TreeScorer(tmp_path / "prm").score(items), strict=True):
-        assert (np.asarray(score) > 0.5).tolist() == [label == 1 for label in row["hard"]], row["path_id"]
+        assert (np.asarray(score.probabilities) > 0.5).tolist() == [label == 1 for label in row["hard"]], row["path_id"]
     assert "labels: hard" in (tmp_path / "prm" / "README.md").read_text()
 
 

@@ -166,6 +166,22 @@ def test_a_deleted_table_is_made_again_with_what_depends_on_it(
         aside.rename(file)
 
 
+def test_credibility_decodes_anew_with_a_variant_of_counts_alone(workflow: Workflow) -> None:
+    decoding = {"guided": {"less": {"kind": "adaptive"}}, "prm.variants.slow": {"label": "counts"}}
+    for path in workflow.plan("guided", config=changed(decoding)).outputs:
+        file = workflow.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(path)
+    done = workflow.run("--touch", "--forceall", "guided", config=changed(decoding))
+    assert done.returncode == 0, done.stderr
+    plan = workflow.plan("guided", config=changed(decoding | {"guided.less.credibility": 0.8}))
+    assert plan.rules == {"decode_guided", "measure_guided"}
+    assert all("/slow/" in path for path in plan.outputs)
+    assert "guided.less.credibility=0.8" in plan.text
+    plan = workflow.plan("guided", config=changed(decoding | {"guided.less.doubt": 0.4}))
+    assert any("/soft/" in path for path in plan.outputs) and any("/slow/" in path for path in plan.outputs)
+
+
 def test_another_run_has_a_folder_of_its_own(finished: Workflow) -> None:
     plan = finished.plan(config=changed({"run": "other", "seed": 1}))
     assert {path.split("/")[1] for path in plan.outputs} == {"other"}

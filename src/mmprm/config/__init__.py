@@ -184,7 +184,9 @@ class Bench(Section):
     confidence: float = Field(0.95, gt=0, lt=1)
     resamples: int = Field(10_000, ge=100, description="of the bootstrap over problems")
     cross_check: int = Field(8, ge=0, description="candidates that transformers scores too; 0 switches it off")
-    tolerance: float = Field(1e-3, gt=0, description="largest difference of a probability in the cross-check")
+    tolerance: float = Field(
+        1e-3, gt=0, description="largest difference of a probability, or of 1 / (1 + concentration), in the cross-check"
+    )
 
 
 class Engine(Section):

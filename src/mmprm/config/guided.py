@@ -34,6 +34,13 @@ class Adaptive(Section):
     n: int = Field(16, ge=1, description="solutions a problem, at most")
     batch: int = Field(4, ge=1, description="solutions at a time")
     stop_at: float = Field(0.9, gt=0, le=1, description="P(yes) at the best solution's answer at which it is enough")
+    credibility: float = Field(
+        0.9,
+        gt=0,
+        lt=1,
+        description="with a variant of counts, in place of P(yes): how much of the Beta distribution at the answer has "
+        "to lie above stop_at",
+    )
     doubt: float = Field(
         0.5, ge=0, le=1, description="go on before the best solution's first step below this P(yes); 0: always anew"
     )

@@ -41,8 +41,9 @@ def score_steps(config: Config, benchmark: str, prm: Path, problems: Path, paths
 
     by_id, rows = _read(config.step_benchmarks[benchmark], problems, paths)
     items = [(by_id[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rows]
-    probabilities, usage = score_items(config, prm, items)
-    found = [{"path_id": row["path_id"], "probabilities": p} for row, p in zip(rows, probabilities, strict=True)]
+    scores, usage = score_items(config, prm, items)
+    pairs = zip(rows, scores, strict=True)
+    found = [{"path_id": row["path_id"], "probabilities": one.probabilities} for row, one in pairs]
     tables.write(out, found, tables.STEP_SCORES)
     tables.write_json(out.with_name(out.name + ".usage.json"), usage)
 

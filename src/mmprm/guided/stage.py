@@ -20,6 +20,7 @@ from mmprm.problem import Problem
 from mmprm.scoring import Scorer, check_scores
 from mmprm.shard import Shard, read_shard
 from mmprm.spool import Spool
+from mmprm.step_scores import StepScores
 from mmprm.training.tree_scoring import TreeScorer
 
 
@@ -36,7 +37,10 @@ def decode_guided(
     open_engine: OpenEngine | None = None,
     open_scorer: Callable[[], Scorer] | None = None,
 ) -> None:
-    """Write what the strategy (a key of `guided`) chooses for each of the shard's problems, as tables.GUIDED."""
+    """Write what the strategy (a key of `guided`) chooses for each of the shard's problems, as tables.GUIDED.
+
+    Or as COUNTED_GUIDED, where the PRM was trained on counts.
+    """
     if strategy not in config.guided:
         raise UserError(f"guided: there is no strategy {strategy!r}; there are {sorted(config.guided)}")
     settings = config.guided[strategy]
@@ -47,11 +51,14 @@ def decode_guided(
     else:
         scorer = open_scorer()
 
-    def score(problem: Problem, partials: Sequence[Partial]) -> list[list[float]]:
+    counted = models.learnt_counts(prm)
+    schema = tables.COUNTED_GUIDED if counted else tables.GUIDED
+
+    def score(problem: Problem, partials: Sequence[Partial]) -> list[StepScores]:
         items = [(problem, steps, answer) for steps, answer in partials]
         found = scorer.score(items)
-        for item, values in zip(items, found, strict=True):
-            check_scores(item, values)
+        for item, own in zip(items, found, strict=True):
+            check_scores(item, own)
         return found
 
     asker = Asker.of(config, policy, f"guided/{benchmark}")
@@ -63,26 +70,26 @@ def decode_guided(
         for problem in read_shard([problems], shard)
     ]
     try:
-        with Spool(out.parent, tables.GUIDED) as spool:
+        with Spool(out.parent, schema) as spool:
 
             def keep(name: str, outcome: Outcome) -> str | None:
                 found: Found = outcome.value or Found()
-                spool.add(name, [row(name, found, primary)])
+                spool.add(name, [row(name, found, primary, counted)])
                 return outcome.error
 
             drive(job, searches, keep)
-            tables.write(out, spool.rows(), tables.GUIDED)
+            tables.write(out, spool.rows(), schema)
     finally:
         scorer.close()
 
 
-def row(name: str, found: Found, primary: str) -> dict[str, Any]:
+def row(name: str, found: Found, primary: str, counted: bool = False) -> dict[str, Any]:
     """The row of a problem: the chosen solution (an empty one where none was found), and what it cost."""
     chosen = found.best(primary)
     return {
         "problem_id": name,
         **(chosen.rollout.row() if chosen else tables.NO_COMPLETION),
-        "probabilities": list(chosen.probabilities) if chosen else [],
+        **(chosen.scores if chosen else StepScores()).columns(counted),
         "n_solutions": len(found.solutions),
         "n_correct": sum(one.rollout.verdict == "correct" for one in found.solutions),
         "sampled_tokens": found.sampled_tokens,

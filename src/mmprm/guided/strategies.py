@@ -18,9 +18,10 @@ from mmprm.engine.base import Request
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.problem import Problem
 from mmprm.solution import Status, parse_block, render_solution
+from mmprm.step_scores import StepScores, share_above
 
 Partial = tuple[Prefix, str | None]  # steps, and the answer of a whole solution
-Score = Callable[[Problem, Sequence[Partial]], Sequence[Sequence[float]]]  # P(yes) at each marker; empty: too long
+Score = Callable[[Problem, Sequence[Partial]], Sequence[StepScores]]
 
 
 class Ask(Protocol):
@@ -36,7 +37,7 @@ class Solution:
     """A whole solution; the rollout's steps and text are those from the first on."""
 
     rollout: Rollout
-    probabilities: tuple[float, ...]
+    scores: StepScores
 
 
 @dataclass
@@ -54,8 +55,8 @@ class Found:
 
     def best(self, aggregate: str) -> Solution | None:
         """The solution with the highest aggregate, of equal ones the first; None where there is none with scores."""
-        scored = [one for one in self.solutions if one.probabilities]
-        return max(scored, key=lambda one: AGGREGATES[aggregate](one.probabilities), default=None)
+        scored = [one for one in self.solutions if one.scores.probabilities]
+        return max(scored, key=lambda one: AGGREGATES[aggregate](one.scores.probabilities), default=None)
 
 
 Decoding = Generator[Any, Any, Found]
@@ -84,7 +85,7 @@ def tree_search(problem: Problem, settings: TreeDecoding, ask: Ask, score: Score
     A kept state that is whole gives its place up. Where a tree has fewer distinct states than places, the best ones
     are drawn from more often.
     """
-    places = settings.n // settings.width
+    places, guide = settings.n // settings.width, AGGREGATES[settings.guide]
     trees = [[_State()] * places] if settings.kind == "beam" else [[_State()] for _ in range(places)]
     found = Found()
     for _ in range(settings.max_steps):
@@ -100,7 +101,7 @@ def tree_search(problem: Problem, settings: TreeDecoding, ask: Ask, score: Score
         scores = dict(zip((state.partial for state in every), score(problem, [s.partial for s in every]), strict=True))
         for index, children in enumerate(grown):
             # sorted() is stable: of equal ones the first that was drawn.
-            ranked = sorted(children, key=lambda state: -AGGREGATES[settings.guide](scores[state.partial]))
+            ranked = sorted(children, key=lambda state: -guide(scores[state.partial].probabilities))
             kept = ranked[: len(trees[index])]
             whole = [state for state in kept if state.rollout is not None]
             found.solutions += [_solution(state, scores[state.partial]) for state in whole]
@@ -125,16 +126,16 @@ def _children(tree: Sequence[_State], draws: dict[Prefix, Any], width: int) -> l
     return list(children.values())
 
 
-def _solution(state: _State, probabilities: Sequence[float]) -> Solution:
+def _solution(state: _State, scores: StepScores) -> Solution:
     assert state.rollout is not None
     whole = replace(
         state.rollout, steps=state.steps, text=render_solution(state.steps, state.rollout.answer), finish_reason="stop"
     )
-    return Solution(whole, tuple(probabilities))
+    return Solution(whole, scores)
 
 
 def adaptive(problem: Problem, settings: Adaptive, primary: str, ask: Ask, score: Score) -> Decoding:
-    """Sample a batch; stop once the best solution's answer is likely right; else go on before its first doubtful step.
+    """Sample a batch; stop once the best solution is reliable; else go on before its first doubtful step.
 
     A solution that starts from another's steps costs only the tokens after them.
     """
@@ -150,12 +151,25 @@ def adaptive(problem: Problem, settings: Adaptive, primary: str, ask: Ask, score
         found.count(rollouts)
         whole = [_State(prefix + rollout.steps, rollout) for rollout in rollouts if rollout.status == Status.OK]
         scores = score(problem, [state.partial for state in whole])
-        found.solutions += [_solution(state, values) for state, values in zip(whole, scores, strict=True)]
+        found.solutions += [_solution(state, own) for state, own in zip(whole, scores, strict=True)]
         best = found.best(primary)
         if best is None:
             continue
-        if best.probabilities[-1] >= settings.stop_at:
+        if is_reliable(best.scores, settings):
             break
-        doubtful = next((i for i, p in enumerate(best.probabilities) if p < settings.doubt), 0)
+        doubtful = next((i for i, p in enumerate(best.scores.probabilities) if p < settings.doubt), 0)
         prefix = best.rollout.steps[:doubtful]
     return found
+
+
+def is_reliable(scores: StepScores, settings: Adaptive) -> bool:
+    """Is it enough? P(yes) at the answer is stop_at or more; of a PRM of counts, the lower bound of what it believes.
+
+    That is the quantile 1 - credibility of Beta(p κ, (1 - p) κ): share_above(stop_at, p, κ) >= credibility. In training
+    an answer's verdict is one rollout, of which the likelihood is p whatever κ is: κ is learnt at steps, and here it is
+    what the network carries over from them.
+    """
+    p = scores.probabilities[-1]
+    if scores.concentrations is None:
+        return p >= settings.stop_at
+    return share_above(settings.stop_at, p, scores.concentrations[-1]) >= settings.credibility

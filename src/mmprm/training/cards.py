@@ -71,6 +71,7 @@ def prm_card(config: Config, info: Mapping[str, Any]) -> str:
             "Write the chat up to the generation prompt, then the solution with `<prm>` after each `</step>` and after "
             "`</answer>`, with nothing between them. At each `<prm>`, softmax over the logits of `No` and `Yes` gives "
             "P(yes). In vLLM: the pooling runner with `token_classify` and the step tag `<prm>`.",
+            *_concentration(recipe["label"]),
             "",
             "## Limits",
             "",
@@ -80,6 +81,17 @@ def prm_card(config: Config, info: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _concentration(label: str) -> list[str]:
+    """How a PRM of counts says what its probabilities are worth; step_scores reads them so."""
+    if label != "counts":
+        return []
+    return [
+        "",
+        "With the logit of `<prm>` itself, softplus(logsumexp(No, Yes) - `<prm>`) + 0.001 is the concentration κ: the "
+        "share of right continuations is believed to be distributed as Beta(P(yes) κ, (1 - P(yes)) κ).",
+    ]
 
 
 def _extra(config: Config) -> str:

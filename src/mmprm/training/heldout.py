@@ -61,7 +61,7 @@ def evaluate_prm(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         for name, folder in (("trained", prm), ("untrained", initial_prm(config, policy, Path(scratch)))):
             scorer = TreeScorer(folder, config.prompt.instruction, config.engine.dtype)
-            scores = scorer.score([*steps, *whole])
+            scores = [one.probabilities for one in scorer.score([*steps, *whole])]
             scorer.close()
             found = measures(rows, scores[: len(rows)]) | ranking(rollouts, scores[len(rows) :])
             result[name] = found

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mmprm.step_scores import SMALLEST, concentration
 from mmprm.training import data
 
 
@@ -42,7 +43,7 @@ def marker_loss(no: int, yes: int) -> Callable[..., Any]:
 def counts_loss(no: int, yes: int, marker: int) -> Callable[..., Any]:
     """Minus the log of the Beta-Binomial likelihood of k right rollouts of n (BetaPRM, arXiv 2605.15529).
 
-    P(yes) is that of `marker_loss`, so scoring does not change; its concentration is that of `concentration`.
+    P(yes) is that of `marker_loss`; its concentration is that of `step_scores.concentration`, as in scoring.
     labels: k / n; trials: n, of the same shape. The binomial coefficient, which no weight changes, is left out: with
     n = 1 this is the cross-entropy, and with a large concentration n times it.
     """
@@ -56,23 +57,11 @@ def counts_loss(no: int, yes: int, marker: int) -> Callable[..., Any]:
         n = n[known].double()
         k = targets[known] * n
         p = logits[:, :2].softmax(dim=-1)
-        # Both stay above 0 where the softmax has rounded to 0.
-        beta, alpha = (p * concentration(logits)[:, None]).clamp_min(1e-6).unbind(dim=-1)
+        beta, alpha = (p * concentration(logits)[:, None]).clamp_min(SMALLEST).unbind(dim=-1)
         total = (_log_beta(alpha, beta) - _log_beta(alpha + k, beta + n - k)).sum().float()
         return total / (num_items_in_batch if num_items_in_batch is not None else known.sum())
 
     return loss
-
-
-def concentration(logits: Any) -> Any:
-    """How many rollouts a prediction is worth, from the logits of (No, Yes, `<prm>`) at a marker: (..., 3) to (...).
-
-    By how much Yes and No together stand above the marker's own logit: it does not change when all logits are shifted,
-    and needs no head beside the language model's.
-    """
-    import torch
-
-    return torch.nn.functional.softplus(logits[..., :2].logsumexp(dim=-1) - logits[..., 2]) + 1e-3
 
 
 def _log_beta(a: Any, b: Any) -> Any:

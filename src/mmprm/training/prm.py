@@ -171,7 +171,7 @@ def initial_prm(config: Config, policy: Path, folder: Path) -> Path:
     """The PRM before its training: the policy, with the embedding of prm.marker_init at `<prm>`. Returns `folder`.
 
     Raises UserError where the policy's tokenizer lacks a control token: a policy without them made none of the paths.
-    Where input and output embeddings are tied, the marker's output row changes with it; nothing reads that row.
+    Where input and output embeddings are tied, the marker's output row changes with it; `label: counts` alone reads it.
     """
     import torch
 

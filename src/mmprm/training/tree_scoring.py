@@ -1,7 +1,7 @@
-"""P(yes) at every marker with transformers, a problem's solutions as one prefix tree, several trees a forward pass.
+"""Scores at every marker with transformers, a problem's solutions as one prefix tree, several trees a forward pass.
 
-In: a PRM folder, (problem, steps, answer). Out: lists. The numbers of `scoring.TransformersScorer`, which reads one
-solution at a time (a test), for a fraction of the tokens.
+In: a PRM folder, (problem, steps, answer). Out: StepScores. The numbers of `scoring.TransformersScorer`, which reads
+one solution at a time (a test), for a fraction of the tokens.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from mmprm import models
 from mmprm.problem import Problem
 from mmprm.solution import MARKER, NO, YES, Renderer, control_ids
+from mmprm.step_scores import StepScores
 from mmprm.training import data, packing, tree_attention
 from mmprm.training.tree_positions import TreePositions
 
@@ -44,7 +45,9 @@ class TreeScorer:
     ) -> None:
         self.prompt_tokens = 0
         self._processor = models.load_processor(folder)
-        self._ids = control_ids(self._processor.tokenizer)
+        ids = control_ids(self._processor.tokenizer)
+        self._marker = ids[MARKER]
+        self._read = [ids[NO], ids[YES], *([ids[MARKER]] if models.learnt_counts(folder) else [])]
         self._renderer = Renderer(self._processor, instruction)
         self._images = data.Collator(self._processor, shift=0).images
         self._longest = min(longest, models.longest_input(folder))
@@ -56,9 +59,9 @@ class TreeScorer:
         if self._packs:
             tree_attention.install(self._model)
 
-    def score(self, items: Sequence[Item]) -> list[list[float]]:
+    def score(self, items: Sequence[Item]) -> list[StepScores]:
         """See scoring.Scorer. Problems share a forward pass as long as their trees fit into the budget."""
-        scores: list[list[float]] = [[] for _ in items]
+        scores = [StepScores() for _ in items]
         of_problem: dict[str, list[int]] = defaultdict(list)
         for index, (problem, _, _) in enumerate(items):
             of_problem[problem.fingerprint].append(index)
@@ -85,13 +88,13 @@ class TreeScorer:
             chosen = [fitting[place] for place in group]
             yield _Tree([indices[place] for place in chosen], packing.pack([paths[place] for place in chosen]), images)
 
-    def _forward(self, trees: list[_Tree], scores: list[list[float]]) -> None:
+    def _forward(self, trees: list[_Tree], scores: list[StepScores]) -> None:
         """Put the scores of the trees' items into their places."""
         import torch
 
         packed = packing.join([tree.packed for tree in trees])
         self.prompt_tokens += packed.length
-        markers = np.flatnonzero(packed.tokens["input_ids"] == self._ids[MARKER])
+        markers = np.flatnonzero(packed.tokens["input_ids"] == self._marker)
         if not len(markers):
             return
         inputs = self._images([tree.images for tree in trees], packed.tokens)
@@ -103,12 +106,10 @@ class TreeScorer:
             inputs |= {name: torch.from_numpy(values)[None] for name, values in packed.tokens.items()}
         inputs["logits_to_keep"] = torch.from_numpy(markers)
         with torch.inference_mode():
-            logits = self._model(**self._to_device(inputs)).logits[0][:, [self._ids[NO], self._ids[YES]]]
-        p = np.full(packed.length, np.nan)
-        p[markers] = logits.double().softmax(dim=-1)[:, 1].cpu().numpy()
+            found = StepScores.of_logits(self._model(**self._to_device(inputs)).logits[0][:, self._read])
         indices = [index for tree in trees for index in tree.items]
         for index, place in zip(indices, packed.places, strict=True):
-            scores[index] = p[place[np.isin(place, markers)]].tolist()
+            scores[index] = found.at(np.searchsorted(markers, place[np.isin(place, markers)]).tolist())
 
     def _to_device(self, values: Any) -> Any:
         """Tensors on the model's device, those of floating point in its dtype; containers element by element."""
