@@ -18,7 +18,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help:
 	@echo "make run [CORES=2] [CONFIG=configs/ci.yaml] [TARGET=annotation]   set up, then run the workflow"
-	@echo "make test                set up, then every check: ruff, snakefmt, snakemake --lint, mypy, pytest"
+	@echo "make test                set up, then every check: ruff, snakefmt, hadolint, snakemake --lint, mypy, pytest"
 	@echo "make slurm-demo          set up, start a SLURM of two nodes here (Debian, root), run configs/ci.yaml on it, end it"
 	@echo "make setup [LOCK=gpu]    make .venv from envs/lock-cpu.txt or lock-gpu.txt (here: $(LOCK))"
 	@echo "make lock                remake both locks from requirements.in"

@@ -1,7 +1,6 @@
 """MM-PRM as a workflow: from problems to a process reward model and a report.
 
-    problems > policy > seeds > annotation > labels > prm > bench > report
-                                                           bench > ablations
+    problems > policy > seeds > annotation > labels > prm > bench > report, ablations
 
 A file given with --configfile is the whole configuration; without one, workflow_config.yaml is. Targets: `all` (the
 report), a stage by its name (`snakemake annotation`), `mini_base`, `ablations`, or any file under results/<run>/.
@@ -19,6 +18,7 @@ if not workflow.overwrite_configfiles:
 
 
 include: "rules/common.smk"
+include: "rules/sources.smk"
 include: "rules/remote.smk"
 include: "rules/problems.smk"
 include: "rules/curation.smk"

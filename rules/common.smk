@@ -25,8 +25,6 @@ from snakemake.settings.types import DeploymentMethod
 
 from mmprm import orphans
 from mmprm.config import NOT_RESULTS, load
-from mmprm.config.overlap import known_apart, made_from, read_sources
-from mmprm.config.sources import DataFiles, StepBenchmark
 from mmprm.errors import UserError
 from mmprm.layout import in_use, names, patterns
 from mmprm.tables import write_text
@@ -181,118 +179,11 @@ def _chosen(kind: str, options: dict, name: str) -> Any:
     return options[name]
 
 
-def of_kind(*kinds: str) -> str:
-    """A pattern of the names of all sources of some kinds, for a rule that makes no other; of none, where there is none."""
-    return "|".join(name for name, source in CONFIG.sources.items() if source.kind in kinds) or "(?!)"
-
-
-def not_of_kind(*kinds: str) -> str:
-    """A pattern of every name but those of the sources of some kinds.
-
-    Within a file's pattern `$` is the end of the path: a name ends where no character of a name follows.
-    """
-    name = "[A-Za-z0-9_-]"
-    return f"(?!(?:{of_kind(*kinds)})(?!{name})){name}+"
-
-
-def parent_tables(wildcards) -> list[str]:
-    """The problem tables of the sources that a derived source is made from."""
-    source = _chosen("sources", CONFIG.sources, wildcards.source)
-    return [f"{RESULTS}/problems/{name}.parquet" for name in source.sources]
-
-
-def benchmark_tables(wildcards=None) -> list[str]:
-    """The problems of all benchmarks, also of step benchmarks.
-
-    For a curated source: of those that its `against` names; but of none that is made from it, or known to share nothing.
-    """
-    name = getattr(wildcards, "source", "")
-    against = getattr(CONFIG.sources.get(name), "against", None)
-    benches = {bench.source for key, bench in CONFIG.benchmarks.items() if against is None or key in against}
-    if name:
-        left_out = (made_from, known_apart)
-        benches = {bench for bench in benches if not any(leaves(CONFIG.sources, bench, name) for leaves in left_out)}
-    judged = sorted(name for name, data in CONFIG.step_data.items() if isinstance(data, StepBenchmark))
-    tables = [f"{RESULTS}/problems/{bench}.parquet" for bench in sorted(benches)]
-    return tables + [f"{RESULTS}/step_data/{name}/problems.parquet" for name in judged]
-
-
-def test_table(wildcards) -> str:
-    """What a curated source sets aside for a source of kind set_aside."""
-    return f"{RESULTS}/curation/{_chosen('sources', CONFIG.sources, wildcards.source).of}.test.parquet"
-
-
-def source_settings(wildcards) -> str:
-    """What one source's problems depend on."""
-    source = _chosen("sources", CONFIG.sources, wildcards.source)
-    return "; ".join(_flat(f"sources.{wildcards.source}", source))
-
-
-def checking_threads(wildcards) -> int:
-    """Processes that check a source's rows; problems that are drawn need no more than one."""
-    return 4 if isinstance(_chosen("sources", CONFIG.sources, wildcards.source), DataFiles) else 1
-
-
-def source_weights() -> list[str]:
-    """The weights of the sources that the policy is trained on, where they are not 1."""
-    return [f"sources.{name}.weight={weight}" for name, weight in CONFIG.policy_weights.items()]
-
-
-def source_files(wildcards) -> list[str]:
-    """The files that a source reads; none for drawn problems, and for a commit of the hub, which cannot change."""
-    source = _chosen("sources", CONFIG.sources, wildcards.source)
-    return [str(path) for path in source.local_files()] if isinstance(source, DataFiles) else []
-
-
-def tagging_settings(wildcards) -> str:
-    """What the tagged solutions depend on beside the solutions; of a local model also what its folder holds."""
-    source = _chosen("sources", CONFIG.sources, wildcards.source)
-    weights = f"; weights={_contents(Path(source.model.model))}" if tagging_gpu(wildcards) else ""
-    return (source.identity + weights).replace("{", "{{").replace("}", "}}")
-
-
-def tagging_gpu(wildcards) -> int:
-    """1 where a local model tags; neither rules nor a server need a device here."""
-    source = _chosen("sources", CONFIG.sources, wildcards.source)
-    return int(source.by == "model" and source.model.kind != "server")
-
-
-def tagging_threads(wildcards) -> int:
-    """Those of an engine where a local model tags, else one, beside the processes that compare formulas."""
-    return HEAVY_THREADS if tagging_gpu(wildcards) else CONFIG.grading.workers
-
-
 def _contents(folder: Path) -> str:
     """Changes when a model folder does (its manifest where it has one, else its config.json); empty for none."""
     files = [folder / name for name in ("manifest.json", "config.json")]
     contents = [file.read_bytes() for file in files if file.exists()]
     return hashlib.sha256(contents[0]).hexdigest()[:16] if contents else ""
-
-
-def step_settings(wildcards) -> str:
-    """What the paths of one entry of step_data depend on."""
-    data = _chosen("step_data", CONFIG.step_data, wildcards.steps)
-    return "; ".join(_flat(f"step_data.{wildcards.steps}", data))
-
-
-def step_files(wildcards) -> list[str]:
-    """The files that an entry of step_data reads; none for a commit of the hub, which cannot change."""
-    return [str(path) for path in _chosen("step_data", CONFIG.step_data, wildcards.steps).local_files()]
-
-
-def tested_problems(wildcards) -> list[str]:
-    """The problems that training data must not have: those of all benchmarks, also of step benchmarks.
-
-    None for a step benchmark, which is not trained on.
-    """
-    if isinstance(_chosen("step_data", CONFIG.step_data, wildcards.steps), StepBenchmark):
-        return []
-    return benchmark_tables()
-
-
-def extra_steps(file: str) -> list[str]:
-    """A file of each entry of step_data that is trained on."""
-    return [f"{RESULTS}/step_data/{name}/{file}" for name in CONFIG.labels.extra]
 
 
 def variant_settings(wildcards) -> str:
@@ -364,12 +255,6 @@ def ablation_pages(wildcards) -> list[str]:
     return [f"{RESULTS}/ablations/{name}.{end}" for name in CONFIG.ablations for end in ("html", "csv")]
 
 
-def drawn_seeds() -> bool:
-    """Are any of the annotated problems drawn here, so that the truth of their steps is known?"""
-    read = set().union(*(read_sources(CONFIG.sources, name) for name in CONFIG.seeds.sources))
-    return any(CONFIG.sources[name].kind == "mini" for name in read)
-
-
 def outcome_scores(wildcards) -> list[str]:
     """The scores of the other variants that are trained on outcomes alone: the outcome-reward baseline."""
     variants = [name for name, variant in CONFIG.prm.variants.items() if variant.label == "outcome"]
@@ -436,20 +321,6 @@ def every(stage: str, path: str) -> str:
 
 # The folders of all trees, as a command names them.
 TREES = every("annotation", "annotation/{shard}")
-
-
-# Files of the configuration that lie in a bucket are copied from there before they are read.
-REMOTE = {path: storage(address) for path, address in CONFIG.remote.items()}
-
-
-def remote_file(wildcards) -> Any:
-    """Where a local file comes from."""
-    return REMOTE[wildcards.file]
-
-
-def remote_address(wildcards) -> str:
-    """The address of a local file in its store."""
-    return CONFIG.remote[wildcards.file]
 
 
 def work(folder: str) -> str:

@@ -4,7 +4,7 @@
 rule curate:
     input:
         problems=parent_tables,
-        tested=benchmark_tables,
+        tested=tested_against,
     output:
         multiext("<results>/problems/{source}", out=".parquet", refused=".refused.parquet", funnel=".curation.json"),
         test="<results>/curation/{source}.test.parquet",

@@ -12,6 +12,7 @@ check() {
 check ruff check .
 check ruff format --check .
 check snakefmt --check --line-length 120 Snakefile rules
+check hadolint containers/Dockerfile
 for config in workflow_config.yaml configs/*.yaml; do
     check mmprm config "$config" >/dev/null
     check snakemake --lint --configfile "$config"

@@ -32,6 +32,7 @@ def test_there_is_a_file_of_rules_for_each_stage() -> None:
         "curation",
         "guided",
         "remote",
+        "sources",
         "tagging",
         *STAGES,
     }
