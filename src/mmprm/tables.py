@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -223,6 +223,25 @@ def _row_groups(rows: Iterable[Mapping[str, Any]], group: int) -> Iterator[list[
             chunk, n_bytes = [], 0
     if chunk:
         yield chunk
+
+
+@contextmanager
+def appending(path: Path, schema: pa.Schema, group: int = 1024) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """`write` of rows that come one by one, for a table beside another one: gives what takes a row.
+
+    The file is there when the block has ended well.
+    """
+    waiting: list[Mapping[str, Any]] = []
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+
+        def add(row: Mapping[str, Any]) -> None:
+            waiting.append(row)
+            if len(waiting) == group:
+                writer.write_table(as_table(waiting, schema))
+                waiting.clear()
+
+        yield add
+        writer.write_table(as_table(waiting, schema))
 
 
 def write_parts(path: Path, parts: Iterable[pa.Table], schema: pa.Schema, group: int = 8192) -> None:

@@ -12,10 +12,10 @@ from tagging_server import KEY, ChatServer, Tagging, good, number_of, problem, r
 
 from mmprm.engine import http_client
 from mmprm.errors import UserError
+from mmprm.instructed.works import RefusedError
 from mmprm.problem import Problem
 from mmprm.problems.mini import generate
 from mmprm.solution import parse
-from mmprm.tagging.outcome import RefusedError
 from mmprm.tagging.prompts import read_rewrite
 
 
