@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tagging_server import KEY, ChatServer, Tagging, good, number_of, problem, rewritten, run_config, stage_of, text_of
+from chat_server import text_of
+from tagging_server import KEY, ChatServer, Tagging, good, number_of, problem, rewritten, run_config, stage_of
 
 from mmprm.engine import http_client
 from mmprm.errors import UserError
