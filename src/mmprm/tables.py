@@ -178,6 +178,20 @@ GUIDED = _schema(
     sampled_tokens=pa.int64(),  # all that was sampled for the problem
     n_requests=pa.int32(),
 )
+# A path that the judging model of labels.consensus does not agree on. Places of steps count from 1, the answer's behind
+# the last step; -1: no error.
+DISAGREED = _schema(
+    path_id=pa.string(),
+    problem_id=pa.string(),
+    source=pa.string(),
+    kind=pa.string(),
+    steps=_STRINGS,
+    answer=pa.string(),
+    labelled=pa.int32(),  # where the labels have the first error; null: somewhere (an outcome path)
+    judged=pa.int32(),  # where the model has it; null: its reply cannot be read
+    reason=pa.string(),  # disagreed; no_reply, reply_truncated, reply_malformed: of the last try
+    said=pa.string(),  # the end of the reply, or why there is none
+)
 STEP_SCORES = _schema(path_id=pa.string(), probabilities=pa.list_(pa.float64()))  # the same of a path of PATHS
 
 

@@ -5,6 +5,7 @@ Part of `config`, which is the one place that loads it. In and out: pydantic mod
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -35,6 +36,11 @@ class InstructedModel(Section):
         if self.kind != "server" and self.url is not None:
             raise ValueError(f"url: kind {self.kind} runs here and has none")
         return self
+
+    @property
+    def shown(self) -> str:
+        """For a report, which is published: its name, and no folder of this machine."""
+        return self.model if self.kind == "server" else Path(self.model).name
 
     def asked(self, prompt: str) -> str:
         """What its replies to a version of a prompt depend on, but for a local folder's content: not where it runs, nor

@@ -92,7 +92,7 @@ def _report(name: str, source: TaggedSource, counts: Counts, caller: Caller | No
     }
     if caller is not None and source.model is not None:
         report["model"] = {
-            "model": source.model.model,
+            "model": source.model.shown,
             "calls": dict(sorted(caller.used.items())),
             "tokens": dict(sorted(caller.tokens.items())),
             "tries": {str(tries): count for tries, count in sorted(counts.tries.items())},

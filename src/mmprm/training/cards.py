@@ -58,7 +58,7 @@ def prm_card(config: Config, info: Mapping[str, Any]) -> str:
             f"- from the run's policy (fingerprint `{info['base']}`); `<prm>` starts as {recipe['marker_init']!r}",
             f"- data: {info['examples']} step paths of {info['problems']} problems, {info['markers']} labelled markers "
             f"(mean label {info['mean_label']:.3f}); refused or cut: {_counts(info['refused'])}",
-            f"- labels: {recipe['label']}, from Monte Carlo rollouts of the policy{_extra(config)}",
+            f"- labels: {recipe['label']}, from Monte Carlo rollouts of the policy{_judged(config)}{_extra(config)}",
             f"- {info['steps']} updates, final loss {info['final_loss']:.4f}",
             f"- held-out loss, calibration and AUC: `prm/{info['variant']}.heldout.json` of the run",
             "",
@@ -80,6 +80,12 @@ def prm_card(config: Config, info: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _judged(config: Config) -> str:
+    """Whose consensus the run's own paths have."""
+    judge = config.labels.consensus
+    return f", of paths whose first error `{judge.shown}` finds in the same place" if judge else ""
 
 
 def _extra(config: Config) -> str:
