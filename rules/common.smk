@@ -186,6 +186,21 @@ def _contents(folder: Path) -> str:
     return hashlib.sha256(contents[0]).hexdigest()[:16] if contents else ""
 
 
+# What labels.consensus leaves, drops and counts; nothing where it is null. PRMs are trained on what it leaves.
+JUDGE = CONFIG.labels.consensus
+JUDGED = [f"{RESULTS}/labels/consensus.{end}" for end in ("parquet", "dropped.parquet", "json")] if JUDGE else []
+TRAINING_PATHS = f"{RESULTS}/labels/{'consensus' if JUDGE else 'paths'}.parquet"
+JUDGE_GPU = int(JUDGE is not None and JUDGE.kind != "server")
+
+
+def judge_settings(wildcards) -> str:
+    """What the kept paths depend on beside the labelled ones; of a local model also what its folder holds."""
+    if JUDGE is None:
+        raise WorkflowError("labels.consensus: the configuration names no judging model; PRMs are trained on all paths")
+    weights = f"; weights={_contents(Path(JUDGE.model))}" if JUDGE_GPU else ""
+    return (JUDGE.identity + weights).replace("{", "{{").replace("}", "}}")
+
+
 def variant_settings(wildcards) -> str:
     """A variant's recipe: what it says itself, over prm.training."""
     variant = _chosen("prm.variants", CONFIG.prm.variants, wildcards.variant)

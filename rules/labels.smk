@@ -1,5 +1,7 @@
 """Labels. In: the seeds and the trees of all shards. Out: one table of step paths with counts, and its statistics.
 
+Where labels.consensus names a model, `judge_labels` leaves the training paths on whose first error it agrees.
+
 Of drawn problems the truth of every step is known: there the labels are compared with it. `read_steps` makes paths of
 labelled steps from elsewhere; those of labels.extra go into the table too.
 """
@@ -64,12 +66,41 @@ rule gather_labels:
         " --extra {input.extra} --out {output.paths} --statistics {output.statistics} > {log} 2>&1"
 
 
+rule judge_labels:
+    input:
+        seeds="<results>/seeds/seeds.parquet",
+        paths="<results>/labels/paths.parquet",
+    output:
+        paths="<results>/labels/consensus.parquet",
+        dropped="<results>/labels/consensus.dropped.parquet",
+        counts="<results>/labels/consensus.json",
+    log:
+        "<logs>/judge_labels.log",
+    benchmark:
+        "<benchmarks>/judge_labels.tsv"
+    conda:
+        "../envs/rollout.yaml"
+    threads: HEAVY_THREADS if JUDGE_GPU else 1
+    resources:
+        mem_mb=8000,
+        gpu=JUDGE_GPU,
+    params:
+        *affects("seed", version=1),
+        config=RESOLVED,
+        judge=judge_settings,
+        work=work("consensus"),
+    shell:
+        "mmprm judge-labels --config {params.config} --seeds {input.seeds} --paths {input.paths} --work {params.work}"
+        " --devices {resources.gpu} --out {output.paths} --dropped {output.dropped} --counts {output.counts} > {log} 2>&1"
+
+
 rule measure_labels:
     input:
         seeds="<results>/seeds/seeds.parquet",
         paths="<results>/labels/paths.parquet",
         nodes=expand("<results>/annotation/{shard}/nodes.parquet", shard=shards("annotation")),
         rollouts=expand("<results>/annotation/{shard}/rollouts.parquet", shard=shards("annotation")),
+        agreed=JUDGED[:1],
     output:
         "<results>/labels/quality.json",
     log:
@@ -86,11 +117,12 @@ rule measure_labels:
         trees=TREES,
     shell:
         "mmprm measure-labels --config {params.config} --seeds {input.seeds} --paths {input.paths}"
-        " --shards {params.trees} --out {output} > {log} 2>&1"
+        " --shards {params.trees} --agreed {input.agreed} --out {output} > {log} 2>&1"
 
 
 rule labels:
     input:
         "<results>/labels/paths.parquet",
         "<results>/labels/statistics.json",
+        JUDGED,
         ["<results>/labels/quality.json"] if drawn_seeds() else [],

@@ -5,7 +5,7 @@ rule train_prm:
     input:
         policy="<results>/policy/manifest.json",
         seeds="<results>/seeds/seeds.parquet",
-        paths="<results>/labels/paths.parquet",
+        paths=TRAINING_PATHS,
         extra=extra_steps("problems.parquet"),
     output:
         manifest="<results>/prm/{variant}/manifest.json",

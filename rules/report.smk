@@ -37,6 +37,7 @@ rule write_data_card:
         rules.policy.input,
         rules.annotation.input,
         rules.gather_labels.output,
+        JUDGED,
     output:
         card="<results>/data_card.md",
         funnels=multiext("<results>/data_card/", "seeds.svg", "policy.svg"),

@@ -129,6 +129,20 @@ def test_there_is_no_judge_unless_one_is_named() -> None:
     assert config.load(GOOD).grading.judge is None
 
 
+def test_labels_have_no_judge_unless_one_is_named_and_a_wrong_one_is_refused_without_quoting_a_key() -> None:
+    assert config.load(GOOD).labels.consensus is None
+    said = message(changed("labels.consensus", {"url": "http://host/v1", "model": "m", "api_key": "sk-hidden"}))
+    assert "labels.consensus.api_key: there is no such key; allowed: ['images', 'kind'" in said and "hidden" not in said
+    assert "labels.consensus: url: kind server needs the address" in message(
+        changed("labels.consensus", {"model": "m"})
+    )
+    local = changed("labels.consensus", {"kind": "vllm", "model": "models/judge"})
+    assert (
+        config.load(local).labels.consensus
+        == config.load(json.loads(config.load(local).model_dump_json())).labels.consensus
+    )
+
+
 def test_every_wrong_key_is_named_at_once() -> None:
     values = changed("annotation.k", 0) | {"seed": -1}
     said = message(values)

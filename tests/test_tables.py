@@ -124,3 +124,18 @@ def test_of_no_problems_there_are_no_rows(tmp_path: Path) -> None:
     assert tables.read(path, tables.PROBLEMS, []).num_rows == 0
     assert tables.read(path, tables.PROBLEMS, ["b", "c"])["problem_id"].to_pylist() == ["b"]
     assert read_problems(path, only=set()) == []
+
+
+def test_rows_that_come_one_by_one_give_the_same_table_and_none_where_the_block_fails(tmp_path: Path) -> None:
+    rows = [
+        {"source": "a", "row": number, "problem_id": None, "reason": "x", "detail": str(number)} for number in range(7)
+    ]
+    with tables.appending(tmp_path / "one.parquet", tables.REFUSED, group=3) as add:
+        for row in rows:
+            add(row)
+        assert not (tmp_path / "one.parquet").exists()
+    assert tables.read_rows(tmp_path / "one.parquet", tables.REFUSED) == rows
+    with pytest.raises(RuntimeError), tables.appending(tmp_path / "two.parquet", tables.REFUSED) as add:
+        add(rows[0])
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["one.parquet"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -182,6 +182,20 @@ GUIDED = _schema(
     n_requests=pa.int32(),
 )
 COUNTED_GUIDED = GUIDED.append(_CONCENTRATIONS)
+# A path that the judging model of labels.consensus does not agree on. Places of steps count from 1, the answer's behind
+# the last step; -1: no error.
+DISAGREED = _schema(
+    path_id=pa.string(),
+    problem_id=pa.string(),
+    source=pa.string(),
+    kind=pa.string(),
+    steps=_STRINGS,
+    answer=pa.string(),
+    labelled=pa.int32(),  # where the labels have the first error; null: somewhere (an outcome path)
+    judged=pa.int32(),  # where the model has it; null: its reply cannot be read
+    reason=pa.string(),  # disagreed; no_reply, reply_truncated, reply_malformed: of the last try
+    said=pa.string(),  # the end of the reply, or why there is none
+)
 STEP_SCORES = _schema(path_id=pa.string(), probabilities=pa.list_(pa.float64()))  # the same of a path of PATHS
 
 
@@ -227,6 +241,25 @@ def _row_groups(rows: Iterable[Mapping[str, Any]], group: int) -> Iterator[list[
             chunk, n_bytes = [], 0
     if chunk:
         yield chunk
+
+
+@contextmanager
+def appending(path: Path, schema: pa.Schema, group: int = 1024) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """`write` of rows that come one by one, for a table beside another one: gives what takes a row.
+
+    The file is there when the block has ended well.
+    """
+    waiting: list[Mapping[str, Any]] = []
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+
+        def add(row: Mapping[str, Any]) -> None:
+            waiting.append(row)
+            if len(waiting) == group:
+                writer.write_table(as_table(waiting, schema))
+                waiting.clear()
+
+        yield add
+        writer.write_table(as_table(waiting, schema))
 
 
 def write_parts(path: Path, parts: Iterable[pa.Table], schema: pa.Schema, group: int = 8192) -> None:

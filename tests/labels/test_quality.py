@@ -140,3 +140,39 @@ def test_labels_that_are_the_truth_are_measured_as_perfect_and_other_problems_ar
     assert (found["problems"], found["markers"]) == (8, 8)
     assert value(found, "hard", "precision", source="all") == value(found, "hard", "recall", source="all") == 1
     assert found["first_error"]["exact"]["value"] == 1
+
+
+def test_what_a_consensus_filter_leaves_is_measured_beside_what_it_was_given(tmp_path: Path) -> None:
+    labelled = {
+        "a": ("negative", ["A = 2", "B = 5"], [1, 0], "train"),  # exact
+        "b": ("negative", ["A = 2", "B = 3"], [1, 0], "train"),  # no error: a right state called wrong
+        "c": ("positive", ["A = 3"], [1], "train"),  # a wrong state called right
+        "d": ("negative", ["A = 2", "B = 3", "C = 4"], [1, 1, 0], "dev"),
+    }
+    marks = {name: len(hard) for name, (_, _, hard, _) in labelled.items()}
+    rows = [
+        path(kind, steps, hard) | {"path_id": name, "source": "pool", "split": split}
+        | {"n_correct": [None] * marks[name], "n_rollouts": [None] * marks[name]}
+        for name, (kind, steps, hard, split) in labelled.items()
+    ]  # fmt: skip
+    drawn = generate("seeds", 1, ["bars"], 0)[0]
+    write_problems(tmp_path / "seeds.parquet", [PROBLEM, drawn])
+    tables.write(tmp_path / "paths.parquet", rows, tables.PATHS)
+    tables.write(tmp_path / "agreed.parquet", [rows[0], rows[3]], tables.PATHS)
+    for name, schema in (("nodes", tables.NODES), ("rollouts", tables.ROLLOUTS)):
+        tables.write(tmp_path / f"{name}.parquet", [], schema)
+    files = [tmp_path / name for name in ("seeds.parquet", "paths.parquet")]
+    config = toy_config(bench={"n": 5, "resamples": 200})
+    measure_labels(config, *files, [tmp_path], tmp_path / "with.json", [tmp_path / "agreed.parquet"])
+    measure_labels(config, *files, [tmp_path], tmp_path / "without.json")
+    found, without = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("with", "without"))
+    before, after = (f"training, {name} consensus" for name in ("before", "after"))
+    # States of training paths: A = 2 (once), B = 5, B = 3, A = 3; left are A = 2 and B = 5.
+    assert value(found, "hard", "precision", source=before) == pytest.approx(1 / 2)
+    assert value(found, "hard", "recall", source=before) == pytest.approx(1 / 2)
+    assert value(found, "hard", "right", source=before) == pytest.approx(2 / 4)
+    assert [value(found, "hard", measure, source=after) for measure in ("precision", "recall", "right")] == [1, 1, 1]
+    assert found["first_error_before_consensus"]["exact"]["value"] == 0.5
+    assert found["first_error_after_consensus"]["exact"]["value"] == 1
+    assert {key: found[key] for key in without if key != "rows"} == {k: v for k, v in without.items() if k != "rows"}
+    assert found["rows"][: len(without["rows"])] == without["rows"] and len(found["rows"]) == len(without["rows"]) + 2

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+import chat_server
+from chat_server import text_of
 
 from mmprm import config, tables
 from mmprm.problem import Problem, write_problems
@@ -19,71 +19,21 @@ KEY = "sk-tagging-secret"
 FILES = "out.parquet", "out.refused.parquet", "out.tagging.json"
 
 
-class ChatServer:
+class ChatServer(chat_server.ChatServer):
     """`reply(stage, number, body)` gives the text of a reply, or a status; the number is that of the problem."""
 
     def __init__(self, delay: float = 0.0) -> None:
+        super().__init__(KEY, delay)
         self.reply: Callable[[str, int, dict[str, Any]], str | int] = good
-        self.bodies: list[dict[str, Any]] = []
-        self.keys: set[str | None] = set()
         self.length: set[str] = set()  # stages whose replies are cut off
-        self.running = self.most_running = 0
-        lock = threading.Lock()
-        outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with lock:
-                    outer.bodies.append(body)
-                    outer.keys.add(self.headers["Authorization"])
-                    outer.running += 1
-                    outer.most_running = max(outer.most_running, outer.running)
-                time.sleep(delay)
-                said = outer.reply(stage_of(body), number_of(body), body)
-                with lock:
-                    outer.running -= 1
-                status = said if isinstance(said, int) else 200
-                reason = "length" if stage_of(body) in outer.length else "stop"
-                choice = {"message": {"role": "assistant", "content": said}, "finish_reason": reason}
-                usage = {"prompt_tokens": 50, "completion_tokens": 7}
-                content = (
-                    {"choices": [choice], "usage": usage} if status == 200 else {"error": {"message": f"no {KEY}"}}
-                )
-                data = json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        class Quiet(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 64
-
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                """A client that was killed closes its connection."""
-
-        self._server = Quiet(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+    def answer(self, body: dict[str, Any]) -> chat_server.Answer:
+        stage = stage_of(body)
+        return self.reply(stage, number_of(body), body), "length" if stage in self.length else "stop"
 
     def calls(self) -> list[tuple[str, int, int]]:
         """(stage, problem, seed) of every call."""
         return [(stage_of(body), number_of(body), body["seed"]) for body in list(self.bodies)]
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def text_of(body: dict[str, Any]) -> str:
-    content = body["messages"][-1]["content"]
-    return content if isinstance(content, str) else content[-1]["text"]
 
 
 def stage_of(body: dict[str, Any]) -> str:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmprm.config.tagging import TaggedSource
+from mmprm.instructed.works import RefusedError
 from mmprm.solution import has_control, neutralise
 from mmprm.tagging.cuts import LEVELS, cut
-from mmprm.tagging.outcome import RefusedError
 from mmprm.tagging.rules import steps_of
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tagging_server import KEY, ChatServer, Tagging, good, number_of, problem, rewritten, run_config, stage_of, text_of
+from chat_server import text_of
+from tagging_server import KEY, ChatServer, Tagging, good, number_of, problem, rewritten, run_config, stage_of
 
 from mmprm.engine import http_client
 from mmprm.errors import UserError
+from mmprm.instructed.works import RefusedError
 from mmprm.problem import Problem
 from mmprm.problems.mini import generate
 from mmprm.solution import parse
-from mmprm.tagging.outcome import RefusedError
 from mmprm.tagging.prompts import read_rewrite
 
 

@@ -10,10 +10,10 @@ from tagging_server import FILES, Tagging, problem, run_config
 from mmprm import tables
 from mmprm.config import load
 from mmprm.errors import UserError
+from mmprm.instructed import crew
 from mmprm.problem import Problem, read_problems, write_problems
 from mmprm.problems.mini import FAMILIES, generate
 from mmprm.solution import Status, parse
-from mmprm.tagging import crew
 from mmprm.tagging.stage import tag
 
 RAW = "First we count them all.\n\nThen one more is added.\n\nThe answer is {}."

@@ -182,11 +182,35 @@ def gather_labels(
 
 
 @app.command(cls=Verb)
-def measure_labels(config: ConfigFile, seeds: SeedTable, paths: PathTable, shards: TreeFolders, out: Out) -> None:
+@on_devices
+def judge_labels(
+    config: ConfigFile,
+    seeds: SeedTable,
+    paths: PathTable,
+    work: Work,
+    out: Out,
+    dropped: Annotated[Path, option("--dropped", "the table of dropped paths to write")],
+    counts: Annotated[Path, option("--counts", "the JSON of counts to write")],
+) -> None:
+    """Keep the training paths whose first error a judging model finds where the labels have it."""
+    from mmprm.consensus.stage import judge_labels
+
+    judge_labels(resolved(config), seeds, paths, work, out, dropped, counts)
+
+
+@app.command(cls=Verb)
+def measure_labels(
+    config: ConfigFile,
+    seeds: SeedTable,
+    paths: PathTable,
+    shards: TreeFolders,
+    out: Out,
+    agreed: Annotated[list[Path] | None, option("--agreed", "the paths that judge-labels has kept")] = None,
+) -> None:
     """Compare the labels of mini problems with the truth of their steps."""
     from mmprm.labels.quality import measure_labels
 
-    measure_labels(resolved(config), seeds, paths, [folder_of(shard) for shard in shards], out)
+    measure_labels(resolved(config), seeds, paths, [folder_of(shard) for shard in shards], out, agreed or [])
 
 
 @app.command(cls=Verb)

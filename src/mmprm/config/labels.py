@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from mmprm.config.consensus import Consensus
 from mmprm.config.section import Section, Share
 
 
@@ -37,6 +38,9 @@ class Labels(Section):
     )
     bis_smoothing: float = Field(0.05, gt=0, description="a of the Balanced-Information Score")
     extra: list[str] = Field([], description="keys of step_data whose paths are trained on beside the run's own")
+    consensus: Consensus | None = Field(
+        None, description="a model that must find each path's first error where the labels have it; null: none is asked"
+    )
 
 
 class Ablation(Section):

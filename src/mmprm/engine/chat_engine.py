@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmprm.config.tagging import TaggingModel
+from mmprm.config.instructed import InstructedModel
 from mmprm.engine.base import Completion, Finished, Request
 from mmprm.engine.http_client import Client, RefusedError, Server
 from mmprm.engine.over_http import HttpEngine
@@ -22,9 +22,9 @@ _OURS = (401, 403, 404)  # no request would be carried out: the key, the address
 class ChatEngine(HttpEngine):
     """engine.base.Engine without prefixes: whatever is asked for is a whole reply."""
 
-    def __init__(self, settings: TaggingModel, server: Server) -> None:
+    def __init__(self, settings: InstructedModel, server: Server) -> None:
         """Contacts nobody. Raises UserError where the key in the environment cannot be sent, without quoting it."""
-        assert settings.url is not None  # config.tagging has checked it
+        assert settings.url is not None  # config.instructed has checked it
         self._url = settings.url.rstrip("/")
         self._server = server
         self._model = settings.model

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmprm import models
 from mmprm.config import Config, Prompt
-from mmprm.config.tagging import TaggingModel
+from mmprm.config.instructed import InstructedModel
 from mmprm.engine.base import Engine
 from mmprm.engine.http_client import Server
 
@@ -34,7 +34,7 @@ def open_engine(config: Config, policy: Path) -> Engine:
     return TransformersEngine(config, policy)
 
 
-def open_instructed(config: Config, settings: TaggingModel, server: Server) -> Engine:
+def open_instructed(config: Config, settings: InstructedModel, server: Server) -> Engine:
     """Open a model that is no policy: its prompts are instructions (a problem's question), its replies free text.
 
     A local one runs as `config.engine` says, but for what `settings` says. UserError where its folder is incomplete.

@@ -54,17 +54,30 @@ class World:
         return found
 
 
-def measure_labels(config: Config, seeds: Path, paths: Path, shards: list[Path], out: Path) -> None:
-    """Write quality.json (see `quality`) of labels/paths.parquet and of the trees in the folders `shards`."""
+def measure_labels(
+    config: Config, seeds: Path, paths: Path, shards: list[Path], out: Path, agreed: Sequence[Path] = ()
+) -> None:
+    """Write quality.json (see `quality`) of labels/paths.parquet and of the trees in the folders `shards`.
+
+    agreed: the table of paths that the consensus filter has left, where there is one.
+    """
     problems = {problem.problem_id: problem for problem in read_problems(seeds)}
     figures = {name: figure for name, problem in problems.items() if (figure := figure_of(problem)) is not None}
     world = World(problems, figures)
-    rows = [row for row in tables.read_rows(paths, tables.PATHS) if row["problem_id"] in figures]
+    rows, left = (
+        [row for row in tables.read_rows(files, tables.PATHS) if row["problem_id"] in figures]
+        for files in ([paths], agreed)
+    )
     read = {
         name: [row for row in tables.read_rows(_files(shards, name), schema) if row["problem_id"] in figures]
         for name, schema in (("nodes", tables.NODES), ("rollouts", tables.ROLLOUTS))
     }
-    found = quality(world, rows, read["nodes"], read["rollouts"], Ratios(config))
+    ratio = Ratios(config)
+    found = quality(world, rows, read["nodes"], read["rollouts"], ratio)
+    if agreed:
+        for name, some in (("before", rows), ("after", left)):
+            row, found[f"first_error_{name}_consensus"] = filtered(world, some, name, ratio)
+            found["rows"].append(row)
     tables.write_json(out, found)
     say(f"labels: {found['markers']} markers of {found['problems']} problems judged by the truth")
 
@@ -124,6 +137,16 @@ def quality(world: World, paths: list[Row], nodes: list[Row], rollouts: list[Row
         "rows": rows,
         "first_error": first_errors(world, paths, ratio),
     }
+
+
+def filtered(world: World, paths: Iterable[Row], name: str, ratio: Ratios) -> tuple[Row, Row]:
+    """The hard labels of training paths before or after the consensus filter: a row as in `quality`, whose recall is of
+    the wrong states that these paths hold, and `first_errors`."""
+    train = [row for row in paths if row["split"] == "train"]
+    own = [one for one in path_markers(world, train)[0] if one.hard is not None]
+    called = measured([(one.problem, one.wrong, bool(one.hard)) for one in own], ratio)
+    row = {"labels": "hard", "source": f"training, {name} consensus", "threshold": None, "k": None} | called
+    return row, first_errors(world, train, ratio)
 
 
 def measured(calls: Sequence[tuple[str, bool, bool]], ratio: Callable[[Sequence[tuple[str, bool]]], Row]) -> Row:

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from mmprm import __version__, tables
 from mmprm.config import Config
 from mmprm.report import examples, figures, funnel, results, templates
+from mmprm.report.consensus import consensus
 from mmprm.report.trees import data_uri
 
 Row = dict[str, Any]
@@ -44,6 +45,7 @@ def gather(config: Config, folder: Path) -> Row:
         "flows": [flow for flow in flows if flow["stages"]],
         "seeds": results.read_json(folder / "seeds" / "statistics.json"),
         "labels": results.read_json(folder / "labels" / "statistics.json"),
+        "consensus": consensus(config, folder),
         "kept": examples.kept(config, folder),
         "refused": examples.refused(config, folder),
     }
@@ -89,6 +91,8 @@ def front_matter(config: Config, card: Row) -> str:
     from huggingface_hub import DatasetCardData
 
     labels = card["labels"] or {}
+    files = ["paths"] if labels else []
+    files += ["consensus"] if card["consensus"] else []
     known = {row["name"]: row for row in card["sources"]}
     read = [known[name] for name in funnel.lineage(config, config.seeds.sources) if not known[name]["made_of"]]
     data = DatasetCardData(
@@ -97,7 +101,7 @@ def front_matter(config: Config, card: Row) -> str:
         task_categories=["visual-question-answering"],
         tags=["process-reward-model", "mathematics", "mmprm"],
         size_categories=_size(labels["paths"]) if "paths" in labels else None,
-        configs=[{"config_name": "paths", "data_files": "labels/paths.parquet"}] if labels else None,
+        configs=[{"config_name": name, "data_files": f"labels/{name}.parquet"} for name in files] or None,
     )
     for key, value in licence_of(row["licence"] for row in read).items():
         data[key] = value

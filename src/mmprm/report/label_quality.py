@@ -12,6 +12,7 @@ from mmprm.report import figures, results
 Row = dict[str, Any]
 
 _MEASURES = ("precision", "recall")
+_FILTERED = ("first_error_before_consensus", "first_error_after_consensus")
 
 
 def label_quality(folder: Path) -> Row | None:
@@ -25,6 +26,7 @@ def label_quality(folder: Path) -> Row | None:
         "errors": found["errors"],
         "rows": rows,
         "first_error": found["first_error"],
+        "filtered": [one for one in map(found.get, _FILTERED) if one and one["paths"]],
         "charts": [Markup(chart) for chart in _charts(rows, found["first_error"])],
     }
 

@@ -19,6 +19,7 @@ from mmprm import __version__, tables
 from mmprm.config import Config
 from mmprm.evaluation.measures import weight_of
 from mmprm.report import data_card, figures, results, templates, trees
+from mmprm.report.consensus import consensus
 from mmprm.report.guided import guided
 from mmprm.report.label_quality import label_quality
 from mmprm.report.seed_filter import seed_filter
@@ -59,6 +60,7 @@ def render(config: Config, folder: Path) -> str:
             headlines=[line for line in map(_headline, bench) if line],
             differences=_differences(config, bench),
             labels=_labels(config, folder),
+            consensus=consensus(config, folder),
             quality=label_quality(folder),
             heldout=_heldout(config, folder),
             steps=[_steps(metrics) for metrics in results.step_metrics(config, folder)],

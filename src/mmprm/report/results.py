@@ -29,6 +29,7 @@ STAGES = (
     "select_seeds",
     "annotate",
     "gather_labels",
+    "judge_labels",
     "measure_labels",
     "train_prm",
     "evaluate_prm",

@@ -9,11 +9,11 @@ from collections.abc import Generator
 from typing import Any
 
 from mmprm.config.tagging import TaggedSource, TaggingModel
-from mmprm.engine.base import Completion
+from mmprm.instructed.works import Call, Check, Refused, RefusedError, whole
 from mmprm.problem import Problem
 from mmprm.solution import STEP_OPEN, render_solution
 from mmprm.tagging import prompts
-from mmprm.tagging.outcome import Call, Check, Kept, Refused, RefusedError, Work, check_verdict
+from mmprm.tagging.outcome import Kept, Work, check_verdict
 from mmprm.tagging.rules import as_tagged, check_limits
 
 
@@ -32,7 +32,7 @@ def by_model(problem: Problem, source: TaggedSource, settings: TaggingModel) -> 
     for attempt in range(settings.tries):
         reply = yield Call(asked, "rewrite", attempt)
         try:
-            steps, answer = prompts.read_rewrite(_text(reply))
+            steps, answer = prompts.read_rewrite(whole(reply))
             check_limits(steps, source)
             check_verdict((yield Check(answer, problem)), answer, problem)
         except RefusedError as error:
@@ -48,17 +48,7 @@ def _knowledge(problem: Problem, settings: TaggingModel) -> Generator[Call, Any,
     for attempt in range(settings.tries):
         reply = yield Call(prompts.knowledge(problem, settings.images), "knowledge", attempt)
         try:
-            return prompts.read_knowledge(_text(reply))
+            return prompts.read_knowledge(whole(reply))
         except RefusedError as error:
             last = error
     raise last
-
-
-def _text(reply: object) -> str:
-    """The text of a whole reply. Raises RefusedError."""
-    if isinstance(reply, str):
-        raise RefusedError("no_reply", reply)
-    assert isinstance(reply, Completion)
-    if reply.finish_reason == "length":
-        raise RefusedError("reply_truncated", f"the reply was cut after {reply.n_tokens} tokens; see max_new_tokens")
-    return reply.text

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from mmprm.instructed.works import RefusedError, without_thought
 from mmprm.problem import Problem
 from mmprm.solution import neutralise, question_text
 from mmprm.tagging.answers import tidied
-from mmprm.tagging.outcome import RefusedError
 
 # With every change of these, or of how a reply is read, raise config.tagging.TAGGING_PROMPT.
 _KNOWLEDGE = """\
@@ -54,7 +54,6 @@ the reference solution, and do not mention the reference. Write exactly in this 
 ### Answer
 (the final answer alone; for a multiple-choice question the letter of the option)"""
 
-_THOUGHT = re.compile(r"^.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _HEADING = re.compile(
     r"^[ \t]*(?:#{1,6}[ \t]*)?[*_]{0,2}(?:step[ \t]+(?P<n>\d{1,3})|(?:final[ \t]+)?answer)[*_]{0,2}[ \t]*"
     r"(?P<end>[:.：]?)[*_]{0,2}[ \t]*",
@@ -83,7 +82,7 @@ def rewrite(problem: Problem, points: str, images: bool) -> Problem:
 
 def read_knowledge(reply: str) -> str:
     """The knowledge points, without hidden reasoning. RefusedError where there are none."""
-    points = _THOUGHT.sub("", reply).strip()
+    points = without_thought(reply).strip()
     if not points:
         raise RefusedError("no_knowledge_points", "the model named no knowledge points")
     return points
@@ -95,7 +94,7 @@ def read_rewrite(reply: str) -> tuple[list[str], str]:
     RefusedError says what is wrong: no headings, steps that are not 1, 2, 3, …, an empty part, or an answer that is
     missing or not the last part.
     """
-    text = neutralise(_THOUGHT.sub("", reply))
+    text = neutralise(without_thought(reply))
     found = [match for match in _HEADING.finditer(text) if match["end"] or _alone(text, match)]
     if not found:
         raise RefusedError("reply_malformed", f"no steps are in the reply {text.strip()[:200]!r}")

@@ -9,11 +9,12 @@ import re
 from itertools import pairwise
 
 from mmprm.config.tagging import TaggedSource
+from mmprm.instructed.works import Check, RefusedError
 from mmprm.problem import Problem
 from mmprm.solution import ANSWER_CLOSE, ANSWER_OPEN, STEP_OPEN, Status, neutralise, parse, render_solution
 from mmprm.tagging.answers import stated_answer
 from mmprm.tagging.cuts import LEVELS, cut
-from mmprm.tagging.outcome import Check, Kept, RefusedError, Work, check_verdict
+from mmprm.tagging.outcome import Kept, Work, check_verdict
 
 _INTRODUCES = re.compile(r"[:：,，]\W*$")  # what follows belongs to it: a formula, a list
 _CONTINUES = re.compile(r"\s*(?:\$\$|\\\[|\\begin\b|[=≈<>≤≥]|\\(?:Rightarrow|implies|approx|le|ge)\b)")

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from mmprm import models, tables
+from mmprm import tables
 from mmprm.annotation.journal import Journal
 from mmprm.config import Config
 from mmprm.config.tagging import TaggedSource, TaggingModel
@@ -17,10 +17,10 @@ from mmprm.engine.factory import open_instructed
 from mmprm.engine.http_client import Server
 from mmprm.errors import UserError
 from mmprm.grading import Grader
+from mmprm.instructed.calls import Caller
+from mmprm.instructed.crew import Crew
 from mmprm.problem import Problem
 from mmprm.progress_bar import say
-from mmprm.tagging.calls import Caller
-from mmprm.tagging.crew import Crew
 from mmprm.tagging.model import by_model
 from mmprm.tagging.outcome import Work
 from mmprm.tagging.rules import by_rules
@@ -68,8 +68,7 @@ def tag(config: Config, name: str, parents: Sequence[Path], work: Path, out: Pat
 
 def _caller(config: Config, name: str, settings: TaggingModel, journal: Journal) -> Caller:
     where = Server(f"sources.{name}.model.url", KEYS, "start it")
-    weights = settings.model if settings.kind == "server" else models.fingerprint(Path(settings.model))
-    return Caller(settings, weights, config.seed, journal, lambda: open_instructed(config, settings, where))
+    return Caller("tagging", settings, config.seed, journal, lambda: open_instructed(config, settings, where))
 
 
 def _work(problem: Problem, source: TaggedSource, settings: TaggingModel | None) -> Work:
@@ -93,7 +92,7 @@ def _report(name: str, source: TaggedSource, counts: Counts, caller: Caller | No
     }
     if caller is not None and source.model is not None:
         report["model"] = {
-            "model": source.model.model,
+            "model": source.model.shown,
             "calls": dict(sorted(caller.used.items())),
             "tokens": dict(sorted(caller.tokens.items())),
             "tries": {str(tries): count for tries, count in sorted(counts.tries.items())},

@@ -21,7 +21,6 @@ from mmprm.progress_bar import Bar
 from mmprm.tagging.outcome import Kept, Outcome
 
 _BATCH = 64  # rows of a table that are read at once
-_REFUSED_GROUP = 1024
 
 
 def size(parents: Sequence[Path]) -> int:
@@ -89,25 +88,16 @@ def kept(
     UserError, so that no table is written, where none is kept or more than the share `bound` is refused. `total`: of
     how many.
     """
-    refused: list[dict[str, Any]] = []
-    with (
-        tables.replacing(stopped) as temporary,
-        pq.ParquetWriter(temporary, tables.REFUSED, compression="zstd") as file,
-    ):
-        with Bar("tagged", total, "solutions") as bar:
-            for number, (problem, outcome) in enumerate(outcomes):
-                counts.add(outcome)
-                bar.update(number + 1)
-                if isinstance(outcome, Kept):
-                    tagged = replace(problem, solution=outcome.solution)
-                    yield {column: getattr(tagged, column) for column in tables.PROBLEMS.names}
-                    continue
-                its = {"source": problem.source, "row": number, "problem_id": problem.problem_id}
-                refused.append({**its, "reason": outcome.reason, "detail": outcome.detail})
-                if len(refused) == _REFUSED_GROUP:
-                    file.write_table(tables.as_table(refused, tables.REFUSED))
-                    refused = []
-        file.write_table(tables.as_table(refused, tables.REFUSED))
+    with tables.appending(stopped, tables.REFUSED) as refuse, Bar("tagged", total, "solutions") as bar:
+        for number, (problem, outcome) in enumerate(outcomes):
+            counts.add(outcome)
+            bar.update(number + 1)
+            if isinstance(outcome, Kept):
+                tagged = replace(problem, solution=outcome.solution)
+                yield {column: getattr(tagged, column) for column in tables.PROBLEMS.names}
+                continue
+            its = {"source": problem.source, "row": number, "problem_id": problem.problem_id}
+            refuse({**its, "reason": outcome.reason, "detail": outcome.detail})
     if not counts.kept or counts.refused.total() > bound * counts.problems:
         raise UserError(
             f"source {name}: of {counts.problems} solutions {counts}; sources.{name}.max_refused_share is {bound}: "

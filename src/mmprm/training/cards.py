@@ -58,7 +58,7 @@ def prm_card(config: Config, info: Mapping[str, Any]) -> str:
             f"- from the run's policy (fingerprint `{info['base']}`); `<prm>` starts as {recipe['marker_init']!r}",
             f"- data: {info['examples']} step paths of {info['problems']} problems, {info['markers']} labelled markers "
             f"(mean label {info['mean_label']:.3f}); refused or cut: {_counts(info['refused'])}",
-            f"- labels: {recipe['label']}, from Monte Carlo rollouts of the policy{_extra(config)}",
+            f"- labels: {recipe['label']}, from Monte Carlo rollouts of the policy{_judged(config)}{_extra(config)}",
             f"- {info['steps']} updates, final loss {info['final_loss']:.4f}",
             f"- held-out loss, calibration and AUC: `prm/{info['variant']}.heldout.json` of the run",
             "",
@@ -92,6 +92,12 @@ def _concentration(label: str) -> list[str]:
         "With the logit of `<prm>` itself, softplus(logsumexp(No, Yes) - `<prm>`) + 0.001 is the concentration κ: the "
         "share of right continuations is believed to be distributed as Beta(P(yes) κ, (1 - P(yes)) κ).",
     ]
+
+
+def _judged(config: Config) -> str:
+    """Whose consensus the run's own paths have."""
+    judge = config.labels.consensus
+    return f", of paths whose first error `{judge.shown}` finds in the same place" if judge else ""
 
 
 def _extra(config: Config) -> str:

@@ -1,4 +1,4 @@
-"""Calls of the rewriting model, each paid for once. In: Call. Out: its completion, from the journal or the model.
+"""Calls of an instructed model, each paid for once. In: Call. Out: its completion, from the journal or the model.
 
 A finished call is appended to the journal before it is used, under the hash of what decides it: model, prompt, images,
 sampling, seed. So it survives a kill -9, and every change of the configuration that leaves its prompt as it is.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from mmprm import models
 from mmprm.annotation.journal import Entry, Journal
-from mmprm.config.tagging import TaggingModel
+from mmprm.config.instructed import InstructedModel
 from mmprm.engine.base import Completion, Engine, Request, Sampling, request_key, request_seed
-from mmprm.tagging.outcome import Call
+from mmprm.instructed.works import Call
 
 Reply = Completion | str
 OpenEngine = Callable[[], Engine]
@@ -22,19 +24,21 @@ OpenEngine = Callable[[], Engine]
 class Caller:
     """Asks the model. The engine is opened with the first call that the journal does not have.
 
-    `used` and `tokens` count, by pass, the calls whose replies were used and their tokens: the same whatever was in the
-    journal. `paid` counts those of this process.
+    `used` and `tokens` count, by stage of a call, the calls whose replies were used and their tokens: the same whatever
+    was in the journal. `paid` counts those of this process.
     """
 
     def __init__(
-        self, settings: TaggingModel, model: str, run_seed: int, journal: Journal, open_engine: OpenEngine
+        self, purpose: str, settings: InstructedModel, run_seed: int, journal: Journal, open_engine: OpenEngine
     ) -> None:
-        """`model` identifies the weights: a server's name for them, or a folder's fingerprint."""
+        """`purpose` makes the seeds of one use of the model differ from those of another."""
         self.sampling = Sampling(settings.temperature, settings.top_p, 0, settings.max_new_tokens)
         self.used: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
         self.paid = 0
-        self._model = model
+        # Of a local model the weights count, of a server's their name there.
+        self._model = settings.model if settings.kind == "server" else models.fingerprint(Path(settings.model))
+        self._purpose = purpose
         self._run_seed = run_seed
         self._journal = journal
         self._open_engine = open_engine
@@ -43,7 +47,7 @@ class Caller:
 
     def ask(self, call: Call, who: Any) -> Reply | None:
         """The reply where it is known; else None, and `step` brings it to `who`."""
-        seed = request_seed(self._run_seed, call.prompt, (), f"tagging/{call.stage}", call.attempt)
+        seed = request_seed(self._run_seed, call.prompt, (), f"{self._purpose}/{call.stage}", call.attempt)
         key = request_key(self._model, call.prompt, (), 1, self.sampling, seed)
         if (entry := self._journal.get(key)) is not None:
             return self._count(call, entry.completions[0])

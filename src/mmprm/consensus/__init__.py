@@ -1,0 +1,1 @@
+"""Step labels that a judging model agrees with (`labels.consensus`). Never the default."""
