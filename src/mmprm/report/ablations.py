@@ -17,8 +17,7 @@ from mmprm import tables
 from mmprm.config import Ablation, Config
 from mmprm.errors import UserError
 from mmprm.evaluation.aggregates import AGGREGATES
-from mmprm.report import figures, results
-from mmprm.report.page import environment
+from mmprm.report import figures, numbers, results, templates
 
 Row = dict[str, Any]
 
@@ -46,7 +45,7 @@ def write_ablation(config: Config, ablation: str, metrics: Sequence[Path], page:
     ]
     tables.write_text(table, _as_csv(rows))
     text = (
-        environment()
+        templates.environment(autoescape=True, filters=numbers.FILTERS)
         .get_template("ablation.html.jinja")
         .render(
             title=settings.title,
