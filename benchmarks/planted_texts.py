@@ -3,6 +3,7 @@ generator. Out: questions and answers, right, reworded, with other numbers, or w
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -199,42 +200,41 @@ def story(rng: random.Random) -> Story:
 Made = tuple[str, str]
 
 
-def _proof(told: Story, rng: random.Random) -> Made:
-    ask = rng.choice(
+# What is asked in place of the question, and an answer that nobody can check, by the rule that should see it.
+_ASKED = {
+    "proof": (
         [
             "Prove that {p}{q} bisects the angle.",
             "Show that the two triangles at {p} are congruent.",
             "求证: {p}{q} 平分该角.",
-        ]
-    )
-    return f"{told.setting()} {ask.format_map(dict(told.slots))}", rng.choice(
-        ["Proof omitted.", "It follows from SAS.", "yes"]
-    )
-
-
-def _drawing(told: Story, rng: random.Random) -> Made:
-    ask = rng.choice(
+        ],
+        ["Proof omitted.", "It follows from SAS.", "yes"],
+    ),
+    "drawing": (
         [
             "Draw the line through {p} that is parallel to {q}.",
             "Sketch the graph in the grid.",
             "Please complete the figure.",
             "请画出点 {p} 的对称点.",
-        ]
-    )
-    return f"{told.setting()} {ask.format_map(dict(told.slots))}", rng.choice(["as drawn", "5", "see the figure"])
-
-
-def _open(told: Story, rng: random.Random) -> Made:
-    ask = rng.choice(
+        ],
+        ["as drawn", "5", "see the figure"],
+    ),
+    "open": (
         [
             "Explain your reasoning in two sentences.",
             "Why does the chart mislead the reader?",
             "Discuss which offer is better.",
             "Design a fair game with these.",
             "请说明理由.",
-        ]
-    )
-    return f"{told.setting()} {ask}", rng.choice(["Because the scale starts late.", "7", "the second"])
+        ],
+        ["Because the scale starts late.", "7", "the second"],
+    ),
+}
+
+
+def _asked(kind: str, told: Story, rng: random.Random) -> Made:
+    asks, answers = _ASKED[kind]
+    return f"{told.setting()} {rng.choice(asks).format_map(dict(told.slots))}", rng.choice(answers)
 
 
 def _several(told: Story, rng: random.Random) -> Made:
@@ -302,9 +302,7 @@ def _in_words(told: Story, rng: random.Random) -> Made:
 
 
 MADE: dict[str, Callable[[Story, random.Random], Made]] = {
-    "proof": _proof,
-    "drawing": _drawing,
-    "open": _open,
+    **{kind: functools.partial(_asked, kind) for kind in _ASKED},
     "several": _several,
     "unverifiable": _unverifiable,
     "picture_missing": _missing,

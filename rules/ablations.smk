@@ -1,4 +1,4 @@
-"""Ablations. In: the metrics of PRM variants. Out: a page and a CSV for each comparison that the configuration names.
+"""Ablations. In: the scores and metrics of PRM variants. Out: a page and a CSV for each comparison that the configuration names.
 
 Policy, seeds, annotation, labels and candidates are those of the run: a variant costs its training and its scores.
 """
@@ -6,7 +6,7 @@ Policy, seeds, annotation, labels and candidates are those of the run: a variant
 
 rule write_ablation:
     input:
-        ablation_metrics,
+        unpack(ablation_tables),
     output:
         page="<results>/ablations/{ablation}.html",
         table="<results>/ablations/{ablation}.csv",
@@ -17,13 +17,14 @@ rule write_ablation:
     conda:
         "../envs/cpu.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=4000,
     params:
-        *affects("bench.primary", version=1),
+        *affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=2),
         config=RESOLVED,
         settings=ablation_settings,
     shell:
-        "mmprm write-ablation --config {params.config} --ablation {wildcards.ablation} --metrics {input}"
+        "mmprm write-ablation --config {params.config} --ablation {wildcards.ablation} --problems {input.problems}"
+        " --candidates {input.candidates} --scores {input.scores} --metrics {input.metrics}"
         " --out {output.page} --table {output.table} > {log} 2>&1"
 
 

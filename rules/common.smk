@@ -245,18 +245,21 @@ def benchmark_problems(wildcards) -> str:
     return f"{RESULTS}/problems/{benchmark.source}.parquet"
 
 
-def ablation_metrics(wildcards) -> list[str]:
-    """The metrics of an ablation's variants on its benchmarks."""
+def ablation_tables(wildcards) -> dict[str, list[str]]:
+    """The problems and candidates of an ablation's benchmarks, and the scores and metrics of its variants on them."""
     ablation = _chosen("ablations", CONFIG.ablations, wildcards.ablation)
-    return [
-        f"{RESULTS}/bench/{benchmark}/{variant}/metrics.json"
-        for benchmark in ablation.benchmarks or CONFIG.benchmarks
-        for variant in ablation.variants
-    ]
+    benches = ablation.benchmarks or list(CONFIG.benchmarks)
+    variants = [f"{RESULTS}/bench/{bench}/{variant}" for bench in benches for variant in ablation.variants]
+    return {
+        "problems": sorted({f"{RESULTS}/problems/{CONFIG.benchmarks[bench].source}.parquet" for bench in benches}),
+        "candidates": [f"{RESULTS}/bench/{bench}/candidates.parquet" for bench in benches],
+        "scores": [f"{folder}/scores.parquet" for folder in variants],
+        "metrics": [f"{folder}/metrics.json" for folder in variants],
+    }
 
 
 def ablation_settings(wildcards) -> str:
-    """What an ablation's page depends on beside the metrics: its own settings, and its variants' recipes."""
+    """What an ablation's page depends on beside the tables: its own settings, and its variants' recipes."""
     ablation = _chosen("ablations", CONFIG.ablations, wildcards.ablation)
     recipes = [f"{name}: {CONFIG.prm.variants[name].model_dump_json()}" for name in ablation.variants]
     return "; ".join([*_flat(wildcards.ablation, ablation), *recipes])

@@ -19,7 +19,8 @@ rule sample_seeds:
         mem_mb=16000,
         gpu=SAMPLING_GPU,
     params:
-        *affects("seeds.rollouts", "seeds.drawing.rule", *SAMPLED, version=2),
+        *affects("seeds.rollouts", *SAMPLED, version=2),
+        *CONFIG.seeds.drawing,
         config=RESOLVED,
         work=work("seeds"),
     shell:
@@ -45,10 +46,11 @@ rule select_seeds:
         mem_mb=4000,
     params:
         *affects(
-            *("seeds.rollouts", "seeds.min_pass_rate", "seeds.max_pass_rate", "seeds.drawing.rule"),
-            *("seeds.comparison.rule", "seeds.max_seeds", "seed"),
+            *("seeds.rollouts", "seeds.min_pass_rate", "seeds.max_pass_rate", "seeds.max_seeds", "seed"),
             version=2,
         ),
+        *CONFIG.seeds.drawing,
+        *CONFIG.seeds.comparison,
         config=RESOLVED,
         rollouts=every("seeds", "seeds/{shard}/rollouts.parquet"),
     shell:

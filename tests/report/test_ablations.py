@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ranked_tables
 from report_example import settings
 
 from mmprm import config as configuration
@@ -15,10 +17,12 @@ from mmprm import tables
 from mmprm.config import Config
 from mmprm.errors import UserError
 from mmprm.evaluation.aggregates import AGGREGATES
-from mmprm.report.ablations import write_ablation
+from mmprm.report.ablations import Ranked, write_ablation
 from mmprm.report.label_quality import label_quality
 
 VARIANTS = {"soft": {}, "hard": {"label": "hard"}, "slow": {"learning_rate": 1e-6}, "few": {"max_paths_per_problem": 2}}
+# Of four problems, those in which each ranks the right one of two candidates first.
+RIGHT = {"soft": {0}, "hard": {0, 1, 2}, "slow": set(), "few": {3}}
 
 
 def config(**ablations: dict[str, Any]) -> Config:
@@ -48,6 +52,13 @@ def metrics(folder: Path, variant: str, benchmark: str = "test", accuracy: float
     return path
 
 
+def ranked(folder: Path, benchmarks: list[str], metrics: list[Path]) -> Ranked:
+    """The tables of every variant on some benchmarks, beside their metrics."""
+    scores = [path for name in benchmarks for path in ranked_tables.write(folder, name, name, RIGHT, [""] * 4).values()]
+    problems = [folder / f"problems/{name}.parquet" for name in benchmarks]
+    return Ranked(problems, [folder / f"bench/{name}/candidates.parquet" for name in benchmarks], scores, metrics)
+
+
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[..., tuple[str, list[dict[str, str]]]]:
     """Writes an ablation over metrics of its variants; its page, and the rows of its table."""
@@ -60,7 +71,7 @@ def written(tmp_path: Path) -> Callable[..., tuple[str, list[dict[str, str]]]]:
             for place, variant in enumerate(ablation["variants"])
         ]
         page, table = tmp_path / "page.html", tmp_path / "table.csv"
-        write_ablation(config(one=ablation), "one", files[::-1], page, table)
+        write_ablation(config(one=ablation), "one", ranked(tmp_path, chosen, files[::-1]), page, table)
         return page.read_text(), list(csv.DictReader(table.open()))
 
     return write
@@ -98,8 +109,22 @@ def test_the_page_has_a_line_a_variant_the_gain_and_all_aggregates(written) -> N
     assert "<script" not in page and "src=" not in page
 
 
+def test_beside_each_accuracy_stands_the_paired_difference_to_the_first_variant(written) -> None:
+    page, rows = written(variants=["soft", "hard", "slow"], benchmarks=["test"])
+    at_two = {(row["variant"], row["metric"]): row for row in rows if row["n"] == "2"}
+    hard, slow = (at_two[name, "bon/mean_odds"] for name in ("hard", "slow"))
+    assert float(hard["minus_first"]) == pytest.approx(2 / 4) and float(slow["minus_first"]) == pytest.approx(-1 / 4)
+    assert float(hard["minus_first_low"]) < 0.5 <= float(hard["minus_first_high"])
+    without = [at_two["soft", "bon/mean_odds"], at_two["hard", "random"], at_two["hard", "bon_minus_random/mean_odds"]]
+    assert {row[f"minus_first{end}"] for row in without for end in ("", "_low", "_high")} == {""}
+    assert "<th>minus soft, points</th>" in page
+    assert "+50.0" in page and "−25.0" in page
+
+
 def test_a_single_variant_has_its_curve_and_aggregates_and_no_comparison(written) -> None:
-    assert written(variants=["soft"], benchmarks=["test"])[0].count("<svg") == 2
+    page, rows = written(variants=["soft"], benchmarks=["test"])
+    assert page.count("<svg") == 2 and "minus soft" not in page
+    assert {row["minus_first"] for row in rows} == {""}
 
 
 def test_settings_without_a_number_stand_as_names(written) -> None:
@@ -112,11 +137,28 @@ def test_settings_without_a_number_stand_as_names(written) -> None:
 def test_missing_and_torn_metrics_are_named(tmp_path: Path) -> None:
     chosen = config(one={"variants": ["soft", "hard"], "benchmarks": ["test"]})
     file = metrics(tmp_path, "soft")
+    files = ranked(tmp_path, ["test"], [file])
     with pytest.raises(UserError, match=r"no metrics of \('test', 'hard'\)"):
-        write_ablation(chosen, "one", [file], tmp_path / "p", tmp_path / "t")
+        write_ablation(chosen, "one", files, tmp_path / "p", tmp_path / "t")
     file.write_text("[]")
     with pytest.raises(UserError, match=r"metrics\.json: not the metrics"):
-        write_ablation(chosen, "one", [file], tmp_path / "p", tmp_path / "t")
+        write_ablation(chosen, "one", files, tmp_path / "p", tmp_path / "t")
+
+
+@pytest.mark.parametrize(
+    ("lost", "says"),
+    [
+        ("problems", "problems of test"),
+        ("candidates", "candidates of test"),
+        ("scores", r"scores of \('test', 'hard'\)"),
+    ],
+)
+def test_a_missing_table_is_named(tmp_path: Path, lost: str, says: str) -> None:
+    files = ranked(tmp_path, ["test"], [metrics(tmp_path, name) for name in ("soft", "hard")])
+    left = [path for path in getattr(files, lost) if path.parent.name == "soft"]
+    chosen = config(one={"variants": ["soft", "hard"], "benchmarks": ["test"]})
+    with pytest.raises(UserError, match=f"ablation one: no {says} among"):
+        write_ablation(chosen, "one", replace(files, **{lost: left}), tmp_path / "p", tmp_path / "t")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from report_example import SPITE, settings
 from mmprm import tables
 from mmprm.errors import UserError
 from mmprm.report import figures, results, trees
-from mmprm.report.page import duration, finding, percent, points, render, write_report
+from mmprm.report.numbers import duration, percent, points
+from mmprm.report.page import finding, render, write_report
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mmprm.problem import Problem
 from mmprm.scoring import Item, TransformersScorer
-from mmprm.training import packing
+from mmprm.training import packing, tree_attention
 from mmprm.training.tree_scoring import TreeScorer
 
 # Few tokens, so that prefixes are shared.
@@ -50,22 +50,30 @@ def test_a_token_sees_itself_and_its_ancestors_and_nothing_else(ids: list[list[i
 
 @given(ids=PATHS, budget=st.integers(1, 20))
 def test_trees_stay_within_the_budget_and_every_path_is_in_one(ids: list[list[int]], budget: int) -> None:
-    paths = paths_of(ids)
-    groups = packing.split(paths, budget)
-    assert sorted(index for group in groups for index in group) == list(range(len(paths)))
-    for group in groups:
-        packed = packing.pack([paths[index] for index in group])
-        assert packed.length <= budget or len({tuple(ids[index]) for index in group}) == 1
+    found = packing.pack_within(paths_of(ids), budget)
+    assert sorted(index for group, _ in found for index in group) == list(range(len(ids)))
+    for group, packed in found:
+        assert packed.length <= budget or len(group) == 1
+        for index, place in zip(group, packed.places, strict=True):
+            assert packed.tokens["input_ids"][place].tolist() == ids[index]
+            assert packed.depth[place].tolist() == list(range(len(ids[index])))
+        prefixes = {tuple(ids[index][:length]) for index in group for length in range(1, len(ids[index]) + 1)}
+        assert packed.length == len(prefixes), "what a tree's paths share stands once in it"
 
 
 def test_a_tree_within_the_budget_is_not_split() -> None:
-    assert len(packing.split(paths_of([[0, 1, 2], [0, 1], [0, 2], [0, 1, 2]]), 4)) == 1
+    ids = [[0, 1, 2], [0, 1], [0, 2], [0, 1, 2]]
+    ((group, packed),) = packing.pack_within(paths_of(ids), 4)
+    whole = packing.pack(paths_of(ids))
+    assert (packed.tokens["input_ids"] == whole.tokens["input_ids"]).all() and (packed.mask() == whole.mask()).all()
+    assert [packed.places[group.index(index)].tolist() for index in range(4)] == [p.tolist() for p in whole.places]
 
 
 @pytest.mark.parametrize("paths", [[], [{"input_ids": np.zeros(0, dtype=int)}]])
 def test_nothing_cannot_be_packed(paths: list[packing.Path]) -> None:
     with pytest.raises(ValueError, match="nothing to pack"):
         packing.pack(paths)
+    assert packing.pack_within([], 4) == []
 
 
 def solutions(problem: Problem) -> list[Item]:
@@ -111,3 +119,18 @@ def test_a_solution_that_is_too_long_has_no_score_and_the_others_have_theirs(
     scores = TreeScorer(mini_policy_folder, longest=400).score([long, *items])
     assert scores[0].probabilities == []
     assert scores[1:] == TreeScorer(mini_policy_folder).score(items)
+
+
+def test_the_scores_of_trees_for_cuda_are_those_of_trees_for_the_cpu(
+    mini_problems: list[Problem], mini_policy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a batch for CUDA brings, read by the model here: FlexAttention runs on any machine, only slower."""
+    items = solutions(mini_problems[0])
+    scorer = TreeScorer(mini_policy_folder, budget=260)
+    expected = scorer.score(items)
+    laid_out = tree_attention.model_inputs
+    monkeypatch.setattr(
+        tree_attention, "model_inputs", lambda packed, positions, _: laid_out(packed, positions, "cuda")
+    )
+    for one, other in zip(scorer.score(items), expected, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)

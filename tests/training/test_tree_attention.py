@@ -69,8 +69,19 @@ def test_the_block_mask_is_the_dense_mask(trees: list[list[list[int]]]) -> None:
     """FlexAttention uncompiled, as any machine can run it; compiled on CUDA it takes the same mask."""
     packed = forest(trees)
     inputs = [state.detach().float() for state in states(packed.length, 2, 1)]
-    found = tree_attention._by_blocks(*inputs, 0.5, {"last": torch.from_numpy(packed.last)})
-    assert torch.allclose(found.transpose(1, 2), dense(packed, *inputs), atol=1e-5)
+    tree = tree_attention.model_inputs(packed, device="cuda")["tree"]
+    found, _ = tree_attention.attend(None, *inputs, None, scaling=0.5, tree=tree)
+    assert torch.allclose(found, dense(packed, *inputs), atol=1e-5)
+
+
+def test_a_batch_for_cuda_brings_no_masks_and_one_for_the_cpu_brings_its_plan() -> None:
+    """The masks of a plan are dense: on CUDA nothing would read them."""
+    packed = forest([[[0, 1, number, 2] for number in range(3, 9)]])
+    inputs = tree_attention.model_inputs(packed, device="cuda")
+    assert list(inputs["tree"]) == ["last"] and inputs["tree"]["last"].tolist() == packed.last.tolist()
+    assert all(value.numel() <= packed.length for value in inputs.values() if torch.is_tensor(value))
+    plan = tree_attention.model_inputs(packed)["tree"]
+    assert sum(queries.numel() for queries, *_ in plan["calls"]) >= packed.length and "last" not in plan
 
 
 def test_only_pairs_that_see_each_other_are_computed() -> None:

@@ -88,6 +88,9 @@ def test_a_shared_token_and_its_image_stand_once(mini_problems: list[Problem], p
     assert torch.equal(batch["pixel_values"], images["pixel_values"])
     assert batch["labels"].shape == (1, 1 + 8)
     assert len(set(batch["logits_to_keep"].tolist())) == 7  # the first step of two paths
+    for_cuda = TreeCollator(processor, model, "cuda")([list(enumerate(examples))])
+    assert list(for_cuda.pop("tree")) == ["last"] and "calls" in batch.pop("tree")
+    assert all(torch.equal(value, batch[name]) for name, value in for_cuda.items())
 
 
 def test_whole_problems_are_shuffled_and_every_path_is_read_once_an_epoch() -> None:

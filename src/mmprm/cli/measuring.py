@@ -189,11 +189,14 @@ def write_data_card(
 def write_ablation(
     config: ConfigFile,
     ablation: Annotated[str, option("--ablation", "a key of ablations")],
-    metrics: Annotated[list[Path], option("--metrics", "metrics.json of each benchmark and variant")],
+    problems: Annotated[list[Path], option("--problems", "the problem table of each benchmark")],
+    candidates: Annotated[list[Path], option("--candidates", "bench/<benchmark>/candidates.parquet of each")],
+    scores: Annotated[list[Path], option("--scores", "bench/<benchmark>/<variant>/scores.parquet of each variant")],
+    metrics: Annotated[list[Path], option("--metrics", "metrics.json of each, beside its scores")],
     out: Out,
     table: Annotated[Path, option("--table", "the CSV to write")],
 ) -> None:
     """Compare PRM variants on the same candidates, as a page and a table."""
-    from mmprm.report.ablations import write_ablation
+    from mmprm.report.ablations import Ranked, write_ablation
 
-    write_ablation(resolved(config), ablation, metrics, out, table)
+    write_ablation(resolved(config), ablation, Ranked(problems, candidates, scores, metrics), out, table)

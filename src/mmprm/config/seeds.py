@@ -5,19 +5,11 @@ Part of `config`, which is the one place that loads it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from mmprm.config.section import Name, Section, Share
-
-
-@dataclass(frozen=True)
-class Said:
-    """Several settings in words, for rules that depend on them where they are in use."""
-
-    rule: str
 
 
 class Seeds(Section):
@@ -70,17 +62,17 @@ class Seeds(Section):
         return self
 
     @property
-    def drawing(self) -> Said | None:
-        """What decides, beside `rollouts`, which rollouts are drawn; None where all of each problem are."""
+    def drawing(self) -> list[str]:
+        """What decides, beside `rollouts`, which rollouts are drawn, as params of a rule; none where all are."""
         if not self.adaptive and self.blank_image is None:
-            return None
+            return []
         bounds = f"kept from {self.min_pass_rate:g} to {self.max_pass_rate:g}"
         stop = f"blocks of {self.block}, confidence {self.stop_confidence}" if self.adaptive else "all"
-        return Said(f"{bounds}; {stop}" + ("; blank pictures" if self.blank_image else ""))
+        return [f"drawing: {bounds}; {stop}" + ("; blank pictures" if self.blank_image else "")]
 
     @property
-    def comparison(self) -> Said | None:
-        """How problems are compared with and without their picture; None where they are not."""
+    def comparison(self) -> list[str]:
+        """How problems are compared with and without their picture, as params of a rule; none where they are not."""
         if self.blank_image is None:
-            return None
-        return Said(f"{self.blank_image} above {self.blank_share:g} at {self.blank_confidence:g}")
+            return []
+        return [f"comparison: {self.blank_image} above {self.blank_share:g} at {self.blank_confidence:g}"]

@@ -1,13 +1,15 @@
-"""A comparison of PRM variants as a page and a table. In: the metrics of each variant. Out: HTML and CSV.
+"""A comparison of PRM variants as a page and a table. In: the metrics and scores of each variant. Out: HTML and CSV.
 
-All variants rank the same candidates, made from the same policy, trees and labels: what differs is the PRM.
+All variants rank the same candidates, made from the same policy, trees and labels: what differs is the PRM. So the
+variants are compared with the first of them problem by problem (`evaluation.paired`).
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +19,53 @@ from mmprm import tables
 from mmprm.config import Ablation, Config
 from mmprm.errors import UserError
 from mmprm.evaluation.aggregates import AGGREGATES
-from mmprm.report import figures, results
-from mmprm.report.page import environment
+from mmprm.evaluation.paired import minus_first
+from mmprm.report import figures, numbers, results, templates
 
 Row = dict[str, Any]
+Differences = dict[str, dict[tuple[str, int], Row]]  # variant -> (metric, n) -> value and interval
 
-COLUMNS = ("benchmark", "variant", "by", "setting", "n", "metric", "value", "ci_low", "ci_high", "problems", "primary")
+COLUMNS = (
+    *("benchmark", "variant", "by", "setting", "n", "metric", "value", "ci_low", "ci_high"),
+    *("minus_first", "minus_first_low", "minus_first_high", "problems", "primary"),
+)
 _SCALES = {"learning_rate": "log", "epochs": "linear", "max_paths_per_problem": "log2"}
 _AXES = {"learning_rate": "learning rate", "epochs": "epochs", "max_paths_per_problem": "paths a problem, at most"}
 
 
-def write_ablation(config: Config, ablation: str, metrics: Sequence[Path], page: Path, table: Path) -> None:
-    """Write the named ablation's page and its table (COLUMNS, every metric at every N) from metrics.json files.
+@dataclass(frozen=True)
+class Ranked:
+    """The files of an ablation: problem tables, each called by its source; the candidates in the folder of their
+    benchmark; scores.parquet and metrics.json in the folder of their variant below it."""
 
-    UserError where one is missing or is none.
+    problems: Sequence[Path]
+    candidates: Sequence[Path]
+    scores: Sequence[Path]
+    metrics: Sequence[Path]
+
+
+def write_ablation(config: Config, ablation: str, files: Ranked, page: Path, table: Path) -> None:
+    """Write the named ablation's page and its table: COLUMNS, every metric at every N.
+
+    minus_first is the paired difference to the first variant: of what a PRM decides, and of all variants but the first.
+    UserError where a file is missing, or is not what it should be.
     """
     settings = config.ablations[ablation]
-    found = read_metrics(metrics)
+    found = read_metrics(files.metrics)
     chosen = [name for name in config.benchmarks if settings.benchmarks is None or name in settings.benchmarks]
-    missing = [pair for pair in ((b, v) for b in chosen for v in settings.variants) if pair not in found]
-    if missing:
-        raise UserError(f"ablation {ablation}: no metrics of {missing[0]} among {[str(path) for path in metrics]}")
+    for pair in ((benchmark, variant) for benchmark in chosen for variant in settings.variants):
+        _taken(found, pair, f"ablation {ablation}: no metrics of", files.metrics)
+    differences = _differences(config, ablation, chosen, files)
     rows = [
         {"by": settings.by, "setting": _setting(config, settings, variant), **row}
+        | _in_columns(differences[benchmark].get(variant, {}).get((row["metric"], row["n"])))
         for benchmark in chosen
         for variant in settings.variants
         for row in found[benchmark, variant]["rows"]
     ]
     tables.write_text(table, _as_csv(rows))
     text = (
-        environment()
+        templates.environment(autoescape=True, filters=numbers.FILTERS)
         .get_template("ablation.html.jinja")
         .render(
             title=settings.title,
@@ -55,7 +74,7 @@ def write_ablation(config: Config, ablation: str, metrics: Sequence[Path], page:
             primary=config.bench.primary,
             confidence=f"{100 * config.bench.confidence:g} %",
             recipes=_recipes(config, settings),
-            parts=[_part(config, settings, name, found) for name in chosen],
+            parts=[_part(config, settings, name, found, differences[name]) for name in chosen],
         )
     )
     tables.write_text(page, text)
@@ -70,6 +89,40 @@ def read_metrics(files: Sequence[Path]) -> dict[tuple[str, str], Row]:
             raise UserError(f"{path}: not the metrics of a benchmark and variant; delete it and run again")
         found[metrics["benchmark"], metrics["variant"]] = metrics
     return found
+
+
+def _differences(config: Config, ablation: str, benchmarks: Sequence[str], files: Ranked) -> dict[str, Differences]:
+    """By benchmark, what `minus_first` says of the ablation's variants."""
+    problems = {path.stem: path for path in files.problems}
+    candidates = {path.parent.name: path for path in files.candidates}
+    scores = {(path.parent.parent.name, path.parent.name): path for path in files.scores}
+    where = f"ablation {ablation}: no"
+    return {
+        name: minus_first(
+            config,
+            _taken(problems, config.benchmarks[name].source, f"{where} problems of", files.problems),
+            _taken(candidates, name, f"{where} candidates of", files.candidates),
+            {
+                variant: _taken(scores, (name, variant), f"{where} scores of", files.scores)
+                for variant in config.ablations[ablation].variants
+            },
+        )
+        for name in benchmarks
+    }
+
+
+def _taken(found: Mapping[Any, Any], name: Any, what: str, files: Sequence[Path]) -> Any:
+    """The entry of this name; UserError where there is none."""
+    if name not in found:
+        raise UserError(f"{what} {name} among {[str(path) for path in files]}")
+    return found[name]
+
+
+def _in_columns(difference: Row | None) -> Row:
+    if difference is None:
+        return {}
+    ends = {"minus_first_low": difference["ci_low"], "minus_first_high": difference["ci_high"]}
+    return {"minus_first": difference["value"], **ends}
 
 
 def _setting(config: Config, settings: Ablation, variant: str) -> Any:
@@ -97,7 +150,9 @@ def _as_csv(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def _part(config: Config, settings: Ablation, benchmark: str, found: dict[tuple[str, str], Row]) -> Row:
+def _part(
+    config: Config, settings: Ablation, benchmark: str, found: dict[tuple[str, str], Row], differences: Differences
+) -> Row:
     """One benchmark: a line a variant, and the charts."""
     lines = []
     for variant in settings.variants:
@@ -109,6 +164,7 @@ def _part(config: Config, settings: Ablation, benchmark: str, found: dict[tuple[
                 "setting": _setting(config, settings, variant),
                 "n": n,
                 "at_n": {row["metric"]: row for row in metrics["rows"] if row["n"] == n},
+                "minus_first": differences.get(variant, {}).get((f"bon/{config.bench.primary}", n)),
                 "rows": metrics["rows"],
                 "auc": (metrics.get("auc_within_problem") or {}).get(config.bench.primary),
             }

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from mmprm import __version__, tables
 from mmprm.config import Config
-from mmprm.report import examples, figures, funnel, results, templates
+from mmprm.report import examples, figures, funnel, numbers, results, templates
 from mmprm.report.consensus import consensus
 from mmprm.report.trees import data_uri
 
@@ -80,7 +80,7 @@ def write_data_card(config: Config, results: Path, out: Path, pictures: Path) ->
 
 def render(config: Config, card: Row) -> str:
     """The card as markdown. Whatever comes from data is escaped, and stays on its line."""
-    filters = {"md": escaped, "num": _number, "words": _words}
+    filters = {"md": escaped, "num": numbers.number, "words": _words}
     page = templates.environment(autoescape=False, filters=filters).get_template("data_card.md.jinja")
     text = page.render(card, front=front_matter(config, card), run=config.run, seed=config.seed, version=__version__)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
@@ -130,12 +130,6 @@ def escaped(value: Any) -> str:
     text = " ".join(str("–" if value is None else value).split())
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
     return re.sub(r"([\\`*_{}\[\]#+!|~$])", r"\\\1", html.escape(text, quote=False))
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else f"{value:,}"
 
 
 def _words(counts: dict[str, int]) -> str:

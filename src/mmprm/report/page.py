@@ -7,18 +7,16 @@ from data is escaped by the template (jinja's autoescape); only our own charts a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 from markupsafe import Markup
 
 from mmprm import __version__, tables
 from mmprm.config import Config
 from mmprm.evaluation.measures import weight_of
-from mmprm.report import data_card, figures, results, templates, trees
+from mmprm.report import data_card, figures, numbers, results, templates, trees
 from mmprm.report.consensus import consensus
 from mmprm.report.guided import guided
 from mmprm.report.label_quality import label_quality
@@ -46,7 +44,7 @@ def render(config: Config, folder: Path) -> str:
     """The page as text. Raises UserError where a file of the run is there but cannot be read."""
     bench = _bench(config, folder)
     return (
-        environment()
+        templates.environment(autoescape=True, filters=numbers.FILTERS)
         .get_template("page.html.jinja")
         .render(
             title=config.report.title,
@@ -76,12 +74,6 @@ def render(config: Config, folder: Path) -> str:
             ),
         )
     )
-
-
-def environment() -> jinja2.Environment:
-    """Where the templates of pages are, and how they show numbers."""
-    filters = {"pct": percent, "points": points, "num": number, "time": duration, "fixed": fixed}
-    return templates.environment(autoescape=True, filters=filters)
 
 
 def _bench(config: Config, folder: Path) -> list[Row]:
@@ -313,23 +305,3 @@ def _statuses(config: Config, folder: Path) -> list[Row]:
     rows = tables.read_rows(results.annotation_files(config, folder, "status"), tables.STATUS)
     counted = Counter((row["status"], row["reason"]) for row in rows)
     return [{"status": status, "reason": reason, "count": count} for (status, reason), count in counted.most_common()]
-
-
-def _or_dash(show: Callable[[Any], str]) -> Callable[[Any], str]:
-    return lambda value: "–" if value is None else show(value).replace("-", "−")
-
-
-percent = _or_dash(lambda value: f"{100 * value:.1f}")
-points = _or_dash(lambda value: f"{100 * value:+.1f}")
-fixed = _or_dash(lambda value: f"{value:.3f}")
-number = _or_dash(lambda value: f"{value:,.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else f"{value:,}")
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as `8.3 s`, `2 min 05 s` or `3 h 02 min`."""
-    if seconds is None:
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

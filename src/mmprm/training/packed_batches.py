@@ -21,8 +21,8 @@ class PackedCollator:
     Out: as TreeCollator, but `labels` (1, 1 + m) are the tokens that the logits at `logits_to_keep` (m,) predict.
     """
 
-    def __init__(self, processor: Any, model: Any) -> None:
-        self._lay_out = TreeCollator(processor, model)
+    def __init__(self, processor: Any, model: Any, device: str = "cpu") -> None:
+        self._lay_out = TreeCollator(processor, model, device)
 
     def __call__(self, items: Sequence[Sequence[tuple[int, data.Example]]]) -> dict[str, Any]:
         rows = [row for item in items for row in item]

@@ -52,17 +52,50 @@ def pack(paths: Sequence[Path]) -> Packed:
 
     ValueError for no path, an empty one, or arrays of differing names.
     """
-    if not paths or any(len(path["input_ids"]) == 0 for path in paths):
-        raise ValueError("there is nothing to pack: no path, or an empty one")
+    if not paths:
+        raise ValueError("there is nothing to pack: no path")
+    names, rows = _rows(paths)
+    return _tree(names, rows, _in_order(rows))
+
+
+def pack_within(paths: Sequence[Path], budget: int) -> list[tuple[list[int], Packed]]:
+    """Trees of at most `budget` tokens, each with the indices of its paths, in the order of its `places`.
+
+    A longer path is a tree of its own. Neighbours in the tree stay together, so that little more than the prefix above
+    a cut is repeated. ValueError as for `pack`, but no path makes no tree.
+    """
+    if not paths:
+        return []
+    names, rows = _rows(paths)
+    groups: list[list[int]] = []
+    size = 0
+    for index in _in_order(rows):
+        shared = common_prefix(rows[groups[-1][-1]], rows[index]) if groups else 0
+        if not groups or size + len(rows[index]) - shared > budget:
+            groups.append([])
+            size, shared = 0, 0
+        groups[-1].append(index)
+        size += len(rows[index]) - shared
+    return [(group, _tree(names, [rows[index] for index in group], range(len(group)))) for group in groups]
+
+
+def _rows(paths: Sequence[Path]) -> tuple[list[str], list[np.ndarray]]:
+    """The names of the paths' arrays, and each path's tokens (length, names)."""
     names = list(paths[0])
     if any(list(path) != names for path in paths):
         raise ValueError(f"paths have differing arrays: {sorted({tuple(path) for path in paths})}")
-    rows = [np.stack([path[name] for name in names], axis=1).astype(np.int64) for path in paths]
-    places: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(paths)
+    if any(len(path["input_ids"]) == 0 for path in paths):
+        raise ValueError("there is nothing to pack: an empty path")
+    return names, [np.stack([path[name] for name in names], axis=1).astype(np.int64) for path in paths]
+
+
+def _tree(names: Sequence[str], rows: Sequence[np.ndarray], order: Sequence[int]) -> Packed:
+    """The tree of rows of tokens, which are walked in `order`, that of `_in_order`."""
+    places: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(rows)
     fresh: list[np.ndarray] = []
     n = 0
     before, place = rows[0][:0], places[0]  # the path before and where it stands: at first an empty one
-    for index in _in_order(rows):
+    for index in order:
         row = rows[index]
         shared = common_prefix(before, row)
         place = places[index] = np.concatenate([place[:shared], np.arange(n, n + len(row) - shared)])
@@ -86,24 +119,6 @@ def join(trees: Sequence[Packed]) -> Packed:
         np.concatenate([tree.last + start for tree, start in zip(trees, starts, strict=True)]),
         tuple(place + start for tree, start in zip(trees, starts, strict=True) for place in tree.places),
     )
-
-
-def split(paths: Sequence[Path], budget: int) -> list[list[int]]:
-    """Groups of paths (their indices) whose trees have at most `budget` tokens; a longer path has a group of its own.
-
-    Neighbours in the tree stay together, so that little more than the prefix above a cut is repeated.
-    """
-    rows = [path["input_ids"].astype(np.int64)[:, None] for path in paths]
-    groups: list[list[int]] = []
-    size = 0
-    for index in _in_order(rows):
-        shared = common_prefix(rows[groups[-1][-1]], rows[index]) if groups else 0
-        if not groups or size + len(rows[index]) - shared > budget:
-            groups.append([])
-            size, shared = 0, 0
-        groups[-1].append(index)
-        size += len(rows[index]) - shared
-    return groups
 
 
 def packs(model: Any) -> bool:

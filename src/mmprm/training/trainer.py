@@ -33,9 +33,9 @@ def freeze_vision(model: Any) -> None:
 
 def _collator(job: Job, processor: Any, model: Any) -> Callable[..., dict[str, Any]]:
     if job.trees:
-        return TreeCollator(processor, model)
+        return TreeCollator(processor, model, models.device())
     if job.packed_tokens:
-        return PackedCollator(processor, model)
+        return PackedCollator(processor, model, models.device())
     return data.Collator(processor, shift=1 if job.loss == "tokens" else 0)
 
 

@@ -1,9 +1,9 @@
 """Attention over prefix trees that computes only what a token may see. In: queries, keys, values, a plan. Out: outputs.
 
 A dense mask over a whole tree pays for all that it masks. On the CPU attention is computed part by part, as `tree_plan`
-cuts it; on CUDA, FlexAttention skips the blocks that no token of a block may see.
+cuts it; on CUDA, FlexAttention skips the blocks that no token of a block may see, and needs no plan.
 
-Registered with transformers under NAME; without a plan it is sdpa, so a model keeps working on ordinary batches.
+Registered with transformers under NAME; without a tree it is sdpa, so a model keeps working on ordinary batches.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from mmprm.training.tree_plan import plan
 NAME = "mmprm_tree"
 
 
-def model_inputs(packed: Packed, position_ids: Any = None) -> dict[str, Any]:
-    """What a model with `install` takes: the tokens' arrays (1, n) and position_ids, and the plan as `tree`.
+def model_inputs(packed: Packed, position_ids: Any = None, device: str = "cpu") -> dict[str, Any]:
+    """What a model with `install` takes: the tokens' arrays (1, n), position_ids, and who sees whom, as `tree`.
 
-    position_ids: as `tree_positions` gives them; without, a token's is its depth.
+    position_ids: as `tree_positions` gives them; without, a token's is its depth. device: where the model computes,
+    `cpu` or `cuda`. `tree` is a plan with its masks, or on CUDA `last` (n,) of the Packed alone.
     """
     import torch
 
@@ -28,7 +29,7 @@ def model_inputs(packed: Packed, position_ids: Any = None) -> dict[str, Any]:
         **{name: torch.from_numpy(values)[None] for name, values in packed.tokens.items()},
         "attention_mask": torch.zeros(1, 1, 0, 0),  # of four dimensions: transformers makes none of its own
         "position_ids": torch.from_numpy(packed.depth)[None] if position_ids is None else position_ids,
-        "tree": plan(packed),
+        "tree": {"last": torch.from_numpy(packed.last)} if device == "cuda" else plan(packed),
     }
 
 
@@ -43,7 +44,8 @@ def attend(
     tree: dict[str, Any] | None = None,
     **kwargs: Any,
 ) -> tuple[Any, None]:
-    """transformers' attention interface. query: (1, heads, n, d); key and value may have fewer heads; tree: see `plan`.
+    """transformers' attention interface. query: (1, heads, n, d); key and value may have fewer heads; tree: see
+    `model_inputs`.
 
     Out: (1, n, heads, d). Without a tree: sdpa, with its mask.
     """
@@ -54,7 +56,7 @@ def attend(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
         return output, None
-    if query.is_cuda:
+    if "calls" not in tree:
         return _by_blocks(query, key, value, scaling, tree).transpose(1, 2), None
     from mmprm.training import merged_attention
 

@@ -21,10 +21,11 @@ class TreeCollator:
 
     Out: `model`'s inputs (1, n), each tree's images once; `labels` (1, 1 + m), the m labels of all paths behind one
     that is ignored; `logits_to_keep` (m,), the positions of their markers, some of them several times; `examples`, the
-    paths' indices.
+    paths' indices. device: where the model computes, see tree_attention.model_inputs.
     """
 
-    def __init__(self, processor: Any, model: Any) -> None:
+    def __init__(self, processor: Any, model: Any, device: str = "cpu") -> None:
+        self._device = device
         self._positions = TreePositions(model)
         self._images = data.Collator(processor, shift=0).images
 
@@ -41,13 +42,15 @@ class TreeCollator:
         positions = functools.partial(self._positions, counts=[len(own) for own in of_trees], images=images)
         return {
             **images,
-            **laid_out(groups, positions),
+            **laid_out(groups, positions, self._device),
             "examples": torch.tensor([index for index, _ in rows]),
         }
 
 
 def laid_out(
-    groups: Sequence[Sequence[data.Example]], positions: Callable[[Sequence[packing.Packed]], Any] | None = None
+    groups: Sequence[Sequence[data.Example]],
+    positions: Callable[[Sequence[packing.Packed]], Any] | None = None,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Each group of examples as a tree, all in one sequence: what TreeCollator gives but images and examples.
 
@@ -66,7 +69,7 @@ def laid_out(
         return torch.from_numpy(np.concatenate([[first], *chosen]).astype(np.float32))[None]
 
     batch = {
-        **tree_attention.model_inputs(packed, positions(trees) if positions else None),
+        **tree_attention.model_inputs(packed, positions(trees) if positions else None, device),
         "labels": of_labels(data.IGNORE, [path.labels for path in paths]),
         "logits_to_keep": torch.from_numpy(
             np.concatenate([place[labelled] for place, labelled in zip(packed.places, known, strict=True)])

@@ -110,7 +110,7 @@ def plan(packed: Packed) -> dict[str, Any]:
     calls: (queries (runs, q), keys (runs, k), real (runs, q), mask (runs, 1, q, k)) each: `real` is False for what pads
     the queries; the mask is without a row where the runs are causal, for what pads them stands behind all that they
     see. places: (n,), where each token stands among the calls' queries, one call after another. segments: (start, stop,
-    end) each: the tokens stop..end attend to all of start..stop as well. last: (n,), of the Packed.
+    end) each: the tokens stop..end attend to all of start..stop as well.
     """
     import torch
 
@@ -138,5 +138,4 @@ def plan(packed: Packed) -> dict[str, Any]:
         "calls": calls,
         "places": torch.from_numpy(places),
         "segments": [(one.start, one.stop, one.end) for one in segments],
-        "last": torch.from_numpy(packed.last),
     }

@@ -84,9 +84,9 @@ class TreeScorer:
         images = items[indices[0]][0].images
         paths = list(data.tokenise(self._processor, texts, [images] * len(texts)))
         fitting = [place for place, path in enumerate(paths) if len(path["input_ids"]) <= self._longest]
-        for group in packing.split([paths[place] for place in fitting], self._budget if self._packs else 0):
-            chosen = [fitting[place] for place in group]
-            yield _Tree([indices[place] for place in chosen], packing.pack([paths[place] for place in chosen]), images)
+        budget = self._budget if self._packs else 0
+        for group, packed in packing.pack_within([paths[place] for place in fitting], budget):
+            yield _Tree([indices[fitting[place]] for place in group], packed, images)
 
     def _forward(self, trees: list[_Tree], scores: list[StepScores]) -> None:
         """Put the scores of the trees' items into their places."""
@@ -101,7 +101,7 @@ class TreeScorer:
         if self._packs:
             counts = [len(tree.images) for tree in trees]
             positions = self._positions([tree.packed for tree in trees], counts, inputs)
-            inputs |= tree_attention.model_inputs(packed, positions)
+            inputs |= tree_attention.model_inputs(packed, positions, self._device)
         else:  # the model's own mask and positions are those of the one path
             inputs |= {name: torch.from_numpy(values)[None] for name, values in packed.tokens.items()}
         inputs["logits_to_keep"] = torch.from_numpy(markers)
