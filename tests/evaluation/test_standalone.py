@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_images_are_paths_below_the_file_or_bytes_in_parquet(tmp_path: Path) -> 
     ("row", "says"),
     [
         ("{", "not JSON"),
-        ("[1]", "not an object but list"),
+        ("[1]", "a row is an object, this is list"),
         ({"steps": ["s"], "answer": "7"}, "`problem` is neither an id nor an object"),
         (GOOD | {"problem": "zz"}, "problem 'zz' is not in"),
         ({"problem": "a", "answer": "7"}, "there are neither `steps`"),
@@ -123,7 +124,10 @@ def test_images_are_paths_below_the_file_or_bytes_in_parquet(tmp_path: Path) -> 
         (GOOD | {"candidate": 0}, "candidate 0 of problem 'a' stands above"),
         (GOOD | {"candidate": -1}, "candidate is -1"),
         (GOOD | {"problem": {"question": "?", "answer": "7", "image": "none.png"}}, "there is no file 'none.png'"),
-        (GOOD | {"problem": {"question": " ", "answer": "7"}}, "question is ' '"),
+        (GOOD | {"problem": {"question": " ", "answer": "7"}}, "question is blank"),
+        (GOOD | {"problem": {"question": "Is <prm> right?", "answer": "7"}}, "a tag or model token stands in"),
+        (GOOD | {"problem": {"question": "?", "answer": "7", "answer_type": "word"}}, "answer_type 'word' is not one"),
+        (GOOD | {"problem": {"question": "?", "answer": "7", "precision": 0.5}}, "precision 0.5 is not a number of"),
     ],
 )
 def test_a_bad_row_is_told_with_its_file_and_line(tmp_path: Path, problems: Path, row: Any, says: str) -> None:
@@ -131,6 +135,29 @@ def test_a_bad_row_is_told_with_its_file_and_line(tmp_path: Path, problems: Path
     with pytest.raises(UserError) as told:
         read_given(problems, file)
     assert "own.jsonl: bad rows (1)" in str(told.value) and f"line 3: {says}" in str(told.value)
+
+
+def test_a_problem_is_read_as_that_of_a_source_is_and_keeps_its_own_id(tmp_path: Path) -> None:
+    graded = {"precision": 1.0, "unit": "cm", "tolerance": "0.05", "group": "figure 1", "choices": '["7", "8"]'}
+    rows = [
+        {"id": "a", "question": "<image>\nHow long?", "answer": 7} | graded,
+        {"id": 2, "question": "?", "answer": "1"},
+    ]
+    file = lines(tmp_path / "mine.jsonl", [*rows, {"id": "c", "question": "?", "answer": "2", "unit": float("nan")}])
+    made = read_given(file, lines(tmp_path / "c.jsonl", [GOOD | {"problem": name} for name in ("a", 2, "c")])).problems
+    assert list(made) == ["a", "2", "c"]
+    expected = Problem("a", "mine", "How long?", "7", choices=("7", "8"), precision=1, unit="cm", tolerance=(0.05,))
+    assert made["a"] == replace(expected, group="mine/figure 1")
+    assert made["c"] == Problem("c", "mine", "?", "2")
+
+
+def test_given_problems_of_one_group_are_resampled_together(tmp_path: Path, prm: Path) -> None:
+    problems = lines(tmp_path / "p.jsonl", [row | {"group": "g"} for row in PROBLEMS])
+    candidates = lines(tmp_path / "c.jsonl", [GOOD, GOOD | {"problem": "b"}])
+    score(prm, problems, candidates, tmp_path / "scores.parquet", None)
+    evaluate(problems, candidates, tmp_path / "scores.parquet", tmp_path / "metrics.json", None)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["n_problems"], metrics["n_groups"], metrics["mcnemar"]) == (2, 1, [])
 
 
 def test_a_bad_problem_is_told_with_its_file_and_line(tmp_path: Path) -> None:

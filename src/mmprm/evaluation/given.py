@@ -11,8 +11,9 @@ A problem is a row of our own problem table, or
 
     {"id": "geo-17", "question": "…", "answer": "14", "image": "17.png", "choices": ["12", "14"], "answer_type": "auto"}
 
-of which id, question and answer are needed. An image is a path below the file's folder, encoded bytes (in parquet), or
-a list of these. Candidates are numbered within their problem in the order of the file, unless `candidate` says their
+of which id, question and answer are needed; precision, unit, tolerance and group are taken too. They are read as the
+values of a source are (`problems.values`). An image is a path below the file's folder, encoded bytes (in parquet), or a
+list of these. Candidates are numbered within their problem in the order of the file, unless `candidate` says their
 number. A candidate without steps or an answer, or with tags inside, is kept with a status that is not ok, as a sampled
 one would be: no PRM can choose it. A row that cannot be read at all stops the command, with its file and line.
 """
@@ -21,7 +22,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -35,7 +35,8 @@ from mmprm.config import Intake
 from mmprm.errors import UserError
 from mmprm.problem import Problem, read_problems
 from mmprm.problems.images import RefusedError
-from mmprm.problems.values import ANSWER_TYPES, Place, images_of
+from mmprm.problems.rows import without_nan
+from mmprm.problems.values import Fields, Place, object_of, problem_of
 from mmprm.solution import Parsed, Status, has_control, parse, render_solution
 
 _SHOWN = 8  # bad rows in a message
@@ -143,9 +144,7 @@ def _object(row: Any) -> dict[str, Any]:
             row = json.loads(row)
         except (ValueError, RecursionError) as error:
             raise _BadRowError(f"not JSON ({error})") from error
-    if not isinstance(row, dict):
-        raise _BadRowError(f"not an object but {type(row).__name__}")
-    return row
+    return object_of(without_nan(row))
 
 
 def _problems(path: Path) -> dict[str, Problem]:
@@ -178,7 +177,7 @@ def _problem_of_candidate(
 ) -> Problem:
     named = row.get("problem", row.get("problem_id"))
     if isinstance(named, dict):
-        made = _problem(named, candidates)
+        made = _problem(_object(named), candidates)
         return made if made.problem_id else replace(made, problem_id=f"{candidates.stem}/{made.fingerprint}")
     if isinstance(named, bool) or not isinstance(named, str | int):
         raise _BadRowError("`problem` is neither an id nor an object with question and answer")
@@ -189,30 +188,24 @@ def _problem_of_candidate(
 
 
 def _problem(row: dict[str, Any], path: Path) -> Problem:
-    """A problem from a row; its id is empty where the row has none."""
-    name, kind = row.get("id", row.get("problem_id")), row.get("answer_type") or "auto"
-    if kind not in ANSWER_TYPES:
-        raise _BadRowError(f"answer_type is {kind!r}, not one of {', '.join(ANSWER_TYPES)}")
-    choices = row.get("choices") or []
-    if not isinstance(choices, list) or len(choices) > 26:
-        raise _BadRowError("choices are not a list of at most 26, the letters there are")
-    shown = row.get("image", row.get("images"))
-    place = Place(path.stem, path.parent, _LARGEST)
-    return Problem(
-        problem_id="" if name is None else _text(name, "id"),
-        source=place.source,
-        question=_text(row.get("question"), "question"),
-        answer=_text(row.get("answer"), "answer"),
-        images=images_of([one for one in (shown if isinstance(shown, list) else [shown]) if one], place),
-        choices=tuple(_text(choice, "a choice") for choice in choices),
-        answer_type=kind,
+    """A problem from a row, read as those of sources are; its id is the row's own, and empty where the row has none."""
+    name, shown = row.get("id", row.get("problem_id")), row.get("image", row.get("images"))
+    images = [one for one in (shown if isinstance(shown, list) else [shown]) if one]
+    fields = Fields(
+        id="-" if name is None else name,
+        question=row.get("question"),
+        answer=row.get("answer"),
+        image=images,
+        has_image=bool(images),
+        choices=row.get("choices") or None,
+        answer_type=row.get("answer_type"),
+        precision=row.get("precision"),
+        unit=row.get("unit"),
+        tolerance=row.get("tolerance"),
+        group=row.get("group"),
     )
-
-
-def _text(value: Any, name: str) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
-        raise _BadRowError(f"{name} is {value!r:.80}, not a text")
-    return str(value).strip()
+    made = problem_of(fields, Place(path.stem, path.parent, _LARGEST))
+    return replace(made, problem_id="" if name is None else made.problem_id.removeprefix(f"{made.source}/"))
 
 
 def _solution(row: dict[str, Any]) -> Parsed:
@@ -222,8 +215,6 @@ def _solution(row: dict[str, Any]) -> Parsed:
             raise _BadRowError("there are neither `steps` (a list of texts) nor `text` (with step tags)")
         return parse(row["text"])
     steps, answer = row["steps"], row.get("answer")
-    if isinstance(answer, float) and math.isnan(answer):  # as pandas writes what is missing
-        answer = None
     if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
         raise _BadRowError("steps are not a list of texts")
     if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):

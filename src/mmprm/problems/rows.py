@@ -47,7 +47,7 @@ def read(files: Sequence[Path], needed: Mapping[str, str], hint: str, start: int
         else:
             passed = sum(1 for _ in islice(found, left))
         left -= passed
-        yield from map(_clean, found)
+        yield from map(without_nan, found)
 
 
 def count(files: Sequence[Path]) -> int | None:
@@ -60,7 +60,8 @@ def count(files: Sequence[Path]) -> int | None:
         return None
 
 
-def _clean(row: Any) -> Any:
+def without_nan(row: Any) -> Any:
+    """A row with None for NaN, which pandas writes for what is missing; what is no dictionary as it is."""
     if not isinstance(row, dict):
         return row
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
