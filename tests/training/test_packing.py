@@ -133,4 +133,4 @@ def test_the_scores_of_trees_for_cuda_are_those_of_trees_for_the_cpu(
         tree_attention, "model_inputs", lambda packed, positions, _: laid_out(packed, positions, "cuda")
     )
     for one, other in zip(scorer.score(items), expected, strict=True):
-        assert one == pytest.approx(other, abs=1e-5)
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
