@@ -139,7 +139,7 @@ class Watch:
 
     def _watch(self) -> None:
         work = self.checkout.results / "work/annotation"
-        while not self._end.wait(0.01):
+        while not self._end.wait(0.03):
             for path in work.glob("*.jsonl"):
                 with suppress(FileExistsError, FileNotFoundError):  # kept already; compacted this moment
                     (self.kept / path.name).hardlink_to(path)
@@ -201,4 +201,4 @@ def wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
     while not condition():
         if time.monotonic() > end:
             raise TimeoutError(f"{what}: not within {seconds:.0f} seconds")
-        time.sleep(0.05)
+        time.sleep(0.2)  # some of these conditions ask SLURM, whose commands take the processor from what they wait for

@@ -24,6 +24,7 @@ from mmprm import grading, tables
 from mmprm.curation.signatures import SIGNATURES, VERSION, n_groups, settle, sign_group
 from mmprm.grading import Grader
 from mmprm.progress_bar import Bar
+from mmprm.workers import end_with_parent
 
 _AHEAD = 2  # row groups that wait for their turn, for each process
 _FEW = 8  # row groups that are done before processes would have started
@@ -103,7 +104,8 @@ def _in_order(parts: Sequence[Part], settings: Settings) -> Iterator[tuple[Part,
     context = multiprocessing.get_context("spawn")
     waiting: deque[tuple[Part, Future[pa.Table]]] = deque()
     left = iter(parts)
-    with ProcessPoolExecutor(min(settings.workers, len(parts)), mp_context=context) as pool:
+    workers = min(settings.workers, len(parts))
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         try:
             while True:
                 for part in islice(left, _AHEAD * settings.workers - len(waiting)):

@@ -7,8 +7,6 @@ parts are the same whatever the number of processes and however often a run was 
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -18,6 +16,7 @@ from typing import Any
 
 from mmprm.errors import UserError
 from mmprm.problems.parts import Part
+from mmprm.workers import end_with_parent
 
 # A part ends after so many rows, or bytes of the images in them; images that rows name by paths are read one at a time.
 ROWS, BYTES = 512, 2**25
@@ -59,7 +58,7 @@ def check(found: Iterator[Stretch], checker: Callable[[int, Sequence[Any]], Part
         return
     # Spawned, not forked: the parent may have threads.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         running: deque[Future[Part]] = deque()
         try:
             for stretch in chain(ahead, found):
@@ -75,18 +74,6 @@ def check(found: Iterator[Stretch], checker: Callable[[int, Sequence[Any]], Part
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """A killed parent cannot tell its processes to stop."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 class Tally:
