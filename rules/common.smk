@@ -186,19 +186,29 @@ def _contents(folder: Path) -> str:
     return hashlib.sha256(contents[0]).hexdigest()[:16] if contents else ""
 
 
+def is_local(model) -> bool:
+    """Does a model that is given instructions (None: none is) run in the job itself?"""
+    return model is not None and model.kind != "server"
+
+
+def instructed_settings(identity: str, model) -> str:
+    """What the replies of a model that is given instructions depend on; of a local one also what its folder holds."""
+    weights = f"; weights={_contents(Path(model.model))}" if is_local(model) else ""
+    return (identity + weights).replace("{", "{{").replace("}", "}}")
+
+
 # What labels.consensus leaves, drops and counts; nothing where it is null. PRMs are trained on what it leaves.
 JUDGE = CONFIG.labels.consensus
 JUDGED = [f"{RESULTS}/labels/consensus.{end}" for end in ("parquet", "dropped.parquet", "json")] if JUDGE else []
 TRAINING_PATHS = f"{RESULTS}/labels/{'consensus' if JUDGE else 'paths'}.parquet"
-JUDGE_GPU = int(JUDGE is not None and JUDGE.kind != "server")
+JUDGE_GPU = int(is_local(JUDGE))
 
 
 def judge_settings(wildcards) -> str:
-    """What the kept paths depend on beside the labelled ones; of a local model also what its folder holds."""
+    """What the kept paths depend on beside the labelled ones."""
     if JUDGE is None:
         raise WorkflowError("labels.consensus: the configuration names no judging model; PRMs are trained on all paths")
-    weights = f"; weights={_contents(Path(JUDGE.model))}" if JUDGE_GPU else ""
-    return (JUDGE.identity + weights).replace("{", "{{").replace("}", "}}")
+    return instructed_settings(JUDGE.identity, JUDGE)
 
 
 def variant_settings(wildcards) -> str:

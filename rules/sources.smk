@@ -78,17 +78,20 @@ def test_table(wildcards) -> str:
     return f"{RESULTS}/curation/{_chosen('sources', CONFIG.sources, wildcards.source).of}.test.parquet"
 
 
+def tagging_model(source):
+    """The model that a tagged source asks; None where it tags by rules."""
+    return source.model if source.by == "model" else None
+
+
 def tagging_settings(wildcards) -> str:
-    """What the tagged solutions depend on beside the solutions; of a local model also what its folder holds."""
+    """What the tagged solutions depend on beside the solutions."""
     source = _chosen("sources", CONFIG.sources, wildcards.source)
-    weights = f"; weights={_contents(Path(source.model.model))}" if tagging_gpu(wildcards) else ""
-    return (source.identity + weights).replace("{", "{{").replace("}", "}}")
+    return instructed_settings(source.identity, tagging_model(source))
 
 
 def tagging_gpu(wildcards) -> int:
     """1 where a local model tags; neither rules nor a server need a device here."""
-    source = _chosen("sources", CONFIG.sources, wildcards.source)
-    return int(source.by == "model" and source.model.kind != "server")
+    return int(is_local(tagging_model(_chosen("sources", CONFIG.sources, wildcards.source))))
 
 
 def tagging_threads(wildcards) -> int:

@@ -56,6 +56,9 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
     from transformers import Trainer, set_seed
     from transformers.trainer_callback import PrinterCallback
 
+    set_seed(
+        job.seed
+    )  # Trainer seeds when it is made: what is drawn for the model before, as adapters are, hangs on it too
     # DeepSpeed keeps the float32 master weights itself; without it the weights are the master copy.
     sharded_bf16 = job.training.deepspeed and job.training.precision == "bf16"
     model = models.load_model(job.start, "bfloat16" if sharded_bf16 else "float32")
@@ -70,7 +73,6 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
     if job.training.freeze_vision:
         freeze_vision(model)
     if job.training.lora:
-        set_seed(job.seed)  # the adapters are drawn here, before Trainer seeds anything
         model = adapters.add(model, processor.tokenizer, job.training.lora)
     ids = control_ids(processor.tokenizer)
     report = Progress(job.title)
