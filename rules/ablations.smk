@@ -1,6 +1,6 @@
 """Ablations. In: the scores and metrics of PRM variants. Out: a page and a CSV for each comparison that the configuration names.
 
-Policy, seeds, annotation, labels and candidates are those of the run: a variant costs its training and its scores.
+Policy, seeds, annotation and candidates are those of the run: a variant costs its training and its scores.
 """
 
 
@@ -19,12 +19,13 @@ rule write_ablation:
     resources:
         mem_mb=4000,
     params:
-        *affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=2),
+        *affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=3),
         config=RESOLVED,
         settings=ablation_settings,
     shell:
         "mmprm write-ablation --config {params.config} --ablation {wildcards.ablation} --problems {input.problems}"
         " --candidates {input.candidates} --scores {input.scores} --metrics {input.metrics}"
+        " --manifests {input.manifests}"
         " --out {output.page} --table {output.table} > {log} 2>&1"
 
 

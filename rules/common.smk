@@ -81,6 +81,7 @@ wildcard_constraints:
     ablation=r"[A-Za-z0-9_-]+",
     shard=r"\d+-of-\d+",
     steps=r"[A-Za-z0-9_-]+",
+    label_set=r"[A-Za-z0-9_-]+",
     file="|".join(map(re.escape, map(str, CONFIG.remote))) or "(?!)",
 
 
@@ -211,6 +212,17 @@ def judge_settings(wildcards) -> str:
     return instructed_settings(JUDGE.identity, JUDGE)
 
 
+def label_set_settings(wildcards) -> str:
+    """What the paths of a label set depend on beside the run's own labels."""
+    return "; ".join(_flat("labels", _chosen("labels.sets", CONFIG.labels.sets, wildcards.label_set)))
+
+
+def training_paths(wildcards) -> str:
+    """What a variant is trained on: its label set, or what all others have."""
+    own = _chosen("prm.variants", CONFIG.prm.variants, wildcards.variant).label_set
+    return TRAINING_PATHS if own is None else f"{RESULTS}/labels/{own}/paths.parquet"
+
+
 def variant_settings(wildcards) -> str:
     """A variant's recipe: what it says itself, over prm.training."""
     variant = _chosen("prm.variants", CONFIG.prm.variants, wildcards.variant)
@@ -265,6 +277,7 @@ def ablation_tables(wildcards) -> dict[str, list[str]]:
         "candidates": [f"{RESULTS}/bench/{bench}/candidates.parquet" for bench in benches],
         "scores": [f"{folder}/scores.parquet" for folder in variants],
         "metrics": [f"{folder}/metrics.json" for folder in variants],
+        "manifests": [f"{RESULTS}/prm/{variant}/manifest.json" for variant in ablation.variants],
     }
 
 

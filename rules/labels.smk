@@ -1,6 +1,7 @@
 """Labels. In: the seeds and the trees of all shards. Out: one table of step paths with counts, and its statistics.
 
-Where labels.consensus names a model, `judge_labels` leaves the training paths on whose first error it agrees.
+Where labels.consensus names a model, `judge_labels` leaves the training paths on whose first error it agrees. Each of
+labels.sets is a table of its own, of the same trees.
 
 Of drawn problems the truth of every step is known: there the labels are compared with it. `read_steps` makes paths of
 labelled steps from elsewhere; those of labels.extra go into the table too.
@@ -61,9 +62,26 @@ rule gather_labels:
         *affects("labels", "seed", version=3),
         config=RESOLVED,
         trees=TREES,
+        of="",
     shell:
-        "mmprm gather-labels --config {params.config} --seeds {input.seeds} --shards {params.trees}"
+        "mmprm gather-labels --config {params.config} {params.of} --seeds {input.seeds} --shards {params.trees}"
         " --extra {input.extra} --out {output.paths} --statistics {output.statistics} > {log} 2>&1"
+
+
+use rule gather_labels as gather_label_set with:
+    output:
+        paths="<results>/labels/{label_set}/paths.parquet",
+        statistics="<results>/labels/{label_set}/statistics.json",
+    log:
+        "<logs>/gather_label_set/{label_set}.log",
+    benchmark:
+        "<benchmarks>/gather_label_set/{label_set}.tsv"
+    params:
+        *affects("labels", "seed", version=3),
+        config=RESOLVED,
+        trees=TREES,
+        of="--set {label_set}",
+        settings=label_set_settings,
 
 
 rule judge_labels:
@@ -125,4 +143,5 @@ rule labels:
         "<results>/labels/paths.parquet",
         "<results>/labels/statistics.json",
         JUDGED,
+        expand("<results>/labels/{label_set}/paths.parquet", label_set=CONFIG.labels.sets),
         ["<results>/labels/quality.json"] if drawn_seeds() else [],

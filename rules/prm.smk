@@ -5,7 +5,7 @@ rule train_prm:
     input:
         policy="<results>/policy/manifest.json",
         seeds="<results>/seeds/seeds.parquet",
-        paths=TRAINING_PATHS,
+        paths=training_paths,
         extra=extra_steps("problems.parquet"),
     output:
         manifest="<results>/prm/{variant}/manifest.json",

@@ -143,6 +143,21 @@ def test_labels_have_no_judge_unless_one_is_named_and_a_wrong_one_is_refused_wit
     )
 
 
+def test_a_label_set_says_what_differs_from_the_runs_own_labels_also_when_it_is_read_back() -> None:
+    values = changed("labels", {"max_positive_ratio": None, "min_rollouts": 3, "sets": {"half": {"keep_ratio": 0.5}}})
+    values["prm"] = {"variants": {"soft": {}, "less": {"label_set": "half"}}}
+    first = config.load(values)
+    for found in (first.labels, config.load(json.loads(first.model_dump_json())).labels):
+        assert found.of(None) is found and found.changed("half") == {"keep_ratio": 0.5}
+        half = found.of("half")
+        assert (half.max_positive_ratio, half.min_rollouts, half.keep_ratio) == (None, 3, 0.5)
+    values["prm"]["variants"]["less"]["label_set"] = "hlaf"
+    assert "prm.variants.less.label_set: there is no 'hlaf'; allowed: ['half']" in message(values)
+    assert "labels.sets.half.dev_share: there is no such key" in message(
+        changed("labels", {"sets": {"half": {"dev_share": 0.5}}})
+    )
+
+
 def test_every_wrong_key_is_named_at_once() -> None:
     values = changed("annotation.k", 0) | {"seed": -1}
     said = message(values)

@@ -243,7 +243,7 @@ def test_positive_markers_of_a_policy_that_never_repairs_errors_are_true(policy:
         assert all(map(step_is_right, path.steps[:-1]))
 
 
-def stage(folder: Path, count: int = 1, **sections) -> tuple[list[dict], dict]:
+def stage(folder: Path, count: int = 1, label_set: str | None = None, **sections) -> tuple[list[dict], dict]:
     """Write the trees of 30 toy problems as `count` shards, and gather them."""
     problems = [toy_problem(number) for number in range(30)]
     write_problems(folder / "seeds.parquet", problems)
@@ -258,9 +258,8 @@ def stage(folder: Path, count: int = 1, **sections) -> tuple[list[dict], dict]:
         ):
             tables.write(shards[-1] / f"{name}.parquet", [row for tree in mine for row in make(tree)], schema)
         tables.write(shards[-1] / "status.parquet", [tree.status_row() for tree in mine], tables.STATUS)
-    gather_labels(
-        toy_config(**sections), folder / "seeds.parquet", shards, folder / "paths.parquet", folder / "statistics.json"
-    )
+    seeds, out, statistics = (folder / name for name in ("seeds.parquet", "paths.parquet", "statistics.json"))
+    gather_labels(toy_config(**sections), seeds, shards, out, statistics, label_set=label_set)
     return rows(folder / "paths.parquet"), json.loads((folder / "statistics.json").read_text())
 
 

@@ -275,6 +275,21 @@ def test_the_statistics_count_what_each_switch_did(tmp_path: Path) -> None:
     assert [row["n_correct"] for row in table] == [row["n_correct"] for row in plain], "counts stay counts"
 
 
+def test_a_set_has_the_paths_of_a_run_with_its_switches_and_the_held_out_paths_of_its_own_run(tmp_path: Path) -> None:
+    own = {"dev_share": 0.3, "max_paths_per_problem": 4}
+    differs = {"max_outcome_ratio": 0, "pooled_counts": True, "keep_ratio": 0.5}
+    plain, _ = stage(tmp_path / "plain", labels=own)
+    table, statistics = stage(tmp_path / "set", label_set="less", labels=own | {"sets": {"less": differs}})
+    alone, counted = stage(tmp_path / "alone", labels=own | differs)
+
+    def of(rows: list[dict], split: str) -> list[dict]:
+        return [row for row in rows if row["split"] == split]
+
+    assert of(table, "train") == of(alone, "train") != of(plain, "train")
+    assert of(table, "dev") == of(plain, "dev") != of(alone, "dev")
+    assert statistics["switches"] == counted["switches"]
+
+
 def test_the_shards_do_not_show_with_every_switch_on(tmp_path: Path) -> None:
     switches = {
         "pooled_counts": True,

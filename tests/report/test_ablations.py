@@ -127,6 +127,24 @@ def test_a_single_variant_has_its_curve_and_aggregates_and_no_comparison(written
     assert {row["minus_first"] for row in rows} == {""}
 
 
+def test_what_a_training_has_cost_stands_beside_its_variant(tmp_path: Path) -> None:
+    chosen = config(one={"variants": ["soft", "few"], "benchmarks": ["test"]})
+    files = ranked(tmp_path, ["test"], [metrics(tmp_path, name) for name in ("soft", "few")])
+    manifests = []
+    for name, paths in (("soft", 1234), ("few", 321)):
+        manifests.append(tmp_path / f"prm/{name}/manifest.json")
+        info = {"examples": paths, "markers": 4 * paths, "steps": paths // 10}
+        tables.write_json(manifests[-1], {"info": info, "files": {}})
+    page, table = tmp_path / "page.html", tmp_path / "table.csv"
+    write_ablation(chosen, "one", replace(files, manifests=manifests), page, table)
+    found = {(row["variant"], row["paths"], row["markers"], row["updates"]) for row in csv.DictReader(table.open())}
+    assert found == {("soft", "1234", "4936", "123"), ("few", "321", "1284", "32")}
+    assert "1,234 paths" in page.read_text() and "32 updates" in page.read_text()
+    tables.write_json(manifests[-1], {"files": {}})
+    with pytest.raises(UserError, match=r"few/manifest\.json: not the manifest of a PRM"):
+        write_ablation(chosen, "one", replace(files, manifests=manifests), page, table)
+
+
 def test_settings_without_a_number_stand_as_names(written) -> None:
     """max_paths_per_problem null is all of them: a point, not a place on an axis of numbers."""
     page, rows = written(variants=["few", "soft"], by="max_paths_per_problem", benchmarks=["test"])

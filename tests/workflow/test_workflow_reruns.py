@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -72,6 +73,20 @@ def test_a_variant_asked_for_trains_no_other_and_repeats_no_stage(workflow: Work
     config = changed({"prm.variants.third": {"epochs": 2}})
     plan = finished.plan("results/small/prm/third/manifest.json", config=config)
     assert plan.rules == {"train_prm"} and plan.outputs == ["results/small/prm/third/manifest.json"]
+
+
+def test_a_label_set_is_gathered_for_the_variants_that_name_it_and_repeats_nothing(finished: Workflow) -> None:
+    changes = {"labels.sets.half": {"keep_ratio": 0.5}, "prm.variants.third": {"label_set": "half"}}
+    plan = finished.plan("prm", config=changed(changes))
+    table = "results/small/labels/half/paths.parquet"
+    assert sorted(rule for rule, _ in plan.jobs) == ["evaluate_prm", "gather_label_set", "train_prm"]
+    assert table in plan.outputs and "mmprm gather-labels --config results/small/config.json --set half " in plan.text
+    (training,) = re.findall(r"mmprm train-prm .*", plan.text)
+    assert f"--paths {table} " in training
+    # One that no variant names yet is made when labels are asked for.
+    del changes["prm.variants.third"]
+    assert finished.plan("prm", config=changed(changes)).jobs == []
+    assert finished.plan("labels", config=changed(changes)).rules == {"gather_label_set"}
 
 
 def test_temperature_resamples_but_does_not_retrain_the_policy(finished: Workflow) -> None:

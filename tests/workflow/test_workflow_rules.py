@@ -101,12 +101,14 @@ def test_without_ablations_the_target_says_how_to_have_some(workflow: Workflow) 
 def test_the_overlay_of_ablations_goes_over_the_default_run() -> None:
     """What it adds are variants, a development benchmark and comparisons: nothing that a finished run has changes."""
     overlay, default = (yaml.safe_load(path.read_text()) for path in (OVERLAY, ROOT / "workflow_config.yaml"))
-    assert set(overlay) == {"prm", "benchmarks", "ablations"} and set(overlay["prm"]) == {"variants"}
+    assert set(overlay) == {"labels", "prm", "benchmarks", "ablations"}
+    assert set(overlay["prm"]) == {"variants"} and set(overlay["labels"]) == {"sets"}
     assert not set(overlay["prm"]["variants"]) & set(default["prm"]["variants"])
     default["prm"]["variants"] |= overlay["prm"]["variants"]
-    config = load(
-        default | {"benchmarks": default["benchmarks"] | overlay["benchmarks"]} | {"ablations": overlay["ablations"]}
-    )
+    default["benchmarks"] |= overlay["benchmarks"]
+    default["labels"] |= overlay["labels"]
+    config = load(default | {"ablations": overlay["ablations"]})
+    assert {variant.label_set for variant in config.prm.variants.values()} == {None, *config.labels.sets}
     assert {name for one in config.ablations.values() for name in one.variants} == set(config.prm.variants)
     assert {bench for one in config.ablations.values() for bench in one.benchmarks or config.benchmarks} == {"dev"}
 

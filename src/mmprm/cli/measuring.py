@@ -195,8 +195,12 @@ def write_ablation(
     metrics: Annotated[list[Path], option("--metrics", "metrics.json of each, beside its scores")],
     out: Out,
     table: Annotated[Path, option("--table", "the CSV to write")],
+    manifests: Annotated[
+        list[Path] | None, option("--manifests", "prm/<variant>/manifest.json of each variant")
+    ] = None,
 ) -> None:
     """Compare PRM variants on the same candidates, as a page and a table."""
     from mmprm.report.ablations import Ranked, write_ablation
 
-    write_ablation(resolved(config), ablation, Ranked(problems, candidates, scores, metrics), out, table)
+    files = Ranked(problems, candidates, scores, metrics, manifests or [])
+    write_ablation(resolved(config), ablation, files, out, table)

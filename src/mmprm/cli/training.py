@@ -174,11 +174,13 @@ def gather_labels(
     out: Out,
     statistics: Annotated[Path, option("--statistics", "the JSON of label statistics to write")],
     extra: Annotated[list[Path] | None, option("--extra", "tables of further paths, of read-steps")] = None,
+    label_set: Annotated[str | None, option("--set", "a key of labels.sets; default: the run's own labels")] = None,
 ) -> None:
     """Turn the trees of all shards into labelled step paths."""
     from mmprm.labels.stage import gather_labels
 
-    gather_labels(resolved(config), seeds, [folder_of(shard) for shard in shards], out, statistics, extra or [])
+    folders = [folder_of(shard) for shard in shards]
+    gather_labels(resolved(config), seeds, folders, out, statistics, extra or [], label_set)
 
 
 @app.command(cls=Verb)

@@ -128,6 +128,9 @@ class Variant(Section):
     epochs: float | None = Field(None, gt=0)
     max_paths_per_problem: int | None = Field(None, ge=1)
     packing: Packing | None = None
+    label_set: Name | None = Field(
+        None, description="a key of labels.sets to be trained on; null: the run's own labels"
+    )
     lora: Lora | None = Field(None, description="null, where it is given: all weights, whatever prm.training says")
 
     @model_serializer(mode="wrap")
@@ -335,6 +338,16 @@ class Config(Section):
     def _ablations_compare_what_there_is(self) -> Config:
         for name, ablation in self.ablations.items():
             ablation.check(f"ablations.{name}", self.prm.variants, self.benchmarks)
+        return self
+
+    @model_validator(mode="after")
+    def _label_sets_exist(self) -> Config:
+        for name, variant in self.prm.variants.items():
+            if variant.label_set not in (None, *self.labels.sets):
+                allowed = sorted(self.labels.sets)
+                raise ValueError(
+                    f"prm.variants.{name}.label_set: there is no {variant.label_set!r}; allowed: {allowed}"
+                )
         return self
 
     @model_validator(mode="after")

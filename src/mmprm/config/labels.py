@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mmprm.config.consensus import Consensus
-from mmprm.config.section import Section, Share
+from mmprm.config.section import Name, Section, Share
 
 
-class Labels(Section):
-    """From trees to labelled step paths. From pooled_counts on, the split train alone is changed."""
+class LabelSet(Section):
+    """Which paths of the trees are taken, and with which soft labels. From pooled_counts on, the split train alone is
+    changed."""
 
-    dev_share: Share = Field(0.1, description="share of the problems held out for development")
     max_paths_per_problem: int | None = Field(None, ge=1)
     max_positive_ratio: float | None = Field(
         1.0, gt=0, description="positive paths a problem for each negative one; null keeps all"
@@ -37,10 +37,39 @@ class Labels(Section):
         None, gt=0, le=1, description="share of each source's paths kept, by Balanced-Information Score; null keeps all"
     )
     bis_smoothing: float = Field(0.05, gt=0, description="a of the Balanced-Information Score")
+
+
+class Labels(LabelSet):
+    """From trees to labelled step paths: the run's own, and further sets of them for PRM variants that name one."""
+
+    dev_share: Share = Field(0.1, description="share of the problems held out for development")
     extra: list[str] = Field([], description="keys of step_data whose paths are trained on beside the run's own")
     consensus: Consensus | None = Field(
         None, description="a model that must find each path's first error where the labels have it; null: none is asked"
     )
+    sets: dict[Name, LabelSet] = Field(
+        {}, description="by name, what is otherwise; the rest, held-out paths and `extra` are as here. No consensus"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sets_begin_as_the_run(cls, values: Any) -> Any:
+        sets = values.get("sets") if isinstance(values, dict) else None
+        if not isinstance(sets, dict):
+            return values
+        own = {key: value for key, value in values.items() if key in LabelSet.model_fields}
+        return values | {
+            "sets": {name: own | given if isinstance(given, dict) else given for name, given in sets.items()}
+        }
+
+    def of(self, name: str | None) -> LabelSet:
+        """The set of this name; the run's own for None."""
+        return self if name is None else self.sets[name]
+
+    def changed(self, name: str) -> dict[str, Any]:
+        """What a set has otherwise than the run's own labels."""
+        keys = LabelSet.model_fields
+        return {key: value for key in keys if (value := getattr(self.sets[name], key)) != getattr(self, key)}
 
 
 class Ablation(Section):

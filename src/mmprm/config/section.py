@@ -19,6 +19,7 @@ NOT_RESULTS = {
     "weight",  # of a source's problems in policy training, which has it as a param of its own
     "judge_after",
     "consensus",  # of labels, which filters what is gathered in a rule of its own
+    "sets",  # of labels, each gathered by itself
 }
 
 

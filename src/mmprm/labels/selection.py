@@ -14,7 +14,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from mmprm.config import Labels
+from mmprm.config.labels import LabelSet
 from mmprm.labels.evidence import Row, StepPath
 
 
@@ -35,7 +35,7 @@ def choose(
     positives: list[StepPath],
     negatives: list[StepPath],
     outcomes: list[StepPath],
-    settings: Labels,
+    settings: LabelSet,
 ) -> list[StepPath]:
     """At most max_positive_ratio positive paths for each negative one, and max_paths_per_problem in all.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from mmprm.config import Labels
+from mmprm.config.labels import LabelSet
 from mmprm.labels.evidence import Row
 
 Changes = Counter[str]
@@ -20,7 +20,7 @@ TOLERATED = "soft labels set to 1 beyond the tolerance"
 
 
 def soft_labels(
-    kind: str, labels: Row, confidence: float | None, settings: Labels, changes: Changes
+    kind: str, labels: Row, confidence: float | None, settings: LabelSet, changes: Changes
 ) -> list[float | None]:
     """The soft label of each marker of a path of the kind, None where there is none; `changes` counts what was changed.
 

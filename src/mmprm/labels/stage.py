@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmprm import tables
-from mmprm.config import Config, Labels
+from mmprm.config import Config
+from mmprm.config.labels import LabelSet
 from mmprm.labels.evidence import Evidence, Row
 from mmprm.labels.selection import Informative, choose, in_dev, path_id
 from mmprm.labels.softening import BELOW_MINIMUM, REWEIGHTED, TOLERATED, Changes, soft_labels
@@ -33,18 +34,25 @@ _UNINFORMATIVE = "paths beyond keep_ratio"
 
 
 def gather_labels(
-    config: Config, seeds: Path, shards: list[Path], out: Path, statistics: Path, extra: Sequence[Path] = ()
+    config: Config,
+    seeds: Path,
+    shards: list[Path],
+    out: Path,
+    statistics: Path,
+    extra: Sequence[Path] = (),
+    label_set: str | None = None,
 ) -> None:
     """All shards' trees (folders of `annotate`) as one table of paths; UserError where two shards hold one problem.
 
-    extra: further tables of paths (of `read-steps`). One tree is in memory at a time, and about 500 bytes a problem;
-    paths wait beside `out` (in a file without a name) until all are there.
+    extra: further tables of paths (of `read-steps`); label_set: a key of labels.sets, None for the run's own. One tree
+    is in memory at a time, and about 500 bytes a problem; paths wait beside `out` (in a file without a name) until
+    all are there.
     """
     sources = sources_of(seeds)
     check_problems(shards, sources, seeds)
-    found, changes = Statistics(), _changes(config.labels)
-    ratio = config.labels.keep_ratio
-    best = None if ratio is None else Informative(ratio, config.labels.bis_smoothing)
+    settings = config.labels.of(label_set)
+    found, changes = Statistics(), _changes(settings)
+    best = None if settings.keep_ratio is None else Informative(settings.keep_ratio, settings.bis_smoothing)
     seen: set[str] = set()
     with (
         Spool(out.parent, tables.PATHS) as spool,
@@ -57,7 +65,7 @@ def gather_labels(
         for done, (name, nodes, rollouts) in enumerate(trees(shards)):
             seen.add(name)
             common = {"problem_id": name, "source": sources[name]}
-            rows, unlocated = problem_rows(config, common, nodes, rollouts, changes)
+            rows, unlocated = problem_rows(config, settings, common, nodes, rollouts, changes)
             found.add_nodes(nodes, unlocated)
             spool.add(name, sorted(rows, key=itemgetter("path_id")))
             for row in rows:
@@ -103,18 +111,18 @@ def _gathered(
 
 
 def problem_rows(
-    config: Config, common: Row, nodes: list[Row], rollouts: list[Row], changes: Changes
+    config: Config, settings: LabelSet, common: Row, nodes: list[Row], rollouts: list[Row], changes: Changes
 ) -> tuple[list[Row], int]:
     """The rows of tables.PATHS of one problem, and how many of its searches located no error.
 
-    common: its problem_id and source; `changes` counts what the switches do.
+    settings: of the split train; common: its problem_id and source; `changes` counts what the switches do.
     """
     name = common["problem_id"]
     split = "dev" if in_dev(config.seed, name, config.labels.dev_share) else "train"
-    switches = config.labels if split == "train" else Labels()
+    taken, switches = (settings, settings) if split == "train" else (config.labels, LabelSet())
     evidence = Evidence(nodes, rollouts, switches.pooled_counts)
     negatives, unlocated = evidence.negatives()
-    paths = choose(name, evidence.positives(), negatives, evidence.outcomes(), config.labels)
+    paths = choose(name, evidence.positives(), negatives, evidence.outcomes(), taken)
     confidence = evidence.self_confidence
     if (confidence or 0) < switches.min_self_confidence:
         changes[_UNSURE_PROBLEMS] += 1
@@ -131,7 +139,7 @@ def problem_rows(
     return rows, unlocated
 
 
-def _changes(settings: Labels) -> Changes:
+def _changes(settings: LabelSet) -> Changes:
     """A count, 0 as yet, for what each switch that is on may take away or change."""
     counted = {
         _POOLED_MORE: settings.pooled_counts,

@@ -1,6 +1,6 @@
 """A comparison of PRM variants as a page and a table. In: the metrics and scores of each variant. Out: HTML and CSV.
 
-All variants rank the same candidates, made from the same policy, trees and labels: what differs is the PRM. So the
+All variants rank the same candidates, made from the same policy and trees: what differs is the PRM. So the
 variants are compared with the first of them problem by problem (`evaluation.paired`).
 """
 
@@ -28,6 +28,7 @@ Differences = dict[str, dict[tuple[str, int], Row]]  # variant -> (metric, n) ->
 COLUMNS = (
     *("benchmark", "variant", "by", "setting", "n", "metric", "value", "ci_low", "ci_high"),
     *("minus_first", "minus_first_low", "minus_first_high", "problems", "primary"),
+    *("paths", "markers", "updates"),
 )
 _SCALES = {"learning_rate": "log", "epochs": "linear", "max_paths_per_problem": "log2"}
 _AXES = {"learning_rate": "learning rate", "epochs": "epochs", "max_paths_per_problem": "paths a problem, at most"}
@@ -42,12 +43,14 @@ class Ranked:
     candidates: Sequence[Path]
     scores: Sequence[Path]
     metrics: Sequence[Path]
+    manifests: Sequence[Path] = ()  # of the variants' folders, which tell what a training has cost
 
 
 def write_ablation(config: Config, ablation: str, files: Ranked, page: Path, table: Path) -> None:
     """Write the named ablation's page and its table: COLUMNS, every metric at every N.
 
-    minus_first is the paired difference to the first variant: of what a PRM decides, and of all variants but the first.
+    minus_first is the paired difference to the first variant: of what a PRM decides, and of all variants but the first;
+    paths, markers (labelled ones) and updates are those of the variant's training, where its manifest is given.
     UserError where a file is missing, or is not what it should be.
     """
     settings = config.ablations[ablation]
@@ -56,8 +59,9 @@ def write_ablation(config: Config, ablation: str, files: Ranked, page: Path, tab
     for pair in ((benchmark, variant) for benchmark in chosen for variant in settings.variants):
         _taken(found, pair, f"ablation {ablation}: no metrics of", files.metrics)
     differences = _differences(config, ablation, chosen, files)
+    costs = {path.parent.name: _cost(path) for path in files.manifests}
     rows = [
-        {"by": settings.by, "setting": _setting(config, settings, variant), **row}
+        {"by": settings.by, "setting": _setting(config, settings, variant), **row, **costs.get(variant, {})}
         | _in_columns(differences[benchmark].get(variant, {}).get((row["metric"], row["n"])))
         for benchmark in chosen
         for variant in settings.variants
@@ -74,6 +78,7 @@ def write_ablation(config: Config, ablation: str, files: Ranked, page: Path, tab
             primary=config.bench.primary,
             confidence=f"{100 * config.bench.confidence:g} %",
             recipes=_recipes(config, settings),
+            costs=costs,
             parts=[_part(config, settings, name, found, differences[name]) for name in chosen],
         )
     )
@@ -111,6 +116,16 @@ def _differences(config: Config, ablation: str, benchmarks: Sequence[str], files
     }
 
 
+def _cost(manifest: Path) -> Row:
+    """What a variant was trained on, and for how long; UserError where its manifest does not say."""
+    found = results.read_json(manifest)
+    try:
+        info = found["info"]
+        return {"paths": info["examples"], "markers": info["markers"], "updates": info["steps"]}
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{manifest}: not the manifest of a PRM; delete it and run again") from error
+
+
 def _taken(found: Mapping[Any, Any], name: Any, what: str, files: Sequence[Path]) -> Any:
     """The entry of this name; UserError where there is none."""
     if name not in found:
@@ -138,8 +153,14 @@ def _setting(config: Config, settings: Ablation, variant: str) -> Any:
 def _recipes(config: Config, settings: Ablation) -> list[Row]:
     return [
         {"variant": name, **config.prm.variants[name].model_dump(mode="json", exclude_none=True)}
+        | _of_set(config, config.prm.variants[name].label_set)
         for name in settings.variants
     ]
+
+
+def _of_set(config: Config, label_set: str | None) -> Row:
+    """What a label set has otherwise than the run's own labels."""
+    return {} if label_set is None else config.labels.changed(label_set)
 
 
 def _as_csv(rows: Sequence[Row]) -> str:

@@ -29,6 +29,7 @@ STAGES = (
     "select_seeds",
     "annotate",
     "gather_labels",
+    "gather_label_set",
     "judge_labels",
     "measure_labels",
     "train_prm",

@@ -58,7 +58,8 @@ def prm_card(config: Config, info: Mapping[str, Any]) -> str:
             f"- from the run's policy (fingerprint `{info['base']}`); `<prm>` starts as {recipe['marker_init']!r}",
             f"- data: {info['examples']} step paths of {info['problems']} problems, {info['markers']} labelled markers "
             f"(mean label {info['mean_label']:.3f}); refused or cut: {_counts(info['refused'])}",
-            f"- labels: {recipe['label']}, from Monte Carlo rollouts of the policy{_judged(config)}{_extra(config)}",
+            f"- labels: {recipe['label']}, from Monte Carlo rollouts of the policy"
+            f"{_selected(config, recipe['label_set'])}{_extra(config)}",
             f"- {info['steps']} updates, final loss {info['final_loss']:.4f}",
             f"- held-out loss, calibration and AUC: `prm/{info['variant']}.heldout.json` of the run",
             "",
@@ -94,8 +95,11 @@ def _concentration(label: str) -> list[str]:
     ]
 
 
-def _judged(config: Config) -> str:
-    """Whose consensus the run's own paths have."""
+def _selected(config: Config, label_set: str | None) -> str:
+    """Whose consensus the run's own paths have; of another set, what is otherwise there."""
+    if label_set is not None:
+        changed = "; ".join(f"{key}: {value}" for key, value in config.labels.changed(label_set).items())
+        return f" (label set `{label_set}`: {changed})"
     judge = config.labels.consensus
     return f", of paths whose first error `{judge.shown}` finds in the same place" if judge else ""
 

@@ -86,7 +86,7 @@ def train_prm(
         "base": models.fingerprint(policy),
         "config": {
             "prm": {"marker_init": config.prm.marker_init, "packing": packing, "label": recipe.label}
-            | {"max_paths_per_problem": recipe.max_paths_per_problem},
+            | {"max_paths_per_problem": recipe.max_paths_per_problem, "label_set": recipe.label_set},
             "training": training.model_dump(mode="json"),
             "prompt": config.prompt.model_dump(mode="json"),
             "seed": config.seed,
