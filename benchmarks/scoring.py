@@ -18,10 +18,10 @@ from benchmarks.common import finish, machine, need, say, spread, user_errors
 from mmprm import config as configuration
 from mmprm import tables
 from mmprm.config import Config
+from mmprm.prefix_trees.scoring import TreeScorer
 from mmprm.problem import read_problems
 from mmprm.scoring import Item, Scorer, TransformersScorer, VllmScorer
 from mmprm.solution import Status
-from mmprm.training.tree_scoring import TreeScorer
 
 Scores = list[list[float]]
 

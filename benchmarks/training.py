@@ -23,9 +23,10 @@ from benchmarks.common import finish, machine, need, say, spread, user_errors
 from mmprm import config as configuration
 from mmprm import models, tables
 from mmprm.compat import prepare
+from mmprm.prefix_trees import attention, packing
 from mmprm.problem import read_problems
 from mmprm.solution import NO, YES, Renderer, control_ids
-from mmprm.training import data, packing, tree_attention, tree_batches
+from mmprm.training import data, tree_batches
 from mmprm.training.losses import marker_loss
 from mmprm.training.prm import marked_examples
 
@@ -89,7 +90,7 @@ def model_of(vocabulary: int) -> Any:
         attn_implementation="sdpa",
     )
     model = Qwen2ForCausalLM(settings)
-    tree_attention.install(model)
+    attention.install(model)
     return model.train()
 
 

@@ -20,11 +20,11 @@ from mmprm import models, tables
 from mmprm.config.standalone import Settings
 from mmprm.engine.decoding import TooLongError
 from mmprm.errors import UserError
+from mmprm.prefix_trees.scoring import Item, TreeScorer
 from mmprm.problem import Problem, read_problems
 from mmprm.progress_bar import Bar
 from mmprm.solution import MARKER, NO, YES, Status, control_ids
 from mmprm.step_scores import StepScores, dispersion
-from mmprm.training.tree_scoring import Item, TreeScorer
 
 
 class Scorer(Protocol):

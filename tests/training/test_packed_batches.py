@@ -18,9 +18,10 @@ from safetensors.torch import load_file
 from mmprm import models
 from mmprm.config import Config, Training
 from mmprm.errors import UserError
+from mmprm.prefix_trees import attention
 from mmprm.problem import Problem, write_problems
 from mmprm.solution import Renderer
-from mmprm.training import data, order, sft, tree_attention
+from mmprm.training import data, order, sft
 from mmprm.training.losses import token_loss
 from mmprm.training.packed_batches import PackedCollator
 
@@ -28,7 +29,7 @@ from mmprm.training.packed_batches import PackedCollator
 @pytest.fixture(scope="module")
 def parts(any_policy_folder: Path) -> tuple[Any, Any]:
     model = models.load_model(any_policy_folder)
-    tree_attention.install(model)
+    attention.install(model)
     return models.load_processor(any_policy_folder), model
 
 

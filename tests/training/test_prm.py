@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from mmprm import models, tables
 from mmprm.errors import UserError
+from mmprm.prefix_trees.scoring import TreeScorer
 from mmprm.problem import Problem, read_problems
 from mmprm.scoring import TransformersScorer
 from mmprm.solution import MARKER, NO, YES, Renderer, control_ids
 from mmprm.training import data, losses, prm
-from mmprm.training.tree_scoring import TreeScorer
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 
 from mmprm import models
 from mmprm.config import Config
+from mmprm.prefix_trees.scoring import TreeScorer
 from mmprm.problem import Problem, write_problems
 from mmprm.scoring import TransformersScorer
 from mmprm.solution import parse
 from mmprm.training import prm, sft
-from mmprm.training.tree_scoring import TreeScorer
 
 pytestmark = pytest.mark.slow
 

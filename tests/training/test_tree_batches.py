@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from mmprm import models
 from mmprm.config import Config, Training
+from mmprm.prefix_trees import attention
 from mmprm.problem import Problem
 from mmprm.solution import NO, YES, Renderer, control_ids
-from mmprm.training import data, order, prm, tree_attention
+from mmprm.tokens import image_inputs, tokenise
+from mmprm.training import data, order, prm
 from mmprm.training.losses import marker_loss
 from mmprm.training.tree_batches import TreeCollator
 
@@ -31,7 +33,7 @@ PATHS = st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(1, 3), min_si
 def parts(any_policy_folder: Path) -> tuple[Any, Any]:
     """Processor and model of each family in turn."""
     model = models.load_model(any_policy_folder)
-    tree_attention.install(model)
+    attention.install(model)
     return models.load_processor(any_policy_folder), model
 
 
@@ -42,7 +44,7 @@ def examples_of(problems: list[Problem], paths: list[Any], processor: Any) -> li
     made = []
     for which, steps, labels in paths:
         text = renderer.marked(problems[which], [f"{step} + 1 = {step + 1}" for step in steps], "5")
-        (tokens,) = data.tokenise(processor, [text], [problems[which].images])
+        (tokens,) = tokenise(processor, [text], [problems[which].images])
         values = np.full(len(tokens["input_ids"]), data.IGNORE, dtype=np.float32)
         places = np.flatnonzero(tokens["input_ids"] == marker)
         values[places] = labels[: len(places)]
@@ -84,7 +86,7 @@ def test_a_shared_token_and_its_image_stand_once(mini_problems: list[Problem], p
     apart = sum(example.length for example in examples)
     batch = TreeCollator(processor, model)([list(enumerate(examples))])
     assert batch["input_ids"].shape[1] < 0.75 * apart
-    images = data.Collator(processor, shift=0).images([problem.images for problem in mini_problems[:2]], ())
+    images = image_inputs(processor, [problem.images for problem in mini_problems[:2]], ())
     assert torch.equal(batch["pixel_values"], images["pixel_values"])
     assert batch["labels"].shape == (1, 1 + 8)
     assert len(set(batch["logits_to_keep"].tolist())) == 7  # the first step of two paths

@@ -18,12 +18,14 @@ from mmprm import models, positions
 from mmprm.config import Config, Lora
 from mmprm.engine.transformers_engine import TransformersEngine
 from mmprm.errors import UserError
+from mmprm.prefix_trees import attention, packing
+from mmprm.prefix_trees.positions import TreePositions
+from mmprm.prefix_trees.scoring import TreeScorer
 from mmprm.problem import Problem
 from mmprm.scoring import TransformersScorer
 from mmprm.solution import Renderer
-from mmprm.training import adapters, data, packing, prm, tree_attention
-from mmprm.training.tree_positions import TreePositions
-from mmprm.training.tree_scoring import TreeScorer
+from mmprm.tokens import image_inputs, tokenise
+from mmprm.training import adapters, prm
 
 STEPS = st.lists(st.sampled_from(["a", "b + 1", "c"]), min_size=1, max_size=3)
 # For some of the four problems, each once, their solutions.
@@ -46,7 +48,7 @@ def parts(request: pytest.FixtureRequest) -> tuple[Any, Any]:
 def paths_of(problem: Problem, solutions: Sequence[Sequence[str]], processor: Any) -> list[packing.Path]:
     renderer = Renderer(processor)
     texts = [renderer.marked(problem, steps, "5") for steps in solutions]
-    return list(data.tokenise(processor, texts, [problem.images] * len(texts)))
+    return list(tokenise(processor, texts, [problem.images] * len(texts)))
 
 
 @settings(max_examples=12)
@@ -56,12 +58,11 @@ def test_each_path_has_the_positions_that_the_model_counts_over_it_alone(
 ) -> None:
     """Seen where the model computes its angles, when it is given the path and no positions."""
     processor, model = parts
-    images = data.Collator(processor, shift=0).images
     problems = [sized_problems[which] for which, _ in forest]
     paths = [paths_of(problem, solutions, processor) for problem, (_, solutions) in zip(problems, forest, strict=True)]
     trees = [packing.pack(group) for group in paths]
     counts = [len(problem.images) for problem in problems]
-    of_all = images([problem.images for problem in problems], paths[0][0])
+    of_all = image_inputs(processor, [problem.images for problem in problems], paths[0][0])
     found = TreePositions(model)(trees, counts, of_all)
     packed = packing.join(trees)
     assert found.shape == (3, 1, packed.length)
@@ -71,7 +72,7 @@ def test_each_path_has_the_positions_that_the_model_counts_over_it_alone(
         for problem, group in zip(problems, paths, strict=True):
             for path in group:
                 inputs = {name: torch.from_numpy(values)[None] for name, values in path.items()}
-                model(**inputs, **images([problem.images], path))
+                model(**inputs, **image_inputs(processor, [problem.images], path))
     hook.remove()
     for place, expected in zip(packed.places, seen, strict=True):
         assert torch.equal(found[..., place], expected.expand(3, 1, -1))
@@ -83,12 +84,12 @@ def test_a_forward_pass_over_trees_neither_reads_nor_writes_what_the_model_remem
     processor, model = parts
     problem = sized_problems[0]
     tree = packing.pack(paths_of(problem, [["a"], ["b + 1"]], processor))
-    images = data.Collator(processor, shift=0).images([problem.images], tree.tokens)
-    tree_attention.install(model)
+    images = image_inputs(processor, [problem.images], tree.tokens)
+    attention.install(model)
     found = []
     for remembered in (None, torch.tensor([[-1000]])):
         model.model.rope_deltas = remembered
-        inputs = tree_attention.model_inputs(tree, TreePositions(model)([tree], [1], images))
+        inputs = attention.model_inputs(tree, TreePositions(model)([tree], [1], images))
         with torch.no_grad():
             found.append(model(**inputs, **images).logits)
         assert model.model.rope_deltas is remembered
@@ -117,7 +118,7 @@ def test_images_without_their_grids_and_tokens_without_their_types_are_refused(
     count = TreePositions(model)
     with pytest.raises(UserError, match="2 images have 0 image_grid_thw"):
         count([packing.pack(paths)], [2], {})
-    images = data.Collator(processor, shift=0).images([sized_problems[2].images], paths[0])
+    images = image_inputs(processor, [sized_problems[2].images], paths[0])
     with pytest.raises(UserError, match="return_mm_token_type_ids"):
         count([packing.pack([{"input_ids": path["input_ids"]} for path in paths])], [2], images)
 
@@ -143,7 +144,7 @@ def windowed_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_model_with_a_sliding_window_is_scored_path_by_path_and_nothing_is_planned_for_it(
     sized_problems: list[Problem], windowed_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tree_attention, "plan", lambda *_: pytest.fail("a plan was made"))
+    monkeypatch.setattr(attention, "plan", lambda *_: pytest.fail("a plan was made"))
     items = [(problem, steps, "5") for problem in sized_problems for steps in (("a",), ("a", "b + 1"))]
     alone, trees = TransformersScorer(windowed_folder), TreeScorer(windowed_folder)
     assert not packing.packs(trees._model)

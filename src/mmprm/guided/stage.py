@@ -16,12 +16,12 @@ from mmprm.annotation.scheduler import Outcome
 from mmprm.config import Config
 from mmprm.errors import UserError
 from mmprm.guided.strategies import Found, Partial, decode
+from mmprm.prefix_trees.scoring import TreeScorer
 from mmprm.problem import Problem
 from mmprm.scoring import Scorer, check_scores
 from mmprm.shard import Shard, read_shard
 from mmprm.spool import Spool
 from mmprm.step_scores import StepScores
-from mmprm.training.tree_scoring import TreeScorer
 
 
 def decode_guided(

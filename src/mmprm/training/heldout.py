@@ -23,12 +23,12 @@ from mmprm.config import Config
 from mmprm.errors import UserError
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.auc import auc, auc_within_problem
+from mmprm.prefix_trees.scoring import Item, TreeScorer
 from mmprm.problem import ProblemFile
 from mmprm.solution import Status
 from mmprm.training import data
 from mmprm.training.prm import initial_prm, marker_labels
 from mmprm.training.progress import Progress, quiet
-from mmprm.training.tree_scoring import Item, TreeScorer
 
 BINS = 10
 

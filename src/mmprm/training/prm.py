@@ -25,6 +25,7 @@ from mmprm.errors import UserError
 from mmprm.problem import Problem, ProblemFile
 from mmprm.progress_bar import Bar
 from mmprm.solution import MARKER, Renderer, control_ids
+from mmprm.tokens import cut, tokenise
 from mmprm.training import cards, data, launch
 from mmprm.training.job import Job
 from mmprm.training.progress import Progress, quiet
@@ -246,7 +247,7 @@ def marked_examples(
     texts = [renderer.marked(problems[row["problem_id"]], row["steps"], row["answer"]) for row in rows]
     images = [problems[row["problem_id"]].images for row in rows]
     examples, refused = [], []
-    for row, tokens in zip(rows, data.tokenise(processor, texts, images), strict=True):
+    for row, tokens in zip(rows, tokenise(processor, texts, images), strict=True):
         problem = problems[row["problem_id"]]
         sequence, values = tokens["input_ids"], marker_labels(row, label)
         markers = np.flatnonzero(sequence == marker)
@@ -276,5 +277,5 @@ def marked_examples(
         if label == "counts":
             trials = np.ones(length, dtype=np.float32)
             trials[markers] = marker_trials(row)[: len(markers)]
-        examples.append(data.Example(problem.problem_id, data.cut(tokens, length), labels, problem.images, trials))
+        examples.append(data.Example(problem.problem_id, cut(tokens, length), labels, problem.images, trials))
     return examples, refused

@@ -21,6 +21,7 @@ from mmprm.errors import UserError
 from mmprm.problem import Problem, read_problems
 from mmprm.sharing import CACHE
 from mmprm.solution import STEP_CLOSE, STEP_OPEN, Renderer, Status, control_ids, parse
+from mmprm.tokens import cut, tokenise
 from mmprm.training import cards, data, launch, model_cache
 from mmprm.training.job import Job
 from mmprm.training.progress import Progress, quiet
@@ -133,7 +134,7 @@ def supervised_examples(
 
     examples = []
     images = [problem.images for problem, _ in taken]
-    for (problem, n_steps), tokens in zip(taken, data.tokenise(processor, texts, images), strict=True):
+    for (problem, n_steps), tokens in zip(taken, tokenise(processor, texts, images), strict=True):
         sequence = tokens["input_ids"]
         # Not by the length of a prompt tokenised apart: the solution begins with the first of its own <step> tokens.
         opened = np.flatnonzero(sequence == ids[STEP_OPEN])
@@ -152,5 +153,5 @@ def supervised_examples(
             refused.append(data.Refusal(problem.problem_id, "cut_at_a_step", whole, excused=True))
         labels = sequence[:length].copy()
         labels[:begins] = int(data.IGNORE)
-        examples.append(data.Example(problem.problem_id, data.cut(tokens, length), labels, problem.images))
+        examples.append(data.Example(problem.problem_id, cut(tokens, length), labels, problem.images))
     return examples, refused

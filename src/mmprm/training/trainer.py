@@ -10,8 +10,9 @@ from typing import Any
 
 from mmprm import models, tables
 from mmprm.errors import UserError
+from mmprm.prefix_trees import attention, packing
 from mmprm.solution import MARKER, NO, YES, control_ids
-from mmprm.training import adapters, checkpoints, data, packing, tree_attention
+from mmprm.training import adapters, checkpoints, data
 from mmprm.training.job import Job, held_out_batches, keeps_best
 from mmprm.training.losses import counts_loss, marker_loss, token_loss
 from mmprm.training.packed_batches import PackedCollator
@@ -69,7 +70,7 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
                 f"{key} cannot be had with a {type(model).__name__}: how it counts positions is not known here, or a "
                 f"layer sees only a window; set it to {instead}"
             )
-        tree_attention.install(model)
+        attention.install(model)
     if job.training.freeze_vision:
         freeze_vision(model)
     if job.training.lora:

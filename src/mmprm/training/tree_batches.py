@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from mmprm.training import data, packing, tree_attention
-from mmprm.training.tree_positions import TreePositions
+from mmprm.prefix_trees import attention, packing
+from mmprm.prefix_trees.positions import TreePositions
+from mmprm.tokens import image_inputs
+from mmprm.training import data
 
 
 class TreeCollator:
@@ -21,13 +23,13 @@ class TreeCollator:
 
     Out: `model`'s inputs (1, n), each tree's images once; `labels` (1, 1 + m), the m labels of all paths behind one
     that is ignored; `logits_to_keep` (m,), the positions of their markers, some of them several times; `examples`, the
-    paths' indices. device: where the model computes, see tree_attention.model_inputs.
+    paths' indices. device: where the model computes, see attention.model_inputs.
     """
 
     def __init__(self, processor: Any, model: Any, device: str = "cpu") -> None:
         self._device = device
         self._positions = TreePositions(model)
-        self._images = data.Collator(processor, shift=0).images
+        self._processor = processor
 
     def __call__(self, items: Sequence[Sequence[tuple[int, data.Example]]]) -> dict[str, Any]:
         import torch
@@ -38,7 +40,7 @@ class TreeCollator:
             of_problem.setdefault(example.problem_id, []).append(example)
         groups = list(of_problem.values())
         of_trees = [group[0].images for group in groups]
-        images = self._images(of_trees, groups[0][0].tokens)
+        images = image_inputs(self._processor, of_trees, groups[0][0].tokens)
         positions = functools.partial(self._positions, counts=[len(own) for own in of_trees], images=images)
         return {
             **images,
@@ -69,7 +71,7 @@ def laid_out(
         return torch.from_numpy(np.concatenate([[first], *chosen]).astype(np.float32))[None]
 
     batch = {
-        **tree_attention.model_inputs(packed, positions(trees) if positions else None, device),
+        **attention.model_inputs(packed, positions(trees) if positions else None, device),
         "labels": of_labels(data.IGNORE, [path.labels for path in paths]),
         "logits_to_keep": torch.from_numpy(
             np.concatenate([place[labelled] for place, labelled in zip(packed.places, known, strict=True)])

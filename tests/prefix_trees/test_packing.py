@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmprm.prefix_trees import attention, packing
+from mmprm.prefix_trees.scoring import TreeScorer
 from mmprm.problem import Problem
 from mmprm.scoring import Item, TransformersScorer
-from mmprm.training import packing, tree_attention
-from mmprm.training.tree_scoring import TreeScorer
 
 # Few tokens, so that prefixes are shared.
 PATHS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_size=1, max_size=8)
@@ -128,9 +128,7 @@ def test_the_scores_of_trees_for_cuda_are_those_of_trees_for_the_cpu(
     items = solutions(mini_problems[0])
     scorer = TreeScorer(mini_policy_folder, budget=260)
     expected = scorer.score(items)
-    laid_out = tree_attention.model_inputs
-    monkeypatch.setattr(
-        tree_attention, "model_inputs", lambda packed, positions, _: laid_out(packed, positions, "cuda")
-    )
+    laid_out = attention.model_inputs
+    monkeypatch.setattr(attention, "model_inputs", lambda packed, positions, _: laid_out(packed, positions, "cuda"))
     for one, other in zip(scorer.score(items), expected, strict=True):
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)

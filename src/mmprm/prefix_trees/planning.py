@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mmprm.training.packing import Packed
+from mmprm.prefix_trees.packing import Packed
 
 _CHUNK = 1024  # queries of a call: its mask has that many rows at most
 _WASTE = 2**15  # pairs that padding may add to a call, beside a quarter of it: a call costs about as much
@@ -105,7 +105,7 @@ def _calls(runs: Sequence[_Run]) -> list[list[_Run]]:
 
 
 def plan(packed: Packed) -> dict[str, Any]:
-    """What `tree_attention.attend` needs, as tensors (they travel to a device with a batch).
+    """What `attention.attend` needs, as tensors (they travel to a device with a batch).
 
     calls: (queries (runs, q), keys (runs, k), real (runs, q), mask (runs, 1, q, k)) each: `real` is False for what pads
     the queries; the mask is without a row where the runs are causal, for what pads them stands behind all that they

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmprm import models
+from mmprm import models, tokens
 from mmprm.problem import Problem
 from mmprm.solution import Renderer
-from mmprm.training import data
+from mmprm.tokens import tokenise
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +58,17 @@ def problems(mini_problems: list[Problem]) -> list[Problem]:
 def test_tokens_are_those_of_one_text_at_a_time(
     processor: Any, problems: list[Problem], chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "_CHUNK", chunk)
+    monkeypatch.setattr(tokens, "_CHUNK", chunk)
     renderer = Renderer(processor)
     rows = [(problem, renderer.marked(problem, steps, "3")) for problem in problems for steps in (("a",), ("b", "c"))]
     rows += [(problem, f"Look: {text}") for problem, text in rows[:3]] + rows[::-2]  # some begin in another way
-    found = list(data.tokenise(processor, [text for _, text in rows], [problem.images for problem, _ in rows]))
+    found = list(tokenise(processor, [text for _, text in rows], [problem.images for problem, _ in rows]))
     assert len(found) == len(rows)
-    for (problem, text), tokens in zip(rows, found, strict=True):
+    for (problem, text), read in zip(rows, found, strict=True):
         expected = alone(processor, text, problem.images)
-        for name, values in tokens.items():
+        for name, values in read.items():
             assert np.array_equal(values, expected[name][0]), name
-        assert ("mm_token_type_ids" in tokens) == ("mm_token_type_ids" in expected)
+        assert ("mm_token_type_ids" in read) == ("mm_token_type_ids" in expected)
 
 
 def test_an_image_is_processed_once_a_problem(
@@ -84,6 +84,6 @@ def test_an_image_is_processed_once_a_problem(
     monkeypatch.setattr(type(processor.image_processor), "preprocess", counted)
     renderer = Renderer(processor)
     rows = [(problem, renderer.marked(problem, (f"{n}",), None)) for problem in mini_problems for n in range(9)]
-    list(data.tokenise(processor, [text for _, text in rows], [problem.images for problem, _ in rows]))
-    assert len(rows) > data._CHUNK  # also where a problem's texts are in two calls
+    list(tokenise(processor, [text for _, text in rows], [problem.images for problem, _ in rows]))
+    assert len(rows) > tokens._CHUNK  # also where a problem's texts are in two calls
     assert len(seen) == len(mini_problems)

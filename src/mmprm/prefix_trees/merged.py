@@ -18,7 +18,7 @@ _backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
 def attention(query: Any, key: Any, value: Any, scaling: float | None, tree: dict[str, Any]) -> Any:
-    """(heads, n, d), key and value perhaps with fewer heads, to (n, heads, d). tree: see `tree_plan.plan`."""
+    """(heads, n, d), key and value perhaps with fewer heads, to (n, heads, d). tree: see `planning.plan`."""
     # Under autocast rotary positions leave queries and keys in float32, and no one casts what this kernel takes.
     query, key = query.to(value.dtype), key.to(value.dtype)
     if tree.get("dtype") != query.dtype:  # once a forward pass, for all layers: the kernel adds masks to the scores

@@ -1,6 +1,6 @@
 """Attention over prefix trees that computes only what a token may see. In: queries, keys, values, a plan. Out: outputs.
 
-A dense mask over a whole tree pays for all that it masks. On the CPU attention is computed part by part, as `tree_plan`
+A dense mask over a whole tree pays for all that it masks. On the CPU attention is computed part by part, as `planning`
 cuts it; on CUDA, FlexAttention skips the blocks that no token of a block may see, and needs no plan.
 
 Registered with transformers under NAME; without a tree it is sdpa, so a model keeps working on ordinary batches.
@@ -11,8 +11,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from mmprm.training.packing import Packed
-from mmprm.training.tree_plan import plan
+from mmprm.prefix_trees.packing import Packed
+from mmprm.prefix_trees.planning import plan
 
 NAME = "mmprm_tree"
 
@@ -20,7 +20,7 @@ NAME = "mmprm_tree"
 def model_inputs(packed: Packed, position_ids: Any = None, device: str = "cpu") -> dict[str, Any]:
     """What a model with `install` takes: the tokens' arrays (1, n), position_ids, and who sees whom, as `tree`.
 
-    position_ids: as `tree_positions` gives them; without, a token's is its depth. device: where the model computes,
+    position_ids: as `positions` gives them; without, a token's is its depth. device: where the model computes,
     `cpu` or `cuda`. `tree` is a plan with its masks, or on CUDA `last` (n,) of the Packed alone.
     """
     import torch
@@ -58,9 +58,9 @@ def attend(
         return output, None
     if "calls" not in tree:
         return _by_blocks(query, key, value, scaling, tree).transpose(1, 2), None
-    from mmprm.training import merged_attention
+    from mmprm.prefix_trees import merged
 
-    return merged_attention.attention(query[0], key[0], value[0], scaling, tree)[None], None
+    return merged.attention(query[0], key[0], value[0], scaling, tree)[None], None
 
 
 def block_mask(last: Any) -> Any:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmprm.training import packing, tree_attention, tree_plan
+from mmprm.prefix_trees import attention, packing, planning
 
 TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=9)
 FORESTS = st.lists(st.lists(TOKENS, min_size=1, max_size=6), min_size=1, max_size=3)
@@ -46,13 +46,13 @@ def test_outputs_and_gradients_are_those_of_the_dense_mask(
 ) -> None:
     packed = forest(trees)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tree_plan, "_CHUNK", chunk)
-        patch.setattr(tree_plan, "_WASTE", waste)
-        patch.setattr(tree_plan, "_LARGE", large)
-        plan = tree_plan.plan(packed)
+        patch.setattr(planning, "_CHUNK", chunk)
+        patch.setattr(planning, "_WASTE", waste)
+        patch.setattr(planning, "_LARGE", large)
+        plan = planning.plan(packed)
     inputs = states(packed.length, 2, fewer)
     expected = dense(packed, *inputs)
-    found, _ = tree_attention.attend(None, *inputs, None, scaling=0.5, tree=plan)
+    found, _ = attention.attend(None, *inputs, None, scaling=0.5, tree=plan)
     assert torch.allclose(found, expected, atol=1e-10)
     weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1), dtype=torch.double)
     for one, other in zip(
@@ -69,18 +69,18 @@ def test_the_block_mask_is_the_dense_mask(trees: list[list[list[int]]]) -> None:
     """FlexAttention uncompiled, as any machine can run it; compiled on CUDA it takes the same mask."""
     packed = forest(trees)
     inputs = [state.detach().float() for state in states(packed.length, 2, 1)]
-    tree = tree_attention.model_inputs(packed, device="cuda")["tree"]
-    found, _ = tree_attention.attend(None, *inputs, None, scaling=0.5, tree=tree)
+    tree = attention.model_inputs(packed, device="cuda")["tree"]
+    found, _ = attention.attend(None, *inputs, None, scaling=0.5, tree=tree)
     assert torch.allclose(found, dense(packed, *inputs), atol=1e-5)
 
 
 def test_a_batch_for_cuda_brings_no_masks_and_one_for_the_cpu_brings_its_plan() -> None:
     """The masks of a plan are dense: on CUDA nothing would read them."""
     packed = forest([[[0, 1, number, 2] for number in range(3, 9)]])
-    inputs = tree_attention.model_inputs(packed, device="cuda")
+    inputs = attention.model_inputs(packed, device="cuda")
     assert list(inputs["tree"]) == ["last"] and inputs["tree"]["last"].tolist() == packed.last.tolist()
     assert all(value.numel() <= packed.length for value in inputs.values() if torch.is_tensor(value))
-    plan = tree_attention.model_inputs(packed)["tree"]
+    plan = attention.model_inputs(packed)["tree"]
     assert sum(queries.numel() for queries, *_ in plan["calls"]) >= packed.length and "last" not in plan
 
 
@@ -91,7 +91,7 @@ def test_only_pairs_that_see_each_other_are_computed() -> None:
     packed = packing.pack(
         [{"input_ids": np.concatenate([prefix, random.integers(1000, 2000, 100)])} for _ in range(16)]
     )
-    plan = tree_plan.plan(packed)
+    plan = planning.plan(packed)
     assert plan["segments"] == [(0, 900, 2500)]
     computed = sum(queries.numel() * keys.shape[1] for queries, keys, *_ in plan["calls"]) + 900 * 1600
     exact = packed.mask().sum() + 900 * 899 // 2 + 16 * 100 * 99 // 2  # a causal call is counted as its whole square
@@ -111,7 +111,7 @@ def test_segments_follow_one_another_from_the_root() -> None:
             for _ in range(10)
         ]
     )
-    assert tree_plan.plan(packed)["segments"] == [(0, 600, 2400), (600, 1000, 1500), (1500, 1900, 2400)]
+    assert planning.plan(packed)["segments"] == [(0, 600, 2400), (600, 1000, 1500), (1500, 1900, 2400)]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
@@ -123,9 +123,9 @@ def test_lower_precision_differs_by_its_rounding_alone(dtype: torch.dtype, toler
         [{"input_ids": np.concatenate([prefix, random.integers(1000, 1010, 100)])} for _ in range(16)]
     )
     inputs = states(packed.length, 2, 1)
-    plan = tree_plan.plan(packed)
+    plan = planning.plan(packed)
     assert plan["segments"] and len(plan["calls"]) >= 2
     query, key, value = (state.detach().float() for state in inputs)
-    found, _ = tree_attention.attend(None, query, key, value.to(dtype), None, scaling=0.5, tree=plan)
+    found, _ = attention.attend(None, query, key, value.to(dtype), None, scaling=0.5, tree=plan)
     assert found.dtype == dtype
     assert torch.allclose(found.double(), dense(packed, *inputs), atol=tolerance)

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from mmprm import models
+from mmprm.prefix_trees import attention, packing
+from mmprm.prefix_trees.positions import TreePositions
 from mmprm.problem import Problem
 from mmprm.solution import MARKER, NO, YES, Renderer, control_ids
 from mmprm.step_scores import StepScores
-from mmprm.training import data, packing, tree_attention
-from mmprm.training.tree_positions import TreePositions
+from mmprm.tokens import image_inputs, tokenise
 
 Item = tuple[Problem, tuple[str, ...], str | None]
 BUDGET = 4096  # tokens of a forward pass
@@ -49,7 +50,6 @@ class TreeScorer:
         self._marker = ids[MARKER]
         self._read = [ids[NO], ids[YES], *([ids[MARKER]] if models.learnt_counts(folder) else [])]
         self._renderer = Renderer(self._processor, instruction)
-        self._images = data.Collator(self._processor, shift=0).images
         self._longest = min(longest, models.longest_input(folder))
         self._budget = budget
         self._device = models.device()
@@ -57,7 +57,7 @@ class TreeScorer:
         self._packs = packing.packs(self._model)
         self._positions = TreePositions(self._model)
         if self._packs:
-            tree_attention.install(self._model)
+            attention.install(self._model)
 
     def score(self, items: Sequence[Item]) -> list[StepScores]:
         """See scoring.Scorer. Problems share a forward pass as long as their trees fit into the budget."""
@@ -82,7 +82,7 @@ class TreeScorer:
     def _trees(self, items: Sequence[Item], indices: list[int]) -> Iterator[_Tree]:
         texts = [self._renderer.marked(*items[index]) for index in indices]
         images = items[indices[0]][0].images
-        paths = list(data.tokenise(self._processor, texts, [images] * len(texts)))
+        paths = list(tokenise(self._processor, texts, [images] * len(texts)))
         fitting = [place for place, path in enumerate(paths) if len(path["input_ids"]) <= self._longest]
         budget = self._budget if self._packs else 0
         for group, packed in packing.pack_within([paths[place] for place in fitting], budget):
@@ -97,11 +97,11 @@ class TreeScorer:
         markers = np.flatnonzero(packed.tokens["input_ids"] == self._marker)
         if not len(markers):
             return
-        inputs = self._images([tree.images for tree in trees], packed.tokens)
+        inputs = image_inputs(self._processor, [tree.images for tree in trees], packed.tokens)
         if self._packs:
             counts = [len(tree.images) for tree in trees]
             positions = self._positions([tree.packed for tree in trees], counts, inputs)
-            inputs |= tree_attention.model_inputs(packed, positions, self._device)
+            inputs |= attention.model_inputs(packed, positions, self._device)
         else:  # the model's own mask and positions are those of the one path
             inputs |= {name: torch.from_numpy(values)[None] for name, values in packed.tokens.items()}
         inputs["logits_to_keep"] = torch.from_numpy(markers)

@@ -2,7 +2,7 @@
 
 All paths of a problem share the image, the question and many steps. Each shared token stands once; a token attends to
 itself and to its ancestors alone, and its position is that in its path, so that a causal model computes for each token
-just what it would in any of the paths that go through it. (How a model counts positions: `tree_positions`.)
+just what it would in any of the paths that go through it. (How a model counts positions: `positions`.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mmprm import positions
-from mmprm.training.data import common_prefix
+from mmprm.tokens import common_prefix
 
 Path = dict[str, np.ndarray]  # input_ids and whatever else a processor gives a token, each of shape (length,)
 

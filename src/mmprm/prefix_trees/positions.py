@@ -13,7 +13,7 @@ import numpy as np
 
 from mmprm import positions
 from mmprm.errors import UserError
-from mmprm.training.packing import Packed
+from mmprm.prefix_trees.packing import Packed
 
 
 class TreePositions:
