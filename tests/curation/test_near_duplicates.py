@@ -120,3 +120,20 @@ def test_all_rows_with_one_key_come_together(values: list[int]) -> None:
     keys = np.array(values, dtype=np.uint64)
     found = {(int(i), int(j)) for one, other in near.together(keys) for i, j in zip(one, other, strict=True)}
     assert found == {(i, j) for i in range(len(values)) for j in range(i + 1, len(values)) if values[i] == values[j]}
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=20), max_size=6),
+    st.sampled_from([1, 8]),
+)
+def test_pairs_come_out_once_each_and_in_order_however_they_were_added(
+    added: list[list[tuple[int, int]]], at_once: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near.Pairs, "_AT_ONCE", at_once)
+        found = near.Pairs(10)
+        for pairs in added:
+            one, other = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+            found.add(one, other)
+        expected = sorted({pair for pairs in added for pair in pairs})
+        assert list(found) == list(found) == expected

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mmprm.curation import texts
 from mmprm.curation.duplicates import numbers_key
-from mmprm.curation.near import Pictures, Rows, mixed, text_keys, together
+from mmprm.curation.near import Pairs, Pictures, Rows, mixed, text_keys, together
 from mmprm.curation.pool import Pool
 
 SIMPLE = 0.03  # detail below which a picture alone says nothing
@@ -95,7 +95,7 @@ class Tested:
 
     def _by_words(self) -> dict[int, Hit]:
         found: dict[int, Hit] = {}
-        for row, other in sorted(self._candidates()):
+        for row, other in self._candidates():
             if row not in found and (by := self._same_words(row, other)):
                 found[row] = Hit(other, by)
         return found
@@ -119,40 +119,40 @@ class Tested:
         telling, numbers = len(self._pool.words[row]), len(self._pool.numbers[row])
         return telling >= SPECIFIC_ALONE or (telling >= SPECIFIC_WORDS and numbers >= SPECIFIC_NUMBERS)
 
-    def _candidates(self) -> set[tuple[int, int]]:
+    def _candidates(self) -> Pairs:
         """(row, benchmark's row) that share an n-gram, numbers and answer, or numbers and many words."""
         pool = self._pool
         specific = np.array([row for row in self._tested.tolist() if self._specific(row)], dtype=np.int64)
-        found = self._share_a_gram(specific)
+        found = Pairs(len(pool))
+        self._share_a_gram(specific, found)
         rows = np.concatenate([self._rows, specific])
         is_tested = np.arange(len(rows)) >= len(self._rows)
         numbers = numbers_key(pool, rows)
         for keys in (mixed(numbers, pool.gold[rows]), *(mixed(key, numbers) for key in text_keys(pool, rows))):
             for one, other in together(keys):
                 mine = ~is_tested[one] & is_tested[other]
-                found.update(zip(rows[one[mine]].tolist(), rows[other[mine]].tolist(), strict=True))
+                found.add(rows[one[mine]], rows[other[mine]])
         return found
 
-    def _share_a_gram(self, specific: Rows) -> set[tuple[int, int]]:
+    def _share_a_gram(self, specific: Rows, found: Pairs) -> None:
         pool = self._pool
         if not len(specific):
-            return set()
+            return
         grams = np.concatenate([pool.grams[row] for row in specific])
         whose = np.repeat(specific, [len(pool.grams[row]) for row in specific])
         order = np.argsort(grams, kind="stable")
         grams, whose = grams[order], whose[order]
-        found: set[tuple[int, int]] = set()
         for row in self._rows.tolist():
             own = pool.grams[row]
             starts, ends = (np.searchsorted(grams, own, side) for side in ("left", "right"))
-            for other in _counted(whose, starts, ends):
-                found.add((row, other))
-        return found
+            others = _counted(whose, starts, ends)
+            if len(others):
+                found.add(np.full(len(others), row), others)
 
 
-def _counted(whose: Rows, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> list[int]:
+def _counted(whose: Rows, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Rows:
     """The benchmark rows that have any of the n-grams; the ranges are mostly empty."""
     hit = starts < ends
     if not hit.any():
-        return []
-    return np.unique(np.concatenate([whose[s:e] for s, e in zip(starts[hit], ends[hit], strict=True)])).tolist()
+        return np.zeros(0, dtype=np.int64)
+    return np.unique(np.concatenate([whose[s:e] for s, e in zip(starts[hit], ends[hit], strict=True)]))

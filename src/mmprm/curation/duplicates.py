@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmprm.curation import texts
-from mmprm.curation.near import Pictures, Rows, mixed, root, text_keys, together
+from mmprm.curation.near import Pairs, Pictures, Rows, mixed, root, text_keys, together
 from mmprm.curation.pool import Pool
 
 # The share of telling words that two problems with the same answer have in common: with near pictures and the same
@@ -22,7 +22,7 @@ ALIKE_NUMBERS, ALIKE, ALIKE_ALONE = 0.25, 0.5, 0.8
 def duplicates(pool: Pool, pictures: Pictures, rows: Rows) -> dict[int, int]:
     """Of each row that repeats one before it: that one, which is kept itself. rows: those that are still in."""
     pairs: dict[int, list[int]] = {}
-    for one, other in sorted(_candidates(pool, pictures, rows)):
+    for one, other in _candidates(pool, pictures, rows):
         if is_same(pool, pictures, one, other):
             pairs.setdefault(other, []).append(one)
     found: dict[int, int] = {}
@@ -52,7 +52,7 @@ def numbers_key(pool: Pool, rows: Rows) -> NDArray[np.uint64]:
     return np.array([texts.hashed(" ".join(pool.numbers[row])) for row in rows], dtype=np.uint64)
 
 
-def _candidates(pool: Pool, pictures: Pictures, rows: Rows) -> set[tuple[int, int]]:
+def _candidates(pool: Pool, pictures: Pictures, rows: Rows) -> Pairs:
     shown = np.zeros(len(rows), dtype=np.uint64)
     for at, row in enumerate(rows):
         clusters = [str(pictures.cluster[picture]) for picture in pool.picture[row]]
@@ -64,11 +64,12 @@ def _candidates(pool: Pool, pictures: Pictures, rows: Rows) -> set[tuple[int, in
         (with_pictures, mixed(shown, numbers, gold)[with_pictures]),
         *((alone, mixed(key, numbers[alone], gold[alone])) for key in text_keys(pool, rows[alone])),
     ]
-    found: set[tuple[int, int]] = set()
+    found = Pairs(len(pool))
     for places, keys in keyed:
         for one, other in together(keys):
-            found.update(zip(rows[places[one]].tolist(), rows[places[other]].tolist(), strict=True))
-    return {(min(pair), max(pair)) for pair in found}
+            pair = rows[places[one]], rows[places[other]]
+            found.add(np.minimum(*pair), np.maximum(*pair))
+    return found
 
 
 def groups(pool: Pool, pictures: Pictures, rows: Rows, repeated: dict[int, int]) -> list[str]:

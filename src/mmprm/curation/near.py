@@ -52,6 +52,37 @@ def mixed(*columns: Keys) -> Keys:
     return key
 
 
+class Pairs:
+    """Distinct pairs of rows, eight bytes each: of texts by one template there are many millions."""
+
+    _AT_ONCE = 2**20  # pairs that wait to be sorted in among the others
+
+    def __init__(self, size: int) -> None:
+        """size: rows are less."""
+        self._size = size
+        self._known: Rows = np.zeros(0, dtype=np.int64)
+        self._new: list[Rows] = []
+        self._n_new = 0
+
+    def add(self, one: Rows, other: Rows) -> None:
+        """The pairs (one[i], other[i])."""
+        self._new.append(one * self._size + other)
+        self._n_new += len(one)
+        if self._n_new > max(self._AT_ONCE, len(self._known)):
+            self._sort()
+
+    def _sort(self) -> None:
+        self._known = np.unique(np.concatenate([self._known, *self._new]))
+        self._new, self._n_new = [], 0
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Each once, in order."""
+        self._sort()
+        for start in range(0, len(self._known), self._AT_ONCE):
+            for code in self._known[start : start + self._AT_ONCE].tolist():
+                yield divmod(code, self._size)
+
+
 def text_keys(pool: Pool, rows: Rows) -> Iterator[Keys]:
     """A key of each band of the rows' MinHash values."""
     values = pool.minhash.values.reshape(-1, PERMUTATIONS)[rows]
@@ -84,7 +115,7 @@ class Pictures:
         hashes, pool = self._pool.hashes[distinct], self._pool
         aspects = pool.aspect.values[distinct]
         bands = hashes.view(">u2")
-        found: set[tuple[int, int]] = set()
+        found = Pairs(len(self.same))
         for one, other in combinations(range(_BANDS), 2):
             rest = [band % _BANDS for band in range(other + 1, other + 1 + _BANDS) if band % _BANDS not in (one, other)]
             ordered = np.ascontiguousarray(bands[:, [one, other, *rest]]).astype(np.uint64)
@@ -97,8 +128,8 @@ class Pictures:
                 ratio = aspects[left] / aspects[right]
                 near = (ratio < pictures.ASPECT) & (ratio > 1 / pictures.ASPECT)
                 near &= pictures.flips(hashes[left], hashes[right]) <= pictures.FLIPS
-                found.update(zip(distinct[left[near]].tolist(), distinct[right[near]].tolist(), strict=True))
-        return sorted(pair for pair in found if pictures.near(pool.copy(pair[0]), pool.copy(pair[1])))
+                found.add(distinct[left[near]], distinct[right[near]])
+        return [pair for pair in found if pictures.near(pool.copy(pair[0]), pool.copy(pair[1]))]
 
     def near(self, one: int, other: int) -> bool:
         """Do two pictures show the same, up to compression and scaling?"""

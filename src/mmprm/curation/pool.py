@@ -1,7 +1,7 @@
 """All problems of a curation, side by side. In: files of signatures. Out: a `Pool`: columns of numpy, a row a problem.
 
 The rows stand in one order, whatever that of the tables' rows: by table, then by id. The grey copies of pictures are
-in a file without a name and are read where two pictures are compared; all else is in memory, some 2 kB a problem.
+in a file without a name and are read where two pictures are compared; all else is in memory, some 5 kB a problem.
 """
 
 from __future__ import annotations
