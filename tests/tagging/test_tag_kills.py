@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 
+from killed_callers import KILLS, Command, survive_kills
 from tagging_server import FILES, ChatServer, Tagging, problem, run_config
 
 AT_ONCE = 6
-KILLS = 4
 PROBLEMS = [problem(number) for number in range(90)]
-
-
-def start(folder: Path, url: str) -> subprocess.Popen[bytes]:
-    """The command, as a rule calls it."""
-    config = folder / "config.json"
-    config.write_text(run_config({"url": url, "max_concurrent": AT_ONCE}).model_dump_json())
-    files = dict(zip(("--out", "--refused", "--counts"), FILES, strict=True))
-    options = ["--config", "config.json", "--source", "tagged", "--problems", "raw.parquet", "--work", "work"]
-    options += [word for pair in files.items() for word in pair]
-    command = [sys.executable, "-c", "from mmprm.cli import app; app()", "tag", *options]
-    environment = {**os.environ, "NO_PROXY": "127.0.0.1"}
-    with (folder / "log").open("ab") as log:
-        return subprocess.Popen(command, cwd=folder, env=environment, stderr=log)
 
 
 def test_after_kills_the_tables_are_those_of_an_undisturbed_run_and_only_calls_in_flight_are_made_again(
@@ -39,23 +20,14 @@ def test_after_kills_the_tables_are_those_of_an_undisturbed_run_and_only_calls_i
     for folder in (disturbed, whole):
         folder.mkdir()
     tagging = Tagging(disturbed, PROBLEMS)
-    rng = random.Random(0)
-    for _ in range(KILLS):
-        process, before = start(disturbed, server.url), len(server.bodies)
-        wanted = before + rng.randint(8, 25)
-        while len(server.bodies) < wanted:
-            assert process.poll() is None, (disturbed / "log").read_text()
-            time.sleep(0.001)
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        assert not any((disturbed / name).exists() for name in FILES)
-    time.sleep(0.2)  # what the last one had asked for is answered to nobody
-    process = start(disturbed, server.url)
-    assert process.wait() == 0, (disturbed / "log").read_text()
+    config = run_config({"url": server.url, "max_concurrent": AT_ONCE})
+    words = ("tag", "--source", "tagged", "--problems", "raw.parquet")
+    command = Command(disturbed, config, words, dict(zip(("--out", "--refused", "--counts"), FILES, strict=True)))
+    survive_kills(command, server, most=25)
     calls = Counter(server.calls())
     assert len(calls) == 2 * len(PROBLEMS)
     assert calls.total() - len(calls) <= KILLS * AT_ONCE
-    assert "180 calls, " in (disturbed / "log").read_text()
+    assert "180 calls, " in command.log
 
     undisturbed = Tagging(whole, PROBLEMS).run(run_config({"url": server.url}))
     assert tagging.bytes == undisturbed.bytes
