@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import random
 import re
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mmprm.config.sources import Family
 from mmprm.errors import UserError
 from mmprm.problem import Problem
-from mmprm.problems.mini import FAMILIES, IN_DOMAIN, OUT_OF_DOMAIN, SPLITS, draw_task, generate, split_of
+from mmprm.problems.mini import ALL_FAMILIES, FAMILIES, IN_DOMAIN, OUT_OF_DOMAIN, SPLITS, draw_task, generate, split_of
 from mmprm.problems.mini.checking import check
 from mmprm.problems.mini.families import apply
 from mmprm.problems.mini.lessons import KINDS, lesson
@@ -50,6 +52,10 @@ def _holds(names: str, fact: str, value: str, known: dict[str, str]) -> bool:
     there = "".join(known.get(part, part) for part in re.split(r"( [-+*] )", names))
     left, sign, right = fact.split(" ")
     return there == fact and apply(sign, int(left), int(right)) == int(value)
+
+
+def test_the_families_of_the_configuration_are_those_that_can_be_drawn() -> None:
+    assert get_args(Family) == ALL_FAMILIES
 
 
 def test_train_seed_dev_and_test_problems_never_overlap_whatever_the_seed() -> None:

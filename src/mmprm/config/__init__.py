@@ -15,7 +15,6 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
-    field_validator,
     model_serializer,
     model_validator,
 )
@@ -297,17 +296,6 @@ class Config(Section):
     shards: Shards = Shards()
     report: Report = Report()
     data_card: DataCard = DataCard()
-
-    @field_validator("sources")
-    @classmethod
-    def _families_exist(cls, sources: dict[str, Any]) -> dict[str, Any]:
-        from mmprm.problems.mini import ALL_FAMILIES
-
-        for name, source in sources.items():
-            unknown = sorted(set(getattr(source, "families", [])) - set(ALL_FAMILIES))
-            if unknown:
-                raise ValueError(f"{name}.families: {unknown} do not exist; allowed: {sorted(ALL_FAMILIES)}")
-        return sources
 
     @property
     def policy_weights(self) -> dict[str, float]:

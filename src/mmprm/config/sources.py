@@ -32,13 +32,16 @@ Weight = Annotated[
 ]
 
 
+Family = Literal["bars", "rectangle", "triangle", "table", "lshape", "grid", "check"]
+
+
 class MiniSource(Section):
     """Drawn problems of the mini world."""
 
     kind: Literal["mini"]
     split: Literal["sft", "seeds", "dev", "test"] = Field(description="the splits never share a problem")
     size: int = Field(ge=1, description="how many problems")
-    families: list[str] = Field(min_length=1, description="families of mmprm.problems.mini")
+    families: list[Family] = Field(min_length=1, description="kinds of problems, drawn in turn")
     weight: Weight = 1.0
 
     @property
