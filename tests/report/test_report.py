@@ -113,6 +113,9 @@ def test_the_headline_and_the_table_are_the_summary(page: str, example_run: Path
         f"to {points(gain['ci_high'])}, paired over 12 problems)" in text
     )
     assert f"{percent(at['test', 'bon/mean_odds']['value'])} % best of 4 by mean_odds" in text
+    vote = at["test", "weighted_majority_minus_majority"]
+    ends = f"{points(vote['ci_low'])} to {points(vote['ci_high'])}"
+    assert f"weighted by the PRM over majority voting: {points(vote['value'])} points ({ends}). The interval" in text
     for metric in ("random", "majority", "oracle", "weighted_majority"):
         row = at["dev", metric]
         name = metric.replace("_", " ")

@@ -155,12 +155,15 @@ def _headline(entry: Row) -> Row | None:
     primary = next((line for line in entry["table"] if line["primary"]), None)
     if primary is None or entry["development"]:
         return None
+    vote = entry["at_n"].get("weighted_majority_minus_majority")
     return {
         **{key: entry[key] for key in ("benchmark", "variant", "domain", "n", "problems")},
         "chosen": primary["row"],
         "random": entry["at_n"].get("random"),
         "majority": entry["at_n"].get("majority"),
         "oracle": entry["at_n"].get("oracle"),
+        # The vote that the PRM weighs is the other use of it that was fixed beforehand.
+        "vote": vote and {**vote, "finding": finding(vote, "the vote alone")},
         "tests": [test for test in entry["metrics"].get("mcnemar", []) if test["choice"] == primary["metric"]],
         "comparisons": [
             {"against": words, "row": primary["minus"][other], "finding": finding(primary["minus"][other], words)}
