@@ -23,11 +23,16 @@ settings.load_profile("mmprm")
 
 
 # Where files run side by side (scripts/check.sh), the longest start first, or the last one runs alone at the end.
-LONGEST = ("test_end_to_end.py", "test_deepspeed.py", "test_nodes_of_slurm.py", "test_step_benchmarks.py")
+LONGEST = ("test_runs_of_slurm.py", "test_end_to_end.py", "test_deepspeed.py", "test_step_benchmarks.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; each goes to one process whole, and all that need this machine's SLURM to the same."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    for item in items:
+        folder, file = item.path.parent.name, item.path.name
+        item.add_marker(pytest.mark.xdist_group("slurm" if folder == "slurm" else file))
 
 
 @pytest.fixture(scope="session")

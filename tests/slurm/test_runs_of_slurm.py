@@ -24,13 +24,7 @@ import pytest
 import yaml
 from checkout import Checkout, Watch
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not os.environ.get("MMPRM_SLURM_FAULTS"),
-        reason="eight engines at once need a machine to themselves: MMPRM_SLURM_FAULTS=1 pytest tests/slurm",
-    ),
-]
+pytestmark = pytest.mark.slow
 
 PATIENCE = 1800  # seconds for what takes one of them on an idle machine
 FAULTS = ("cancelled", "crashed", "cut off", "over time", "preempted", "left alone")
