@@ -19,6 +19,7 @@ from mmprm.config.guided import Adaptive, TreeDecoding
 from mmprm.engine.base import Request, Sampling
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, step_is_right, toy_problem
 from mmprm.errors import UserError
+from mmprm.guided.repeats import repeats
 from mmprm.guided.stage import decode_guided
 from mmprm.guided.strategies import Found, Partial, decode, is_reliable
 from mmprm.problem import Problem, write_problems
@@ -108,6 +109,25 @@ def test_a_beam_keeps_the_best_and_dvts_keeps_one_a_tree() -> None:
     draws = iter([wrong] * 4 + [right.format(n, n + 1) for n in range(4)] + ["<answer>2</answer>"] * 99)
     _, rounds = run(toy_problem(1), TreeDecoding(kind="dvts", n=8, width=4), replays)
     assert [request.prefix for request in rounds[1]] == [("1 + 1 = 3",), ("1 + 0 = 1",)]
+
+
+@pytest.mark.parametrize("kind", ["beam", "dvts"])
+def test_a_search_does_not_put_off_its_steps_by_saying_again_what_it_has(kind: str) -> None:
+    """The PRM knows what is right; three of four draws, where there is a step already, repeat one of them."""
+
+    def stalls(problem: Problem, prefix: tuple[str, ...], rng: Any) -> str:
+        if prefix and rng.random() < 0.75:
+            return f"<step>{rng.choice(['', 'so ', 'again, '])}{rng.choice(prefix)}.</step>"
+        own = tuple(step for at, step in enumerate(prefix) if not repeats(step, prefix[:at]))
+        return POLICY(problem, own, rng)
+
+    def longest(**settings: bool) -> int:
+        strategy = TreeDecoding(kind=kind, n=16, width=8, max_steps=20, **settings)
+        found = [run(toy_problem(number), strategy, stalls)[0] for number in range(8)]
+        return max(len(one.rollout.steps) for each in found for one in each.solutions)
+
+    # A tree of dvts has eight draws a step, which may be repeats all of them.
+    assert longest() == (5 if kind == "beam" else 7) < longest(repeats=True)
 
 
 def test_adaptive_stops_at_a_reliable_solution_and_else_goes_on_before_the_first_doubtful_step() -> None:

@@ -19,6 +19,9 @@ class TreeDecoding(Section):
     width: int = Field(4, ge=2, description="draws from each state that is kept")
     guide: Aggregate = Field("last", description="which aggregate of the steps so far judges an unfinished solution")
     max_steps: int = Field(64, ge=1, description="longer solutions are given up")
+    repeats: bool = Field(
+        False, description="may a step say again what an earlier one of its path says, where there are others to keep?"
+    )
 
     @model_validator(mode="after")
     def _trees_are_whole(self) -> TreeDecoding:

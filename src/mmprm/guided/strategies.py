@@ -16,6 +16,7 @@ from mmprm.annotation.tree import Prefix, Rollout
 from mmprm.config.guided import Adaptive, Strategy, TreeDecoding
 from mmprm.engine.base import Request
 from mmprm.evaluation.aggregates import AGGREGATES
+from mmprm.guided.repeats import repeats
 from mmprm.problem import Problem
 from mmprm.solution import Status, parse_block, render_solution
 from mmprm.step_scores import StepScores, share_above
@@ -83,7 +84,7 @@ def tree_search(problem: Problem, settings: TreeDecoding, ask: Ask, score: Score
     """Beam search: one tree that keeps n / width states; DVTS: n / width trees that keep one each.
 
     A kept state that is whole gives its place up. Where a tree has fewer distinct states than places, the best ones
-    are drawn from more often.
+    are drawn from more often. Steps that repeat earlier ones (`repeats`) are kept only where there are no others.
     """
     places, guide = settings.n // settings.width, AGGREGATES[settings.guide]
     trees = [[_State()] * places] if settings.kind == "beam" else [[_State()] for _ in range(places)]
@@ -96,7 +97,7 @@ def tree_search(problem: Problem, settings: TreeDecoding, ask: Ask, score: Score
         for rollouts in answered:
             found.count(rollouts)
         draws = {steps: iter(rollouts) for steps, rollouts in zip(wanted, answered, strict=True)}
-        grown = [_children(tree, draws, settings.width) for tree in trees]
+        grown = [_children(tree, draws, settings.width, settings.repeats) for tree in trees]
         every = list({state.partial: state for state in chain(*grown)}.values())
         scores = dict(zip((state.partial for state in every), score(problem, [s.partial for s in every]), strict=True))
         for index, children in enumerate(grown):
@@ -110,9 +111,10 @@ def tree_search(problem: Problem, settings: TreeDecoding, ask: Ask, score: Score
     return found
 
 
-def _children(tree: Sequence[_State], draws: dict[Prefix, Any], width: int) -> list[_State]:
+def _children(tree: Sequence[_State], draws: dict[Prefix, Any], width: int, with_repeats: bool) -> list[_State]:
     """The distinct states one step on from those of a tree; draws that are no step and no answer are left out."""
     children: dict[Partial, _State] = {}
+    repeated: dict[Partial, _State] = {}
     for state in tree:
         for rollout in islice(draws[state.steps], width):
             block = parse_block(rollout.text, rollout.finish_reason)
@@ -122,8 +124,9 @@ def _children(tree: Sequence[_State], draws: dict[Prefix, Any], width: int) -> l
             elif block is not None and block[0] == "step":
                 child = _State((*state.steps, block[1]))
             if child is not None:
-                children.setdefault(child.partial, child)
-    return list(children.values())
+                again = not with_repeats and child.rollout is None and repeats(child.steps[-1], state.steps)
+                (repeated if again else children).setdefault(child.partial, child)
+    return list((children or repeated).values())
 
 
 def _solution(state: _State, scores: StepScores) -> Solution:

@@ -1,0 +1,45 @@
+"""Steps that say again what stands already. In: a step, the steps before it. Out: whether it is one.
+
+A PRM of MC values judges the state that a step leads to, not what the step adds to it. What was right stays right when
+it is said again, while every step ahead may be wrong: a search that follows such a PRM alone fills its paths with
+repeats.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_TOKEN = re.compile(r"[^\W_]+|[^\w\s]|_")
+_WORD = re.compile(r"[^\W\d_]+|[,.;:]")
+_FRAME = 4  # words around a repeat, such as "so we get"
+
+
+def repeats(step: str, before: Sequence[str]) -> bool:
+    """Does an earlier step hold all that the step says, or the step no more than an earlier one and a few words?
+
+    Case, spaces and punctuation at the ends do not count; numbers, names and signs do.
+    """
+    said = _tokens(step)
+    return any(_within(said, other) is not None or _adds_nothing(said, other) for other in map(_tokens, before))
+
+
+def _tokens(step: str) -> list[str]:
+    tokens = _TOKEN.findall(step.casefold())
+    while tokens and tokens[-1] in ".,;:":
+        tokens.pop()
+    return tokens
+
+
+def _within(part: Sequence[str], whole: Sequence[str]) -> int | None:
+    """Where `part` begins in `whole`, one token after another; None where it does not occur."""
+    starts = range(len(whole) - len(part) + 1)
+    return next((start for start in starts if whole[start : start + len(part)] == part), None)
+
+
+def _adds_nothing(said: Sequence[str], other: Sequence[str]) -> bool:
+    start = _within(other, said)
+    if start is None or not other:
+        return False
+    around = [*said[:start], *said[start + len(other) :]]
+    return len(around) <= _FRAME and all(_WORD.fullmatch(token) for token in around)
