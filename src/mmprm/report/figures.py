@@ -39,7 +39,7 @@ COLOURS = {
     "lost": "#d6dbe0",
 }
 _LOST = 3  # reasons that a funnel names at a stage
-_OTHERS = ("#cc79a7", "#e69f00", "#56b4e9", "#b0a000")
+_OTHERS = ["#cc79a7", "#e69f00", "#56b4e9", "#b0a000", "#332288", "#117733", "#882255", "#44aa99", "#a0522d", "#aa4499"]
 
 
 @cache
