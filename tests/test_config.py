@@ -110,6 +110,19 @@ def test_a_benchmark_whose_problems_are_trained_on_is_refused(key: str, source: 
     assert f"benchmarks.bad.source: {source!r} shares problems with" in message(values)
 
 
+def test_a_benchmark_that_is_curated_against_itself_is_refused_before_all_of_it_is() -> None:
+    values = changed("sources.fit", {"kind": "curated", "sources": ["k12"]})
+    values["sources"]["other"] = {"kind": "mini", "split": "test", "size": 2, "families": ["bars"]}
+    values["benchmarks"] = {"k12": {"source": "k12"}, "other": {"source": "other"}}
+    said = message(values)
+    assert "sources.fit: it is made from 'k12', which is benchmark 'k12' too" in said
+    assert "`against: ['other']`" in said
+    values["sources"]["fit"]["against"] = ["other"]
+    assert config.load(values).sources["fit"].against == ["other"]
+    values["sources"]["fit"] |= {"against": None, "rules": {"in_benchmark": False}}
+    config.load(values)
+
+
 @pytest.mark.parametrize("url", ["ftp://host/v1", "http://me:hidden@host/v1", "https://host/v1?key=hidden"])
 def test_an_address_with_a_secret_is_refused_without_quoting_it(url: str) -> None:
     said = message(changed("grading.judge", {"url": url, "model": "m"}))

@@ -22,7 +22,7 @@ from pydantic import (
 from mmprm.config.errors import explain
 from mmprm.config.guided import Strategy
 from mmprm.config.labels import Ablation, Labels
-from mmprm.config.overlap import check_derived, share_problems, weights_of
+from mmprm.config.overlap import check_curated, check_derived, share_problems, weights_of
 from mmprm.config.section import NOT_RESULTS, Address, Aggregate, LocalFile, Name, Section, Share, StoreAddress
 from mmprm.config.seeds import Seeds
 from mmprm.config.sources import Source, StepBenchmark, StepSource
@@ -319,6 +319,7 @@ class Config(Section):
             if unknown := set(getattr(source, "against", None) or ()) - set(self.benchmarks):
                 allowed = sorted(self.benchmarks)
                 raise ValueError(f"sources.{name}.against: there is no benchmark {min(unknown)!r}; allowed: {allowed}")
+        check_curated(self.sources, {name: bench.source for name, bench in self.benchmarks.items()})
         check_step_tests(self.step_benchmarks)
         return self
 

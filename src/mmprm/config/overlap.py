@@ -33,6 +33,23 @@ def check_derived(sources: Mapping[str, Section]) -> None:
             _check_tagged(sources, name, source)
 
 
+def check_curated(sources: Mapping[str, Section], benchmarks: Mapping[str, str]) -> None:
+    """ValueError where a source is curated from a benchmark's that it is held against: all of it would be refused.
+
+    benchmarks: the source of each.
+    """
+    for name, source in sources.items():
+        if not (isinstance(source, CuratedSource) and source.rules.in_benchmark):
+            continue
+        for bench, tested in benchmarks.items():
+            if (source.against is None or bench in source.against) and made_from(sources, name, tested):
+                others = sorted(key for key in benchmarks if not made_from(sources, name, benchmarks[key]))
+                raise ValueError(
+                    f"sources.{name}: it is made from {tested!r}, which is benchmark {bench!r} too, so that all of it "
+                    f"would be refused as in_benchmark; say which benchmarks count, `against: {others}`"
+                )
+
+
 def _check_tagged(sources: Mapping[str, Section], name: str, source: TaggedSource) -> None:
     """ValueError where the sources of a tagged one bring no solutions, or a problem twice."""
     key = f"sources.{name}.sources"
