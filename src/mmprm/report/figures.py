@@ -109,11 +109,14 @@ def accuracy_by_n(rows: Sequence[Row], title: str) -> str:
 def curves(rows: Sequence[Row], x: str, y: str, title: str, scale: str = "log2", width: int = 330) -> str:
     """Lines of shares over a number. rows: {x, series, value, low, high}, fractions; intervals, where given, as bands.
 
-    scale: log2, log or linear; the ticks are the values of x.
+    A series of one row is a point, its interval a bar. scale: log2, log or linear; the ticks are the values of x (of
+    lines, where there are any).
     """
     alt = _altair()
-    names = list(dict.fromkeys(row["series"] for row in rows))
-    ticks = sorted({row["x"] for row in rows})
+    count = Counter(row["series"] for row in rows)
+    names = list(count)
+    rows = [row | {"alone": count[row["series"]] == 1} for row in rows]
+    ticks = sorted({row["x"] for row in rows if not row["alone"]} or {row["x"] for row in rows})
     whole = all(tick == int(tick) for tick in ticks)
     data = alt.Data(values=_in_percent(rows))
     low, high = min(_interval(row)[0] for row in rows), max(_interval(row)[1] for row in rows)
@@ -133,14 +136,20 @@ def curves(rows: Sequence[Row], x: str, y: str, title: str, scale: str = "log2",
         color=alt.Color("series:N", scale=_scale(names)),
     )
     band = (
-        base.transform_filter("isValid(datum.low)")
+        base.transform_filter("isValid(datum.low) && !datum.alone")
         .mark_area(opacity=0.13)
         .encode(y=alt.Y("low:Q", scale=y_scale, title=y), y2="high:Q")
     )
     line = base.mark_line(point={"size": 28, "filled": True}, strokeWidth=2).encode(
         y=alt.Y("value:Q", scale=y_scale, title=y)
     )
-    return _svg((band + line).properties(width=width, height=210), title)
+    ends = alt.Y("low:Q", scale=y_scale, title=y)
+    bar = (
+        base.transform_filter("isValid(datum.low) && datum.alone")
+        .mark_rule(strokeWidth=1.5)
+        .encode(y=ends, y2="high:Q")
+    )
+    return _svg((band + bar + line).properties(width=width, height=210), title)
 
 
 def differences(rows: Sequence[Row], title: str) -> str:

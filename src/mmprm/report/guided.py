@@ -19,7 +19,10 @@ def guided(folder: Path, benchmark: str, variant: str) -> Row | None:
     found = results.read_json(folder / "bench" / benchmark / variant / "guided.json")
     if not found:
         return None
-    rows = [row | {"strategy": _NAMES.get(row["strategy"], row["strategy"])} for row in found["rows"]]
+    rows = [
+        row | {"strategy": _NAMES.get(row["strategy"], row["strategy"]), "is_best_of_n": row["strategy"] == "best_of_n"}
+        for row in found["rows"]
+    ]
     points = [
         {
             "x": round(row["tokens"]["value"]),
