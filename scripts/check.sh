@@ -24,4 +24,4 @@ check mypy
 # Two files at a time: much of what they wait for is not the processor. Threads of one that spin while they wait for each
 # other take the processor from the other: a training beside another was three times as slow for it.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMP_WAIT_POLICY=PASSIVE KMP_BLOCKTIME=0
-check pytest -n "${TEST_PROCESSES:-2}" --dist loadgroup --no-loadscope-reorder "$@"
+check pytest -n "${TEST_PROCESSES:-2}" --dist loadfile --no-loadscope-reorder "$@"

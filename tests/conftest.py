@@ -9,6 +9,7 @@ import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_qwen
@@ -26,13 +27,24 @@ settings.load_profile("mmprm")
 LONGEST = ("test_runs_of_slurm.py", "test_end_to_end.py", "test_deepspeed.py", "test_step_benchmarks.py")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first; each goes to one process whole, and all that need this machine's SLURM to the same."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
-    for item in items:
-        folder, file = item.path.parent.name, item.path.name
-        item.add_marker(pytest.mark.xdist_group("slurm" if folder == "slurm" else file))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Each file goes to one process whole, and all that need this machine's one SLURM go to the same.
+
+    (xdist 3.8's own loadgroup groups nothing under pytest 9.2.)
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Files(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "slurm" if Path(file).parent.name == "slurm" else file
+
+    return Files(config, log)
 
 
 @pytest.fixture(scope="session")
