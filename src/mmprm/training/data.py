@@ -1,7 +1,5 @@
-"""Token sequences with labels, and micro-batches of them. In: problems and texts. Out: Examples; the model's inputs.
-
-Texts come from `solution.Renderer` alone and are tokenised whole, by the processor that scoring uses. Images stay
-encoded until their micro-batch is put together.
+"""Token sequences with labels, and micro-batches of them. In: tokens, as `mmprm.tokens` makes them, and labels. Out:
+Examples; the model's inputs. Images stay encoded until their micro-batch is put together.
 """
 
 from __future__ import annotations
