@@ -126,6 +126,8 @@ def hold_folder():
 if workflow.is_main_process:
     IN_USE, ALONE = hold_folder()
 
+IN_RESULTS = []  # the open file whose lock says that results/<run> is in use, while this process lives
+
 
 def cancel_orphans() -> None:
     """Cancel the SLURM jobs of a run that was killed in this folder, before the first job; called once."""
@@ -140,8 +142,25 @@ def cancel_orphans() -> None:
 
 
 def write_resolved_config() -> None:
-    """Write results/<run>/config.json; called once, before the first job."""
-    write_text(Path(RESOLVED), CONFIG.model_dump_json(indent=2) + "\n")
+    """Write results/<run>/config.json; called once, before the first job.
+
+    Its jobs read it as they start: WorkflowError where a run is alive that has other settings for the same results.
+    """
+    text = CONFIG.model_dump_json(indent=2) + "\n"
+    Path(RESULTS).mkdir(parents=True, exist_ok=True)
+    mark = Path(f"{RESULTS}/.in-use").open("a")
+    try:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if Path(RESOLVED).read_text() != text:
+            raise WorkflowError(
+                f"{RESOLVED}: a run that is alive has other settings for these results, and its jobs would take yours; "
+                "wait for its end, or give this one results of its own: --config run=..."
+            ) from None
+    else:
+        write_text(Path(RESOLVED), text)
+    fcntl.flock(mark, fcntl.LOCK_SH)
+    IN_RESULTS.append(mark)
 
 
 def _flat(key: str, value: Any) -> Iterator[str]:
