@@ -94,6 +94,17 @@ if LOCAL and workflow.is_main_process and "gpu" not in workflow.global_resources
     workflow.register_resource("gpu", max(1, MODEL_GPU, POLICY_GPU, PRM_GPU))
 
 
+def _marked(mark: Path):
+    """The open file of a mark, and whether this process has it alone, as it does until it shares it (LOCK_SH)."""
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    file = mark.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return file, False
+    return file, True
+
+
 def hold_folder():
     """Mark this folder as in use while this process lives, and remove the lock that a killed run left in it.
 
@@ -101,19 +112,13 @@ def hold_folder():
     Returns the open file, which holds the mark, and whether it was had alone. A folder that machines share may keep the
     kernel's lock to each of them: in that of a cluster, where the last run was another's, `--unlock` is for people.
     """
-    mark = Path(".snakemake/mmprm.in-use")
-    mark.parent.mkdir(exist_ok=True)
-    file, alone = mark.open("a+"), False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pass  # another run is alive; whether the two touch the same files is for Snakemake to say
-    else:
+    file, alone = _marked(Path(".snakemake/mmprm.in-use"))
+    if alone:  # else another run is alive; whether the two touch the same files is for Snakemake to say
         file.seek(0)
         locks, host = list(Path(".snakemake/locks").glob("*.lock")), file.read()
         shared = workflow.resource_settings.nodes is not None and host not in ("", socket.gethostname())
-        if not (locks and shared):
-            alone = True
+        alone = not (locks and shared)
+        if alone:
             for lock in locks:
                 lock.unlink()
             file.truncate(0)
@@ -147,19 +152,15 @@ def write_resolved_config() -> None:
     Its jobs read it as they start: WorkflowError where a run is alive that has other settings for the same results.
     """
     text = CONFIG.model_dump_json(indent=2) + "\n"
-    Path(RESULTS).mkdir(parents=True, exist_ok=True)
-    mark = Path(f"{RESULTS}/.in-use").open("a")
-    try:
-        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if Path(RESOLVED).read_text() != text:
-            raise WorkflowError(
-                f"{RESOLVED}: a run that is alive has other settings for these results, and its jobs would take yours; "
-                "wait for its end, or give this one results of its own: --config run=..."
-            ) from None
-    else:
+    mark, alone = _marked(Path(f"{RESULTS}/.in-use"))
+    if alone:
         write_text(Path(RESOLVED), text)
-    fcntl.flock(mark, fcntl.LOCK_SH)
+    fcntl.flock(mark, fcntl.LOCK_SH)  # waits for one that is about to write
+    if Path(RESOLVED).read_text() != text:
+        raise WorkflowError(
+            f"{RESOLVED}: a run that is alive has other settings for these results, and its jobs would take yours; "
+            "wait for its end, or give this one results of its own: --config run=..."
+        )
     IN_RESULTS.append(mark)
 
 
