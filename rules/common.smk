@@ -25,9 +25,9 @@ from snakemake.settings.types import DeploymentMethod
 
 from mmprm import orphans
 from mmprm.config import NOT_RESULTS, load
-from mmprm.errors import UserError
-from mmprm.layout import in_use, names, patterns
-from mmprm.tables import write_text
+from mmprm.runtime.errors import UserError
+from mmprm.data.shard_layout import in_use, names, patterns
+from mmprm.data.tables import write_text
 
 try:
     CONFIG = load(config)

@@ -15,8 +15,10 @@ import pytest
 import tiny_qwen
 from hypothesis import settings
 
-from mmprm.problem import Problem
-from mmprm.problems.mini import FAMILIES, generate
+from mmprm.data.problem import Problem
+from mmprm.mini.problems import FAMILIES, generate
+
+pytest_plugins = ["training_fixtures"]
 
 # A busy machine is slow, not wrong: no time limit an example.
 settings.register_profile("mmprm", deadline=None)
@@ -50,23 +52,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.fixture(scope="session")
 def mini_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The mini base model with random weights: without control tags, as a base model comes."""
-    from mmprm.training import mini_model
+    from mmprm.mini import base_model
 
-    return mini_model.build(tmp_path_factory.mktemp("models") / "mini-base")
+    return base_model.build(tmp_path_factory.mktemp("models") / "mini-base")
 
 
 @pytest.fixture(scope="session")
 def mini_policy_folder(mini_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same model as the policy stage would leave it: with control tags and a manifest, but untrained."""
-    from mmprm import models
+    from mmprm.model import folders
 
     folder = tmp_path_factory.mktemp("models") / "policy"
-    processor = models.load_processor(mini_model_folder)
-    model = models.load_model(mini_model_folder)
-    models.add_control_tokens(processor, model)
+    processor = folders.load_processor(mini_model_folder)
+    model = folders.load_model(mini_model_folder)
+    folders.add_control_tokens(processor, model)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    models.write_manifest(folder, {"stage": "test"})
+    folders.write_manifest(folder, {"stage": "test"})
     return folder
 
 
@@ -81,11 +83,11 @@ def any_policy_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.T
 @pytest.fixture(scope="session")
 def counts_folder(any_policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as a PRM whose manifest says that it was trained on counts."""
-    from mmprm import models
+    from mmprm.model import folders
 
     folder = tmp_path_factory.mktemp("models") / "counts"
     shutil.copytree(any_policy_folder, folder)
-    models.write_manifest(folder, {"config": {"prm": {"label": "counts"}}})
+    folders.write_manifest(folder, {"config": {"prm": {"label": "counts"}}})
     return folder
 
 

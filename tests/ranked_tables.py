@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from mmprm import tables
-from mmprm.problem import Problem, write_problems
+from mmprm.data import tables
+from mmprm.data.problem import Problem, write_problems
 
 
 def write(

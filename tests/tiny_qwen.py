@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmprm import compat, models
-from mmprm.training import mini_model
+from mmprm.mini import base_model
+from mmprm.model import folders, hf_env
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 PATCH = 16
 SPECIALS = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
-CHAT_TEMPLATE = mini_model.CHAT_TEMPLATE.replace("<IMG_CONTEXT>", "<|vision_start|><|image_pad|><|vision_end|>")
+CHAT_TEMPLATE = base_model.CHAT_TEMPLATE.replace("<IMG_CONTEXT>", "<|vision_start|><|image_pad|><|vision_end|>")
 _TEXT = {
     "hidden_size": 64,
     "intermediate_size": 128,
@@ -46,11 +46,11 @@ _EYES: dict[str, dict[str, Any]] = {  # what the vision encoders have apart
 
 def processor(family: str) -> Any:
     """The family's processor: 64 to 16,384 pixels an image, one token for 32 x 32 of them."""
-    compat.prepare()
+    hf_env.prepare()
     import transformers
     from transformers import Qwen2VLImageProcessor
 
-    words = mini_model.tokenizer()
+    words = base_model.tokenizer()
     words.add_tokens(list(SPECIALS), special_tokens=True)
     name = {"qwen2_vl": "Qwen2VL", "qwen2_5_vl": "Qwen2_5_VL", "qwen3_vl": "Qwen3VL"}[family]
     video = "Qwen3VLVideoProcessor" if family == "qwen3_vl" else "Qwen2VLVideoProcessor"
@@ -65,7 +65,7 @@ def processor(family: str) -> Any:
 
 def model(family: str, words: Any, **text: Any) -> Any:
     """The family's model with random weights; `words` is its tokenizer, `text` goes into the text's configuration."""
-    compat.prepare()
+    hf_env.prepare()
     import torch
     import transformers
 
@@ -105,12 +105,12 @@ def build(folder: Path, family: str, tags: bool = True, **text: Any) -> Path:
     both = processor(family)
     untrained = model(family, both.tokenizer, **text)
     if tags:
-        models.add_control_tokens(both, untrained)
+        folders.add_control_tokens(both, untrained)
     untrained.generation_config.eos_token_id = both.tokenizer.eos_token_id
     untrained.generation_config.pad_token_id = both.tokenizer.pad_token_id
     folder.mkdir(parents=True, exist_ok=True)
     untrained.save_pretrained(folder)
     both.save_pretrained(folder)
     if tags:
-        models.write_manifest(folder, {"stage": "test"})
+        folders.write_manifest(folder, {"stage": "test"})
     return folder

@@ -11,15 +11,15 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from mmprm import config
-from mmprm.annotation.journal import Journal
 from mmprm.annotation.omegaprm import Ask, omegaprm
-from mmprm.annotation.progress import Progress
-from mmprm.annotation.scheduler import Scheduler, rollout_of
 from mmprm.annotation.tree import Rollout, Tree
+from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion, Finished, Request, Sampling, request_key, request_seed
 from mmprm.engine.scripted import Policy, ScriptedEngine
-from mmprm.problem import Problem
-from mmprm.solution import parse
+from mmprm.model.step_text import parse
+from mmprm.rollouts.journal import Journal
+from mmprm.rollouts.progress import Progress
+from mmprm.rollouts.scheduler import Scheduler, rollout_of
 
 VERSION = "exact-1"
 

@@ -12,9 +12,9 @@ from toy_world import ExactGrader, ask, grow, make_rollouts
 from mmprm.annotation.omegaprm import Pool, RequestFailed, exploration, first_error, omegaprm, quality
 from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation
+from mmprm.data.problem import Problem
 from mmprm.engine.scripted import ToyPolicy, step_is_right, toy_problem
-from mmprm.problem import Problem
-from mmprm.solution import render_solution
+from mmprm.model.step_text import render_solution
 
 ABC = Problem(problem_id="abc", source="test", question="?", answer="ok")
 

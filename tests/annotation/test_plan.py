@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from toy_world import policy_folder, rows, toy_config
 
+from mmprm.annotation.annotate import annotate
 from mmprm.annotation.plan import draw, plan, times, total
-from mmprm.annotation.stage import annotate
+from mmprm.data.problem import write_problems
+from mmprm.data.shard import Shard
 from mmprm.engine.base import Request
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
-from mmprm.errors import UserError
-from mmprm.problem import write_problems
-from mmprm.shard import Shard
+from mmprm.runtime.errors import UserError
 
 POLICY = ToyPolicy(garbage=0.05)
 TIMES = ("tokens_per_second", "startup_seconds", "device_hours", "hours_by_shards")

@@ -12,9 +12,10 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from mmprm import config, tables
-from mmprm.curation.stage import Outputs, curate
-from mmprm.problem import Problem, read_problems, write_problems
+from mmprm import config
+from mmprm.curation.curate import Outputs, curate
+from mmprm.data import tables
+from mmprm.data.problem import Problem, read_problems, write_problems
 
 
 def figure(seed: int, label: str = "12", size: tuple[int, int] = (240, 180)) -> Image.Image:

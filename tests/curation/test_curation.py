@@ -20,14 +20,14 @@ from curating import Curated, again, encoded, figure, problem, run, settings
 from PIL import Image
 from typer.testing import CliRunner
 
-from mmprm import tables
 from mmprm.cli import app
 from mmprm.config import load
-from mmprm.curation import journal
+from mmprm.curation import signature_journal
 from mmprm.curation.funnel import RULES
-from mmprm.errors import UserError
-from mmprm.problem import Problem, read_problems, row_of, write_problems
-from mmprm.problems.mini import FAMILIES, generate
+from mmprm.data import tables
+from mmprm.data.problem import Problem, read_problems, row_of, write_problems
+from mmprm.mini.problems import FAMILIES, generate
+from mmprm.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 WORDS = ("lamp", "boat", "fence", "tower", "carpet", "bottle", "field", "shelf", "tent", "wheel", "bridge", "piano")
@@ -144,7 +144,7 @@ def test_drawn_problems_are_all_fit_though_figures_differ_by_numbers_alone(tmp_p
 def test_signatures_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = run(tmp_path, mixed())
     made: list[Path] = []
-    monkeypatch.setattr(journal, "sign_group", lambda path, group, words: made.append(path))
+    monkeypatch.setattr(signature_journal, "sign_group", lambda path, group, words: made.append(path))
     assert again(tmp_path, tmp_path / "in").files == found.files
     off = again(tmp_path, tmp_path / "in", rules={"proof": False}, min_side=9)
     assert off.reasons.keys() == found.reasons.keys() - {"proof", "tiny"}  # settings need no new look

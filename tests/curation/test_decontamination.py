@@ -8,7 +8,7 @@ import pytest
 from curating import Curated, figure, problem, run
 from PIL import Image, ImageDraw
 
-from mmprm.problem import Problem
+from mmprm.data.problem import Problem
 
 ASKED = (
     "As shown in the figure, a water tank near the river is filled by {} pipes and emptied by {} striped valves. "

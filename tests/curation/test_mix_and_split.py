@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmprm.curation.mix import REST, largest, take, wanted
-from mmprm.curation.split import set_aside
+from mmprm.curation.test_split import set_aside
 
 HALVES = {"answer_type": {"choice": 0.5, "number": 0.5}}
 

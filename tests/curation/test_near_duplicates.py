@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmprm.curation import near
+from mmprm.curation import similarity
 from mmprm.curation.pictures import FLIPS, flips, look
 from mmprm.curation.pictures import near as near_copies
 
@@ -118,7 +118,7 @@ def test_hashes_that_differ_in_at_most_14_bits_share_two_of_16_bands(seed: int, 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40))
 def test_all_rows_with_one_key_come_together(values: list[int]) -> None:
     keys = np.array(values, dtype=np.uint64)
-    found = {(int(i), int(j)) for one, other in near.together(keys) for i, j in zip(one, other, strict=True)}
+    found = {(int(i), int(j)) for one, other in similarity.together(keys) for i, j in zip(one, other, strict=True)}
     assert found == {(i, j) for i in range(len(values)) for j in range(i + 1, len(values)) if values[i] == values[j]}
 
 
@@ -130,8 +130,8 @@ def test_pairs_come_out_once_each_and_in_order_however_they_were_added(
     added: list[list[tuple[int, int]]], at_once: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(near.Pairs, "_AT_ONCE", at_once)
-        found = near.Pairs(10)
+        patch.setattr(similarity.Pairs, "_AT_ONCE", at_once)
+        found = similarity.Pairs(10)
         for pairs in added:
             one, other = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
             found.add(one, other)

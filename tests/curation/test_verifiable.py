@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmprm.curation.verifiable import check
+from mmprm.data.problem import Problem
 from mmprm.grading import Verdict, grade
-from mmprm.problem import Problem
 
 
 def gold(answer: str, question: str = "What is it?", **fields: object) -> Problem:

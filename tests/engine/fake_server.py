@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from mmprm import models
-from mmprm.problem import Problem
-from mmprm.solution import Renderer
+from mmprm.data.problem import Problem
+from mmprm.model import folders
+from mmprm.model.step_text import Renderer
 
 
 class FakeServer(ThreadingHTTPServer):
@@ -22,7 +22,7 @@ class FakeServer(ThreadingHTTPServer):
 
     def __init__(self, policy: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.processor = models.load_processor(policy)
+        self.processor = folders.load_processor(policy)
         self.renderer = Renderer(self.processor)
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
         self.cards: list[dict[str, Any]] = [{"id": "policy", "max_model_len": 256}]
@@ -35,7 +35,7 @@ class FakeServer(ThreadingHTTPServer):
 
     def expect(self, problem: Problem, prefix: tuple[str, ...] = ()) -> None:
         """Claim that every prompt is the one of this state."""
-        images = [models.decode_image(image) for image in problem.images] or None
+        images = [folders.decode_image(image) for image in problem.images] or None
         text = self.renderer.continuation(problem, prefix)
         self.prompt = list(self.processor(text=[text], images=images)["input_ids"][0])
 

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from mmprm import models
 from mmprm.engine.base import Completion, Request, Sampling
 from mmprm.engine.decoding import Decoder
 from mmprm.engine.scripted import toy_problem
+from mmprm.model import folders
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def decoder(mini_policy_folder: Path) -> Decoder:
-    return Decoder(mini_policy_folder, models.load_processor(mini_policy_folder).tokenizer)
+    return Decoder(mini_policy_folder, folders.load_processor(mini_policy_folder).tokenizer)
 
 
 WHOLE = Request("", toy_problem(0), (), 1, Sampling(), 0)

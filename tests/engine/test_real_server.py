@@ -18,14 +18,14 @@ import pytest
 from drain import drain
 from pictures import transparent
 
-from mmprm import models
 from mmprm.config import Config
+from mmprm.data.problem import Problem
 from mmprm.engine.base import Request, Sampling
 from mmprm.engine.factory import open_engine
 from mmprm.engine.server_engine import ServerEngine
 from mmprm.engine.vllm_engine import VllmEngine
-from mmprm.errors import UserError
-from mmprm.problem import Problem
+from mmprm.model import folders
+from mmprm.runtime.errors import UserError
 
 SAMPLING = Sampling(temperature=1.0, top_p=0.9, top_k=50, max_new_tokens=24)
 KEY = "sk-of-the-tests-5f2c"
@@ -38,7 +38,7 @@ def vllm_server(mini_policy_folder: Path, tmp_path_factory: pytest.TempPathFacto
     """A real vLLM server of the policy that wants KEY: a function that waits for it and gives its address."""
     folder = tmp_path_factory.mktemp("server")
     # vLLM's processes import torchvision, which needs compat.prepare where it is built for another torch.
-    (folder / "sitecustomize.py").write_text("from mmprm.compat import prepare\nprepare()\n")
+    (folder / "sitecustomize.py").write_text("from mmprm.model.hf_env import prepare\nprepare()\n")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -46,7 +46,7 @@ def vllm_server(mini_policy_folder: Path, tmp_path_factory: pytest.TempPathFacto
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(mini_policy_folder)]
     command += f"--host 127.0.0.1 --port {port} --dtype float32 --max-model-len 320 --seed 0".split()
     command += ["--enable-prompt-tokens-details", "--served-model-name", "policy", "other-name"]
-    if models.device() == "cpu":
+    if folders.device() == "cpu":
         command += ["--enforce-eager", "--no-enable-chunked-prefill", "--block-size", "32"]
     environment = {name: value for name, value in os.environ.items() if name != "VLLM_ENABLE_V1_MULTIPROCESSING"}
     environment |= {"PYTHONPATH": str(folder), "VLLM_API_KEY": KEY, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}

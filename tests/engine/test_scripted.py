@@ -8,7 +8,7 @@ from toy_world import ask
 
 from mmprm.engine.base import Finished
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, step_is_right, toy_problem
-from mmprm.solution import parse
+from mmprm.model.step_text import parse
 
 PROBLEMS = [toy_problem(number) for number in range(20)]
 

@@ -18,14 +18,14 @@ from fake_server import FakeServer, refused
 from pictures import encoded, transparent
 from PIL import Image
 
-from mmprm import models
 from mmprm.config import Config
+from mmprm.data.problem import Problem
 from mmprm.engine import base, http_client, over_http
 from mmprm.engine.base import Finished, Request, Sampling
 from mmprm.engine.factory import open_engine
 from mmprm.engine.server_engine import ServerEngine, data_uri
-from mmprm.errors import UserError
-from mmprm.problem import Problem
+from mmprm.model import folders
+from mmprm.runtime.errors import UserError
 
 SAMPLING = Sampling(temperature=1.0, top_p=0.9, top_k=50, max_new_tokens=24)
 KEY = "sk-of-the-tests-5f2c"
@@ -214,10 +214,10 @@ def test_a_server_that_cannot_be_used_is_named_at_opening(
     with pytest.raises(UserError, match=r"255 tokens.*--max-model-len 256"):
         connect(served_model="base")
     server.cards = [{"id": "policy", "root": str(mini_model_folder)}]
-    models.write_manifest(mini_model_folder, {"stage": "test"})
+    folders.write_manifest(mini_model_folder, {"stage": "test"})
     with pytest.raises(UserError, match=f"serves {mini_model_folder}, not .*policy"):
         connect()
-    (mini_model_folder / models.MANIFEST).unlink()
+    (mini_model_folder / folders.MANIFEST).unlink()
     connect(url=f"{server.url}/")
 
 
@@ -272,11 +272,11 @@ def test_images_are_sent_as_the_local_engine_sees_them(mini_problems: list[Probl
     (drawing,) = mini_problems[0].images
     turned = Image.Exif()
     turned[0x0112] = 6
-    photo = encoded(models.decode_image(drawing), "JPEG")
+    photo = encoded(folders.decode_image(drawing), "JPEG")
     for data in (drawing, photo):
         assert base64.b64decode(data_uri(data).partition("base64,")[2]) == data
-    for data in (transparent(), encoded(models.decode_image(drawing), "JPEG", exif=turned), encoded(gray16(), "PNG")):
-        assert pixels(data_uri(data)) == models.decode_image(data).tobytes()
+    for data in (transparent(), encoded(folders.decode_image(drawing), "JPEG", exif=turned), encoded(gray16(), "PNG")):
+        assert pixels(data_uri(data)) == folders.decode_image(data).tobytes()
 
 
 def gray16() -> Image.Image:

@@ -11,12 +11,12 @@ import torch
 from drain import drain
 
 from mmprm.config import Config
+from mmprm.data.problem import Problem
 from mmprm.engine import base
 from mmprm.engine.base import Request, Sampling
 from mmprm.engine.factory import open_engine
 from mmprm.engine.transformers_engine import TransformersEngine, TransformersModel, sample
-from mmprm.errors import UserError
-from mmprm.problem import Problem
+from mmprm.runtime.errors import UserError
 
 SAMPLING = Sampling(temperature=1.0, top_p=0.9, top_k=50, max_new_tokens=24)
 
@@ -122,7 +122,7 @@ def test_a_policy_without_tags_is_refused_before_it_is_loaded(
     kind: str, mini_model_folder: Path, engine_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Defect 7."""
-    monkeypatch.setattr("mmprm.models.load_model", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("mmprm.model.folders.load_model", lambda *_, **__: pytest.fail("the model was loaded"))
     with pytest.raises(UserError, match="not as one"):
         open_engine(engine_config(kind), mini_model_folder)
 

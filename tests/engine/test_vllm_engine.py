@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from drain import drain
 
-from mmprm import models
 from mmprm.config import Config
+from mmprm.data.problem import Problem
 from mmprm.engine.base import Request, Sampling
 from mmprm.engine.factory import open_engine
 from mmprm.engine.vllm_engine import VllmEngine
-from mmprm.problem import Problem
+from mmprm.model import folders
 
 pytestmark = pytest.mark.slow
 SAMPLING = Sampling(temperature=1.0, top_p=0.9, top_k=50, max_new_tokens=24)
@@ -80,8 +80,8 @@ def test_an_image_is_decoded_once_for_all_requests_and_again_where_vllm_has_drop
     engine: VllmEngine, mini_problems: list[Problem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[bytes] = []
-    decode = models.decode_image
-    monkeypatch.setattr(models, "decode_image", lambda data: decoded.append(data) or decode(data))
+    decode = folders.decode_image
+    monkeypatch.setattr(folders, "decode_image", lambda data: decoded.append(data) or decode(data))
     engine._model.forget_images()
     requests = [Request(str(n), mini_problems[4], (f"{n} + 1 = {n + 1}",), 2, SAMPLING, seed=n) for n in range(3)]
     first = drain(engine, *requests)
@@ -110,7 +110,7 @@ def test_requests_join_a_full_batch_in_groups_and_none_waits_for_ever(
 def test_the_prompt_is_token_for_token_that_of_the_processor(
     engine: VllmEngine, mini_problems: list[Problem], mini_policy_folder: Path
 ) -> None:
-    processor = models.load_processor(mini_policy_folder)
+    processor = folders.load_processor(mini_policy_folder)
     strange = "Is <prm> or <step> or <IMG_CONTEXT> <|im_end|> é 数 right?"
     for problem in (
         mini_problems[0],
@@ -118,7 +118,7 @@ def test_the_prompt_is_token_for_token_that_of_the_processor(
         replace(mini_problems[2], images=(), question=strange),
     ):
         text = engine._model.renderer.continuation(problem, ("1 + 1 = 2",))
-        images = [models.decode_image(image) for image in problem.images] or None
+        images = [folders.decode_image(image) for image in problem.images] or None
         expected = processor(text=[text], images=images)["input_ids"][0]
         assert list(engine._model.render(text, problem, room=1)["prompt_token_ids"]) == list(expected)
 

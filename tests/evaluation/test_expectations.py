@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmprm.data.problem import Problem
 from mmprm.evaluation.bon import best_of_n, oracle, random_pick, sizes, subset_share, win_probabilities
 from mmprm.evaluation.votes import RIGHT, answer_key, majority
-from mmprm.problem import Problem
 
 # Few different scores, so that ties occur; -inf is a candidate that did not parse.
 SCORED = st.lists(st.tuples(st.sampled_from([-math.inf, 0.1, 0.5, 0.9]), st.booleans()), min_size=1, max_size=8)

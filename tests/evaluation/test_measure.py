@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmprm import tables
 from mmprm.config import Config
-from mmprm.errors import UserError
+from mmprm.data import tables
+from mmprm.data.problem import Problem, write_problems
 from mmprm.evaluation import candidates
 from mmprm.evaluation.aggregates import AGGREGATES
-from mmprm.evaluation.stage import measure, summarise
-from mmprm.problem import Problem, write_problems
+from mmprm.evaluation.measure import measure, summarise
+from mmprm.runtime.errors import UserError
 
 N = 4
 BASELINES = ("random", "random_parsed", "majority")
@@ -49,7 +49,7 @@ def configuration(n: int = N) -> Config:
 
 
 def _family() -> str:
-    from mmprm.problems.mini import FAMILIES
+    from mmprm.mini.problems import FAMILIES
 
     return next(iter(FAMILIES))
 

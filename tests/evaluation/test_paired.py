@@ -11,14 +11,14 @@ import pytest
 import ranked_tables
 
 from mmprm import config as configuration
-from mmprm import tables
 from mmprm.config import Config
-from mmprm.errors import UserError
+from mmprm.data import tables
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.intervals import intervals
-from mmprm.evaluation.measures import WEIGHTS
+from mmprm.evaluation.measure import measure
 from mmprm.evaluation.paired import minus_first
-from mmprm.evaluation.stage import measure
+from mmprm.evaluation.selection_rules import WEIGHTS
+from mmprm.runtime.errors import UserError
 
 # Of eight problems, those in which each variant ranks the right candidate first.
 RIGHT = {"soft": {0, 1, 2, 3}, "hard": {2, 3, 4, 5, 6, 7}, "twin": {0, 1, 2, 3}}

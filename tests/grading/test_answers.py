@@ -9,12 +9,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from benchmarks import grading as benchmark
+from perf import grading as benchmark
 from typer.testing import CliRunner
 
 from mmprm.cli import app
-from mmprm.errors import UserError
 from mmprm.grading.answers import grade_answers, read_rows
+from mmprm.runtime.errors import UserError
 
 CHOICE = {"benchmark": "mathvista", "choices": ["Yes", "No"], "question_type": "multi_choice", "answer_type": "text"}
 ROWS: list[tuple[dict[str, Any], str, str]] = [

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmprm.data.problem import Problem
 from mmprm.grading import Grader, Verdict, grade, number
 from mmprm.grading.choice import inline_options
 from mmprm.grading.clean import clean
-from mmprm.problem import Problem
 
 HANGS = "9^{9^{9^{9}}}"
 

@@ -13,9 +13,9 @@ import pytest
 from judge_server import DOWN, KEY, Reply, Server, part, said, settings
 
 from mmprm import config
-from mmprm.errors import UserError
+from mmprm.data.problem import Problem
 from mmprm.grading import VERSION, Graded, Grader, Verdict, judge
-from mmprm.problem import Problem
+from mmprm.runtime.errors import UserError
 
 WORDS = Problem("p", "test", "Which shape is it?", "rhombus")
 

@@ -14,12 +14,12 @@ from toy_world import ask, policy_folder, rows, run_scheduler, toy_config
 
 from mmprm import config
 from mmprm.annotation.omegaprm import omegaprm
+from mmprm.data.problem import Problem, write_problems
+from mmprm.data.shard import Shard
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
-from mmprm.errors import UserError
 from mmprm.grading import Grader
-from mmprm.problem import Problem, write_problems
-from mmprm.sampling import sample_seeds
-from mmprm.shard import Shard
+from mmprm.rollouts.sampling import sample_seeds
+from mmprm.runtime.errors import UserError
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PROBLEMS = [toy_problem(number) for number in range(12)]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmprm.data.problem import Problem
 from mmprm.grading import Verdict, expression, official, rules
-from mmprm.problem import Problem
 
 
 def right(answer: str, gold: str, answer_type: str = "auto", benchmark: str = "", **rule: Any) -> bool:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmprm.data.problem import Problem
 from mmprm.grading import Verdict, reading, rules
-from mmprm.problem import Problem
 
 OPTIONS = ("10 cm", "20 cm", "30 cm", "40 cm")
 LETTERS = "ABCD"

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_world import ExactGrader, grow, rows, toy_config
 
-from mmprm import tables
 from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation, Labels
+from mmprm.data import tables
+from mmprm.data.problem import write_problems
 from mmprm.engine.scripted import ToyPolicy, step_is_right, toy_problem
-from mmprm.errors import UserError
 from mmprm.labels.evidence import Evidence, StepPath
+from mmprm.labels.gather import gather_labels
 from mmprm.labels.selection import choose, in_dev
-from mmprm.labels.stage import gather_labels
-from mmprm.problem import write_problems
+from mmprm.runtime.errors import UserError
 
 KEEP_ALL = Labels(max_positive_ratio=None)
 

@@ -9,10 +9,10 @@ import pytest
 from test_labels import stage
 from toy_world import toy_config
 
-from mmprm import tables
-from mmprm.errors import UserError
-from mmprm.labels.stage import gather_labels
-from mmprm.labels.trees import sources_of, trees
+from mmprm.data import tables
+from mmprm.labels.gather import gather_labels
+from mmprm.labels.tree_tables import sources_of, trees
+from mmprm.runtime.errors import UserError
 
 NAMES = ("nodes", "rollouts")
 SCHEMAS = {"nodes": tables.NODES, "rollouts": tables.ROLLOUTS}

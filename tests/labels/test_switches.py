@@ -19,7 +19,7 @@ from mmprm.config import Annotation, Labels
 from mmprm.engine.scripted import ToyPolicy, toy_problem
 from mmprm.labels.evidence import Evidence, StepPath
 from mmprm.labels.selection import Informative, balanced_information
-from mmprm.labels.softening import soft_labels
+from mmprm.labels.soft_labels import soft_labels
 
 # The question and `a, b` were probed. Through `a` went three of the question's rollouts, two of them through `a, b`.
 NODES = [node(0, [], 2, 4), node(1, ["a", "b"], 1, 4)]

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmprm.data.problem import Problem
 from mmprm.prefix_trees import attention, packing
 from mmprm.prefix_trees.scoring import TreeScorer
-from mmprm.problem import Problem
-from mmprm.scoring import Item, TransformersScorer
+from mmprm.prm.scoring import Item, TransformersScorer
 
 # Few tokens, so that prefixes are shared.
 PATHS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_size=1, max_size=8)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from taking import take_in
 
-from mmprm.problem import Problem
+from mmprm.data.problem import Problem
 
 Taken = tuple[dict[str, Problem], dict[int, str]]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmprm import config, tables
-from mmprm.problem import Problem, read_problems
+from mmprm import config
+from mmprm.data import tables
+from mmprm.data.problem import Problem, read_problems
 from mmprm.problems.intake import make_source
 
 

@@ -12,11 +12,11 @@ import pytest
 from published import mathverse, mathvision, mathvista, olympiadbench, write
 from table_pictures import hub_image, picture
 
-from mmprm.errors import UserError
+from mmprm.data.problem import Problem, read_problems, write_problems
 from mmprm.grading import grade
-from mmprm.problem import Problem, read_problems, write_problems
+from mmprm.model.step_text import question_text
 from mmprm.problems.adapters.mathverse import VERSIONS
-from mmprm.solution import question_text
+from mmprm.runtime.errors import UserError
 
 Intake = Callable[..., tuple[dict[str, Problem], dict[int, str]]]
 

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from table_pictures import hub_image, picture
 
-from mmprm.errors import UserError
-from mmprm.problem import Problem
+from mmprm.data.problem import Problem
 from mmprm.problems.images import RefusedError
 from mmprm.problems.replies import answer_in
+from mmprm.runtime.errors import UserError
 
 Intake = Callable[..., tuple[dict[str, Problem], dict[int, str]]]
 REPLY = "The sides are 3 and 4.\nSo the area is $3 \\cdot 4 = 12$.\n\\boxed{12}"

@@ -15,8 +15,8 @@ from table_pictures import picture
 from mmprm.config.overlap import check_derived, share_problems
 from mmprm.config.overlap import share_rows as share
 from mmprm.config.sources import Source
-from mmprm.errors import UserError
 from mmprm.problems.files import locate
+from mmprm.runtime.errors import UserError
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 REPO = "MathLLMs/MathVision"

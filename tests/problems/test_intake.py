@@ -16,10 +16,11 @@ import pytest
 from PIL import Image
 from taking import take_in
 
-from mmprm import config, tables
-from mmprm.errors import UserError
-from mmprm.problem import Problem, read_problems
+from mmprm import config
+from mmprm.data import tables
+from mmprm.data.problem import Problem, read_problems
 from mmprm.problems.intake import make_source
+from mmprm.runtime.errors import UserError
 
 
 def picture(format_: str = "PNG", size: tuple[int, int] = (24, 16)) -> bytes:

@@ -23,12 +23,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from table_pictures import picture
 
-from mmprm import config, tables
-from mmprm.errors import UserError
+from mmprm import config
+from mmprm.data import tables
 from mmprm.problems import checking, rows
 from mmprm.problems.groups import Groups
 from mmprm.problems.intake import make_source
 from mmprm.problems.parts import Part
+from mmprm.runtime.errors import UserError
 
 NAMES = ("real.parquet", "real.refused.parquet", "real.intake.json")
 

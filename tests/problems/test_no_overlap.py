@@ -10,7 +10,7 @@ import yaml
 
 from mmprm import config
 from mmprm.config.overlap import read_sources
-from mmprm.problem import Problem, read_problems
+from mmprm.data.problem import Problem, read_problems
 from mmprm.problems.intake import make_source
 
 ROOT = Path(__file__).parents[2]

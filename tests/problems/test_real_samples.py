@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mmprm import config, tables
-from mmprm.evaluation.stage import measure
+from mmprm import config
+from mmprm.data import tables
+from mmprm.data.problem import Problem, read_problems, write_problems
+from mmprm.data.shard import Shard
+from mmprm.evaluation.measure import measure
 from mmprm.grading import Verdict, grade
-from mmprm.problem import Problem, read_problems, write_problems
+from mmprm.prm.scoring import score_candidates
 from mmprm.problems.intake import make_source
-from mmprm.sampling import sample_candidates
-from mmprm.scoring import score_candidates
-from mmprm.shard import Shard
+from mmprm.rollouts.sampling import sample_candidates
 
 ROOT = Path(__file__).parents[2]
 SIZES = {"mm_k12": 63, "mathvision": 76}

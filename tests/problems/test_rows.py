@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmprm.errors import UserError
 from mmprm.problems import rows
+from mmprm.runtime.errors import UserError
 
 COLUMNS = {"id": "id"}
 HINT = "a hint"

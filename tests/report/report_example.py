@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from mmprm import config as configuration
-from mmprm import tables
 from mmprm.config import Config
-from mmprm.evaluation.stage import measure, summarise
-from mmprm.labels.quality import measure_labels
-from mmprm.labels.stage import gather_labels
-from mmprm.problem import Problem, write_problems
-from mmprm.problems.mini import IN_DOMAIN, generate
-from mmprm.seeds.stage import select_seeds
-from mmprm.solution import render_solution
+from mmprm.data import tables
+from mmprm.data.problem import Problem, write_problems
+from mmprm.evaluation.measure import measure, summarise
+from mmprm.labels.gather import gather_labels
+from mmprm.labels.label_accuracy import measure_labels
+from mmprm.mini.problems import IN_DOMAIN, generate
+from mmprm.model.step_text import render_solution
+from mmprm.seeds.select import select_seeds
 
 SPITE = "<script>alert('x')</script> & \"more\" <prm>"
 N = 4

@@ -13,12 +13,12 @@ import ranked_tables
 from report_example import settings
 
 from mmprm import config as configuration
-from mmprm import tables
 from mmprm.config import Config
-from mmprm.errors import UserError
+from mmprm.data import tables
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.report.ablations import Ranked, write_ablation
-from mmprm.report.label_quality import label_quality
+from mmprm.report.label_accuracy import label_quality
+from mmprm.runtime.errors import UserError
 
 VARIANTS = {"soft": {}, "hard": {"label": "hard"}, "slow": {"learning_rate": 1e-6}, "few": {"max_paths_per_problem": 2}}
 # Of four problems, those in which each ranks the right one of two candidates first.

@@ -12,8 +12,8 @@ import report_example
 from report_example import SPITE
 
 from mmprm import config as configuration
-from mmprm import tables
 from mmprm.config import Config
+from mmprm.data import tables
 from mmprm.report.data_card import write_data_card
 from mmprm.report.page import render
 
@@ -80,7 +80,7 @@ def test_without_a_judge_nothing_is_said_even_of_one_that_there_was(run: Path, t
 
 
 def test_labels_before_and_after_are_shown_beside_the_truth(run: Path, tmp_path: Path) -> None:
-    from mmprm.report.label_quality import label_quality
+    from mmprm.report.label_accuracy import label_quality
 
     folder = Path(shutil.copytree(run, tmp_path / "run"))
     share = {"value": 0.5, "ci_low": 0.25, "ci_high": 0.75, "count": 8}

@@ -16,9 +16,9 @@ from PIL import Image
 from report_example import SPITE
 
 from mmprm import config as configuration
-from mmprm import tables
 from mmprm.config import Config
-from mmprm.problem import Problem, read_problems, write_problems
+from mmprm.data import tables
+from mmprm.data.problem import Problem, read_problems, write_problems
 from mmprm.report import examples, figures, funnel
 from mmprm.report.data_card import escaped, gather, licence_of, section, write_data_card
 from mmprm.report.page import render

@@ -18,11 +18,11 @@ import report_example
 from PIL import Image
 from report_example import SPITE, settings
 
-from mmprm import tables
-from mmprm.errors import UserError
+from mmprm.data import tables
 from mmprm.report import figures, results, trees
 from mmprm.report.numbers import duration, percent, points
 from mmprm.report.page import finding, render, write_report
+from mmprm.runtime.errors import UserError
 
 
 @pytest.fixture(scope="session")

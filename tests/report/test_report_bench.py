@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from report_example import settings
 
-from mmprm import tables
 from mmprm.config import Config
+from mmprm.data import tables
 from mmprm.report.page import render
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mmprm import tables
+from mmprm.data import tables
 from mmprm.report.seed_filter import _chart, _tenth, seed_filter
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from toy_world import SlowEngine, policy_folder, rows, toy_config
 
+from mmprm.data.problem import write_problems
+from mmprm.data.shard import Shard
 from mmprm.engine.scripted import ToyPolicy, toy_problem
-from mmprm.problem import write_problems
-from mmprm.sampling import sample_seeds
-from mmprm.shard import Shard
+from mmprm.rollouts.sampling import sample_seeds
 
 SEEDS = {"sources": ["toy"], "rollouts": 24, "adaptive": True, "block": 3, "min_pass_rate": 0.2, "stop_confidence": 0.9}
 CONFIG = toy_config(seeds=SEEDS, engine={"open_problems": 8})

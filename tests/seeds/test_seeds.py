@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from toy_world import rows, toy_config
 
-from mmprm import tables
+from mmprm.data import tables
+from mmprm.data.problem import Problem, read_problems, write_problems
 from mmprm.engine.scripted import toy_problem
-from mmprm.errors import UserError
-from mmprm.problem import Problem, read_problems, write_problems
-from mmprm.seeds.stage import select_seeds
+from mmprm.runtime.errors import UserError
+from mmprm.seeds.select import select_seeds
 
 VERDICTS = {
     "some": ["correct", "incorrect", "unparsed", "incorrect"],

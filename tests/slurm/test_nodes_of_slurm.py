@@ -15,11 +15,11 @@ from pathlib import Path
 import cluster
 import pytest
 
-from mmprm import models
 from mmprm.config import Training
-from mmprm.problem import Problem
-from mmprm.solution import Renderer
-from mmprm.training import loop, sft
+from mmprm.data.problem import Problem
+from mmprm.model import folders
+from mmprm.model.step_text import Renderer
+from mmprm.training import loop, train_policy
 from mmprm.training.job import Job
 
 PATIENCE = 900  # seconds for a job, or its first checkpoint: DeepSpeed may have to compile first
@@ -44,8 +44,8 @@ Path(sys.argv[3]).write_text(json.dumps(asdict(outcome)))
 @pytest.fixture(scope="module")
 def make_job(mini_policy_folder: Path, mini_problems: list[Problem]) -> Callable[..., Job]:
     """Makes the training of this module, on one machine or under DeepSpeed."""
-    processor = models.load_processor(mini_policy_folder)
-    examples, _ = sft.supervised_examples(mini_problems, processor, Renderer(processor), 512)
+    processor = folders.load_processor(mini_policy_folder)
+    examples, _ = train_policy.supervised_examples(mini_problems, processor, Renderer(processor), 512)
     settings = Training(learning_rate=2e-3, batch_size=6, micro_batch_size=3, precision="fp32", save_every=1, epochs=2)
 
     def make(work: Path, deepspeed: str | None) -> Job:

@@ -10,13 +10,16 @@ import pytest
 from table_pictures import picture
 from toy_world import toy_config
 
-from mmprm import config, models, tables
-from mmprm.errors import UserError
-from mmprm.labels.stage import gather_labels
-from mmprm.problem import Problem, write_problems
-from mmprm.solution import parse
-from mmprm.step_data.intake import read_steps
-from mmprm.training import data, prm
+from mmprm import config
+from mmprm.data import tables
+from mmprm.data.problem import Problem, write_problems
+from mmprm.labels.gather import gather_labels
+from mmprm.model import folders
+from mmprm.model.step_text import parse
+from mmprm.prm import train_prm
+from mmprm.runtime.errors import UserError
+from mmprm.step_data.read_steps import read_steps
+from mmprm.training import data
 
 SHEPHERD = {"kind": "math_shepherd", "path": "shepherd.jsonl"}
 
@@ -95,15 +98,15 @@ def test_a_prm_learns_from_its_own_paths_and_from_extra_ones_with_and_without_pi
         labels={"extra": ["text", "seen"]},
     )
     given = (mini_policy_folder, seeds, *(tmp_path / name for name in ("all.parquet", "work", "prm")))
-    prm.train_prm(settings, "soft", *given, problem_tables)
-    info = models.check_manifest(tmp_path / "prm")["info"]
+    train_prm.train_prm(settings, "soft", *given, problem_tables)
+    info = folders.check_manifest(tmp_path / "prm")["info"]
     labels = sum(len(row["hard"]) for row in rows) + 3 * 2 + 2
     assert (info["examples"], info["problems"], info["markers"]) == (4 + 3 + 2, 4 + 3 + 2, labels)
     assert 0 < info["final_loss"] < 10
     card = (tmp_path / "prm/README.md").read_text()
     assert "those that came with `text` (text.jsonl, licence unknown), `seen` (seen.jsonl, licence unknown)" in card
     with pytest.raises(UserError, match="there is no problem text/"):
-        prm.train_prm(settings, "soft", *given)
+        train_prm.train_prm(settings, "soft", *given)
 
 
 def test_a_verdict_that_came_without_counts_is_a_label_of_every_variant() -> None:
@@ -114,10 +117,10 @@ def test_a_verdict_that_came_without_counts_is_a_label_of_every_variant() -> Non
         "label_source": ["given", "given", "none", "probed"],
         "soft": [1, 0, None, 0.25],
     }
-    assert prm.marker_labels(row, "soft").tolist() == [1, 0, data.IGNORE, 0.25]
-    assert prm.marker_labels(row, "hard").tolist() == [1, 0, data.IGNORE, 1]
-    assert prm.marker_labels(row, "counts").tolist() == [1, 0, data.IGNORE, 0.25]
-    assert prm.marker_trials(row).tolist() == [1, 1, 1, 8]
+    assert train_prm.marker_labels(row, "soft").tolist() == [1, 0, data.IGNORE, 0.25]
+    assert train_prm.marker_labels(row, "hard").tolist() == [1, 0, data.IGNORE, 1]
+    assert train_prm.marker_labels(row, "counts").tolist() == [1, 0, data.IGNORE, 0.25]
+    assert train_prm.marker_trials(row).tolist() == [1, 1, 1, 8]
 
 
 def test_extra_paths_stand_beside_the_runs_own_and_are_counted_apart(extra: Any, tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 from table_pictures import picture
 
-from mmprm import config, tables
-from mmprm.errors import UserError
-from mmprm.problem import Problem, read_problems, write_problems
-from mmprm.step_data.intake import read_steps
+from mmprm import config
+from mmprm.data import tables
+from mmprm.data.problem import Problem, read_problems, write_problems
+from mmprm.runtime.errors import UserError
+from mmprm.step_data.read_steps import read_steps
 
 Row = dict[str, Any]
 DRAWN = {"kind": "mini", "split": "sft", "size": 1, "families": ["bars"]}

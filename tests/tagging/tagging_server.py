@@ -11,9 +11,10 @@ from typing import Any
 import chat_server
 from chat_server import text_of
 
-from mmprm import config, tables
-from mmprm.problem import Problem, write_problems
-from mmprm.tagging.stage import tag
+from mmprm import config
+from mmprm.data import tables
+from mmprm.data.problem import Problem, write_problems
+from mmprm.tagging.tag import tag
 
 KEY = "sk-tagging-secret"
 FILES = "out.parquet", "out.refused.parquet", "out.tagging.json"

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmprm.config.tagging import TaggedSource
-from mmprm.instructed.works import RefusedError
-from mmprm.solution import has_control, neutralise
+from mmprm.llm.tasks import RefusedError
+from mmprm.model.step_text import has_control, neutralise
 from mmprm.tagging.cuts import LEVELS, cut
-from mmprm.tagging.rules import steps_of
+from mmprm.tagging.rule_tagging import steps_of
 
 
 def limits(**given: int) -> TaggedSource:

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from tagging_server import Tagging, problem, run_config
 
-from mmprm.problem import Problem
+from mmprm.data.problem import Problem
 from mmprm.tagging.answers import stated_answer, tidied
 
 REAL = Path(__file__).parents[3] / "shared/data/mathvision/testmini.parquet"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tagging_server import Tagging, problem, run_config
 
-from mmprm.errors import UserError
-from mmprm.problems.mini import generate
+from mmprm.mini.problems import generate
+from mmprm.runtime.errors import UserError
 
 
 @pytest.mark.parametrize("kind", ["transformers", pytest.param("vllm", marks=pytest.mark.slow)])

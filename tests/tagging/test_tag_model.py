@@ -11,12 +11,12 @@ import pytest
 from chat_server import text_of
 from tagging_server import KEY, ChatServer, Tagging, good, number_of, problem, rewritten, run_config, stage_of
 
+from mmprm.data.problem import Problem
 from mmprm.engine import http_client
-from mmprm.errors import UserError
-from mmprm.instructed.works import RefusedError
-from mmprm.problem import Problem
-from mmprm.problems.mini import generate
-from mmprm.solution import parse
+from mmprm.llm.tasks import RefusedError
+from mmprm.mini.problems import generate
+from mmprm.model.step_text import parse
+from mmprm.runtime.errors import UserError
 from mmprm.tagging.prompts import read_rewrite
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from tagging_server import FILES, Tagging, problem, run_config
 
-from mmprm import tables
 from mmprm.config import load
-from mmprm.errors import UserError
-from mmprm.instructed import crew
-from mmprm.problem import Problem, read_problems, write_problems
-from mmprm.problems.mini import FAMILIES, generate
-from mmprm.solution import Status, parse
-from mmprm.tagging.stage import tag
+from mmprm.data import tables
+from mmprm.data.problem import Problem, read_problems, write_problems
+from mmprm.llm import batch_runner
+from mmprm.mini.problems import FAMILIES, generate
+from mmprm.model.step_text import Status, parse
+from mmprm.runtime.errors import UserError
+from mmprm.tagging.tag import tag
 
 RAW = "First we count them all.\n\nThen one more is added.\n\nThe answer is {}."
 CHOICES = ("3 cm", "4 cm", "5 cm")
@@ -66,7 +66,7 @@ def test_an_answer_as_a_formula_is_compared_in_another_process_and_comes_out_in_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds up no other, the order of verdicts does not show, nor that old verdicts are forgotten."""
-    monkeypatch.setattr(crew, "_FORGET", 7)
+    monkeypatch.setattr(batch_runner, "_FORGET", 7)
     hard = problem(0, "Expand the square first.\n\nSo the answer is $(x+1)^2$.", answer="$x^2+2x+1$")
     asked = [hard, *(problem(number, RAW.format(number + 1)) for number in range(1, 40))]
     solutions = Tagging(tmp_path, asked).run(run_config()).solutions

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mmprm import models
+from mmprm.model import folders
 from mmprm.training import data, loop
 from mmprm.training.job import Job, held_out_batches
 from mmprm.training.losses import token_loss
@@ -29,7 +29,7 @@ def losses(outcome: loop.Outcome) -> list[float]:
 
 def furthest(folder: Path, other: Path) -> float:
     """How far the weights of two models that were saved are apart, at most; the models must have the same tensors."""
-    weights, others = (models.load_model(path).state_dict() for path in (folder, other))
+    weights, others = (folders.load_model(path).state_dict() for path in (folder, other))
     assert weights.keys() == others.keys()
     assert all(weight.shape == others[name].shape for name, weight in weights.items())
     return max(float((weight - others[name]).abs().max()) for name, weight in weights.items())
@@ -39,7 +39,7 @@ def held_out_loss(job: Job) -> float:
     """The mean loss over the labels of job.held_out of the model that the job would start from."""
     import torch
 
-    model, processor = models.load_model(job.start), models.load_processor(job.start)
+    model, processor = folders.load_model(job.start), folders.load_processor(job.start)
     total, n = 0.0, 0
     with torch.no_grad():
         for item in held_out_batches(job):

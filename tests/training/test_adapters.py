@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from mmprm import config, models
-from mmprm.errors import UserError
-from mmprm.training import prm
+from mmprm import config
+from mmprm.model import folders
+from mmprm.prm import train_prm
+from mmprm.runtime.errors import UserError
 
 Train = Callable[..., Path]
 
@@ -29,7 +30,7 @@ def train(
     def run(**settings: Any) -> Path:
         chosen = training_config(variants={"hard": {"label": "hard"}}, epochs=2, **settings)
         work, out = tmp_path / "work", tmp_path / "prm"
-        prm.train_prm(chosen, "hard", mini_policy_folder, *prm_tables, work, out)
+        train_prm.train_prm(chosen, "hard", mini_policy_folder, *prm_tables, work, out)
         return out
 
     return run
@@ -37,10 +38,10 @@ def train(
 
 @pytest.mark.slow
 def test_adapters_are_merged_on_export(train: Train, mini_policy_folder: Path) -> None:
-    before = models.load_model(mini_policy_folder).state_dict()
+    before = folders.load_model(mini_policy_folder).state_dict()
     out = train(lora={"rank": 4, "alpha": 8})
     assert not list(out.glob("adapter*"))
-    after = models.load_model(out).state_dict()
+    after = folders.load_model(out).state_dict()
     assert after.keys() == before.keys()
     changed = {name for name in after if not torch.equal(after[name], before[name])}
     assert any("q_proj.weight" in name for name in changed) and any("down_proj.weight" in name for name in changed)
@@ -78,16 +79,16 @@ def test_the_best_checkpoint_is_exported(train: Train) -> None:
 
 def prm_loss(out: Path) -> float:
     """The loss of the exported model on the held-out paths, by the tables beside it."""
-    from mmprm import tables
-    from mmprm.problem import read_problems
-    from mmprm.solution import NO, YES, Renderer, control_ids
+    from mmprm.data import tables
+    from mmprm.data.problem import read_problems
+    from mmprm.model.step_text import NO, YES, Renderer, control_ids
     from mmprm.training import data
     from mmprm.training.losses import marker_loss
 
-    processor, model = models.load_processor(out), models.load_model(out)
+    processor, model = folders.load_processor(out), folders.load_model(out)
     rows = [row for row in tables.read_rows(out.parent / "paths.parquet", tables.PATHS) if row["split"] == "dev"]
     problems = {problem.problem_id: problem for problem in read_problems(out.parent / "seeds.parquet")}
-    examples, _ = prm.marked_examples(rows, problems, processor, Renderer(processor), "hard", 256)
+    examples, _ = train_prm.marked_examples(rows, problems, processor, Renderer(processor), "hard", 256)
     batch = data.Collator(processor, shift=0)([list(enumerate(examples))])
     labels = batch.pop("labels")
     batch.pop("examples")

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from scipy.special import gammaln
 from scipy.stats import betabinom
 
-from mmprm import config, models
-from mmprm.step_scores import concentration
-from mmprm.training import data, losses, prm
+from mmprm import config
+from mmprm.model import folders
+from mmprm.prm import train_prm
+from mmprm.prm.step_scores import concentration
+from mmprm.training import data, losses
 
 LOGIT = st.floats(-8, 8)
 
@@ -63,9 +65,9 @@ def test_a_probability_that_rounds_to_one_has_a_finite_loss_and_gradient() -> No
 
 def test_an_answer_counts_once_and_a_probed_prefix_its_rollouts(path_row, mini_problems) -> None:
     row = path_row(mini_problems[0], good=True)
-    trials = prm.marker_trials(row)
+    trials = train_prm.marker_trials(row)
     assert trials.tolist() == [8.0, *[1.0] * (len(trials) - 1)]
-    assert prm.marker_labels(row, "counts").tolist() == prm.marker_labels(row, "soft").tolist()
+    assert train_prm.marker_labels(row, "counts").tolist() == train_prm.marker_labels(row, "soft").tolist()
 
 
 @pytest.mark.slow
@@ -81,10 +83,10 @@ def test_a_prm_learns_from_counts_on_trees_as_on_paths(
     for packing in ("paths", "trees"):
         packed = chosen.model_copy(update={"prm": chosen.prm.model_copy(update={"packing": packing})})
         out = tmp_path / packing / "prm"
-        prm.train_prm(packed, "counts", mini_policy_folder, *prm_tables, tmp_path / packing / "work", out)
+        train_prm.train_prm(packed, "counts", mini_policy_folder, *prm_tables, tmp_path / packing / "work", out)
         found.append([row["loss"] for row in json.loads((out / "losses.json").read_text())])
         assert "distributed as Beta" in (out / "README.md").read_text()
-        assert models.learnt_counts(out)
+        assert folders.learnt_counts(out)
         held_out = json.loads((out / "manifest.json").read_text())["info"]["held_out_losses"]
         assert all(np.isfinite(row["loss"]) for row in held_out)
     assert found[1] == pytest.approx(found[0], rel=1e-3)

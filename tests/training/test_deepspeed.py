@@ -18,10 +18,11 @@ import pytest
 import torch
 from sharded_runs import furthest, held_out_loss, kill_after_a_checkpoint, losses
 
-from mmprm import config, models
-from mmprm.problem import Problem
-from mmprm.solution import Renderer
-from mmprm.training import launch, loop, sft
+from mmprm import config
+from mmprm.data.problem import Problem
+from mmprm.model import folders
+from mmprm.model.step_text import Renderer
+from mmprm.training import launch, loop, train_policy
 from mmprm.training.data import IGNORE, Example
 from mmprm.training.job import Job
 
@@ -49,8 +50,8 @@ def make_job(
 
     The last update is over one example: of two processes one has nothing to learn from.
     """
-    processor = models.load_processor(mini_policy_folder)
-    examples, _ = sft.supervised_examples(mini_problems, processor, Renderer(processor), 512)
+    processor = folders.load_processor(mini_policy_folder)
+    examples, _ = train_policy.supervised_examples(mini_problems, processor, Renderer(processor), 512)
 
     def make(deepspeed: str | None, work: Path, **more: Any) -> Job:
         chosen = {"epochs": 19 / 12, "save_every": 1, "deepspeed": deepspeed} | more
@@ -109,7 +110,7 @@ def test_half_precision_learns_nearly_what_single_precision_does(make_job: Make,
     outcome = launch.fit(make_job("zero1", tmp_path / "work", precision="bf16"), tmp_path / "model")
     assert losses(outcome) == pytest.approx(losses(single[0]), rel=1e-2)
     assert losses(single[0])[-1] < 0.95 * losses(single[0])[0]
-    assert {weight.dtype for weight in models.load_model(tmp_path / "model", "auto").parameters()} == {torch.bfloat16}
+    assert {weight.dtype for weight in folders.load_model(tmp_path / "model", "auto").parameters()} == {torch.bfloat16}
 
 
 @pytest.mark.slow

@@ -14,20 +14,20 @@ import pytest
 import safetensors.torch
 import torch
 
-from mmprm import models
 from mmprm.config import Training
-from mmprm.errors import UserError
-from mmprm.problem import Problem
-from mmprm.solution import Renderer
-from mmprm.training import data, launch, loop, order, sft
+from mmprm.data.problem import Problem
+from mmprm.model import folders
+from mmprm.model.step_text import Renderer
+from mmprm.runtime.errors import UserError
+from mmprm.training import data, launch, loop, order, train_policy
 from mmprm.training.arguments import deepspeed_settings
 from mmprm.training.job import Job
 
 
 @pytest.fixture
 def job(mini_policy_folder: Path, mini_problems: list[Problem], training_config, tmp_path: Path) -> Job:
-    processor = models.load_processor(mini_policy_folder)
-    examples, _ = sft.supervised_examples(mini_problems, processor, Renderer(processor), 512)
+    processor = folders.load_processor(mini_policy_folder)
+    examples, _ = train_policy.supervised_examples(mini_problems, processor, Renderer(processor), 512)
     training = training_config(max_steps=2).policy.training
     return Job("test", mini_policy_folder, examples, "tokens", training, 0, tmp_path / "work")
 
@@ -69,8 +69,8 @@ def test_a_training_goes_on_from_a_checkpoint_as_if_nothing_had_been(more, job: 
     kind = torch.bfloat16 if training.precision == "bf16" else torch.float32
     assert {weight.dtype for weight in saved[0].values()} == {kind}
     assert all(torch.equal(saved[0][name], saved[1][name]) for name in saved[0])
-    before = models.load_model(job.start).state_dict()
-    after = models.load_model(tmp_path / "again").state_dict()
+    before = folders.load_model(job.start).state_dict()
+    after = folders.load_model(tmp_path / "again").state_dict()
     assert any(not torch.equal(before[name].to(kind).float(), after[name]) for name in before), "it has learnt"
 
 

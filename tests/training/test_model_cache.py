@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mmprm import models
-from mmprm.errors import UserError
-from mmprm.problem import Problem, write_problems
-from mmprm.training import model_cache, sft
+from mmprm.data.problem import Problem, write_problems
+from mmprm.model import folders
+from mmprm.runtime.errors import UserError
+from mmprm.training import model_cache, train_policy
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"weights")
-    models.write_manifest(folder, {"stage": "test"})
+    folders.write_manifest(folder, {"stage": "test"})
     return folder
 
 
@@ -74,10 +74,10 @@ def test_the_same_policy_is_trained_once_for_all_runs_and_another_one_is_trained
     def trained(run: str, name: str = "sft", **settings: object) -> tuple[str, bytes]:
         table = tmp_path / run / f"{name}.parquet"
         write_problems(table, mini_problems)
-        sft.train_policy(
+        train_policy.train_policy(
             training_config(max_steps=2, **settings), [table], tmp_path / run / "work", tmp_path / run / "p"
         )
-        return models.fingerprint(tmp_path / run / "p"), (tmp_path / run / "p/manifest.json").read_bytes()
+        return folders.fingerprint(tmp_path / run / "p"), (tmp_path / run / "p/manifest.json").read_bytes()
 
     first = trained("one")
     assert "another run" not in capfd.readouterr().err

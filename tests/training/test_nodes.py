@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmprm.errors import UserError
+from mmprm.runtime.errors import UserError
 from mmprm.training import nodes
 
 WORKER = ["mmprm.training.launch", "job.pickle", "out", "outcome.json"]

@@ -15,29 +15,29 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from mmprm import models
 from mmprm.config import Config, Training
-from mmprm.errors import UserError
+from mmprm.data.problem import Problem, write_problems
+from mmprm.model import folders
+from mmprm.model.step_text import Renderer
 from mmprm.prefix_trees import attention
-from mmprm.problem import Problem, write_problems
-from mmprm.solution import Renderer
-from mmprm.training import data, order, sft
+from mmprm.runtime.errors import UserError
+from mmprm.training import data, order, train_policy
 from mmprm.training.losses import token_loss
 from mmprm.training.packed_batches import PackedCollator
 
 
 @pytest.fixture(scope="module")
 def parts(any_policy_folder: Path) -> tuple[Any, Any]:
-    model = models.load_model(any_policy_folder)
+    model = folders.load_model(any_policy_folder)
     attention.install(model)
-    return models.load_processor(any_policy_folder), model
+    return folders.load_processor(any_policy_folder), model
 
 
 @pytest.fixture(scope="module")
 def examples(parts: tuple[Any, Any], sized_problems: list[Problem], mini_problems: list[Problem]) -> list[data.Example]:
     """Solutions with an image, with two and without one."""
     problems = [*sized_problems, *mini_problems[len(sized_problems) :]]
-    made, refused = sft.supervised_examples(problems, parts[0], Renderer(parts[0]), 512)
+    made, refused = train_policy.supervised_examples(problems, parts[0], Renderer(parts[0]), 512)
     assert not refused
     return made
 
@@ -124,7 +124,7 @@ def test_a_packed_training_learns_what_a_padded_one_learns(
         policy = config.policy.model_copy(update={"packed_tokens": packed_tokens})
         out = tmp_path / f"{packed_tokens}"
         chosen = config.model_copy(update={"policy": policy})
-        sft.train_policy(chosen, [tmp_path / "sft.parquet"], tmp_path / f"{packed_tokens}-work", out)
+        train_policy.train_policy(chosen, [tmp_path / "sft.parquet"], tmp_path / f"{packed_tokens}-work", out)
         history.append([row["loss"] for row in json.loads((out / "losses.json").read_text())])
         weights.append(load_file(out / "model.safetensors"))
     assert history[1] == pytest.approx(history[0], rel=1e-4)
@@ -138,7 +138,7 @@ def test_a_model_with_a_sliding_window_is_refused(
     training_config: Callable[..., Config], mini_model_folder: Path, mini_problems: list[Problem], tmp_path: Path
 ) -> None:
     base = tmp_path / "base"
-    processor, model = models.load_processor(mini_model_folder), models.load_model(mini_model_folder)
+    processor, model = folders.load_processor(mini_model_folder), folders.load_model(mini_model_folder)
     model.config.text_config.layer_types = ["sliding_attention"] * model.config.text_config.num_hidden_layers
     model.save_pretrained(base)
     processor.save_pretrained(base)
@@ -146,7 +146,7 @@ def test_a_model_with_a_sliding_window_is_refused(
     config = training_config()
     policy = config.policy.model_copy(update={"base": base, "packed_tokens": 512})
     with pytest.raises(UserError, match=r"policy\.packed_tokens cannot be had with a InternVL.*set it to null"):
-        sft.train_policy(
+        train_policy.train_policy(
             config.model_copy(update={"policy": policy}),
             [tmp_path / "sft.parquet"],
             tmp_path / "work",

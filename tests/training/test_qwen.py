@@ -11,13 +11,14 @@ import tiny_qwen
 import torch
 from safetensors.torch import load_file
 
-from mmprm import models
 from mmprm.config import Config
+from mmprm.data.problem import Problem, write_problems
+from mmprm.model import folders
+from mmprm.model.step_text import parse
 from mmprm.prefix_trees.scoring import TreeScorer
-from mmprm.problem import Problem, write_problems
-from mmprm.scoring import TransformersScorer
-from mmprm.solution import parse
-from mmprm.training import prm, sft
+from mmprm.prm import train_prm
+from mmprm.prm.scoring import TransformersScorer
+from mmprm.training import train_policy
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +39,7 @@ def test_a_policy_and_a_prm_with_adapters_are_trained_from_a_base_model(
     chosen["prm"] = config.prm.model_copy(update={"packing": "trees"})
     config = config.model_copy(update=chosen)
     write_problems(tmp_path / "sft.parquet", mini_problems)
-    sft.train_policy(config, [tmp_path / "sft.parquet"], tmp_path / "sft", tmp_path / "policy")
+    train_policy.train_policy(config, [tmp_path / "sft.parquet"], tmp_path / "sft", tmp_path / "policy")
     assert _losses(tmp_path / "policy")[-1] < _losses(tmp_path / "policy")[0] - 0.5
     before, after = (load_file(folder / "model.safetensors") for folder in (base, tmp_path / "policy"))
     eyes = {name for name in before if "visual.blocks" in name}
@@ -46,10 +47,10 @@ def test_a_policy_and_a_prm_with_adapters_are_trained_from_a_base_model(
 
     adapted = training_config(lora={"rank": 4, "alpha": 8}, learning_rate=1e-2).prm.training
     config = config.model_copy(update={"prm": config.prm.model_copy(update={"training": adapted})})
-    prm.train_prm(config, "hard", tmp_path / "policy", *prm_tables, tmp_path / "work", tmp_path / "prm")
+    train_prm.train_prm(config, "hard", tmp_path / "policy", *prm_tables, tmp_path / "work", tmp_path / "prm")
     losses = _losses(tmp_path / "prm")
     assert losses[-1] < 0.8 * losses[0]
-    models.check_manifest(tmp_path / "prm")
+    folders.check_manifest(tmp_path / "prm")
     items = [(problem, parse(problem.solution or "").steps, answer) for problem in mini_problems for answer in "57"]
     alone, trees = TransformersScorer(tmp_path / "prm"), TreeScorer(tmp_path / "prm")
     for one, packed in zip(alone.score(items), trees.score(items), strict=True):

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmprm import models, tables
-from mmprm.errors import UserError
-from mmprm.problem import Problem, ProblemFile, read_problems, write_problems
-from mmprm.solution import Renderer
-from mmprm.training import data, prm
+from mmprm.data import tables
+from mmprm.data.problem import Problem, ProblemFile, read_problems, write_problems
+from mmprm.model import folders
+from mmprm.model.step_text import Renderer
+from mmprm.prm import train_prm
+from mmprm.runtime.errors import UserError
+from mmprm.training import data
 from mmprm.training.store import Examples, ExampleWriter, Outline
 
 
@@ -112,18 +114,18 @@ def test_a_training_set_is_the_same_however_many_problems_are_taken_at_a_time(
     write_problems(tmp_path / "seeds.parquet", ordered)
     rows = [path_row(p, n, "dev" if place == 3 else "train") for place, p in enumerate(ordered) for n in range(5)]
     tables.write(tmp_path / "paths.parquet", rows, tables.PATHS)
-    processor = models.load_processor(mini_policy_folder)
+    processor = folders.load_processor(mini_policy_folder)
     how = (ProblemFile(tmp_path / "seeds.parquet"), processor, Renderer(processor), "soft", 256)
     train = [row for row in rows if row["split"] == "train"]
-    chosen = prm.limit_paths(train, 3, seed=1)
-    expected, _ = prm.marked_examples(chosen, {p.problem_id: p for p in ordered}, *how[1:])
+    chosen = train_prm.limit_paths(train, 3, seed=1)
+    expected, _ = train_prm.marked_examples(chosen, {p.problem_id: p for p in ordered}, *how[1:])
     for at_once in (1, 7, 10_000):
-        monkeypatch.setattr(prm, "_ROWS_AT_ONCE", at_once)
-        found = prm.assemble(tmp_path / "paths.parquet", "train", tmp_path / "train", *how, limit=(3, 1))
+        monkeypatch.setattr(train_prm, "_ROWS_AT_ONCE", at_once)
+        found = train_prm.assemble(tmp_path / "paths.parquet", "train", tmp_path / "train", *how, limit=(3, 1))
         assert found.n_paths == len(chosen) == 33 and not found.refused
         assert len(found.examples) == len(expected) and all(map(same, found.examples, expected))
         assert found.label_sum == pytest.approx(sum(e.labels[e.labels != data.IGNORE].sum() for e in expected))
-    held_out = prm.assemble(tmp_path / "paths.parquet", "dev", tmp_path / "dev", *how)
+    held_out = train_prm.assemble(tmp_path / "paths.parquet", "dev", tmp_path / "dev", *how)
     assert set(held_out.examples.outline.problem_ids) == {ordered[3].problem_id} and held_out.n_paths == 5
 
 
@@ -134,7 +136,7 @@ def test_a_table_that_has_a_problem_in_two_places_is_refused(
     write_problems(tmp_path / "seeds.parquet", [first, second])
     rows = [path_row(problem, number, "train") for number in range(2) for problem in (first, second)]
     tables.write(tmp_path / "paths.parquet", rows, tables.PATHS)
-    processor = models.load_processor(mini_policy_folder)
+    processor = folders.load_processor(mini_policy_folder)
     how = (ProblemFile(tmp_path / "seeds.parquet"), processor, Renderer(processor), "soft", 256)
     with pytest.raises(UserError, match="in two places"):
-        prm.assemble(tmp_path / "paths.parquet", "train", tmp_path / "train", *how)
+        train_prm.assemble(tmp_path / "paths.parquet", "train", tmp_path / "train", *how)

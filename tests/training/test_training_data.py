@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmprm import models
 from mmprm.config import Training
-from mmprm.errors import UserError
-from mmprm.problem import Problem
-from mmprm.solution import STEP_OPEN, Renderer, control_ids, parse
-from mmprm.training import data, order, sft
+from mmprm.data.problem import Problem
+from mmprm.model import folders
+from mmprm.model.step_text import STEP_OPEN, Renderer, control_ids, parse
+from mmprm.runtime.errors import UserError
+from mmprm.training import data, order, train_policy
 
 
 def settings(**changes: Any) -> Training:
@@ -99,9 +99,9 @@ def test_an_update_is_over_the_same_examples_whatever_the_number_of_processes(co
 
 
 def test_only_the_solution_has_a_loss(mini_policy_folder: Path, mini_problems: list[Problem]):
-    processor = models.load_processor(mini_policy_folder)
+    processor = folders.load_processor(mini_policy_folder)
     renderer = Renderer(processor, "Write <step> and </step> around each step.")
-    examples, refused = sft.supervised_examples(mini_problems, processor, renderer, 512)
+    examples, refused = train_policy.supervised_examples(mini_problems, processor, renderer, 512)
     assert refused == [] and len(examples) == len(mini_problems)
     for example, problem in zip(examples, mini_problems, strict=True):
         learnt = example.labels != data.IGNORE
@@ -110,8 +110,8 @@ def test_only_the_solution_has_a_loss(mini_policy_folder: Path, mini_problems: l
 
 
 def test_a_label_stands_where_the_logits_that_predict_it_are(mini_policy_folder: Path, mini_problems: list[Problem]):
-    processor = models.load_processor(mini_policy_folder)
-    examples, _ = sft.supervised_examples(mini_problems[:5], processor, Renderer(processor), 512)
+    processor = folders.load_processor(mini_policy_folder)
+    examples, _ = train_policy.supervised_examples(mini_problems[:5], processor, Renderer(processor), 512)
     batch = data.Collator(processor, shift=1)([list(enumerate(examples))])
     assert batch["pixel_values"].shape[0] == 5
     for row, example in enumerate(examples):
@@ -139,8 +139,8 @@ def test_rows_without_a_usable_solution_are_refused_with_a_reason(
             "fine": {},
         }.items()
     ]
-    processor = models.load_processor(mini_policy_folder)
-    examples, refused = sft.supervised_examples(rows, processor, Renderer(processor), 512)
+    processor = folders.load_processor(mini_policy_folder)
+    examples, refused = train_policy.supervised_examples(rows, processor, Renderer(processor), 512)
     assert [example.problem_id for example in examples] == ["fine"]
     assert {refusal.problem_id: refusal.reason for refusal in refused} == {
         "none": "no_solution",
@@ -154,10 +154,10 @@ def test_rows_without_a_usable_solution_are_refused_with_a_reason(
 
 
 def test_a_solution_that_is_too_long_is_cut_at_a_step(mini_policy_folder: Path, mini_problems: list[Problem]):
-    processor = models.load_processor(mini_policy_folder)
+    processor = folders.load_processor(mini_policy_folder)
     renderer = Renderer(processor)
-    (whole,), _ = sft.supervised_examples(mini_problems[:1], processor, renderer, 512)
-    (short,), refused = sft.supervised_examples(mini_problems[:1], processor, renderer, whole.length - 4)
+    (whole,), _ = train_policy.supervised_examples(mini_problems[:1], processor, renderer, 512)
+    (short,), refused = train_policy.supervised_examples(mini_problems[:1], processor, renderer, whole.length - 4)
     steps = parse(mini_problems[0].solution or "").steps
     text = processor.tokenizer.decode(short.labels[short.labels != data.IGNORE])
     assert text in ["".join(f"<step>{step}</step>" for step in steps[:count]) for count in range(1, len(steps) + 1)]

@@ -14,13 +14,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmprm import models
 from mmprm.config import Config, Training
+from mmprm.data.problem import Problem
+from mmprm.model import folders
+from mmprm.model.step_text import NO, YES, Renderer, control_ids
+from mmprm.model.tokens import image_inputs, tokenise
 from mmprm.prefix_trees import attention
-from mmprm.problem import Problem
-from mmprm.solution import NO, YES, Renderer, control_ids
-from mmprm.tokens import image_inputs, tokenise
-from mmprm.training import data, order, prm
+from mmprm.prm import train_prm
+from mmprm.training import data, order
 from mmprm.training.losses import marker_loss
 from mmprm.training.tree_batches import TreeCollator
 
@@ -32,9 +33,9 @@ PATHS = st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(1, 3), min_si
 @pytest.fixture(scope="module")
 def parts(any_policy_folder: Path) -> tuple[Any, Any]:
     """Processor and model of each family in turn."""
-    model = models.load_model(any_policy_folder)
+    model = folders.load_model(any_policy_folder)
     attention.install(model)
-    return models.load_processor(any_policy_folder), model
+    return folders.load_processor(any_policy_folder), model
 
 
 def examples_of(problems: list[Problem], paths: list[Any], processor: Any) -> list[data.Example]:
@@ -117,7 +118,9 @@ def test_a_prm_learns_from_trees_what_it_learns_from_paths(
     losses = []
     for packing in ("paths", "trees"):
         settings = config.model_copy(update={"prm": config.prm.model_copy(update={"packing": packing})})
-        prm.train_prm(settings, "hard", any_policy_folder, *prm_tables, tmp_path / packing, tmp_path / f"{packing}-prm")
+        train_prm.train_prm(
+            settings, "hard", any_policy_folder, *prm_tables, tmp_path / packing, tmp_path / f"{packing}-prm"
+        )
         history = json.loads((tmp_path / f"{packing}-prm/losses.json").read_text())
         losses.append([row["loss"] for row in history])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)

@@ -14,18 +14,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmprm import models, positions
 from mmprm.config import Config, Lora
+from mmprm.data.problem import Problem
 from mmprm.engine.transformers_engine import TransformersEngine
-from mmprm.errors import UserError
+from mmprm.model import folders, rope_positions
+from mmprm.model.step_text import Renderer
+from mmprm.model.tokens import image_inputs, tokenise
 from mmprm.prefix_trees import attention, packing
 from mmprm.prefix_trees.positions import TreePositions
 from mmprm.prefix_trees.scoring import TreeScorer
-from mmprm.problem import Problem
-from mmprm.scoring import TransformersScorer
-from mmprm.solution import Renderer
-from mmprm.tokens import image_inputs, tokenise
-from mmprm.training import adapters, prm
+from mmprm.prm import train_prm
+from mmprm.prm.scoring import TransformersScorer
+from mmprm.runtime.errors import UserError
+from mmprm.training import adapters
 
 STEPS = st.lists(st.sampled_from(["a", "b + 1", "c"]), min_size=1, max_size=3)
 # For some of the four problems, each once, their solutions.
@@ -41,7 +42,7 @@ FORESTS = st.lists(
 def parts(request: pytest.FixtureRequest) -> tuple[Any, Any]:
     """Processor and model of each family in turn."""
     processor = tiny_qwen.processor(request.param)
-    models.add_control_tokens(processor)
+    folders.add_control_tokens(processor)
     return processor, tiny_qwen.model(request.param, processor.tokenizer)
 
 
@@ -159,13 +160,13 @@ def test_a_sliding_window_is_refused_where_trees_are_trained(
     config = training_config(max_steps=1)
     config = config.model_copy(update={"prm": config.prm.model_copy(update={"packing": "trees"})})
     with pytest.raises(UserError, match="trees cannot be had with a Qwen2_5_VL"):
-        prm.train_prm(config, "soft", windowed_folder, *prm_tables, tmp_path / "work", tmp_path / "prm")
+        train_prm.train_prm(config, "soft", windowed_folder, *prm_tables, tmp_path / "work", tmp_path / "prm")
 
 
 def test_a_family_whose_count_is_not_known_is_neither_packed_nor_sampled(
     parts: tuple[Any, Any], windowed_folder: Path, training_config: Callable[..., Config], monkeypatch
 ) -> None:
-    monkeypatch.setattr(positions, "FAMILIES", ())
+    monkeypatch.setattr(rope_positions, "FAMILIES", ())
     assert not packing.packs(parts[1])
     with pytest.raises(UserError, match="is not known here"):
         TransformersEngine(training_config(), windowed_folder)
@@ -174,12 +175,12 @@ def test_a_family_whose_count_is_not_known_is_neither_packed_nor_sampled(
 def test_adapters_do_not_hide_how_a_model_counts(parts: tuple[Any, Any]) -> None:
     processor, model = parts
     model = copy.deepcopy(model)  # adapters are put into it
-    index = positions.rope_index(model)
+    index = rope_positions.rope_index(model)
     assert index is not None
-    assert positions.rope_index(adapters.add(model, processor.tokenizer, Lora(rank=1))) == index
+    assert rope_positions.rope_index(adapters.add(model, processor.tokenizer, Lora(rank=1))) == index
 
 
 def test_a_model_of_one_dimension_counts_depth(mini_policy_folder: Path) -> None:
     tree = packing.pack([{"input_ids": np.asarray(ids)} for ids in ([1, 2, 3], [1, 4])])
-    found = TreePositions(models.load_model(mini_policy_folder))([tree, tree], [0, 0], {})
+    found = TreePositions(folders.load_model(mini_policy_folder))([tree, tree], [0, 0], {})
     assert found.tolist() == [[0, 1, 2, 1] * 2]

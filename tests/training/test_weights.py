@@ -14,9 +14,9 @@ from pydantic import TypeAdapter
 
 from mmprm.config.overlap import weights_of
 from mmprm.config.sources import Source
-from mmprm.errors import UserError
-from mmprm.problem import Problem, write_problems
-from mmprm.training import sft
+from mmprm.data.problem import Problem, write_problems
+from mmprm.runtime.errors import UserError
+from mmprm.training import train_policy
 
 POOL = [Problem(f"pool/{number}", "pool", "q", "1") for number in range(2000)]
 
@@ -25,17 +25,17 @@ POOL = [Problem(f"pool/{number}", "pool", "q", "1") for number in range(2000)]
 def test_a_weight_is_the_mean_number_of_times_and_a_heavier_one_takes_each_no_less_often(
     weight: float, seed: int
 ) -> None:
-    times = [sft.times_taken(problem, {"pool": weight}, seed) for problem in POOL[:400]]
+    times = [train_policy.times_taken(problem, {"pool": weight}, seed) for problem in POOL[:400]]
     assert {int(weight), int(weight) + 1} >= set(times)
     assert sum(times) / 400 == pytest.approx(weight, abs=0.12)  # more than four standard errors
-    heavier = [sft.times_taken(problem, {"pool": weight + 0.3}, seed) for problem in POOL[:400]]
+    heavier = [train_policy.times_taken(problem, {"pool": weight + 0.3}, seed) for problem in POOL[:400]]
     assert all(more >= less for more, less in zip(heavier, times, strict=True))
 
 
 def test_whole_weights_choose_nothing_and_a_fraction_is_chosen_by_the_seed_and_the_id() -> None:
-    assert {sft.times_taken(problem, {"other": 3.0}, 0) for problem in POOL} == {1}
-    assert {sft.times_taken(problem, {"pool": 3.0}, 0) for problem in POOL} == {3}
-    half = [[sft.times_taken(problem, {"pool": 0.5}, seed) for problem in POOL] for seed in (0, 0, 1)]
+    assert {train_policy.times_taken(problem, {"other": 3.0}, 0) for problem in POOL} == {1}
+    assert {train_policy.times_taken(problem, {"pool": 3.0}, 0) for problem in POOL} == {3}
+    half = [[train_policy.times_taken(problem, {"pool": 0.5}, seed) for problem in POOL] for seed in (0, 0, 1)]
     assert half[0] == half[1] != half[2]
     both = sum(one == other == 1 for one, other in zip(half[0], half[2], strict=True))
     assert both / len(POOL) == pytest.approx(0.25, abs=0.05), "seeds choose independently"
@@ -67,7 +67,7 @@ def test_the_policy_is_trained_on_each_problem_as_often_as_its_source_weighs(
     sources = {name: source.model_copy(update={"weight": 2.0}) for name, source in config.sources.items()}
     config = config.model_copy(update={"sources": sources})
     assert config.policy_weights == {"mini": 2.0}, "test is no source of the policy"
-    sft.train_policy(config, [tmp_path / "sft.parquet"], tmp_path / "work", tmp_path / "out")
+    train_policy.train_policy(config, [tmp_path / "sft.parquet"], tmp_path / "work", tmp_path / "out")
     info = json.loads((tmp_path / "out" / "manifest.json").read_text())["info"]
     assert info["examples"] == 4 * 2 + (len(rows) - 4) and info["config"]["weights"] == {"mini": 2.0}
     (refused,) = json.loads((tmp_path / "out" / "refused.json").read_text())
@@ -79,4 +79,6 @@ def test_the_policy_is_trained_on_each_problem_as_often_as_its_source_weighs(
     one_source = tmp_path / "one.parquet"
     write_problems(one_source, rows[:4])
     with pytest.raises(UserError, match=r"weights \{'mini': 1e-09\} leave none of 4 rows"):
-        sft.train_policy(config.model_copy(update={"sources": light}), [one_source], tmp_path / "w", tmp_path / "o")
+        train_policy.train_policy(
+            config.model_copy(update={"sources": light}), [one_source], tmp_path / "w", tmp_path / "o"
+        )

@@ -28,13 +28,13 @@ from PIL import Image
 from snake import ROOT, Plan, Workflow
 from toy_world import rows
 
-from mmprm.annotation.stage import annotate
+from mmprm.annotation.annotate import annotate
 from mmprm.config import read
+from mmprm.data.shard import Shard
 from mmprm.engine.base import Engine
 from mmprm.engine.factory import open_engine
 from mmprm.evaluation.aggregates import AGGREGATES
-from mmprm.sampling import sample_candidates, sample_seeds
-from mmprm.shard import Shard
+from mmprm.rollouts.sampling import sample_candidates, sample_seeds
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from mmprm.annotation.tree import Node, Prefix, Rollout, Tree
 from mmprm.config import Annotation
+from mmprm.data.problem import Problem
 from mmprm.engine.base import Request
-from mmprm.problem import Problem
 
 Ask = Callable[[Problem, Prefix, int], Request]
 Search = Generator[Request, tuple[Rollout, ...], Tree]

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from mmprm import tables
-from mmprm.annotation.drive import Job, OpenEngine, drive
-from mmprm.annotation.progress import duration
-from mmprm.annotation.scheduler import Outcome
-from mmprm.annotation.stage import named_searches, why_failed
+from mmprm.annotation.annotate import named_searches, why_failed
 from mmprm.config import Config
+from mmprm.data import tables
+from mmprm.data.shard import Shard, read_shard
 from mmprm.engine.base import EngineStats
-from mmprm.shard import Shard, read_shard
+from mmprm.rollouts.progress import duration
+from mmprm.rollouts.run import Job, OpenEngine, drive
+from mmprm.rollouts.scheduler import Outcome
 
 _CONFIDENCE = 0.95
 _SHARD_COUNTS = (1, 2, 4, 8)  # and the configured one
@@ -125,7 +125,7 @@ def _measured(config: Config, policy: Path, used: dict[str, Any], file: Path) ->
     The earlier one is in `file`, with a hash of all that the rate depends on. Snakemake deletes plan.json before it
     makes it again, hence a file in the work folder.
     """
-    from mmprm.models import fingerprint
+    from mmprm.model.folders import fingerprint
 
     device = _device(config)
     sections = [config.engine, config.sampling, config.prompt, config.annotation]
@@ -146,7 +146,7 @@ def _device(config: Config) -> str:
     """What samples: a GPU by its name, the CPU by its cores, or a server whose devices are not known here."""
     if config.engine.kind == "server":
         return "server"
-    from mmprm.models import device
+    from mmprm.model.folders import device
 
     if device() == "cpu":
         return f"CPU, {len(os.sched_getaffinity(0))} cores"

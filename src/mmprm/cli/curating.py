@@ -24,7 +24,7 @@ def curate(
     workers: Annotated[int, typer.Option(min=1, help="processes that look at pictures")] = 1,
 ) -> None:
     """Keep the problems of a pool that are fit to be seeds; say why the others are not."""
-    from mmprm.curation.stage import Outputs, curate
+    from mmprm.curation.curate import Outputs, curate
 
     curate(resolved(config), source, problems, tested, work, Outputs(out, refused, funnel, test), workers)
 
@@ -36,6 +36,6 @@ def set_aside(
     refused: Annotated[Path, option("--refused", "the table of refused rows to write, which has none")],
 ) -> None:
     """Publish the problems that a curated source sets aside as a source of their own."""
-    from mmprm.curation.aside import publish
+    from mmprm.curation.heldout_test import publish
 
     publish(test, out, refused)

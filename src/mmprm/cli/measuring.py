@@ -27,7 +27,7 @@ from mmprm.cli.program import (
     resolved,
     shard_of,
 )
-from mmprm.errors import UserError
+from mmprm.runtime.errors import UserError
 
 
 @app.command(cls=Verb)
@@ -42,7 +42,7 @@ def sample_candidates(
     out: Out,
 ) -> None:
     """Sample and grade N candidate solutions of each benchmark problem."""
-    from mmprm.sampling import sample_candidates
+    from mmprm.rollouts.sampling import sample_candidates
 
     sample_candidates(resolved(config), benchmark, folder_of(policy), problems, shard_of(shard), work, out)
 
@@ -52,7 +52,7 @@ def gather_candidates(
     shards: Annotated[list[Path], option("--shards", "candidate tables of all shards")], out: Out
 ) -> None:
     """Put the shards' candidates into one table."""
-    from mmprm.sampling import gather_candidates
+    from mmprm.rollouts.sampling import gather_candidates
 
     gather_candidates(shards, out)
 
@@ -63,7 +63,7 @@ def score_candidates(
     config: ConfigFile, prm: PrmFolder, problems: ProblemTable, candidates: CandidateTable, out: Out
 ) -> None:
     """Score each step of each candidate with a PRM."""
-    from mmprm.scoring import score_candidates
+    from mmprm.prm.scoring import score_candidates
 
     score_candidates(resolved(config), folder_of(prm), problems, candidates, out)
 
@@ -82,7 +82,7 @@ def decode_guided(
     out: Out,
 ) -> None:
     """Answer each benchmark problem by a strategy that the PRM guides step by step."""
-    from mmprm.guided.stage import decode_guided
+    from mmprm.experiments.guided.decode import decode_guided
 
     decode_guided(
         resolved(config), strategy, benchmark, folder_of(policy), folder_of(prm), problems, shard_of(shard), work, out
@@ -101,7 +101,7 @@ def measure_guided(
     out: Out,
 ) -> None:
     """Accuracy against tokens of guided strategies, beside Best-of-N and majority votes."""
-    from mmprm.guided.measure import measure_guided
+    from mmprm.experiments.guided.measure_guided import measure_guided
 
     measure_guided(resolved(config), benchmark, variant, problems, candidates, scores, decoded, out)
 
@@ -118,7 +118,7 @@ def measure(
     outcome: Annotated[list[Path] | None, option("--outcome", "scores by variants of the label `outcome`")] = None,
 ) -> None:
     """Best-of-N, votes and the oracle of one benchmark and one PRM, with intervals."""
-    from mmprm.evaluation.stage import measure
+    from mmprm.evaluation.measure import measure
 
     measure(resolved(config), benchmark, variant, problems, candidates, scores, out, outcome or [])
 
@@ -128,7 +128,7 @@ def summarise(
     config: ConfigFile, metrics: Annotated[list[Path], option("--metrics", "metrics.json of each pair")], out: Out
 ) -> None:
     """Put the measures of every benchmark and variant into one list."""
-    from mmprm.evaluation.stage import summarise
+    from mmprm.evaluation.measure import summarise
 
     summarise(resolved(config), metrics, out)
 
@@ -139,7 +139,7 @@ def score_steps(
     config: ConfigFile, benchmark: StepBenchmarkName, prm: PrmFolder, problems: ProblemTable, paths: PathTable, out: Out
 ) -> None:
     """Score each step of the labelled solutions of a step benchmark with a PRM."""
-    from mmprm.evaluation.step_stage import score_steps
+    from mmprm.evaluation.step_benchmarks import score_steps
 
     score_steps(resolved(config), benchmark, folder_of(prm), problems, paths, out)
 
@@ -154,7 +154,7 @@ def measure_steps(
     development: Annotated[list[Path] | None, option("--development", "the same of its development set")] = None,
 ) -> None:
     """How well a PRM tells right steps from wrong ones, with intervals."""
-    from mmprm.evaluation.step_stage import Tables, measure_steps
+    from mmprm.evaluation.step_benchmarks import Tables, measure_steps
 
     if len(test) != 3 or len(development or []) not in (0, 3):
         raise UserError("--test and --development take three files each: a problem table, paths and scores")

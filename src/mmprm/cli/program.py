@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from mmprm.errors import UserError
+from mmprm.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from mmprm.config import Config
-    from mmprm.shard import Shard
+    from mmprm.data.shard import Shard
 
 
 class Program(TyperGroup):
@@ -39,7 +39,7 @@ class Verb(TyperCommand):
     shards by one name: `--shards results/mini/annotation/all-of-4/nodes.parquet`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        from mmprm.layout import each
+        from mmprm.data.shard_layout import each
 
         repeatable = {flag for param in self.params if getattr(param, "multiple", False) for flag in param.opts}
         spelled: list[str] = []
@@ -104,7 +104,7 @@ def on_devices(verb: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(verb)
     def leasing(*args: Any, devices: int, **options: Any) -> None:
-        from mmprm.devices import lease
+        from mmprm.runtime.gpu_lease import lease
 
         with lease(devices):
             verb(*args, **options)
@@ -128,7 +128,7 @@ def folder_of(path: Path) -> Path:
 
 
 def shard_of(name: str) -> Shard:
-    from mmprm.shard import Shard
+    from mmprm.data.shard import Shard
 
     index, _, count = name.partition("-of-")
     if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):

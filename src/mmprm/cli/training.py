@@ -28,7 +28,7 @@ from mmprm.cli.program import (
     resolved,
     shard_of,
 )
-from mmprm.errors import UserError
+from mmprm.runtime.errors import UserError
 
 
 @app.command(cls=Verb)
@@ -54,7 +54,7 @@ def fetch(
     """Put a file that came from an object store where the configuration names it."""
     import shutil
 
-    from mmprm.tables import replacing
+    from mmprm.data.tables import replacing
 
     with replacing(out) as temporary:
         shutil.copyfile(file, temporary)
@@ -87,7 +87,7 @@ def tag(
     counts: Annotated[Path, option("--counts", "the JSON of counts to write")],
 ) -> None:
     """Rewrite solutions into steps and an answer: by rules, or by a model."""
-    from mmprm.tagging.stage import tag
+    from mmprm.tagging.tag import tag
 
     tag(resolved(config), source, problems, work, out, refused, counts)
 
@@ -96,7 +96,7 @@ def tag(
 @on_devices
 def train_policy(config: ConfigFile, problems: Problems, work: Work, out: OutFolder) -> None:
     """Fine-tune the base model on step-tagged solutions."""
-    from mmprm.training.sft import train_policy
+    from mmprm.training.train_policy import train_policy
 
     train_policy(resolved(config), problems, work, folder_of(out))
 
@@ -107,7 +107,7 @@ def sample_seeds(
     config: ConfigFile, policy: PolicyFolder, problems: Problems, shard: ShardName, work: Work, out: Out
 ) -> None:
     """Sample and grade rollouts of each problem, to see which are worth annotating."""
-    from mmprm.sampling import sample_seeds
+    from mmprm.rollouts.sampling import sample_seeds
 
     sample_seeds(resolved(config), folder_of(policy), problems, shard_of(shard), work, out)
 
@@ -122,7 +122,7 @@ def select_seeds(
     statistics: Annotated[Path, option("--statistics", "the JSON of counts, and of what was saved, to write")],
 ) -> None:
     """Keep the problems that the policy sometimes solves."""
-    from mmprm.seeds.stage import select_seeds
+    from mmprm.seeds.select import select_seeds
 
     select_seeds(resolved(config), problems, rollouts, seeds, decisions, statistics)
 
@@ -148,7 +148,7 @@ def annotate(
     config: ConfigFile, policy: PolicyFolder, seeds: SeedTable, shard: ShardName, work: Work, out: OutFolder
 ) -> None:
     """Search the solutions of a shard's problems for their first errors (OmegaPRM)."""
-    from mmprm.annotation.stage import annotate
+    from mmprm.annotation.annotate import annotate
 
     annotate(resolved(config), folder_of(policy), seeds, shard_of(shard), work, folder_of(out))
 
@@ -161,7 +161,7 @@ def read_steps(
     benchmarks: Annotated[list[Path] | None, option("--benchmarks", "problem tables that it must not share")] = None,
 ) -> None:
     """Read labelled steps from elsewhere, and refuse those of a benchmark's problems."""
-    from mmprm.step_data.intake import read_steps
+    from mmprm.step_data.read_steps import read_steps
 
     read_steps(resolved(config), name, benchmarks or [], out)
 
@@ -177,7 +177,7 @@ def gather_labels(
     label_set: Annotated[str | None, option("--set", "a key of labels.sets; default: the run's own labels")] = None,
 ) -> None:
     """Turn the trees of all shards into labelled step paths."""
-    from mmprm.labels.stage import gather_labels
+    from mmprm.labels.gather import gather_labels
 
     folders = [folder_of(shard) for shard in shards]
     gather_labels(resolved(config), seeds, folders, out, statistics, extra or [], label_set)
@@ -195,7 +195,7 @@ def judge_labels(
     counts: Annotated[Path, option("--counts", "the JSON of counts to write")],
 ) -> None:
     """Keep the training paths whose first error a judging model finds where the labels have it."""
-    from mmprm.consensus.stage import judge_labels
+    from mmprm.experiments.consensus.judge_labels import judge_labels
 
     judge_labels(resolved(config), seeds, paths, work, out, dropped, counts)
 
@@ -210,7 +210,7 @@ def measure_labels(
     agreed: Annotated[list[Path] | None, option("--agreed", "the paths that judge-labels has kept")] = None,
 ) -> None:
     """Compare the labels of mini problems with the truth of their steps."""
-    from mmprm.labels.quality import measure_labels
+    from mmprm.labels.label_accuracy import measure_labels
 
     measure_labels(resolved(config), seeds, paths, [folder_of(shard) for shard in shards], out, agreed or [])
 
@@ -228,7 +228,7 @@ def train_prm(
     extra: Annotated[list[Path] | None, option("--extra", "the problems of further paths, of read-steps")] = None,
 ) -> None:
     """Train a process reward model from the policy's weights."""
-    from mmprm.training.prm import train_prm
+    from mmprm.prm.train_prm import train_prm
 
     train_prm(resolved(config), variant, folder_of(policy), seeds, paths, work, folder_of(out), extra or [])
 
@@ -246,7 +246,7 @@ def evaluate_prm(
     out: Out,
 ) -> None:
     """Measure a PRM, and the untrained one, on held-out problems."""
-    from mmprm.training.heldout import evaluate_prm
+    from mmprm.prm.heldout import evaluate_prm
 
     folders = [folder_of(shard) for shard in shards]
     evaluate_prm(resolved(config), variant, folder_of(policy), folder_of(prm), seeds, paths, folders, out)
@@ -256,6 +256,6 @@ def evaluate_prm(
 @on_devices
 def mini_base(work: Work, out: OutFolder) -> None:
     """Train the base model of the mini world (kept in models/mini-base)."""
-    from mmprm.training.mini_base import train
+    from mmprm.mini.train_base import train
 
     train(folder_of(out), work)

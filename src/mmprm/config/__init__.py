@@ -28,7 +28,7 @@ from mmprm.config.seeds import Seeds
 from mmprm.config.sources import Source, StepBenchmark, StepSource
 from mmprm.config.steps import StepTest, check_step_tests
 from mmprm.config.training import Lora, Packing, Training
-from mmprm.errors import UserError
+from mmprm.runtime.errors import UserError
 
 __all__ = ["NOT_RESULTS", "Config", "load", "read"]
 

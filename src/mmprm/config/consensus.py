@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from mmprm.config.instructed import InstructedModel
+from mmprm.config.llm import InstructedModel
 from mmprm.config.section import Share
 
 CONSENSUS_PROMPT = "1"  # the version of what the judging model is asked, and of how its replies are read

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from mmprm.config.derived import DerivedSource
-from mmprm.config.instructed import InstructedModel
+from mmprm.config.llm import InstructedModel
 from mmprm.config.section import Share
 
 TAGGING_PROMPT = "1"  # the version of what the rewriting model is asked, and of how its replies are read

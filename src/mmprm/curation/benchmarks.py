@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from mmprm.curation import texts
 from mmprm.curation.duplicates import numbers_key
-from mmprm.curation.near import Pairs, Pictures, Rows, mixed, text_keys, together
-from mmprm.curation.pool import Pool
+from mmprm.curation.problem_index import Pool
+from mmprm.curation.similarity import Pairs, Pictures, Rows, mixed, text_keys, together
 
 SIMPLE = 0.03  # detail below which a picture alone says nothing
 COMMON = 4  # answers that stand beside one picture and make it an icon

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmprm.curation import texts
-from mmprm.curation.near import Pairs, Pictures, Rows, mixed, root, text_keys, together
-from mmprm.curation.pool import Pool
+from mmprm.curation.problem_index import Pool
+from mmprm.curation.similarity import Pairs, Pictures, Rows, mixed, root, text_keys, together
 
 # The share of telling words that two problems with the same answer have in common: with near pictures and the same
 # numbers, with near pictures and no numbers, without pictures.

@@ -14,11 +14,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmprm import tables
 from mmprm.curation import pictures, questions, texts, verifiable
-from mmprm.errors import UserError
+from mmprm.data import tables
+from mmprm.data.problem import Problem, of_row
 from mmprm.grading import Grader, Verdict
-from mmprm.problem import Problem, of_row
+from mmprm.runtime.errors import UserError
 
 VERSION = "1"  # raise it with every change of what a signature holds
 _BATCH = 16  # problems whose images are in memory at once, in each process

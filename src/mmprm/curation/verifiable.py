@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from mmprm.data.problem import Problem
 from mmprm.grading import rules
 from mmprm.grading.clean import clean, compact, parts, words
 from mmprm.grading.verdict import Verdict
-from mmprm.problem import Problem
 
 _NOT_UNIQUE = re.compile(
     r"not\s+unique|not\s+the\s+only|answers?\s+(?:may|will|can)\s+vary|\bany\s+one\b|\bfor\s+example\b|\be\.g\.|"

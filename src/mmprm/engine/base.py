@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
-from mmprm.problem import Problem
+from mmprm.data.problem import Problem
 
 
 @dataclass(frozen=True)

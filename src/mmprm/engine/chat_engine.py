@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmprm.config.instructed import InstructedModel
+from mmprm.config.llm import InstructedModel
 from mmprm.engine.base import Completion, Finished, Request
 from mmprm.engine.http_client import Client, RefusedError, Server
 from mmprm.engine.over_http import HttpEngine
 from mmprm.engine.server_engine import data_uri
-from mmprm.errors import UserError
-from mmprm.solution import question_text
+from mmprm.model.step_text import question_text
+from mmprm.runtime.errors import UserError
 
 _OURS = (401, 403, 404)  # no request would be carried out: the key, the address or the model's name is wrong
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.engine.base import Completion, Request
-from mmprm.solution import ANSWER_CLOSE, STEP_CLOSE, control_ids
+from mmprm.model.step_text import ANSWER_CLOSE, STEP_CLOSE, control_ids
 
 
 class TooLongError(ValueError):

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmprm import models
 from mmprm.config import Config, Prompt
-from mmprm.config.instructed import InstructedModel
+from mmprm.config.llm import InstructedModel
 from mmprm.engine.base import Engine
 from mmprm.engine.http_client import Server
+from mmprm.model import folders
 
 
 def open_engine(config: Config, policy: Path) -> Engine:
@@ -19,8 +19,8 @@ def open_engine(config: Config, policy: Path) -> Engine:
 
     Raises UserError where the folder is incomplete, its tokenizer lacks the control tokens, or the server is not there.
     """
-    if (policy / models.MANIFEST).is_file():
-        models.check_manifest(policy)
+    if (policy / folders.MANIFEST).is_file():
+        folders.check_manifest(policy)
     if config.engine.kind == "vllm":
         from mmprm.engine.vllm_engine import VllmEngine
 

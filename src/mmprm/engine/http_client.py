@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from mmprm import api_key
-from mmprm.errors import UserError
+from mmprm.runtime import api_key
+from mmprm.runtime.errors import UserError
 
 KEYS = ("MMPRM_API_KEY", "OPENAI_API_KEY")  # environment variables, the first that is set counts
 

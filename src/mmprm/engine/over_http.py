@@ -12,7 +12,7 @@ from typing import Any
 
 from mmprm.engine.base import EngineStats, Finished, Request
 from mmprm.engine.http_client import Client, RefusedError
-from mmprm.errors import UserError
+from mmprm.runtime.errors import UserError
 
 _STEP = 0.2  # seconds that a step waits for something to finish
 

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion, EngineStats, Finished, Request
-from mmprm.problem import Problem
-from mmprm.solution import STEP_CLOSE, render_solution
+from mmprm.model.step_text import STEP_CLOSE, render_solution
 
 Policy = Callable[[Problem, tuple[str, ...], random.Random], str]
 _SUM = re.compile(r"(\d+) \+ (\d+) = (\d+)")

@@ -15,15 +15,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mmprm import models
 from mmprm.config import Config
+from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
 from mmprm.engine.http_client import KEYS, Client, RefusedError
 from mmprm.engine.over_http import HttpEngine
-from mmprm.errors import UserError
-from mmprm.problem import Problem
-from mmprm.solution import Renderer, control_ids, question_text, render_steps
+from mmprm.model import folders
+from mmprm.model.step_text import Renderer, control_ids, question_text, render_steps
+from mmprm.runtime.errors import UserError
 
 _OPENING_TRIES = 3
 # Else the server fills them in from the model's generation_config.json; vllm_engine has them so.
@@ -36,11 +36,11 @@ class ServerEngine(HttpEngine):
     def __init__(self, config: Config, policy: Path) -> None:
         """Raises UserError where the server is unreachable, serves another model, or takes shorter texts than we do."""
         assert config.engine.url is not None  # config.Engine has checked it
-        self._processor = models.load_processor(policy)
+        self._processor = folders.load_processor(policy)
         control_ids(self._processor.tokenizer)  # before the server is asked
         self._decoder = Decoder(policy, self._processor.tokenizer)
         self._chat = Chat(self._processor, config.prompt.instruction, config.engine.open_problems)
-        self._limit = min(config.engine.max_model_len, models.longest_input(policy))
+        self._limit = min(config.engine.max_model_len, folders.longest_input(policy))
         self._max_images = config.engine.max_images
         self._url = config.engine.url.rstrip("/")
         self._compared: set[tuple[bool, bool]] = set()  # (images, prefix) of the prompts that were compared
@@ -71,7 +71,7 @@ class ServerEngine(HttpEngine):
                 f"model's own) {self._limit}: start the server with --max-model-len {self._limit}, or lower the option"
             )
         root = Path(cards[name].get("root") or "")  # where the server shares our disk, we see what it has loaded
-        if (root / models.MANIFEST).is_file() and models.fingerprint(root) != models.fingerprint(policy):
+        if (root / folders.MANIFEST).is_file() and folders.fingerprint(root) != folders.fingerprint(policy):
             raise UserError(
                 f"engine.url {self._url}: it serves {root}, not {policy}: start it with `vllm serve {policy}`"
             )
@@ -131,7 +131,7 @@ class ServerEngine(HttpEngine):
         shape = (bool(problem.images), bool(request.prefix))
         if shape in self._compared:
             return
-        images = [models.decode_image(image) for image in problem.images] or None
+        images = [folders.decode_image(image) for image in problem.images] or None
         text = self._chat.continuation(problem, request.prefix)
         own = self._processor(text=[text], images=images, text_kwargs={"add_special_tokens": False})["input_ids"][0]
         if list(own) != list(prompt):
@@ -168,7 +168,7 @@ def data_uri(data: bytes) -> str:
     """
     from PIL import Image
 
-    image = models.decode_image(data)
+    image = folders.decode_image(data)
     file = Image.open(io.BytesIO(data))
     kind = file.format
     if kind not in ("PNG", "JPEG") or file.convert("RGB").tobytes() != image.tobytes():

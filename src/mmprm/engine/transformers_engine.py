@@ -10,14 +10,14 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from mmprm import models, positions
-from mmprm.compat import prepare
 from mmprm.config import Config
+from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion, EngineStats, Finished, Request, Sampling
 from mmprm.engine.decoding import Decoder, TooLongError
-from mmprm.errors import UserError
-from mmprm.problem import Problem
-from mmprm.solution import Renderer, control_ids
+from mmprm.model import folders, rope_positions
+from mmprm.model.hf_env import prepare
+from mmprm.model.step_text import Renderer, control_ids
+from mmprm.runtime.errors import UserError
 
 _ROWS = 64  # draws in one batch; not an option, since the size of a batch changes the rounding of its logits
 
@@ -28,17 +28,17 @@ class TransformersModel:
     def __init__(self, folder: Path, instruction: str, dtype: str, max_model_len: int, tags: bool = True) -> None:
         """`tags`: must its tokenizer have the control tokens?"""
         prepare()
-        self.device = models.device()
-        self.processor = models.load_processor(folder)
+        self.device = folders.device()
+        self.processor = folders.load_processor(folder)
         if tags:
             control_ids(self.processor.tokenizer)  # before the model is loaded
         self.renderer = Renderer(self.processor, instruction)
-        self.model = models.load_model(folder, models.working_dtype(dtype, self.device), self.device)
-        self.max_model_len = min(max_model_len, models.longest_input(folder))
+        self.model = folders.load_model(folder, folders.working_dtype(dtype, self.device), self.device)
+        self.max_model_len = min(max_model_len, folders.longest_input(folder))
 
     def inputs(self, text: str, problem: Problem, room: int) -> Any:
         """The processor's tensors for one text [1, length]. Raises TooLongError unless `room` more tokens fit."""
-        images = [models.decode_image(image) for image in problem.images]
+        images = [folders.decode_image(image) for image in problem.images]
         inputs = self.processor(
             text=[text], images=images or None, return_tensors="pt", text_kwargs={"add_special_tokens": False}
         )
@@ -56,12 +56,12 @@ class TransformersEngine:
         self._model = TransformersModel(
             policy, config.prompt.instruction, config.engine.dtype, config.engine.max_model_len, tags
         )
-        if not positions.known(self._model.model):
+        if not rope_positions.known(self._model.model):
             raise UserError(
                 f"{policy}: how a {type(self._model.model).__name__} counts positions is not known here; set "
                 "engine.kind to vllm"
             )
-        self._index = positions.rope_index(self._model.model)
+        self._index = rope_positions.rope_index(self._model.model)
         self._decoder = Decoder(policy, self._model.processor.tokenizer, tags)
         self._max_images = config.engine.max_images
         self._waiting: deque[Request] = deque()
@@ -95,7 +95,7 @@ class TransformersEngine:
         inputs = model.inputs(text, request.problem, room=1)
         length = inputs["input_ids"].shape[1]
         if self._index is not None:
-            inputs["position_ids"] = positions.of_sequence(self._index, inputs, inputs.get("image_grid_thw"))
+            inputs["position_ids"] = rope_positions.of_sequence(self._index, inputs, inputs.get("image_grid_thw"))
         limit = min(request.sampling.max_new_tokens, model.max_model_len - length)
         generators = [torch.Generator(model.device).manual_seed(request.seed + draw) for draw in draws]
         stops = torch.tensor(self._decoder.stop_ids(request), device=model.device)

@@ -16,15 +16,15 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from mmprm import models
-from mmprm.compat import prepare
 from mmprm.config import Config
-from mmprm.config.standalone import Settings
+from mmprm.config.offline import Settings
+from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion, EngineStats, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
-from mmprm.errors import UserError
-from mmprm.problem import Problem
-from mmprm.solution import Renderer, control_ids
+from mmprm.model import folders
+from mmprm.model.hf_env import prepare
+from mmprm.model.step_text import Renderer, control_ids
+from mmprm.runtime.errors import UserError
 
 _GIB = 2**30
 _GROUP_SHARE = 3 / 8  # of the running sequences: draws that are given to vLLM together
@@ -46,8 +46,8 @@ class VllmModel:
             gc.enable()
 
     def _open(self, config: Settings, folder: Path, tags: bool, options: dict[str, Any]) -> None:
-        self.device = models.device()
-        self.processor = models.load_processor(folder)
+        self.device = folders.device()
+        self.processor = folders.load_processor(folder)
         if tags:
             control_ids(self.processor.tokenizer)  # before the model is loaded
         self.renderer = Renderer(self.processor, config.prompt.instruction)
@@ -92,7 +92,7 @@ class VllmModel:
                     return self.engine.renderer.render_cmpl([dict(prompt)])[0]
                 except ValueError:  # vLLM has dropped one from its cache
                     self._shown.difference_update(names)
-            prompt["multi_modal_data"] = {"image": [models.decode_image(image) for image in images]}
+            prompt["multi_modal_data"] = {"image": [folders.decode_image(image) for image in images]}
             self._shown.update(names)
         return self.engine.renderer.render_cmpl([prompt])[0]
 
@@ -238,8 +238,8 @@ def _engine_arguments(config: Settings, folder: Path, device: str) -> dict[str, 
     engine = config.engine
     arguments: dict[str, Any] = {
         "model": str(folder),
-        "dtype": models.working_dtype(engine.dtype, device),
-        "max_model_len": min(engine.max_model_len, models.longest_input(folder)),
+        "dtype": folders.working_dtype(engine.dtype, device),
+        "max_model_len": min(engine.max_model_len, folders.longest_input(folder)),
         "limit_mm_per_prompt": {"image": engine.max_images, "video": 0},
         "enable_prefix_caching": True,
         "trust_remote_code": False,

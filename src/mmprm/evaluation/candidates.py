@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from mmprm import tables
-from mmprm.errors import UserError
+from mmprm.data import tables
+from mmprm.data.problem import Problem
 from mmprm.evaluation import votes
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.auc import auc_within_problem
 from mmprm.grading import Verdict
-from mmprm.problem import Problem
-from mmprm.solution import Status
+from mmprm.model.step_text import Status
+from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
 _LAST = AGGREGATES["last"]

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from mmprm import tables
 from mmprm.config import Config
-from mmprm.errors import UserError
+from mmprm.data import tables
+from mmprm.data.problem import read_problems
 from mmprm.evaluation.candidates import Candidates, by_problem, counted_candidates, join_scores
 from mmprm.evaluation.intervals import intervals
-from mmprm.evaluation.measures import Values, per_problem
-from mmprm.problem import read_problems
+from mmprm.evaluation.selection_rules import Values, per_problem
+from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
 

@@ -16,9 +16,9 @@ from math import comb
 
 import numpy as np
 
+from mmprm.data.problem import Problem
 from mmprm.grading import choice, number, rules
 from mmprm.grading.clean import clean, compact
-from mmprm.problem import Problem
 
 RIGHT = "=gold"
 

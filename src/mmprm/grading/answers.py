@@ -16,13 +16,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmprm import tables
-from mmprm.errors import UserError
+from mmprm.data import tables
+from mmprm.data.problem import Problem
 from mmprm.grading import official, reading, rules
 from mmprm.grading.pool import Grader, Grading
 from mmprm.grading.verdict import Graded, Verdict, graded
-from mmprm.problem import Problem
-from mmprm.progress_bar import Bar
+from mmprm.runtime.errors import UserError
+from mmprm.runtime.progress import Bar
 
 VERDICTS = pa.schema([(name, pa.string()) for name in ("problem_id", "verdict", "method", "extracted")])
 _CHUNK = 64  # answers that are read before the processes' results are looked at

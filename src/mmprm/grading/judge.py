@@ -21,9 +21,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import httpx
 import tenacity
 
-from mmprm import api_key, config
+from mmprm import config
 from mmprm.grading.verdict import Graded, Verdict, graded
-from mmprm.solution import neutralise
+from mmprm.model.step_text import neutralise
+from mmprm.runtime import api_key
 
 KEYS = ("MMPRM_JUDGE_API_KEY", "OPENAI_API_KEY")  # environment variables, the first that is set counts
 

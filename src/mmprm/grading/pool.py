@@ -18,10 +18,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from mmprm import config
+from mmprm.data.problem import Problem
 from mmprm.grading import expression, rules
 from mmprm.grading.verdict import VERSION, Graded, Verdict, graded
-from mmprm.problem import Problem
-from mmprm.solution import question_text
+from mmprm.model.step_text import question_text
 
 if TYPE_CHECKING:
     from mmprm.grading.judge import Judge

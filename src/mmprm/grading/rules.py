@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from mmprm.data.problem import Problem
 from mmprm.grading import choice, number, official
 from mmprm.grading.clean import clean, compact, words
 from mmprm.grading.closeness import EXACT, Closeness
 from mmprm.grading.expression import MATHS, MAX_CHARACTERS, is_formula
 from mmprm.grading.verdict import Graded, Verdict, graded
-from mmprm.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mmprm import positions
-from mmprm.tokens import common_prefix
+from mmprm.model import rope_positions
+from mmprm.model.tokens import common_prefix
 
 Path = dict[str, np.ndarray]  # input_ids and whatever else a processor gives a token, each of shape (length,)
 
@@ -130,7 +130,7 @@ def packs(model: Any) -> bool:
     kinds = getattr(config, "layer_types", None)
     if kinds is None:  # the layers are all alike
         kinds = ["sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"]
-    return positions.known(model) and all(kind == "full_attention" for kind in kinds)
+    return rope_positions.known(model) and all(kind == "full_attention" for kind in kinds)
 
 
 def _in_order(rows: Sequence[np.ndarray]) -> list[int]:

@@ -1,7 +1,7 @@
 """position_ids of trees. In: trees and the grids of their images. Out: a tensor for the sequence of all of them.
 
 A model with positions of one dimension has a token at its depth. Where they have three, each path's are those that the
-model counts over this path alone (`mmprm.positions`), and a token stands in all its paths at the same ones.
+model counts over this path alone (`mmprm.model.rope_positions`), and a token stands in all its paths at the same ones.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from mmprm import positions
-from mmprm.errors import UserError
+from mmprm.model import rope_positions
 from mmprm.prefix_trees.packing import Packed
+from mmprm.runtime.errors import UserError
 
 
 class TreePositions:
     """The positions of one model's trees. Keeps its get_rope_index, none of its state."""
 
     def __init__(self, model: Any) -> None:
-        self._index = positions.rope_index(model)
+        self._index = rope_positions.rope_index(model)
 
     def __call__(self, trees: Sequence[Packed], counts: Sequence[int], images: Mapping[str, Any]) -> Any:
         """(1, n), or (3, 1, n) for three dimensions, over the trees one after another.
@@ -42,14 +42,14 @@ class TreePositions:
         return torch.cat(parts, dim=-1)
 
 
-def _of_tree(index: positions.RopeIndex, tree: Packed, grids: Any) -> Any:
+def _of_tree(index: rope_positions.RopeIndex, tree: Packed, grids: Any) -> Any:
     """(3, 1, n): each path's positions at the places of its tokens."""
     import torch
 
     found = torch.full((3, 1, tree.length), -1)
     for place in tree.places:
         path = {name: torch.from_numpy(values[place])[None] for name, values in tree.tokens.items()}
-        own = positions.of_sequence(index, path, grids)
+        own = rope_positions.of_sequence(index, path, grids)
         before = found[..., place]
         if ((before >= 0) & (before != own)).any():
             raise UserError(

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from mmprm import models
+from mmprm.data.problem import Problem
+from mmprm.model import folders
+from mmprm.model.step_text import MARKER, NO, YES, Renderer, control_ids
+from mmprm.model.tokens import image_inputs, tokenise
 from mmprm.prefix_trees import attention, packing
 from mmprm.prefix_trees.positions import TreePositions
-from mmprm.problem import Problem
-from mmprm.solution import MARKER, NO, YES, Renderer, control_ids
-from mmprm.step_scores import StepScores
-from mmprm.tokens import image_inputs, tokenise
+from mmprm.prm.step_scores import StepScores
 
 Item = tuple[Problem, tuple[str, ...], str | None]
 BUDGET = 4096  # tokens of a forward pass
@@ -45,15 +45,15 @@ class TreeScorer:
         self, folder: Path, instruction: str = "", dtype: str = "auto", longest: int = 2**20, budget: int = BUDGET
     ) -> None:
         self.prompt_tokens = 0
-        self._processor = models.load_processor(folder)
+        self._processor = folders.load_processor(folder)
         ids = control_ids(self._processor.tokenizer)
         self._marker = ids[MARKER]
-        self._read = [ids[NO], ids[YES], *([ids[MARKER]] if models.learnt_counts(folder) else [])]
+        self._read = [ids[NO], ids[YES], *([ids[MARKER]] if folders.learnt_counts(folder) else [])]
         self._renderer = Renderer(self._processor, instruction)
-        self._longest = min(longest, models.longest_input(folder))
+        self._longest = min(longest, folders.longest_input(folder))
         self._budget = budget
-        self._device = models.device()
-        self._model = models.load_model(folder, models.working_dtype(dtype, self._device), self._device)
+        self._device = folders.device()
+        self._model = folders.load_model(folder, folders.working_dtype(dtype, self._device), self._device)
         self._packs = packing.packs(self._model)
         self._positions = TreePositions(self._model)
         if self._packs:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmprm import tables
+from mmprm.data import tables
 from mmprm.problems.groups import Groups
 from mmprm.problems.parts import Part, Problems, index_file
 

@@ -14,9 +14,9 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from typing import Any
 
-from mmprm.errors import UserError
 from mmprm.problems.parts import Part
-from mmprm.workers import end_with_parent
+from mmprm.runtime.errors import UserError
+from mmprm.runtime.workers import end_with_parent
 
 # A part ends after so many rows, or bytes of the images in them; images that rows name by paths are read one at a time.
 ROWS, BYTES = 512, 2**25

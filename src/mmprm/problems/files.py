@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmprm.config.sources import DataFiles, ImageFolderSource
-from mmprm.errors import UserError
+from mmprm.runtime.errors import UserError
 
 READABLE = (".parquet", ".pq", ".json", ".jsonl", ".ndjson", ".csv")
 

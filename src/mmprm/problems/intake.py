@@ -22,11 +22,10 @@ from typing import Any
 
 import PIL
 
-from mmprm import tables
 from mmprm.config import Config
 from mmprm.config.sources import DERIVED, DataFiles, MiniSource, ProblemFiles
-from mmprm.errors import UserError
-from mmprm.problem import Problem, write_problems
+from mmprm.data import tables
+from mmprm.data.problem import Problem, write_problems
 from mmprm.problems import checking, rows
 from mmprm.problems.adapters import adapter_of
 from mmprm.problems.assembly import Assembly
@@ -34,7 +33,8 @@ from mmprm.problems.checking import Tally, check, stretches
 from mmprm.problems.files import locate
 from mmprm.problems.parts import Checker, whole_parts
 from mmprm.problems.values import Place
-from mmprm.progress_bar import Bar
+from mmprm.runtime.errors import UserError
+from mmprm.runtime.progress import Bar
 
 SUMMARY = ".intake.json"
 VERSION = 1  # of how rows are checked: parts of another version are not gone on from
@@ -75,9 +75,9 @@ def make_source(
 
 
 def _drawn(source: MiniSource, name: str, seed: int) -> list[Problem]:
-    from mmprm.problems import mini
+    from mmprm.mini import problems
 
-    drawn = mini.generate(source.split, source.size, source.families, seed)
+    drawn = problems.generate(source.split, source.size, source.families, seed)
     return [replace(problem, problem_id=f"{name}/{problem.problem_id}", source=name) for problem in drawn]
 
 

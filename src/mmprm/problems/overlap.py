@@ -12,7 +12,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 
-from mmprm.problem import Problem
+from mmprm.data.problem import Problem
 from mmprm.problems.images import pixels
 
 LENGTH = 40  # characters without white space that make a question its problem's own

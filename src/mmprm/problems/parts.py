@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmprm import tables
 from mmprm.config.sources import DataFiles
-from mmprm.problem import Problem
+from mmprm.data import tables
+from mmprm.data.problem import Problem
 from mmprm.problems.adapters import Adapter, adapter_of
 from mmprm.problems.images import RefusedError
 from mmprm.problems.values import Place, object_of, problem_of

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmprm.errors import UserError
+from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
 PARQUET = (".parquet", ".pq")

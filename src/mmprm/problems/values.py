@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmprm.problem import Problem
+from mmprm.data.problem import Problem
+from mmprm.model.step_text import has_control
 from mmprm.problems import images
 from mmprm.problems.images import RefusedError
-from mmprm.solution import has_control
 
 ANSWER_TYPES = ("auto", "choice", "number", "integer", "expression", "text")  # integer: see official.INTEGER
 # A placeholder at the end or start of a question only says that there is an image: the prompt has its own.

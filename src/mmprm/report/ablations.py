@@ -15,12 +15,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mmprm import tables
 from mmprm.config import Ablation, Config
-from mmprm.errors import UserError
+from mmprm.data import tables
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.paired import minus_first
 from mmprm.report import figures, numbers, results, templates
+from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
 Differences = dict[str, dict[tuple[str, int], Row]]  # variant -> (metric, n) -> value and interval

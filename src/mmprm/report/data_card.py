@@ -14,8 +14,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mmprm import __version__, tables
+from mmprm import __version__
 from mmprm.config import Config
+from mmprm.data import tables
 from mmprm.report import examples, figures, funnel, numbers, results, templates
 from mmprm.report.consensus import consensus
 from mmprm.report.trees import data_uri

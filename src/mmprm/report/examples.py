@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmprm import tables
 from mmprm.config import Config
 from mmprm.config.sources import DERIVED
-from mmprm.errors import UserError
+from mmprm.data import tables
 from mmprm.report import results
+from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
 
@@ -104,7 +104,7 @@ def _first(rows: Sequence[Row], count: int) -> list[Row]:
 
 def thumbnail(image: bytes) -> bytes | None:
     """A picture as a small PNG; None where it cannot be decoded."""
-    from mmprm.models import decode_image
+    from mmprm.model.folders import decode_image
 
     try:
         small = decode_image(image)

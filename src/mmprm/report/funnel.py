@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmprm import tables
 from mmprm.config import Config
 from mmprm.config.sources import DERIVED
+from mmprm.data import tables
 from mmprm.report import results
 
 Row = dict[str, Any]

@@ -13,13 +13,14 @@ from typing import Any
 import yaml
 from markupsafe import Markup
 
-from mmprm import __version__, tables
+from mmprm import __version__
 from mmprm.config import Config
-from mmprm.evaluation.measures import weight_of
+from mmprm.data import tables
+from mmprm.evaluation.selection_rules import weight_of
 from mmprm.report import data_card, figures, numbers, results, templates, trees
 from mmprm.report.consensus import consensus
 from mmprm.report.guided import guided
-from mmprm.report.label_quality import label_quality
+from mmprm.report.label_accuracy import label_quality
 from mmprm.report.seed_filter import seed_filter
 
 Row = dict[str, Any]

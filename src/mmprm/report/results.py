@@ -14,9 +14,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from mmprm import layout, tables
 from mmprm.config import Config
-from mmprm.errors import UserError
+from mmprm.data import shard_layout, tables
+from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
 
@@ -56,8 +56,8 @@ def read_json(path: Path) -> Any:
 
 def shard_names(config: Config, results: Path, stage: str) -> list[str]:
     """The shards of a stage (a key of `shards`), as they lie there."""
-    patterns = layout.patterns(stage, str(results), config.benchmarks)
-    return layout.names(layout.in_use(patterns, getattr(config.shards, stage)))
+    patterns = shard_layout.patterns(stage, str(results), config.benchmarks)
+    return shard_layout.names(shard_layout.in_use(patterns, getattr(config.shards, stage)))
 
 
 def existing(paths: Iterable[Path]) -> list[Path]:

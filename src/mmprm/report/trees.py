@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmprm import tables
 from mmprm.config import Config
-from mmprm.errors import UserError
+from mmprm.data import tables
 from mmprm.report import results
+from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
 
@@ -135,7 +135,7 @@ def data_uri(image: bytes) -> str | None:
     """The image as text for the page; a large one smaller; None where it cannot be shown."""
     kind = next((kind for magic, kind in _TYPES.items() if image.startswith(magic)), None)
     if kind is None or len(image) > _MAX_IMAGE:
-        from mmprm.models import decode_image
+        from mmprm.model.folders import decode_image
 
         try:
             small = decode_image(image)

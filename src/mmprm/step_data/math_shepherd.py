@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmprm.problems.images import RefusedError
-from mmprm.step_data.found import Found, given, list_of
+from mmprm.step_data.raw_step_row import Found, given, list_of
 
 COLUMNS = ("prompt", "completions", "labels")
 

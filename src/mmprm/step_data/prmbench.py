@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmprm.problems.images import RefusedError
-from mmprm.step_data.found import Found, given, list_of, whole_number
+from mmprm.step_data.raw_step_row import Found, given, list_of, whole_number
 
 COLUMNS = ("modified_question", "modified_process", "error_steps", "classification")
 

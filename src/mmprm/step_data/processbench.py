@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmprm.step_data.found import UNKNOWN, Found, given, list_of, whole_number
+from mmprm.step_data.raw_step_row import UNKNOWN, Found, given, list_of, whole_number
 
 COLUMNS = ("id", "problem", "steps", "label")
 

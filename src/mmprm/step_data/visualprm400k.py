@@ -16,7 +16,7 @@ from typing import Any
 
 from mmprm.labels.evidence import Label
 from mmprm.problems.images import RefusedError
-from mmprm.step_data.found import Found, list_of, whole_number
+from mmprm.step_data.raw_step_row import Found, list_of, whole_number
 
 COLUMNS = ("image", "question", "steps_with_score")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmprm.problems.images import RefusedError
-from mmprm.step_data.found import UNKNOWN, Found, given, list_of, whole_number
+from mmprm.step_data.raw_step_row import UNKNOWN, Found, given, list_of, whole_number
 
 COLUMNS = ("image", "question", "response")
 

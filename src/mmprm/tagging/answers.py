@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
+from mmprm.data.problem import Problem
 from mmprm.grading import choice, prose, reading, response, rules
-from mmprm.problem import Problem
 
 _EXPLICIT = ("tag", "box", "said", "chosen")
 _PICTURE = re.compile(r"!\[[^\]\n]{0,200}\]\([^)\n]{0,1000}\)")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from mmprm.instructed.works import RefusedError, without_thought
-from mmprm.problem import Problem
-from mmprm.solution import neutralise, question_text
+from mmprm.data.problem import Problem
+from mmprm.llm.tasks import RefusedError, without_thought
+from mmprm.model.step_text import neutralise, question_text
 from mmprm.tagging.answers import tidied
 
 # With every change of these, or of how a reply is read, raise config.tagging.TAGGING_PROMPT.

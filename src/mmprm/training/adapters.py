@@ -10,8 +10,8 @@ import re
 from typing import Any
 
 from mmprm.config import Lora
-from mmprm.errors import UserError
-from mmprm.solution import TAGS
+from mmprm.model.step_text import TAGS
+from mmprm.runtime.errors import UserError
 
 _LAYERS = re.compile(r"(^|\.)(language_model|text_model|model)\..*\b(q|k|v|o|qkv|gate|up|down|gate_up)_proj$")
 _VISION = re.compile(r"vision|visual")

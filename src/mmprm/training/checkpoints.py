@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmprm import tables
-from mmprm.errors import UserError
+from mmprm.data import tables
+from mmprm.runtime.errors import UserError
 
 _COMPLETE = "complete.json"
 _RESHAPED = "reshaped"

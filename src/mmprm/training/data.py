@@ -1,4 +1,6 @@
-"""Token sequences with labels, and micro-batches of them. In: tokens, as `mmprm.tokens` makes them, and labels. Out:
+"""Token sequences with labels, and micro-batches of them.
+
+In: tokens, as `mmprm.model.tokens` makes them, and labels. Out:
 Examples; the model's inputs. Images stay encoded until their micro-batch is put together.
 """
 
@@ -13,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from mmprm.errors import UserError
-from mmprm.tokens import image_inputs
+from mmprm.model.tokens import image_inputs
+from mmprm.runtime.errors import UserError
 
 IGNORE = -100.0  # what Trainer, too, takes for "no loss here"
 

@@ -14,9 +14,10 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from mmprm import tables, turns
-from mmprm.errors import UserError
-from mmprm.training import loop, nodes, tied
+from mmprm.data import tables
+from mmprm.runtime import parent_death, single_writer
+from mmprm.runtime.errors import UserError
+from mmprm.training import loop, nodes
 from mmprm.training.job import Job
 
 
@@ -28,7 +29,7 @@ def fit(job: Job, out: Path) -> loop.Outcome:
     at the same training, it waits for its end. Raises UserError where torchrun fails.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with turns.alone(job.work, "training"):
+    with single_writer.alone(job.work, "training"):
         return _under_torchrun(job, out) if job.training.deepspeed else loop.fit(job, out)
 
 
@@ -48,10 +49,10 @@ def _under_torchrun(job: Job, out: Path) -> loop.Outcome:
     if where:
         environment = nodes.for_srun(environment)
         # srun's tasks end when it is told to, not when it is killed; torchrun is killed like this process.
-        command = tied.to_me(nodes.command(where, processes, job.work, worker), signal.SIGTERM)
+        command = parent_death.to_me(nodes.command(where, processes, job.work, worker), signal.SIGTERM)
     else:
         torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        command = tied.to_me([sys.executable, "-m", *torchrun, "-m", *worker])
+        command = parent_death.to_me([sys.executable, "-m", *torchrun, "-m", *worker])
     status = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
     if where and not status:
         nodes.wait_for(answer)
@@ -82,5 +83,5 @@ def main() -> int:
 if __name__ == "__main__":
     # torchrun gives its workers sessions of their own: they outlive a SIGKILL of its process group, and would go on
     # writing checkpoints into the folder from which the next run resumes.
-    tied.tie_to_command()
+    parent_death.tie_to_command()
     sys.exit(main())

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmprm import models
-from mmprm.compat import prepare
-from mmprm.errors import UserError
+from mmprm.model import folders
+from mmprm.model.hf_env import prepare
+from mmprm.runtime.errors import UserError
 from mmprm.training import adapters, checkpoints, data, order
 from mmprm.training.arguments import training_arguments
 from mmprm.training.job import Job, keeps_best
@@ -50,11 +50,11 @@ def fit(job: Job, out: Path) -> Outcome:
     # save_every decides nothing, nor do the number of GPUs and of processes: an update is over the same examples.
     settings = job.training.model_dump_json(exclude={"save_every", "report_to", "gpus"})
     content = data.digest(job.examples, order.of_updates(plan, micro_batches))
-    same = [models.fingerprint(job.start), content, job.loss, settings, str(job.seed)]
+    same = [folders.fingerprint(job.start), content, job.loss, settings, str(job.seed)]
     same += ["trees"] if job.trees else []
     checkpoint = checkpoints.last_whole(Path(arguments.output_dir), same, arguments)
     folder = checkpoints.readable(checkpoint, arguments) if checkpoint else None
-    processor = models.load_processor(job.start)
+    processor = folders.load_processor(job.start)
     trainer = make_trainer(job, arguments, plan, processor)
     if checkpoint and trainer.is_world_process_zero():
         others = f": {checkpoint.processes} processes before, {processes} now"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mmprm.step_scores import SMALLEST, concentration
+from mmprm.prm.step_scores import SMALLEST, concentration
 from mmprm.training import data
 
 

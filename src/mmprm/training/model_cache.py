@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmprm import models
-from mmprm.sharing import shared
+from mmprm.model import folders
+from mmprm.runtime.cache import shared
 
 _VERSION = "1"  # to be raised when the same inputs and settings make another model
 
@@ -35,12 +35,12 @@ def key(settings: dict[str, Any], tables: Sequence[Path]) -> str:
 def fetch(name: str, out: Path) -> bool:
     """Copy the model of this key to `out`, its manifest last; False where there is none, or no MMPRM_CACHE."""
     kept = _folder(name)
-    if kept is None or not (kept / models.MANIFEST).is_file():
+    if kept is None or not (kept / folders.MANIFEST).is_file():
         return False
-    models.check_manifest(kept)
-    for path in sorted(kept.iterdir(), key=lambda path: path.name == models.MANIFEST):
+    folders.check_manifest(kept)
+    for path in sorted(kept.iterdir(), key=lambda path: path.name == folders.MANIFEST):
         shutil.copy2(path, out / path.name)
-    os.utime(out / models.MANIFEST)  # Snakemake compares it with its inputs
+    os.utime(out / folders.MANIFEST)  # Snakemake compares it with its inputs
     return True
 
 

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmprm.errors import UserError
-from mmprm.training import tied
+from mmprm.runtime import parent_death
+from mmprm.runtime.errors import UserError
 
 _SLURM = ("SLURM_", "SRUN_", "SBATCH_")
 _KEPT = ("SLURM_CONF", "SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CLUSTER_NAME")
@@ -94,7 +94,7 @@ def main() -> None:
     """Become the torchrun of this node. The first node of the step keeps the meeting place."""
     keeps = int(os.environ["SLURM_NODEID"] == "0")  # said, since a node may not know its own address
     conf = f"--rdzv-conf=is_host={keeps},read_timeout=300"
-    tied.become([sys.executable, "-m", "torch.distributed.run", conf, *sys.argv[1:]])
+    parent_death.become([sys.executable, "-m", "torch.distributed.run", conf, *sys.argv[1:]])
 
 
 if __name__ == "__main__":

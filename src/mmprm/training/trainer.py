@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmprm import models, tables
-from mmprm.errors import UserError
+from mmprm.data import tables
+from mmprm.model import folders
+from mmprm.model.step_text import MARKER, NO, YES, control_ids
 from mmprm.prefix_trees import attention, packing
-from mmprm.solution import MARKER, NO, YES, control_ids
+from mmprm.runtime.errors import UserError
 from mmprm.training import adapters, checkpoints, data
 from mmprm.training.job import Job, held_out_batches, keeps_best
 from mmprm.training.losses import counts_loss, marker_loss, token_loss
@@ -34,9 +35,9 @@ def freeze_vision(model: Any) -> None:
 
 def _collator(job: Job, processor: Any, model: Any) -> Callable[..., dict[str, Any]]:
     if job.trees:
-        return TreeCollator(processor, model, models.device())
+        return TreeCollator(processor, model, folders.device())
     if job.packed_tokens:
-        return PackedCollator(processor, model, models.device())
+        return PackedCollator(processor, model, folders.device())
     return data.Collator(processor, shift=1 if job.loss == "tokens" else 0)
 
 
@@ -62,7 +63,7 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
     )  # Trainer seeds when it is made: what is drawn for the model before, as adapters are, hangs on it too
     # DeepSpeed keeps the float32 master weights itself; without it the weights are the master copy.
     sharded_bf16 = job.training.deepspeed and job.training.precision == "bf16"
-    model = models.load_model(job.start, "bfloat16" if sharded_bf16 else "float32")
+    model = folders.load_model(job.start, "bfloat16" if sharded_bf16 else "float32")
     if job.trees or job.packed_tokens:
         if not packing.packs(model):
             key, instead = ("prm.packing: trees", "paths") if job.trees else ("policy.packed_tokens", "null")
@@ -111,7 +112,7 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
             if job.training.lora:
                 super()._load_from_checkpoint(resume_from_checkpoint, model)
                 return
-            saved = models.load_model(Path(resume_from_checkpoint), "auto")
+            saved = folders.load_model(Path(resume_from_checkpoint), "auto")
             self.model.load_state_dict(saved.state_dict())
 
         def _load_best_model(self) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from mmprm.model.tokens import image_inputs
 from mmprm.prefix_trees import attention, packing
 from mmprm.prefix_trees.positions import TreePositions
-from mmprm.tokens import image_inputs
 from mmprm.training import data
 
 

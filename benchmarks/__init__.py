@@ -1,1 +1,0 @@
-"""What is measured: each module is a command that ends with one JSON line on stdout (`python -m benchmarks.search`)."""

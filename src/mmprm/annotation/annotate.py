@@ -1,0 +1,71 @@
+"""The annotation stage: one OmegaPRM search for each seed problem of a shard. In: seeds, policy. Out: three tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmprm.annotation.omegaprm import Search, omegaprm
+from mmprm.annotation.tree import Tree
+from mmprm.config import Config
+from mmprm.data import tables
+from mmprm.data.problem import Problem
+from mmprm.data.shard import Shard, read_shard
+from mmprm.data.sorted_spill import Spool
+from mmprm.rollouts.run import Asker, Job, OpenEngine, drive
+from mmprm.rollouts.scheduler import Outcome
+from mmprm.runtime.errors import UserError
+
+
+def annotate(
+    config: Config,
+    policy: Path,
+    seeds: Path,
+    shard: Shard,
+    work: Path,
+    out: Path,
+    open_engine: OpenEngine | None = None,
+) -> None:
+    """Write nodes.parquet, rollouts.parquet, status.parquet (a row for every problem) and usage.json into `out`.
+
+    Journals are in `work`, which all shards may share: what one of them has sampled, under any shard layout and any
+    budget, is not sampled again. A tree whose search failed keeps the nodes that it had. A finished tree leaves memory
+    at once.
+    """
+    searches = named_searches(config, policy, read_shard([seeds], shard))
+    most = config.annotation.max_rollouts
+    job = Job("annotation", config, policy, shard, work, out / "usage.json", most, open_engine)
+    with (
+        Spool(out, tables.NODES) as nodes,
+        Spool(out, tables.ROLLOUTS) as rollouts,
+        Spool(out, tables.STATUS) as status,
+    ):
+
+        def keep(name: str, outcome: Outcome) -> str | None:
+            tree: Tree = outcome.value
+            nodes.add(name, tree.node_rows())
+            rollouts.add(name, tree.rollout_rows())
+            status.add(name, [tree.status_row()])
+            return why_failed(tree)
+
+        drive(job, searches, keep)
+        tables.write(out / "nodes.parquet", nodes.rows(), tables.NODES)
+        tables.write(out / "rollouts.parquet", rollouts.rows(), tables.ROLLOUTS)
+        tables.write(out / "status.parquet", status.rows(), tables.STATUS)
+
+
+def named_searches(config: Config, policy: Path, problems: Sequence[Problem]) -> list[tuple[str, Search]]:
+    """The search of each problem, by its id; UserError where the budget of a problem is below k."""
+    settings = config.annotation
+    if settings.max_rollouts < settings.k:
+        raise UserError(
+            f"annotation.max_rollouts is {settings.max_rollouts}, below annotation.k = {settings.k}: "
+            "not even the question could be probed; raise it, or lower k"
+        )
+    asker = Asker.of(config, policy, "annotation")
+    return [(problem.problem_id, omegaprm(problem, settings, asker)) for problem in problems]
+
+
+def why_failed(tree: Tree) -> str | None:
+    """The reason of a failed search; None for another."""
+    return tree.reason if tree.status == "failed" else None

@@ -1,0 +1,67 @@
+"""The verbs for answers and candidates that were made elsewhere: no run is needed. In: files. Out: files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmprm.cli.program import (
+    GivenCandidates,
+    GivenProblems,
+    Out,
+    PrmFolder,
+    ScoreTable,
+    SomeSettings,
+    Verb,
+    app,
+    folder_of,
+    on_devices,
+    option,
+)
+
+
+@app.command(cls=Verb)
+@on_devices
+def score(
+    prm: PrmFolder, candidates: GivenCandidates, out: Out, problems: GivenProblems = None, config: SomeSettings = None
+) -> None:
+    """Score each step of candidates that any policy made, without a run.
+
+    A candidate is a line {"problem": ID, "steps": ["…"], "answer": "…"}. A problem is a line {"id": ID, "question":
+    "…", "answer": "…", "image": PATH}, or such an object in place of the ID.
+    """
+    from mmprm.evaluation.offline import score
+
+    score(folder_of(prm), problems, candidates, out, config)
+
+
+@app.command(cls=Verb)
+def evaluate(
+    candidates: GivenCandidates,
+    scores: ScoreTable,
+    out: Annotated[Path, option("--out", "the JSON of metrics to write")],
+    problems: GivenProblems = None,
+    config: SomeSettings = None,
+    name: Annotated[str | None, option("--name", "of the benchmark; default: of the candidates' file")] = None,
+) -> None:
+    """Grade candidates that any policy made, and measure how well the PRM chooses among them, without a run."""
+    from mmprm.evaluation.offline import evaluate
+
+    evaluate(problems, candidates, scores, out, config, name)
+
+
+@app.command(cls=Verb)
+def grade(
+    answers: Annotated[Path, option("--input", "the answers, JSON lines: problem_id, answer (gold), response, ...")],
+    output: Annotated[Path, option("--output", "the table of verdicts to write, in parquet")],
+    workers: Annotated[int, typer.Option(min=1, help="processes that compare formulas")] = 2,
+    timeout: Annotated[float, typer.Option(min=0.1, help="seconds for an answer, which then stays undecided")] = 5.0,
+    nearest: Annotated[bool, typer.Option(help="MathVista: no option named, then the nearest by edit distance")] = True,
+) -> None:
+    """Grade answers made elsewhere, by each benchmark's own rule: one verdict a line, in order."""
+    from mmprm.grading.answers import grade_answers
+
+    counts = grade_answers(answers, output, workers, timeout, nearest)
+    print(", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())))

@@ -1,0 +1,57 @@
+"""The settings of the verbs that need no run. In: nothing, or a file with some sections of a configuration. Out: them.
+
+The sections are those of `config`, where each key's default, range and meaning stands.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import Field, ValidationError
+
+from mmprm.config import Bench, Config, Engine, Grading, Prompt, load
+from mmprm.config.section import Section
+from mmprm.runtime.errors import UserError
+
+
+class Standalone(Section):
+    """What scoring and measuring depend on."""
+
+    seed: int = Field(0, ge=0)
+    prompt: Prompt = Prompt()
+    bench: Bench = Bench()
+    engine: Engine = Engine()
+    grading: Grading = Grading()
+
+
+# What scoring takes: a run's configuration, or these sections of one.
+Settings = Config | Standalone
+
+
+def read_standalone(path: Path | None) -> Standalone:
+    """Settings from a YAML or JSON file; every default where there is none.
+
+    The file holds any of the sections of Standalone, or is a whole configuration, of which these are taken. UserError
+    names the file and every wrong key.
+    """
+    if path is None:
+        return Standalone()
+    try:
+        values = yaml.safe_load(path.read_text())  # JSON is YAML
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"--config {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"--config {path}: a configuration is a mapping of keys to values")
+    known = set(Standalone.model_fields)
+    try:
+        if not set(values) <= known and {"run", "sources", "policy"} <= set(values):
+            whole = load(values)
+            return Standalone(**{name: getattr(whole, name) for name in known})
+        return Standalone.model_validate(values)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}" for wrong in error.errors()]
+        allowed = f"the sections here are {', '.join(Standalone.model_fields)}; a whole configuration will do too"
+        raise UserError(f"--config {path} is wrong ({allowed}):\n" + "\n".join(lines)) from error
+    except UserError as error:
+        raise UserError(f"--config {path}: {error}") from error

@@ -1,0 +1,58 @@
+"""The rules that look at one problem alone. In: a pool, settings. Out: the rule that refuses each row, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mmprm.config.curation import Curation
+from mmprm.curation.problem_index import Pool
+
+_ASKED = {
+    "proof": "it asks for a proof",
+    "drawing": "it asks for a drawing",
+    "open_question": "it is an open question",
+    "several_questions": "it asks several questions",
+}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """`rule` is one of funnel.RULES; `detail` is a sentence for a person."""
+
+    rule: str
+    detail: str
+
+
+def refusals(pool: Pool, n_rows: int, settings: Curation) -> dict[int, Refusal]:
+    """Of the first `n_rows` rows those that are refused, each by the first rule that is on and says so."""
+    names = ("named", "fault", *_ASKED)
+    columns: dict[str, list[Any]] = {name: pool.column(name) for name in names}
+    found: dict[int, Refusal] = {}
+    for row in range(n_rows):
+        values = {name: column[row] for name, column in columns.items()}
+        for refusal in _of_row(pool, row, values, settings):
+            if getattr(settings.rules, refusal.rule):
+                found[row] = refusal
+                break
+    return found
+
+
+def _of_row(pool: Pool, row: int, values: dict[str, Any], settings: Curation) -> Iterator[Refusal]:
+    sides, details = pool.side[row], pool.detail[row]
+    if not len(sides):
+        yield Refusal("image_missing", "it has no picture")
+    elif len(sides) < values["named"]:
+        yield Refusal("image_missing", f"its text has places for {values['named']} pictures, and it has {len(sides)}")
+    if len(sides) and max(sides) < settings.min_side:
+        yield Refusal("image_tiny", f"the shorter side of its largest picture has {max(sides)} pixels")
+    if len(sides) and max(details) < settings.min_detail:
+        yield Refusal("image_blank", f"{max(details):.2%} of its picture is no background")
+    for rule, says in _ASKED.items():
+        if values[rule]:
+            yield Refusal(
+                rule, f"{says}: {values[rule]!r}" if rule != "several_questions" else f"{says}: {values[rule]}"
+            )
+    if values["fault"]:
+        yield Refusal("unverifiable", values["fault"])

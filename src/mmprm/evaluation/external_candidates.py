@@ -1,0 +1,231 @@
+"""Problems and candidates that were made elsewhere. In: people's own files. Out: `Given`, in the form of our tables.
+
+Files are JSON Lines (`.jsonl`, `.ndjson`), a JSON array (`.json`) or parquet. A candidate names its problem by its id
+in the problem file, or brings it along; its steps are texts without tags, and `answer` is its final answer:
+
+    {"problem": "geo-17", "steps": ["AB = 3 + 4 = 7", "The area is 7 * 2 = 14"], "answer": "14"}
+    {"problem": {"question": "…", "answer": "14", "image": "17.png"}, "steps": ["…"], "answer": "12"}
+    {"problem": "geo-17", "text": "<step>AB = 3 + 4 = 7</step><answer>7</answer>"}
+
+A problem is a row of our own problem table, or
+
+    {"id": "geo-17", "question": "…", "answer": "14", "image": "17.png", "choices": ["12", "14"], "answer_type": "auto"}
+
+of which id, question and answer are needed; precision, unit, tolerance and group are taken too. They are read as the
+values of a source are (`problems.values`). An image is a path below the file's folder, encoded bytes (in parquet), or a
+list of these. Candidates are numbered within their problem in the order of the file, unless `candidate` says their
+number. A candidate without steps or an answer, or with tags inside, is kept with a status that is not ok, as a sampled
+one would be: no PRM can choose it. A row that cannot be read at all stops the command, with its file and line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmprm.config import Intake
+from mmprm.data.problem import Problem, read_problems
+from mmprm.model.step_text import Parsed, Status, has_control, parse, render_solution
+from mmprm.problems.images import RefusedError
+from mmprm.problems.rows import without_nan
+from mmprm.problems.values import Fields, Place, object_of, problem_of
+from mmprm.runtime.errors import UserError
+
+_SHOWN = 8  # bad rows in a message
+_LARGEST = Intake().max_image_pixels
+
+
+@dataclass(frozen=True)
+class Given:
+    """Problems by id, and rows of tables.CANDIDATES of them (verdict `unparsed` until they are graded)."""
+
+    problems: Mapping[str, Problem]
+    rows: list[dict[str, Any]]
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what a PRM reads of the candidates; scores of others are not theirs."""
+        read = [[row["problem_id"], row["candidate"], row["steps"], row["answer"]] for row in self.rows]
+        return hashlib.sha256(json.dumps(sorted(read, key=lambda row: row[:2])).encode()).hexdigest()[:32]
+
+
+class _BadRowError(Exception):
+    """What is wrong with a row."""
+
+
+def read_given(problems: Path | None, candidates: Path) -> Given:
+    """Both files; `problems` may be missing where every candidate brings its problem along.
+
+    UserError names the file and the first bad rows with their lines.
+    """
+    known = _problems(problems) if problems else {}
+    numbers: Counter[str] = Counter()
+    taken: set[tuple[str, int]] = set()
+
+    def candidate(row: Any) -> dict[str, Any]:
+        row = _object(row)
+        problem = _problem_of_candidate(row, candidates, known, problems)
+        known.setdefault(problem.problem_id, problem)
+        solution = _solution(row)
+        number = row.get("candidate", numbers[problem.problem_id])
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise _BadRowError(f"candidate is {number!r}, not a number from 0 on")
+        if (problem.problem_id, number) in taken:
+            raise _BadRowError(f"candidate {number} of problem {problem.problem_id!r} stands above")
+        numbers[problem.problem_id] += 1
+        taken.add((problem.problem_id, number))
+        return {
+            "problem_id": problem.problem_id,
+            "candidate": number,
+            "text": render_solution(solution.steps, solution.answer),
+            "steps": list(solution.steps),
+            "answer": solution.answer,
+            "status": str(solution.status),
+            "verdict": "unparsed",
+            "method": "none",
+            "n_tokens": None,
+            "finish_reason": "stop",
+        }
+
+    rows = _all_good(candidates, numbered_rows(candidates), candidate)
+    return Given({name: problem for name, problem in known.items() if name in numbers}, rows)
+
+
+def numbered_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """(where it stands, row) of a file; UserError where the file as a whole cannot be read."""
+    try:
+        if path.suffix in (".parquet", ".pq"):
+            for number, row in enumerate(pq.read_table(path).to_pylist()):
+                yield f"row {number}", row
+        elif path.suffix == ".json":
+            found = json.loads(path.read_text())
+            if not isinstance(found, list):
+                raise UserError(f"{path}: not a JSON array; JSON Lines are called .jsonl")
+            for number, row in enumerate(found):
+                yield f"item {number}", row
+        elif path.suffix in (".jsonl", ".ndjson"):
+            with path.open(encoding="utf-8-sig") as file:
+                for number, line in enumerate(file, 1):
+                    if line.strip():
+                        yield f"line {number}", line
+        else:
+            raise UserError(f"{path}: not a .jsonl, .ndjson, .json or .parquet file")
+    except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+
+
+def _all_good(path: Path, rows: Iterable[tuple[str, Any]], make: Any) -> list[Any]:
+    """`make(row)` of all rows; UserError lists those that it refuses."""
+    made, bad = [], []
+    for where, row in rows:
+        try:
+            made.append(make(row))
+        except (_BadRowError, RefusedError) as error:
+            bad.append(f"  {where}: {error}")
+    if bad:
+        more = f"\n  and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+        raise UserError(f"{path}: bad rows ({len(bad)}), mend or remove them:\n" + "\n".join(bad[:_SHOWN]) + more)
+    if not made:
+        raise UserError(f"{path}: there are no rows in it")
+    return made
+
+
+def _object(row: Any) -> dict[str, Any]:
+    if isinstance(row, str):
+        try:
+            row = json.loads(row)
+        except (ValueError, RecursionError) as error:
+            raise _BadRowError(f"not JSON ({error})") from error
+    return object_of(without_nan(row))
+
+
+def _problems(path: Path) -> dict[str, Problem]:
+    if _is_problem_table(path):
+        return {problem.problem_id: problem for problem in read_problems(path)}
+    found: dict[str, Problem] = {}
+
+    def problem(row: Any) -> None:
+        made = _problem(_object(row), path)
+        if not made.problem_id:
+            raise _BadRowError("there is no id")
+        if made.problem_id in found:
+            raise _BadRowError(f"problem {made.problem_id!r} stands above")
+        found[made.problem_id] = made
+
+    _all_good(path, numbered_rows(path), problem)
+    return found
+
+
+def _is_problem_table(path: Path) -> bool:
+    """Is it a table of ours? (Else its rows are read as those of other files.)"""
+    try:
+        return path.suffix in (".parquet", ".pq") and "problem_id" in pq.read_schema(path).names
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+
+
+def _problem_of_candidate(
+    row: dict[str, Any], candidates: Path, known: Mapping[str, Problem], problems: Path | None
+) -> Problem:
+    named = row.get("problem", row.get("problem_id"))
+    if isinstance(named, dict):
+        made = _problem(_object(named), candidates)
+        return made if made.problem_id else replace(made, problem_id=f"{candidates.stem}/{made.fingerprint}")
+    if isinstance(named, bool) or not isinstance(named, str | int):
+        raise _BadRowError("`problem` is neither an id nor an object with question and answer")
+    if str(named) not in known:
+        where = f"not in {problems}" if problems else "known only with --problems"
+        raise _BadRowError(f"problem {named!r} is {where}")
+    return known[str(named)]
+
+
+def _problem(row: dict[str, Any], path: Path) -> Problem:
+    """A problem from a row, read as those of sources are; its id is the row's own, and empty where the row has none."""
+    name, shown = row.get("id", row.get("problem_id")), row.get("image", row.get("images"))
+    images = [one for one in (shown if isinstance(shown, list) else [shown]) if one]
+    fields = Fields(
+        id="-" if name is None else name,
+        question=row.get("question"),
+        answer=row.get("answer"),
+        image=images,
+        has_image=bool(images),
+        choices=row.get("choices") or None,
+        answer_type=row.get("answer_type"),
+        precision=row.get("precision"),
+        unit=row.get("unit"),
+        tolerance=row.get("tolerance"),
+        group=row.get("group"),
+    )
+    made = problem_of(fields, Place(path.stem, path.parent, _LARGEST))
+    return replace(made, problem_id="" if name is None else made.problem_id.removeprefix(f"{made.source}/"))
+
+
+def _solution(row: dict[str, Any]) -> Parsed:
+    """Steps and answer, with the status that they would have had in a sampled text."""
+    if "steps" not in row:
+        if not isinstance(row.get("text"), str):
+            raise _BadRowError("there are neither `steps` (a list of texts) nor `text` (with step tags)")
+        return parse(row["text"])
+    steps, answer = row["steps"], row.get("answer")
+    if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
+        raise _BadRowError("steps are not a list of texts")
+    if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):
+        raise _BadRowError(f"answer is {answer!r:.80}, not a text or null")
+    steps, answer = [step.strip() for step in steps], "" if answer is None else str(answer).strip()
+    if not steps and not answer:
+        return Parsed(Status.EMPTY)
+    if not answer:
+        return Parsed(Status.NO_ANSWER)
+    if not steps or not all(steps):
+        return Parsed(Status.MALFORMED)
+    if any(has_control(text) for text in (*steps, answer)):
+        return Parsed(Status.CONTROL)
+    return Parsed(Status.OK, tuple(steps), answer)

@@ -1,0 +1,98 @@
+"""Decodes a benchmark by a strategy that a PRM guides. In: problems, policy, PRM. Out: tables.GUIDED, a row a problem.
+
+The policy samples by the configured engine, over the scheduler and journal of every sampling stage: a killed run
+samples nothing twice. The PRM scores in this process with transformers, a problem's states as one prefix tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmprm.config import Config
+from mmprm.data import tables
+from mmprm.data.problem import Problem
+from mmprm.data.shard import Shard, read_shard
+from mmprm.data.sorted_spill import Spool
+from mmprm.experiments.guided.strategies import Found, Partial, decode
+from mmprm.model import folders
+from mmprm.prefix_trees.scoring import TreeScorer
+from mmprm.prm.scoring import Scorer, check_scores
+from mmprm.prm.step_scores import StepScores
+from mmprm.rollouts.run import Asker, Job, OpenEngine, drive
+from mmprm.rollouts.scheduler import Outcome
+from mmprm.runtime.errors import UserError
+
+
+def decode_guided(
+    config: Config,
+    strategy: str,
+    benchmark: str,
+    policy: Path,
+    prm: Path,
+    problems: Path,
+    shard: Shard,
+    work: Path,
+    out: Path,
+    open_engine: OpenEngine | None = None,
+    open_scorer: Callable[[], Scorer] | None = None,
+) -> None:
+    """Write what the strategy (a key of `guided`) chooses for each of the shard's problems, as tables.GUIDED.
+
+    Or as COUNTED_GUIDED, where the PRM was trained on counts.
+    """
+    if strategy not in config.guided:
+        raise UserError(f"guided: there is no strategy {strategy!r}; there are {sorted(config.guided)}")
+    settings = config.guided[strategy]
+    if open_scorer is None:
+        folders.check_manifest(prm)
+        engine = config.engine
+        scorer: Scorer = TreeScorer(prm, config.prompt.instruction, engine.dtype, engine.max_model_len)
+    else:
+        scorer = open_scorer()
+
+    counted = folders.learnt_counts(prm)
+    schema = tables.COUNTED_GUIDED if counted else tables.GUIDED
+
+    def score(problem: Problem, partials: Sequence[Partial]) -> list[StepScores]:
+        items = [(problem, steps, answer) for steps, answer in partials]
+        found = scorer.score(items)
+        for item, own in zip(items, found, strict=True):
+            check_scores(item, own)
+        return found
+
+    asker = Asker.of(config, policy, f"guided/{benchmark}")
+    usage = out.with_name(out.name + ".usage.json")
+    job = Job(f"{benchmark} by {strategy}", config, policy, shard, work, usage, settings.n, open_engine)
+    primary = config.bench.primary
+    searches = [
+        (problem.problem_id, decode(problem, settings, primary, asker, score))
+        for problem in read_shard([problems], shard)
+    ]
+    try:
+        with Spool(out.parent, schema) as spool:
+
+            def keep(name: str, outcome: Outcome) -> str | None:
+                found: Found = outcome.value or Found()
+                spool.add(name, [row(name, found, primary, counted)])
+                return outcome.error
+
+            drive(job, searches, keep)
+            tables.write(out, spool.rows(), schema)
+    finally:
+        scorer.close()
+
+
+def row(name: str, found: Found, primary: str, counted: bool = False) -> dict[str, Any]:
+    """The row of a problem: the chosen solution (an empty one where none was found), and what it cost."""
+    chosen = found.best(primary)
+    return {
+        "problem_id": name,
+        **(chosen.rollout.row() if chosen else tables.NO_COMPLETION),
+        **(chosen.scores if chosen else StepScores()).columns(counted),
+        "n_solutions": len(found.solutions),
+        "n_correct": sum(one.rollout.verdict == "correct" for one in found.solutions),
+        "sampled_tokens": found.sampled_tokens,
+        "n_requests": found.requests,
+    }

@@ -1,0 +1,178 @@
+"""Decoding that a PRM guides, as generators: they yield requests, are sent rollouts, and return what they found.
+
+In: a problem, how to ask and how to score. Out: a Found. Nothing is drawn or loaded here. Beam search over steps (Snell
+et al., arXiv 2408.03314), diverse verifier tree search (Beeching et al., 2024), and adaptive computation allocation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, cycle, islice
+from typing import Any, Protocol
+
+from mmprm.annotation.tree import Prefix, Rollout
+from mmprm.config.guided import Adaptive, Strategy, TreeDecoding
+from mmprm.data.problem import Problem
+from mmprm.engine.base import Request
+from mmprm.evaluation.aggregates import AGGREGATES
+from mmprm.experiments.guided.repeats import repeats
+from mmprm.model.step_text import Status, parse_block, render_solution
+from mmprm.prm.step_scores import StepScores, share_above
+
+Partial = tuple[Prefix, str | None]  # steps, and the answer of a whole solution
+Score = Callable[[Problem, Sequence[Partial]], Sequence[StepScores]]
+
+
+class Ask(Protocol):
+    """Makes a request, as drive.Asker does."""
+
+    def __call__(
+        self, problem: Problem, prefix: Prefix, n: int, attempt: int = 0, one_step: bool = False
+    ) -> Request: ...
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A whole solution; the rollout's steps and text are those from the first on."""
+
+    rollout: Rollout
+    scores: StepScores
+
+
+@dataclass
+class Found:
+    """All whole solutions in the order in which they came, and what was sampled for them."""
+
+    solutions: list[Solution] = field(default_factory=list)
+    sampled_tokens: int = 0
+    requests: int = 0
+
+    def count(self, rollouts: Sequence[Rollout]) -> None:
+        """Note a request's rollouts."""
+        self.requests += 1
+        self.sampled_tokens += sum(rollout.n_tokens for rollout in rollouts)
+
+    def best(self, aggregate: str) -> Solution | None:
+        """The solution with the highest aggregate, of equal ones the first; None where there is none with scores."""
+        scored = [one for one in self.solutions if one.scores.probabilities]
+        return max(scored, key=lambda one: AGGREGATES[aggregate](one.scores.probabilities), default=None)
+
+
+Decoding = Generator[Any, Any, Found]
+
+
+def decode(problem: Problem, strategy: Strategy, primary: str, ask: Ask, score: Score) -> Decoding:
+    """The strategy's generator. `primary` is the aggregate that ranks whole solutions."""
+    if isinstance(strategy, Adaptive):
+        return adaptive(problem, strategy, primary, ask, score)
+    return tree_search(problem, strategy, ask, score)
+
+
+@dataclass(frozen=True)
+class _State:
+    steps: Prefix = ()
+    rollout: Rollout | None = None  # of the answer, where the solution is whole
+
+    @property
+    def partial(self) -> Partial:
+        return self.steps, None if self.rollout is None else self.rollout.answer
+
+
+def tree_search(problem: Problem, settings: TreeDecoding, ask: Ask, score: Score) -> Decoding:
+    """Beam search: one tree that keeps n / width states; DVTS: n / width trees that keep one each.
+
+    A kept state that is whole gives its place up. Where a tree has fewer distinct states than places, the best ones
+    are drawn from more often. Steps that repeat earlier ones (`repeats`) are kept only where there are no others.
+    """
+    places, guide = settings.n // settings.width, AGGREGATES[settings.guide]
+    trees = [[_State()] * places] if settings.kind == "beam" else [[_State()] for _ in range(places)]
+    found = Found()
+    for _ in range(settings.max_steps):
+        wanted = Counter(state.steps for state in chain(*trees))
+        if not wanted:
+            break
+        answered = yield [ask(problem, steps, times * settings.width, one_step=True) for steps, times in wanted.items()]
+        for rollouts in answered:
+            found.count(rollouts)
+        draws = {steps: iter(rollouts) for steps, rollouts in zip(wanted, answered, strict=True)}
+        grown = [_children(tree, draws, settings.width, settings.repeats) for tree in trees]
+        every = list({state.partial: state for state in chain(*grown)}.values())
+        scores = dict(zip((state.partial for state in every), score(problem, [s.partial for s in every]), strict=True))
+        for index, children in enumerate(grown):
+            # sorted() is stable: of equal ones the first that was drawn.
+            ranked = sorted(children, key=lambda state: -guide(scores[state.partial].probabilities))
+            kept = ranked[: len(trees[index])]
+            whole = [state for state in kept if state.rollout is not None]
+            found.solutions += [_solution(state, scores[state.partial]) for state in whole]
+            growing = [state for state in kept if state.rollout is None]
+            trees[index] = list(islice(cycle(growing), len(trees[index]) - len(whole)))
+    return found
+
+
+def _children(tree: Sequence[_State], draws: dict[Prefix, Any], width: int, with_repeats: bool) -> list[_State]:
+    """The distinct states one step on from those of a tree; draws that are no step and no answer are left out."""
+    children: dict[Partial, _State] = {}
+    repeated: dict[Partial, _State] = {}
+    for state in tree:
+        for rollout in islice(draws[state.steps], width):
+            block = parse_block(rollout.text, rollout.finish_reason)
+            child = None
+            if rollout.status == Status.OK and block is not None and block[0] == "answer":
+                child = _State(state.steps, rollout)
+            elif block is not None and block[0] == "step":
+                child = _State((*state.steps, block[1]))
+            if child is not None:
+                again = not with_repeats and child.rollout is None and repeats(child.steps[-1], state.steps)
+                (repeated if again else children).setdefault(child.partial, child)
+    return list((children or repeated).values())
+
+
+def _solution(state: _State, scores: StepScores) -> Solution:
+    assert state.rollout is not None
+    whole = replace(
+        state.rollout, steps=state.steps, text=render_solution(state.steps, state.rollout.answer), finish_reason="stop"
+    )
+    return Solution(whole, scores)
+
+
+def adaptive(problem: Problem, settings: Adaptive, primary: str, ask: Ask, score: Score) -> Decoding:
+    """Sample a batch; stop once the best solution is reliable; else go on before its first doubtful step.
+
+    A solution that starts from another's steps costs only the tokens after them.
+    """
+    found = Found()
+    prefix: Prefix = ()
+    drawn = 0
+    attempts: Counter[Prefix] = Counter()
+    while drawn < settings.n:
+        n = min(settings.batch, settings.n - drawn)
+        rollouts = yield ask(problem, prefix, n, attempt=attempts[prefix])
+        attempts[prefix] += 1
+        drawn += n
+        found.count(rollouts)
+        whole = [_State(prefix + rollout.steps, rollout) for rollout in rollouts if rollout.status == Status.OK]
+        scores = score(problem, [state.partial for state in whole])
+        found.solutions += [_solution(state, own) for state, own in zip(whole, scores, strict=True)]
+        best = found.best(primary)
+        if best is None:
+            continue
+        if is_reliable(best.scores, settings):
+            break
+        doubtful = next((i for i, p in enumerate(best.scores.probabilities) if p < settings.doubt), 0)
+        prefix = best.rollout.steps[:doubtful]
+    return found
+
+
+def is_reliable(scores: StepScores, settings: Adaptive) -> bool:
+    """Is it enough? P(yes) at the answer is stop_at or more; of a PRM of counts, the lower bound of what it believes.
+
+    That is the quantile 1 - credibility of Beta(p κ, (1 - p) κ): share_above(stop_at, p, κ) >= credibility. In training
+    an answer's verdict is one rollout, of which the likelihood is p whatever κ is: κ is learnt at steps, and here it is
+    what the network carries over from them.
+    """
+    p = scores.probabilities[-1]
+    if scores.concentrations is None:
+        return p >= settings.stop_at
+    return share_above(settings.stop_at, p, scores.concentrations[-1]) >= settings.credibility

@@ -1,0 +1,87 @@
+"""Calls of an instructed model, each paid for once. In: Call. Out: its completion, from the journal or the model.
+
+A finished call is appended to the journal before it is used, under the hash of what decides it: model, prompt, images,
+sampling, seed. So it survives a kill -9, and every change of the configuration that leaves its prompt as it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmprm.config.llm import InstructedModel
+from mmprm.engine.base import Completion, Engine, Request, Sampling, request_key, request_seed
+from mmprm.llm.tasks import Call
+from mmprm.model import folders
+from mmprm.rollouts.journal import Entry, Journal
+
+Reply = Completion | str
+OpenEngine = Callable[[], Engine]
+
+
+class Caller:
+    """Asks the model. The engine is opened with the first call that the journal does not have.
+
+    `used` and `tokens` count, by stage of a call, the calls whose replies were used and their tokens: the same whatever
+    was in the journal. `paid` counts those of this process.
+    """
+
+    def __init__(
+        self, purpose: str, settings: InstructedModel, run_seed: int, journal: Journal, open_engine: OpenEngine
+    ) -> None:
+        """`purpose` makes the seeds of one use of the model differ from those of another."""
+        self.sampling = Sampling(settings.temperature, settings.top_p, 0, settings.max_new_tokens)
+        self.used: Counter[str] = Counter()
+        self.tokens: Counter[str] = Counter()
+        self.paid = 0
+        # Of a local model the weights count, of a server's their name there.
+        self._model = settings.model if settings.kind == "server" else folders.fingerprint(Path(settings.model))
+        self._purpose = purpose
+        self._run_seed = run_seed
+        self._journal = journal
+        self._open_engine = open_engine
+        self._engine: Engine | None = None
+        self._waiting: defaultdict[str, list[tuple[Call, Any]]] = defaultdict(list)
+
+    def ask(self, call: Call, who: Any) -> Reply | None:
+        """The reply where it is known; else None, and `step` brings it to `who`."""
+        seed = request_seed(self._run_seed, call.prompt, (), f"{self._purpose}/{call.stage}", call.attempt)
+        key = request_key(self._model, call.prompt, (), 1, self.sampling, seed)
+        if (entry := self._journal.get(key)) is not None:
+            return self._count(call, entry.completions[0])
+        self._waiting[key].append((call, who))
+        if len(self._waiting[key]) == 1:
+            self._engine = self._engine or self._open_engine()
+            self._engine.submit(Request(key, call.prompt, (), 1, self.sampling, seed))
+        return None
+
+    def step(self) -> list[tuple[Any, Reply]]:
+        """Wait a moment for calls to end: (who asked, the reply). Raises UserError when the model is gone."""
+        replies: list[tuple[Any, Reply]] = []
+        for finished in self._engine.step() if self._engine else []:
+            askers = self._waiting.pop(finished.key)
+            if finished.error is None:
+                entry = Entry(finished.completions, (), "", askers[0][0].prompt.problem_id)
+                self._journal.append(finished.key, entry)
+                self.paid += 1
+            for call, who in askers:
+                # An error is not kept: the next run may ask again, it costs nothing.
+                replies.append((who, finished.error or self._count(call, finished.completions[0])))
+        return replies
+
+    def _count(self, call: Call, completion: Completion) -> Completion:
+        self.used[call.stage] += 1
+        self.tokens[call.stage] += completion.n_tokens
+        return completion
+
+    @property
+    def pending(self) -> int:
+        """Calls on their way."""
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """Free the model."""
+        if self._engine is not None:
+            self._engine.close()

@@ -1,0 +1,148 @@
+"""The mini base model before training: an InternVL model of some 1.6 million parameters, its tokenizer and processor.
+
+In: a folder and a seed. Out: a Hugging Face model folder (config, safetensors, byte-level tokenizer, processor, chat
+template) that transformers and vLLM load as they load the 8B model of the same classes.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+from mmprm.mini.drawing import SIZE
+from mmprm.mini.problems import FAMILIES, draw_task
+from mmprm.mini.wording import solve
+from mmprm.model import hf_env
+
+PATCH = 16
+IMAGE_TOKENS = (SIZE // PATCH // 2) ** 2  # pixel shuffle merges 2 x 2 patches
+VOCABULARY = 640
+SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>", "<video>")
+# Letters, signs and digits apart, a space with the word before it; each digit is a token of its own.
+_WORDS = r"\d| ?[^\s\d\p{P}\p{S}]+ ?| ?[\p{P}\p{S}] ?|\s+"
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}<|im_start|>{{ message['role'] }}\n"
+    "{%- if message['content'] is string -%}{{ message['content'] }}{%- else -%}"
+    "{%- for part in message['content'] -%}"
+    "{%- if part['type'] == 'image' -%}<IMG_CONTEXT>\n"
+    "{%- elif part['type'] == 'text' -%}{{ part['text'] }}{%- endif -%}"
+    "{%- endfor -%}{%- endif -%}<|im_end|>\n"
+    "{%- endfor -%}{%- if add_generation_prompt -%}<|im_start|>assistant\n{%- endif -%}"
+).replace("\n{%-", "{{ '\\n' }}{%-")
+
+
+def tokenizer(seed: int = 0) -> Any:
+    """A byte-level BPE tokenizer: it reads any text; the mini world's words, Yes and No are single tokens."""
+    hf_env.prepare()
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    rng = random.Random(f"tokenizer/{seed}")
+    words = ["Yes", "No", "Yes\n", "No\n", "user\n", "assistant\n", "system\n"] * 200
+    for family in FAMILIES:
+        for _ in range(200):
+            task = draw_task(family, "sft", rng)
+            words += [task.question, *(f"{step}? Yes" for step in solve(task, rng)[0])]
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIALS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(words, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        extra_special_tokens={
+            "start_image_token": "<img>",
+            "end_image_token": "</img>",
+            "context_image_token": "<IMG_CONTEXT>",
+            "video_token": "<video>",
+        },
+        clean_up_tokenization_spaces=False,
+        model_max_length=2048,
+    )
+
+
+def processor(seed: int = 0) -> Any:
+    """The processor of the mini model: one tile of 128 x 128 pixels an image, 16 image tokens."""
+    hf_env.prepare()
+    from transformers import GotOcr2ImageProcessor, InternVLProcessor, InternVLVideoProcessor
+
+    size = {"height": SIZE, "width": SIZE}
+    return InternVLProcessor(
+        image_processor=GotOcr2ImageProcessor(size=size, crop_to_patches=False),
+        tokenizer=tokenizer(seed),
+        video_processor=InternVLVideoProcessor(size=size),
+        image_seq_length=IMAGE_TOKENS,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def model(words: Any, seed: int = 0) -> Any:
+    """The model with random weights; `words` is its tokenizer."""
+    hf_env.prepare()
+    import torch
+    from transformers import InternVLConfig, InternVLForConditionalGeneration
+
+    config = InternVLConfig(
+        vision_config={
+            "hidden_size": 128,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "intermediate_size": 384,
+            "image_size": [SIZE, SIZE],
+            "patch_size": [PATCH, PATCH],
+            "layer_scale_init_value": 1.0,
+        },
+        text_config={
+            "model_type": "qwen2",
+            "vocab_size": len(words),
+            "hidden_size": 128,
+            "intermediate_size": 384,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+            "max_position_embeddings": 2048,
+            "tie_word_embeddings": True,
+            "rope_theta": 10_000.0,
+            "eos_token_id": words.eos_token_id,
+            "bos_token_id": None,
+            "pad_token_id": words.pad_token_id,
+        },
+        image_token_id=words.convert_tokens_to_ids("<IMG_CONTEXT>"),
+        image_seq_length=IMAGE_TOKENS,
+        downsample_ratio=0.5,
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(seed)
+    random_model = InternVLForConditionalGeneration(config)
+    # The library's spread of 0.02 suits wide layers; ones as narrow as these learn to see only with spread by fan-in.
+    for name, weight in random_model.named_parameters():
+        if "position_embeddings" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+        elif weight.dim() >= 2 and "embed_tokens" not in name:
+            torch.nn.init.normal_(weight, std=weight[0].numel() ** -0.5)
+    return random_model.eval()
+
+
+def build(folder: Path, seed: int = 0) -> Path:
+    """Write the untrained mini model to `folder` and return it."""
+    both = processor(seed)
+    untrained = model(both.tokenizer, seed)
+    untrained.generation_config.eos_token_id = both.tokenizer.eos_token_id
+    untrained.generation_config.pad_token_id = both.tokenizer.pad_token_id
+    folder.mkdir(parents=True, exist_ok=True)
+    untrained.save_pretrained(folder)
+    both.save_pretrained(folder)
+    return folder

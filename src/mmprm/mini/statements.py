@@ -1,0 +1,119 @@
+"""Single statements about a figure, right or wrong: readings, and operations on quantities that are named.
+
+In: what is known of a figure, and a random generator. Out: a `Statement`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mmprm.mini.families import Op, Quantity, Task, apply
+from mmprm.mini.wording import op_text, read_text
+
+RESULTS = ("p", "q", "r", "s", "t", "u", "h", "v", "answer")
+_LARGEST = 199  # of the results that are computed
+
+
+def some_op(names: list[str], known: Mapping[str, int], rng: random.Random) -> Op:
+    """A single operation on quantities that are known, whose result is neither below 0 nor too large."""
+    while True:
+        left, out = rng.choice(names), rng.choice(RESULTS)
+        right: str | int = 2 if rng.random() < 0.15 else rng.choice([name for name in names if name != left])
+        first, second = known[left], known[right] if isinstance(right, str) else right
+        signs = ["+", "+"] + ["-"] * (first >= second) + ["*", "*"] * (first < 10 > second or right == 2)
+        op = Op(out, rng.choice(signs), left, right)
+        if rng.random() < 0.1:  # angles
+            op, first, second = Op(out, "-", 180, left), 180, first
+        if out not in (left, right) and 0 <= apply(op.sign, first, second) <= _LARGEST:
+            return op
+
+
+def wrong_value(value: int, near: list[int], rng: random.Random) -> int:
+    """A wrong value of the sorts that are met: off by a little, by ten, digits swapped, or another quantity's."""
+    while True:
+        kind = rng.random()
+        if kind < 0.35:
+            wrong = value + rng.choice([-3, -2, -1, 1, 2, 3])
+        elif kind < 0.5:
+            wrong = value + rng.choice([-20, -10, 10, 20])
+        elif kind < 0.6:
+            wrong = int(str(value)[::-1])
+        elif kind < 0.75 and near:
+            wrong = rng.choice(near)
+        else:
+            digits = list(str(value))
+            digits[rng.randrange(len(digits))] = str(rng.randint(0, 9))
+            wrong = int("".join(digits))
+        if wrong != value and wrong >= 0:
+            return wrong
+
+
+@dataclass(frozen=True)
+class Statement:
+    """To be judged. Of a right one the values are learnt too: to know what should stand there is most of judging it."""
+
+    said: str
+    values: str
+    right: bool
+
+
+def _wrong_operation(op: Op, known: Mapping[str, int], rng: random.Random) -> Statement:
+    """With another result, or computed rightly from a value that is not there."""
+    names, fact = op_text(op, known, rng)
+    left, sign, right, _, result = fact.split(" ")
+    if rng.random() < 0.5:
+        a, b, value = int(left), int(right), int(result)
+        near = [a + b, abs(a - b), value + a, value + b]
+        return Statement(names, f"{left} {sign} {right} = {wrong_value(value, near, rng)}", right=False)
+    operands = [int(left), int(right)]
+    place = rng.randrange(2)
+    others = [value for value in known.values() if value != operands[place]]
+    taken = others and rng.random() < 0.5
+    operands[place] = rng.choice(others) if taken else wrong_value(operands[place], [], rng)
+    return Statement(names, f"{operands[0]} {sign} {operands[1]} = {apply(sign, *operands)}", right=False)
+
+
+def some_reading(task: Task, name: str, right: bool, rng: random.Random) -> Statement:
+    value = task.readings[name]
+    others = [other for other in task.readings.values() if other != value]
+    shown = value if right else wrong_value(value, others, rng)
+    return Statement(read_text(name, shown, rng)[: -len(str(shown))], str(shown), right)
+
+
+def some_operation(names: list[str], known: Mapping[str, int], rng: random.Random) -> Statement:
+    op = some_op(names, known, rng)
+    if rng.random() < 0.5:
+        return Statement(*op_text(op, known, rng), right=True)
+    return _wrong_operation(op, known, rng)
+
+
+def wrong_operation_for(task: Task, op: Op, known: Mapping[str, int], rng: random.Random) -> Statement:
+    """A wrong statement in the place of `op`: worked out wrongly, or rightly and no part of any way to the answer."""
+    if rng.random() < 0.5:
+        return _wrong_operation(op, known, rng)
+    useful = {_meaning(step) for route in task.routes for step in route}
+    choices: list[Quantity] = [*known, *(q for q in (op.left, op.right) if isinstance(q, int))]
+    while True:
+        left, right = op.left, op.right
+        sign, out = op.sign, op.out
+        kind = rng.randrange(4)
+        if kind == 0:
+            sign = rng.choice("+-*")
+        elif kind == 1:
+            left = rng.choice(choices)
+        elif kind == 2:
+            right = rng.choice(choices)
+        else:
+            out = "answer"
+        wrong = Op(out, sign, left, right)
+        first, second = (known[q] if isinstance(q, str) else q for q in (left, right))
+        if _meaning(wrong) not in useful and left != right and 0 <= apply(sign, first, second) <= _LARGEST * 5:
+            return Statement(*op_text(wrong, known, rng), right=False)
+
+
+def _meaning(op: Op) -> tuple[str, tuple[str, ...], bool]:
+    """What tells operations apart: not the order of operands of + and *, nor the name of a result but `answer`."""
+    operands = (str(op.left), str(op.right))
+    return op.sign, operands if op.sign == "-" else tuple(sorted(operands)), op.out == "answer"

@@ -1,0 +1,232 @@
+"""Model folders: load, save a manifest beside them, tell them apart, add the control tokens; and decode images.
+
+In: a local Hugging Face folder (an image-text-to-text model and its processor). Code in the folder is never run, and
+nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmprm.data import tables
+from mmprm.model.hf_env import prepare
+from mmprm.model.step_text import TAGS, control_ids
+from mmprm.runtime.errors import UserError
+
+MANIFEST = "manifest.json"
+# What decides which tokens a text becomes: tokenizer, processor, chat template.
+_TOKENS = (
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "*processor*.json",
+    "chat_template*",
+)
+# What decides a model's output: that, weights and configuration. Not cards or logs.
+_DECIDING = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", *_TOKENS)
+
+
+def _folder(folder: Path) -> str:
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: not a Hugging Face model folder (it has no config.json)")
+    return str(folder)
+
+
+def load_processor(folder: Path) -> Any:
+    """The folder's processor: tokenizer, image processor and chat template. Raises UserError where there is none."""
+    prepare()
+    from transformers import AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(_folder(folder), local_files_only=True, trust_remote_code=False)
+    if getattr(processor, "tokenizer", None) is None:
+        raise UserError(f"{folder}: its processor has no tokenizer beside an image processor; is it a text model?")
+    processor.tokenizer.init_kwargs.pop("local_files_only", None)  # else it is saved into tokenizer_config.json
+    if processor.chat_template is None:
+        raise UserError(f"{folder}: it has no chat template; put chat_template.jinja into the folder")
+    return processor
+
+
+def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> Any:
+    """The folder's model in evaluation mode. dtype: float32, bfloat16, float16, or auto (as the checkpoint is)."""
+    prepare()
+    import torch
+    from transformers import AutoModelForImageTextToText
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # one line a shard in a log
+    model = AutoModelForImageTextToText.from_pretrained(
+        _folder(folder),
+        dtype="auto" if dtype == "auto" else getattr(torch, dtype),
+        attn_implementation="sdpa",
+        local_files_only=True,
+        trust_remote_code=False,
+    )
+    return model.to(device).eval()
+
+
+def _config(folder: Path) -> Any:
+    prepare()
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(_folder(folder), local_files_only=True, trust_remote_code=False)
+
+
+def longest_input(folder: Path) -> int:
+    """How many tokens the model's positions reach."""
+    return int(_config(folder).get_text_config().max_position_embeddings)
+
+
+def ties_embeddings(folder: Path) -> bool:
+    """Is the output layer the input embedding? Some families say so beside the language model's configuration."""
+    config = _config(folder)
+    language = config.get_text_config()
+    return bool((language if hasattr(language, "tie_word_embeddings") else config).tie_word_embeddings)
+
+
+def working_dtype(dtype: str, device: str) -> str:
+    """`auto` is float32 on the CPU (half precision is slow there, and draws must repeat), else the checkpoint's."""
+    return "float32" if dtype == "auto" and device == "cpu" else dtype
+
+
+def device() -> str:
+    """`cuda` where there is one, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def add_control_tokens(processor: Any, model: Any = None) -> dict[str, int]:
+    """Add the tags that are not yet single tokens, and return the ids of all control tokens.
+
+    With a model, its embeddings (input and output) grow where they must, and a new token starts as the mean of the
+    pieces that it was written as before. Raises UserError where Yes or No is not one token: those are never added.
+    """
+    tokenizer = processor.tokenizer
+    pieces: dict[str, list[int]] = {}
+    for tag in TAGS:
+        ids = tokenizer.encode(tag, add_special_tokens=False)
+        if len(ids) != 1 or ids[0] == tokenizer.unk_token_id:
+            pieces[tag] = ids
+    if pieces:
+        from tokenizers import AddedToken
+
+        # Not `special`: a decoder that skips special tokens would drop the steps' tags.
+        tokenizer.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in pieces])
+    if pieces and model is not None:
+        start_embeddings(model, tokenizer, pieces)
+    return control_ids(tokenizer)
+
+
+def start_embeddings(model: Any, tokenizer: Any, pieces: dict[str, list[int]]) -> None:
+    """Set the input and output embeddings of each token to the mean of those of its `pieces` (token ids)."""
+    import torch
+
+    if model.get_input_embeddings().weight.shape[0] < len(tokenizer):  # some models keep spare rows
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    rows = [model.get_input_embeddings().weight]
+    if model.get_output_embeddings() is not None and model.get_output_embeddings().weight is not rows[0]:  # not tied
+        rows.append(model.get_output_embeddings().weight)
+    with torch.no_grad():
+        for weight in rows:
+            for token, ids in pieces.items():
+                weight[tokenizer.convert_tokens_to_ids(token)] = weight[ids].mean(dim=0)
+
+
+def write_manifest(folder: Path, info: dict[str, Any]) -> None:
+    """Write manifest.json, the last file of a model folder: size and SHA-256 of every file, and `info`."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name != MANIFEST and not path.name.startswith("."):
+            path.chmod(0o644)  # safetensors makes files that only their owner can read
+            files[name] = {"size": path.stat().st_size, "sha256": _sha256(path)}
+    tables.write_json(folder / MANIFEST, {"info": info, "files": files})
+
+
+def check_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest; UserError where it is missing, a file is missing or has another size than it says, or the tokenizer
+    (with processor and chat template) is another: the model, and data made with it, would be read in other tokens.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+        files = manifest["files"]
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: missing, so the folder is not complete; run `snakemake {path}`") from error
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a manifest ({error!r}); delete it and run `snakemake {path}`") from error
+    for name, entry in files.items():
+        file = folder / name
+        size = file.stat().st_size if file.is_file() else None
+        if size != entry["size"]:
+            raise UserError(
+                f"{file}: the manifest says {entry['size']} bytes, there are {size}; delete {path} and run again"
+            )
+    for name in _names(folder, _TOKENS):
+        if name not in files or files[name]["sha256"] != _sha256(folder / name):
+            raise UserError(
+                f"{folder / name}: another tokenizer than the model was trained with has it; put the old file back, or "
+                f"delete {path} and run again"
+            )
+    return manifest
+
+
+def learnt_counts(folder: Path) -> bool:
+    """Does its manifest say that it is a PRM with `label: counts`, whose logits tell a concentration?
+
+    False where there is no manifest; raises as check_manifest.
+    """
+    if not (folder / MANIFEST).is_file():
+        return False
+    info = check_manifest(folder)["info"]
+    return bool(info.get("config", {}).get("prm", {}).get("label") == "counts")
+
+
+def _names(folder: Path, patterns: Sequence[str]) -> list[str]:
+    return sorted({path.name for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+
+
+def fingerprint(folder: Path) -> str:
+    """A hash of the files that decide the model's output, whatever its folder is called.
+
+    Taken from the manifest where there is one (without reading the weights again), from the files where not.
+    """
+    known = check_manifest(folder)["files"] if (folder / MANIFEST).is_file() else {}
+    names = _names(Path(_folder(folder)), _DECIDING)
+    digest = hashlib.sha256()
+    for name in names:
+        content = known[name]["sha256"] if name in known else _sha256(folder / name)
+        digest.update(f"{name}\x1f{content}\x1e".encode())
+    return digest.hexdigest()[:32]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def decode_image(data: bytes) -> Any:
+    """An encoded image as a PIL image in RGB, turned as its EXIF says, transparency laid on white.
+
+    White, because drawings with a transparent ground have black lines. Raises UserError where it cannot be decoded.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            image = image.convert("RGBA")
+            ground = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(ground, image)
+        elif image.mode.startswith("I;16"):
+            image = image.point(lambda value: value / 256).convert("L")  # PIL clips 16 bits to 255 where we scale
+        return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"an image of {len(data)} bytes cannot be decoded: {error}") from error

@@ -1,0 +1,150 @@
+"""What a PRM knows on problems that it was not trained on, beside the untrained one. Out: prm/{variant}.heldout.json.
+
+Two questions are kept apart. Over all steps: does P(yes) match the MC values (loss, calibration, AUC)? Within a
+problem: does an aggregate rank right solutions above wrong ones? Best-of-N lives on the second alone; a PRM that has
+learnt which problems are hard does well on the first and is useless.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from mmprm.config import Config
+from mmprm.data import tables
+from mmprm.data.problem import ProblemFile
+from mmprm.evaluation.aggregates import AGGREGATES
+from mmprm.evaluation.auc import auc, auc_within_problem
+from mmprm.model import folders
+from mmprm.model.hf_env import prepare
+from mmprm.model.step_text import Status
+from mmprm.prefix_trees.scoring import Item, TreeScorer
+from mmprm.prm.train_prm import initial_prm, marker_labels
+from mmprm.runtime.errors import UserError
+from mmprm.training import data
+from mmprm.training.progress import Progress, quiet
+
+BINS = 10
+
+
+def evaluate_prm(
+    config: Config, variant: str, policy: Path, prm: Path, seeds: Path, paths: Path, shards: list[Path], out: Path
+) -> None:
+    """Write {"trained": …, "untrained": …}: see `measures`. On the paths and root rollouts of the split `dev`.
+
+    paths: labels/paths.parquet; shards: folders with rollouts.parquet. Raises UserError where `dev` has no path.
+    """
+    prepare()
+    quiet()
+    folders.check_manifest(policy)
+    if folders.check_manifest(prm)["info"].get("base") != folders.fingerprint(policy):
+        raise UserError(f"{prm}: it was not trained from the policy {policy}; run `snakemake {prm / folders.MANIFEST}`")
+    problems = ProblemFile(seeds)
+    rows = [row for part in tables.batches(paths, tables.PATHS) for row in part.to_pylist() if row["split"] == "dev"]
+    if not rows:
+        raise UserError(f"{paths}: no path of split dev; raise labels.dev_share or annotate more problems")
+    dev = {row["problem_id"] for row in rows}
+    rollouts = root_rollouts(shards, dev)
+    steps: list[Item] = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rows]
+    whole: list[Item] = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rollouts]
+    say = Progress(f"prm {variant} held out").say
+    say(f"{len(rows)} paths and {len(rollouts)} rollouts of {len(dev)} problems")
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    result = {}
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
+        for name, folder in (("trained", prm), ("untrained", initial_prm(config, policy, Path(scratch)))):
+            scorer = TreeScorer(folder, config.prompt.instruction, config.engine.dtype)
+            scores = [one.probabilities for one in scorer.score([*steps, *whole])]
+            scorer.close()
+            found = measures(rows, scores[: len(rows)]) | ranking(rollouts, scores[len(rows) :])
+            result[name] = found
+            within = found["auc_within_problem"][config.bench.primary]
+            say(
+                f"{name}: loss {_shown(found['loss'])}, AUC over steps {_shown(found['auc_steps'])}, "
+                f"within a problem by {config.bench.primary} {_shown(within)}"
+            )
+    tables.write_json(out, result)
+
+
+def root_rollouts(shards: Sequence[Path], problems: set[str]) -> list[dict[str, Any]]:
+    """The graded rollouts of some problems' questions that parse, of all shards, read without their texts."""
+    found = []
+    columns = ("problem_id", "node_id", "steps", "answer", "status", "verdict")
+    for shard in shards:
+        for part in tables.batches(shard / "rollouts.parquet", tables.ROLLOUTS, columns):
+            roots = part.filter(pc.equal(part["node_id"], 0)).to_pylist()
+            found += [row for row in roots if row["problem_id"] in problems and row["status"] == Status.OK]
+    return [row for row in found if row["verdict"] in ("correct", "incorrect")]
+
+
+def measures(rows: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Against the labels of dev paths: loss (soft labels), n_markers, calibration, ece, auc_steps (hard labels).
+
+    rows: PATHS rows; scores: P(yes) at each of their markers. A measure is None where nothing is labelled.
+    """
+    for row, score in zip(rows, scores, strict=True):
+        if len(score) != len(row["hard"]):
+            raise UserError(f"path {row['path_id']}: {len(score)} scores, {len(row['hard'])} labels")
+    predicted = np.concatenate([np.asarray(score, dtype=np.float64) for score in scores])
+    soft = np.concatenate([marker_labels(row, "soft") for row in rows])
+    hard = np.concatenate([marker_labels(row, "hard") for row in rows])
+    known = soft != data.IGNORE
+    p, label = predicted[known], soft[known].astype(np.float64)
+    bins = calibration(p, label)
+    graded = hard != data.IGNORE
+    clipped = np.clip(p, 1e-7, 1 - 1e-7)
+    loss = -(label * np.log(clipped) + (1 - label) * np.log1p(-clipped))
+    return {
+        "loss": float(loss.mean()) if len(p) else None,
+        "n_markers": len(p),
+        "calibration": bins,
+        "ece": sum(bin["count"] * abs(bin["predicted"] - bin["label"]) for bin in bins) / len(p) if len(p) else None,
+        "auc_steps": auc(predicted[graded].tolist(), (hard[graded] > 0.5).tolist()),
+    }
+
+
+def calibration(predicted: np.ndarray, label: np.ndarray) -> list[dict[str, Any]]:
+    """Mean prediction, mean label and count in BINS bins of equal width over [0, 1]; empty bins are left out."""
+    index = np.minimum((predicted * BINS).astype(int), BINS - 1)
+    return [
+        {
+            "low": number / BINS,
+            "high": (number + 1) / BINS,
+            "predicted": float(predicted[index == number].mean()),
+            "label": float(label[index == number].mean()),
+            "count": int((index == number).sum()),
+        }
+        for number in range(BINS)
+        if (index == number).any()
+    ]
+
+
+def ranking(rollouts: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """auc_within_problem by aggregate, over root rollouts (ROLLOUTS rows that parsed), and n_problems.
+
+    n_problems counts those with both a right and a wrong rollout: only they have pairs to compare.
+    """
+    groups: dict[str, list[tuple[bool, Sequence[float]]]] = defaultdict(list)
+    for row, score in zip(rollouts, scores, strict=True):
+        groups[row["problem_id"]].append((row["verdict"] == "correct", score))
+    correct = [[right for right, _ in group] for group in groups.values()]
+    return {
+        "auc_within_problem": {
+            name: auc_within_problem([[aggregate(score) for _, score in group] for group in groups.values()], correct)
+            for name, aggregate in AGGREGATES.items()
+        },
+        "n_problems": sum(any(right) and not all(right) for right in correct),
+        "n_rollouts": len(rollouts),
+    }
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.3f}"

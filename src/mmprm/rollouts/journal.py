@@ -1,0 +1,265 @@
+"""The journal of finished requests: what was sampled once is never sampled again. In and out: files of a folder.
+
+Every writer has a file of its own, every reader reads all files, so that neither shards nor restarts matter, and two
+writers at once do no harm. A writer appends JSON lines; at the end of a shard its lines are compacted into parquet.
+
+A line is `{"crc": "…", "key": "…", "entry": {…}}`; the checksum is over what follows it. Of two entries with one key
+the later counts (a later one is a new grading of the same completions).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow.parquet as pq
+
+from mmprm.data import tables
+from mmprm.engine.base import Completion
+from mmprm.runtime.progress import say
+
+_HEAD = b'{"crc": "'
+_KEY = b'", "key": "'
+_ENTRY = b'", "entry": '
+_PROBLEM = '{"problem": '
+_CHECKED = len(_HEAD) + 8  # the checksum is over the bytes from here on
+_SYNC_SECONDS = 1.0
+_GROUP = 256  # entries that are read from parquet at once; those of a problem lie together
+_GROUPS_KEPT = 8
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is kept of a finished request. `verdicts` holds (verdict, method) for each completion."""
+
+    completions: tuple[Completion, ...]
+    verdicts: tuple[tuple[str, str], ...]
+    grading: str  # grading.VERSION of the verdicts
+    problem_id: str = ""
+
+
+class Journal:
+    """All entries of a folder by request key. `writer` names this process's file; it is made at the first append."""
+
+    def __init__(self, folder: Path, writer: str) -> None:
+        self.folder = folder
+        self._writer = writer
+        self._readers: dict[Path, BinaryIO] = {}
+        self._tables: dict[Path, pq.ParquetFile] = {}
+        self._groups: OrderedDict[tuple[Path, int], list[dict[str, Any]]] = OrderedDict()
+        self._file: BinaryIO | None = None
+        self._synced = time.monotonic()
+        # Places, not texts: a long run's journal has gigabytes. Of a line (offset, length), of parquet (group, row).
+        self._places = self._indexed()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def _indexed(self) -> dict[str, tuple[Path, int, int]]:
+        """The places of all entries, files taken in the order of their names, which is that of time."""
+        places = {}
+        for path in sorted([*self.folder.glob("*.jsonl"), *self.folder.glob("*.parquet")], key=lambda path: path.name):
+            try:
+                if path.suffix == ".jsonl":
+                    places.update({key: (path, offset, len(line)) for key, offset, line in _lines(path)})
+                else:
+                    places.update(_rows_of(path))
+            except FileNotFoundError:  # compacted this moment, into a file that the list lacks
+                return self._indexed()
+        return places
+
+    def get(self, key: str) -> Entry | None:
+        """The entry of a request, read from its file; None where there is none."""
+        if key not in self._places:
+            return None
+        try:
+            return self._read(*self._places[key])
+        except FileNotFoundError:  # another process has compacted it
+            self._places = self._indexed()
+            return self._read(*self._places[key]) if key in self._places else None
+
+    def _read(self, path: Path, place: int, extent: int) -> Entry:
+        if path.suffix == ".parquet":
+            return _from_row(self._group(path, place)[extent])
+        if path not in self._readers:
+            self._readers[path] = path.open("rb")
+        self._readers[path].seek(place)
+        return _from_line(self._readers[path].read(extent))
+
+    def _group(self, path: Path, group: int) -> list[dict[str, Any]]:
+        if (path, group) not in self._groups:
+            if path not in self._tables:
+                self._tables[path] = pq.ParquetFile(path)
+            self._groups[path, group] = self._tables[path].read_row_group(group).to_pylist()
+            while len(self._groups) > _GROUPS_KEPT:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end((path, group))
+        return self._groups[path, group]
+
+    def append(self, key: str, entry: Entry) -> None:
+        """Write an entry. When this returns the operating system has it: a kill does not lose it, and a power cut no
+        more than about a second."""
+        if self._file is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"{self._name()}.jsonl"
+            # "xb": a writer never appends to a file whose last line may be torn.
+            self._file, self._path, self._end = path.open("xb", buffering=0), path, 0
+            _lock(self._file)
+        value = {
+            "problem": entry.problem_id,
+            "completions": [[c.text, c.n_tokens, c.finish_reason] for c in entry.completions],
+            "verdicts": [list(pair) for pair in entry.verdicts],
+            "grading": entry.grading,
+        }
+        body = _KEY + key.encode() + _ENTRY + json.dumps(value, ensure_ascii=True).encode() + b"}\n"
+        line = _HEAD + f"{zlib.crc32(body):08x}".encode() + body
+        written = 0
+        while written < len(line):  # an unbuffered write may take a part only
+            written += self._file.write(line[written:])
+        self._places[key] = (self._path, self._end, len(line))
+        self._end += len(line)
+        if time.monotonic() - self._synced > _SYNC_SECONDS:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
+
+    def compact(self) -> None:
+        """Turn the lines of this shard, of this process and of those before it, into one parquet file.
+
+        For the end of a shard: nothing can be appended after it. Files that another process holds (the same shard, run
+        twice by mistake) are left alone. A disk that is full costs the compaction alone: the lines stay.
+        """
+        self.close()
+        held = []
+        for path in sorted(self.folder.glob(f"*-{self._writer}-*.jsonl")):
+            file = path.open("rb")
+            if _lock(file):
+                held.append((path, file))
+            else:
+                file.close()
+        try:
+            current = [
+                (_problem_of(line), key, path, offset, len(line))
+                for path, _ in held
+                for key, offset, line in _lines(path)
+                if self._places.get(key, (path, offset, len(line))) == (path, offset, len(line))
+            ]
+            if current:
+                rows = (_row(key, self._read(path, offset, length)) for _, key, path, offset, length in sorted(current))
+                name = f"{self._name()}.parquet"  # a new one, so that none is written over
+                tables.write(self.folder / name, rows, tables.JOURNAL, group=_GROUP)
+            for path, _ in held:
+                path.unlink()
+        except OSError as error:
+            say(f"journal: {self.folder} was not compacted ({error}); nothing is lost, its lines stay")
+        finally:
+            self.close()
+            for _, file in held:
+                file.close()
+
+    def _name(self) -> str:
+        """Of a new file of this writer. Names sort by time."""
+        return f"{time.time_ns():020d}-{self._writer}-{os.getpid()}"
+
+    def close(self) -> None:
+        """Flush to disk and close all files."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._file = None
+        for reader in (*self._readers.values(), *self._tables.values()):
+            reader.close()
+        self._readers.clear()
+        self._tables.clear()
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Hold a file until it is closed, or the process ends; False where another process holds it, or none can."""
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _lines(path: Path) -> Iterator[tuple[str, int, bytes]]:
+    """(key, offset, line) of the whole and undamaged lines of a file; says which others there are."""
+    offset = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            key = _checked_key(line)
+            if key is not None:
+                yield key, offset, line
+            elif not line.endswith(b"\n"):
+                say(f"journal: dropped the torn last line of {path.name} (the writer was stopped there)")
+            else:
+                say(f"journal: line {number} of {path} is damaged; its request will be sampled again")
+            offset += len(line)
+
+
+def _rows_of(path: Path) -> Iterator[tuple[str, tuple[Path, int, int]]]:
+    """The keys of a compacted file, each with its place."""
+    file = pq.ParquetFile(path)
+    for group in range(file.num_row_groups):
+        for row, key in enumerate(file.read_row_group(group, ["key"])["key"].to_pylist()):
+            yield key, (path, group, row)
+
+
+def _checked_key(line: bytes) -> str | None:
+    """The key of a whole and undamaged line, else None."""
+    body = line[_CHECKED:]
+    if not line.endswith(b"}\n") or not line.startswith(_HEAD) or not body.startswith(_KEY):
+        return None
+    if f"{zlib.crc32(body):08x}".encode() != line[len(_HEAD) : _CHECKED]:
+        return None
+    return body[len(_KEY) : body.index(_ENTRY)].decode()
+
+
+def _problem_of(line: bytes) -> str:
+    """The problem of a line, without reading the rest of it; empty in a line of an older version."""
+    entry = line[line.index(_ENTRY) + len(_ENTRY) :].decode()
+    if not entry.startswith(_PROBLEM):
+        return ""
+    problem: str = json.JSONDecoder().raw_decode(entry, len(_PROBLEM))[0]
+    return problem
+
+
+def _from_line(line: bytes) -> Entry:
+    value = json.loads(line)["entry"]
+    return Entry(
+        tuple(Completion(*values) for values in value["completions"]),
+        tuple((verdict, method) for verdict, method in value["verdicts"]),
+        value["grading"],
+        value.get("problem", ""),
+    )
+
+
+def _row(key: str, entry: Entry) -> dict[str, Any]:
+    return {
+        "problem_id": entry.problem_id,
+        "key": key,
+        "grading": entry.grading,
+        "text": [completion.text for completion in entry.completions],
+        "n_tokens": [completion.n_tokens for completion in entry.completions],
+        "finish_reason": [completion.finish_reason for completion in entry.completions],
+        "verdict": [verdict for verdict, _ in entry.verdicts],
+        "method": [method for _, method in entry.verdicts],
+    }
+
+
+def _from_row(row: dict[str, Any]) -> Entry:
+    completions = zip(row["text"], row["n_tokens"], row["finish_reason"], strict=True)
+    return Entry(
+        tuple(Completion(*values) for values in completions),
+        tuple(zip(row["verdict"], row["method"], strict=True)),
+        row["grading"],
+        row["problem_id"],
+    )

@@ -1,0 +1,51 @@
+"""Tie a process to its parent: it ends when the parent does, SIGKILL included.
+
+`python -m mmprm.runtime.parent_death PARENT SIGNAL COMMAND...` becomes the command. It is a program of its own, started
+before the command, since Python has no safe way to run code between fork and exec where there are threads. Only Linux
+has such a tie; elsewhere the command runs untied.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+PARENT = "MMPRM_TIED_PARENT"  # in the environment of `become`'s command: the process that its children are tied to
+_SET_PARENT_DEATH_SIGNAL = 1
+
+
+def tie(parent: int, number: int = signal.SIGKILL) -> None:
+    """Let the kernel send this process the signal when `parent`, its parent, has died; end at once if it has already.
+
+    The kernel means the thread that started this process: it must not end before its process does.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, number)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), number)
+
+
+def tie_to_command() -> None:
+    """`tie` this process to the command that `become` made of its parent; elsewhere nothing happens."""
+    if PARENT in os.environ:
+        tie(int(os.environ[PARENT]))
+
+
+def become(command: list[str]) -> None:
+    """Replace this process by the command, which keeps its number and its tie."""
+    os.environ[PARENT] = str(os.getpid())
+    os.execvp(command[0], command)
+
+
+def to_me(command: Sequence[str], number: int = signal.SIGKILL) -> list[str]:
+    """The command that runs `command` tied to this process."""
+    return [sys.executable, "-m", "mmprm.runtime.parent_death", str(os.getpid()), str(int(number)), *command]
+
+
+if __name__ == "__main__":
+    tie(int(sys.argv[1]), int(sys.argv[2]))
+    become(sys.argv[3:])

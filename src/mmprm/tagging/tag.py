@@ -1,0 +1,100 @@
+"""The stage: solutions of other sources into steps and an answer. In: their problem tables. Out: one problem table, the
+refused solutions with their reasons, and counts of both. Rows are streamed: a few hundred problems are in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from mmprm.config import Config
+from mmprm.config.tagging import TaggedSource, TaggingModel
+from mmprm.data import tables
+from mmprm.data.problem import Problem
+from mmprm.engine.factory import open_instructed
+from mmprm.engine.http_client import Server
+from mmprm.grading import Grader
+from mmprm.llm.batch_runner import Crew
+from mmprm.llm.client import Caller
+from mmprm.rollouts.journal import Journal
+from mmprm.runtime.errors import UserError
+from mmprm.runtime.progress import say
+from mmprm.tagging.llm_rewrite import by_model
+from mmprm.tagging.problem_streams import Counts, kept, merged, size
+from mmprm.tagging.rule_tagging import by_rules
+from mmprm.tagging.tag_result import Work
+
+KEYS = ("MMPRM_TAGGING_API_KEY", "OPENAI_API_KEY")  # environment variables, the first that is set counts
+_WINDOW = 256  # problems in memory, where no model is asked
+_AHEAD = 4  # and where one is, so many for each call on its way: a slow reply must not hold up the others
+
+
+def tag(config: Config, name: str, parents: Sequence[Path], work: Path, out: Path, refused: Path, counts: Path) -> None:
+    """Write the tagged problems, the refused ones, and counts. Calls of a model are kept in the journal in `work`.
+
+    UserError where the model stays away (nothing is lost), nothing is left, or more than the source's
+    `max_refused_share` is refused: then the refused solutions lie beside `refused`, in a file that Snakemake does not
+    delete.
+    """
+    source = config.sources[name]
+    if not isinstance(source, TaggedSource):
+        raise UserError(f"source {name}: kind {source.kind}; only a source of kind tagged can be tagged")
+    found, stopped = Counts(), refused.with_suffix(".stopped.parquet")
+    with ExitStack() as stack:
+        settings = source.model if source.by == "model" else None
+        caller = None
+        if settings is not None:
+            journal = Journal(work, name)
+            stack.callback(journal.close)
+            caller = _caller(config, name, settings, journal)
+            stack.callback(caller.close)
+        # No judge: its calls are in no journal, and would be paid for again.
+        grader = stack.enter_context(Grader(config.grading.workers, config.grading.timeout))
+        at_once = settings.max_concurrent if settings else 1
+        crew = Crew(grader, caller, _AHEAD * at_once if settings else _WINDOW, at_once)
+        works = ((problem, _work(problem, source, settings)) for problem in merged(parents))
+        outcomes = crew.outcomes(works)
+        rows = kept(name, outcomes, size(parents), source.max_refused_share, stopped, found)
+        tables.write(out, rows, tables.PROBLEMS)
+        if caller is not None:
+            say(f"{name}: {caller.used.total()} calls, {caller.paid} of them made now, the others from the journal")
+            journal.compact()
+    stopped.replace(refused)
+    tables.write_json(counts, _report(name, source, found, caller))
+    say(f"{name}: {found}")
+
+
+def _caller(config: Config, name: str, settings: TaggingModel, journal: Journal) -> Caller:
+    where = Server(f"sources.{name}.model.url", KEYS, "start it")
+    return Caller("tagging", settings, config.seed, journal, lambda: open_instructed(config, settings, where))
+
+
+def _work(problem: Problem, source: TaggedSource, settings: TaggingModel | None) -> Work:
+    return by_rules(problem, source) if settings is None else by_model(problem, source, settings)
+
+
+def _report(name: str, source: TaggedSource, counts: Counts, caller: Caller | None) -> dict[str, Any]:
+    """What the data card says of the tagging; the same for the same solutions and replies."""
+    report: dict[str, Any] = {
+        "source": name,
+        "of": source.sources,
+        "by": source.by,
+        "problems": counts.problems,
+        "kept": counts.kept.total(),
+        "refused": counts.refused.total(),
+        "kept_by_method": dict(sorted(counts.kept.items())),
+        "refused_by_reason": dict(sorted(counts.refused.items())),
+        "steps": {str(steps): count for steps, count in sorted(counts.steps.items())},
+        "answers_from": dict(sorted(counts.answers.items())),
+        "model": None,
+    }
+    if caller is not None and source.model is not None:
+        report["model"] = {
+            "model": source.model.shown,
+            "calls": dict(sorted(caller.used.items())),
+            "tokens": dict(sorted(caller.tokens.items())),
+            "tries": {str(tries): count for tries, count in sorted(counts.tries.items())},
+        }
+    return report

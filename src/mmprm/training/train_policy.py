@@ -1,0 +1,158 @@
+"""The policy: supervised fine-tuning on step-tagged solutions. In: problem tables, a base model. Out: a model folder.
+
+Loss stands on the solution alone, the end of the turn included (specification, section 1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmprm.config import NOT_RESULTS, Config
+from mmprm.data import tables
+from mmprm.data.problem import Problem, read_problems
+from mmprm.model import folders
+from mmprm.model.hf_env import prepare
+from mmprm.model.step_text import STEP_CLOSE, STEP_OPEN, Renderer, Status, control_ids, parse
+from mmprm.model.tokens import cut, tokenise
+from mmprm.runtime.cache import CACHE
+from mmprm.runtime.errors import UserError
+from mmprm.training import cards, data, launch, model_cache
+from mmprm.training.job import Job
+from mmprm.training.progress import Progress, quiet
+
+
+def train_policy(config: Config, problems: list[Path], work: Path, out: Path) -> None:
+    """Fine-tune config.policy.base on the problems' solutions; manifest.json is the last file of `out`.
+
+    Resumes from work/checkpoints. Raises UserError past intake.max_refused_share; out/refused.json names each row that
+    was refused, or cut at a step to fit.
+    """
+    prepare()
+    quiet()
+    training = config.policy.training
+    say = Progress("policy").say
+    out.mkdir(parents=True, exist_ok=True)
+    (out / folders.MANIFEST).unlink(missing_ok=True)
+    policy = config.policy.model_dump(mode="json", exclude={"base": True, "sources": True, "training": NOT_RESULTS})
+    decided = {"policy": policy, "prompt": config.prompt.model_dump(mode="json"), "seed": config.seed}
+    key = model_cache.key({**decided, "base": folders.fingerprint(config.policy.base)}, problems)
+    if model_cache.fetch(key, out):
+        say(f"taken from {CACHE}, {key}: another run has trained it")
+        return
+    start = start_model(config.policy.base, work / "start")
+    processor = folders.load_processor(start)
+    rows = read_problems(*problems)
+    taken = {row.problem_id: times_taken(row, config.policy_weights, config.seed) for row in rows}
+    if rows and not any(taken.values()):
+        raise UserError(f"policy training: weights {config.policy_weights} leave none of {len(rows)} rows; raise one")
+    rows = [row for row in rows if taken[row.problem_id]]
+    examples, refused = supervised_examples(
+        rows, processor, Renderer(processor, config.prompt.instruction), training.max_length
+    )
+    examples = [example for example in examples for _ in range(taken[example.problem_id])]
+    tables.write_json(out / "refused.json", [asdict(refusal) for refusal in refused])
+    say(f"{len(examples)} solutions to train on; refused or cut: {data.reasons(refused) or 'none'}")
+    data.bound_refusals(refused, len(rows), config.intake.max_refused_share, "policy training")
+    job = Job(
+        "policy", start, examples, "tokens", training, config.seed, work, packed_tokens=config.policy.packed_tokens
+    )
+    outcome = launch.fit(job, out)
+
+    info: dict[str, Any] = {
+        "stage": "policy",
+        "base": folders.fingerprint(config.policy.base),
+        "config": {
+            "policy": config.policy.model_dump(mode="json"),
+            "prompt": config.prompt.model_dump(mode="json"),
+            "seed": config.seed,
+            **({"weights": config.policy_weights} if config.policy_weights else {}),
+        },
+        "examples": len(examples),
+        "refused": data.reasons(refused),
+        "steps": outcome.steps,
+        "final_loss": outcome.loss,
+        "seconds": round(outcome.seconds, 1),
+    }
+    tables.write_json(out / "losses.json", outcome.history)
+    tables.write_text(out / "README.md", cards.policy_card(config, info))
+    folders.write_manifest(out, info)
+    model_cache.store(key, out)
+    for leftover in ("checkpoints", "start"):
+        shutil.rmtree(work / leftover, ignore_errors=True)
+    say(f"{outcome.steps} updates in {outcome.seconds:.0f} s, loss {outcome.loss:.4f}")
+
+
+def start_model(base: Path, folder: Path) -> Path:
+    """Write the base model with the control tokens added to `folder`, and return it."""
+    processor = folders.load_processor(base)
+    model = folders.load_model(base, "auto")
+    folders.add_control_tokens(processor, model)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def times_taken(problem: Problem, weights: Mapping[str, float], seed: int) -> int:
+    """How often an epoch has a problem: as often as the weight of its own source says, once where it says nothing.
+
+    A fraction is the share of a source's problems that are taken once more, chosen by a hash of the seed and the id.
+    """
+    whole, fraction = divmod(weights.get(problem.source, 1.0), 1)
+    digest = hashlib.sha256(f"weight {seed} {problem.problem_id}".encode()).digest()
+    return int(whole) + (int.from_bytes(digest[:8], "big") < fraction * 2**64)
+
+
+def supervised_examples(
+    problems: Sequence[Problem], processor: Any, renderer: Renderer, max_length: int
+) -> tuple[list[data.Example], list[data.Refusal]]:
+    """An example for each problem with a solution that parses and fits; the others, with the reason.
+
+    A solution that is too long is cut after the last step that fits; where no step fits, the row is refused.
+    """
+    ids = control_ids(processor.tokenizer)
+    refused, taken, texts = [], [], []
+    for problem in problems:
+        if problem.solution is None:
+            refused.append(data.Refusal(problem.problem_id, "no_solution", "the row has no solution"))
+            continue
+        parsed = parse(problem.solution)
+        if parsed.status is not Status.OK or parsed.answer is None:
+            detail = (
+                f"its solution is not <step>…</step>…<answer>…</answer> ({parsed.status.value}); "
+                "a source of kind tagged puts a raw one into steps"
+            )
+            refused.append(data.Refusal(problem.problem_id, "unparsed_solution", detail))
+            continue
+        taken.append((problem, len(parsed.steps)))
+        texts.append("".join(renderer.supervised(problem, parsed.steps, parsed.answer)))
+
+    examples = []
+    images = [problem.images for problem, _ in taken]
+    for (problem, n_steps), tokens in zip(taken, tokenise(processor, texts, images), strict=True):
+        sequence = tokens["input_ids"]
+        # Not by the length of a prompt tokenised apart: the solution begins with the first of its own <step> tokens.
+        opened = np.flatnonzero(sequence == ids[STEP_OPEN])
+        if len(opened) < n_steps:
+            raise UserError(f"{problem.problem_id}: {n_steps} steps gave {len(opened)} <step> tokens")
+        begins = int(opened[-n_steps])
+        length = len(sequence)
+        if length > max_length:
+            closed = np.flatnonzero(sequence == ids[STEP_CLOSE]) + 1
+            fitting = closed[(closed > begins) & (closed <= max_length)]
+            whole = f"{length} tokens of at most {max_length}, {begins} of them before the solution"
+            if len(fitting) == 0:
+                refused.append(data.Refusal(problem.problem_id, "too_long", whole))
+                continue
+            length = int(fitting[-1])
+            refused.append(data.Refusal(problem.problem_id, "cut_at_a_step", whole, excused=True))
+        labels = sequence[:length].copy()
+        labels[:begins] = int(data.IGNORE)
+        examples.append(data.Example(problem.problem_id, cut(tokens, length), labels, problem.images))
+    return examples, refused

@@ -1,0 +1,85 @@
+"""Shards: how all of them are named at once, and which number of them a stage keeps."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmprm.data.problem import write_problems
+from mmprm.data.shard import Shard, read_shard
+from mmprm.data.shard_layout import each, in_use, names
+from mmprm.engine.scripted import toy_problem
+from mmprm.runtime.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("path", "second"),
+    [
+        ("results/a/annotation/all-of-3/nodes.parquet", "results/a/annotation/1-of-3/nodes.parquet"),
+        ("results/a/annotation/all-of-3", "results/a/annotation/1-of-3"),
+        ("bench/test/shards/all-of-3.parquet", "bench/test/shards/1-of-3.parquet"),
+    ],
+)
+def test_one_name_stands_for_the_tables_of_all_shards(path: str, second: str) -> None:
+    assert each(path)[1] == second and len(each(path)) == 3
+
+
+@pytest.mark.parametrize("path", ["results/overall-of-3/x", "all-of-three/x", "1-of-3/nodes.parquet", "all-of-3x/y"])
+def test_another_path_stands_for_itself(path: str) -> None:
+    assert each(path) == [path]
+
+
+def finish(folder: Path, count: int, written: int, missing: int | None = None) -> None:
+    for index, name in enumerate(names(count)):
+        file = folder / name / "status.parquet"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if index != missing:
+            file.touch()
+            os.utime(file, (written, written))
+
+
+def test_a_finished_stage_keeps_its_shards_and_an_unfinished_one_does_not(tmp_path: Path) -> None:
+    pattern = f"{tmp_path}/annotation/{{shard}}/status.parquet"
+    folder = tmp_path / "annotation"
+    assert in_use([pattern], 4) == 4, "nothing is there"
+    finish(folder, 3, written=10, missing=1)
+    assert in_use([pattern], 4) == 4, "one of the three is missing"
+    finish(folder, 2, written=20)
+    assert in_use([pattern], 4) == 2
+    finish(folder, 5, written=15)
+    assert in_use([pattern], 4) == 2, "of two that are whole, the one that was written last"
+    assert in_use([pattern], 5) == 5, "what the configuration says, where it is whole"
+    finish(folder, 4, written=1)
+    assert in_use([pattern], 4) == 4
+
+
+def test_a_stage_of_several_tables_has_one_number_of_shards(tmp_path: Path) -> None:
+    for name in names(2):
+        (tmp_path / "old").mkdir(exist_ok=True)
+        (tmp_path / "old" / f"{name}.parquet").touch()
+        (tmp_path / "old" / f"{name}.parquet.usage.json").touch()
+    assert in_use([f"{tmp_path}/{name}/{{shard}}.parquet" for name in ("new", "old")], 8) == 2
+
+
+@given(st.integers(1, 9))
+def test_each_problem_is_in_one_shard(count: int) -> None:
+    owners = [[shard for shard in range(count) if Shard(shard, count).owns(f"p{n}")] for n in range(30)]
+    assert all(len(found) == 1 for found in owners)
+
+
+def test_a_shard_reads_its_own_problems_by_id_and_refuses_an_id_that_is_there_twice(tmp_path: Path) -> None:
+    problems = [toy_problem(number) for number in range(12)]
+    tables = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    write_problems(tables[0], problems[:7])
+    write_problems(tables[1], problems[7:])
+    parts = [read_shard(tables, Shard(index, 3)) for index in range(3)]
+    assert sorted(problem.problem_id for part in parts for problem in part) == sorted(p.problem_id for p in problems)
+    for index, part in enumerate(parts):
+        ids = [problem.problem_id for problem in part]
+        assert ids == sorted(ids) and all(Shard(index, 3).owns(name) for name in ids)
+    with pytest.raises(UserError, match="occur twice"):
+        read_shard([*tables, tables[1]], Shard(0, 3))

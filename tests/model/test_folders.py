@@ -1,0 +1,155 @@
+"""Model folders and images."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny_qwen
+from PIL import Image
+
+from mmprm.model import folders
+from mmprm.model.step_text import TAGS, control_ids
+from mmprm.runtime.errors import UserError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the names of a model folder's files."""
+    (tmp_path / "model").mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "README.md"):
+        (tmp_path / "model" / name).write_text(f"content of {name}")
+    folders.write_manifest(tmp_path / "model", {"stage": "test"})
+    return tmp_path / "model"
+
+
+def test_a_manifest_lists_every_file_and_keeps_the_info(folder: Path) -> None:
+    manifest = folders.check_manifest(folder)
+    assert manifest["info"] == {"stage": "test"}
+    assert set(manifest["files"]) == {"config.json", "model.safetensors", "tokenizer.json", "README.md"}
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "no manifest", "half a manifest"])
+def test_an_incomplete_model_folder_is_refused_with_its_name(folder: Path, damage: str) -> None:
+    weights, manifest = folder / "model.safetensors", folder / folders.MANIFEST
+    if damage == "truncate":
+        weights.write_text("cont")
+    elif damage == "remove":
+        weights.unlink()
+    elif damage == "no manifest":
+        manifest.unlink()
+    else:
+        manifest.write_text(manifest.read_text()[:30])
+    with pytest.raises(UserError, match=str(folder)):
+        folders.check_manifest(folder)
+
+
+@pytest.mark.parametrize("change", ["another tokenizer of the same size", "another template", "an added file"])
+def test_a_folder_whose_tokenizer_was_exchanged_is_refused(folder: Path, change: str) -> None:
+    if change == "an added file":
+        (folder / "added_tokens.json").write_text("{}")
+    else:
+        name = "tokenizer.json" if "size" in change else "chat_template.jinja"
+        (folder / name).write_text("content of tokenizer.jsoN")
+    with pytest.raises(UserError, match=r"model/\w+\.\w+: another tokenizer than the model was trained with"):
+        folders.check_manifest(folder)
+
+
+def test_the_fingerprint_follows_the_weights_and_not_the_card_or_the_name(folder: Path) -> None:
+    before = folders.fingerprint(folder)
+    (folder / "README.md").write_text("another card")
+    folders.write_manifest(folder, {"stage": "other"})
+    moved = shutil.move(folder, folder.with_name("moved"))
+    assert folders.fingerprint(moved) == before
+    (moved / "model.safetensors").write_text("other weights")
+    folders.write_manifest(moved, {"stage": "test"})
+    assert folders.fingerprint(moved) != before
+
+
+def test_a_manifest_spares_the_fingerprint_a_second_reading(folder: Path) -> None:
+    with_manifest = folders.fingerprint(folder)
+    (folder / folders.MANIFEST).unlink()
+    assert folders.fingerprint(folder) == with_manifest
+
+
+def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=str(tmp_path)):
+        folders.load_processor(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_base_model_without_tags_is_refused_and_accepted_once_they_are_added(mini_model_folder: Path) -> None:
+    """Defect 7: nothing checked that the control strings are single known tokens."""
+    processor, model = folders.load_processor(mini_model_folder), folders.load_model(mini_model_folder)
+    with pytest.raises(UserError, match="<step>"):
+        control_ids(processor.tokenizer)
+    pieces = {tag: processor.tokenizer.encode(tag, add_special_tokens=False) for tag in TAGS}
+    old = model.get_input_embeddings().weight.detach().clone()
+    ids = folders.add_control_tokens(processor, model)
+    rows = model.get_input_embeddings().weight
+    assert rows.shape[0] == len(processor.tokenizer) == old.shape[0] + len(TAGS)
+    assert len(set(ids.values())) == len(TAGS) + 2
+    for tag in TAGS:
+        assert rows[ids[tag]].allclose(old[pieces[tag]].mean(dim=0), atol=1e-6)
+    again = rows.detach().clone()
+    assert folders.add_control_tokens(processor, model) == ids
+    assert model.get_input_embeddings().weight.equal(again)
+
+
+@pytest.mark.slow
+def test_a_saved_policy_loads_again_with_its_tags_and_no_trace_of_how_it_was_loaded(mini_policy_folder: Path) -> None:
+    processor = folders.load_processor(mini_policy_folder)
+    ids = control_ids(processor.tokenizer)
+    text = "<step>1 + 1 = 2</step><prm>"
+    tokens = processor.tokenizer.encode(text, add_special_tokens=False)
+    assert [tokens[0], tokens[-2], tokens[-1]] == [ids["<step>"], ids["</step>"], ids["<prm>"]]
+    assert processor.tokenizer.decode(tokens) == text
+    assert "local_files_only" not in json.loads((mini_policy_folder / "tokenizer_config.json").read_text())
+
+
+def test_whether_embeddings_are_tied_is_read_from_where_the_family_says_it(
+    mini_policy_folder: Path, tmp_path: Path
+) -> None:
+    tied = {name: folders.ties_embeddings(tiny_qwen.build(tmp_path / name, name)) for name in tiny_qwen.FAMILIES}
+    assert tied == {"qwen2_vl": False, "qwen2_5_vl": True, "qwen3_vl": True}
+    assert folders.ties_embeddings(mini_policy_folder)
+
+
+def _encoded(image: Image.Image, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def test_transparency_is_laid_on_white() -> None:
+    drawing = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    drawing.putpixel((1, 1), (0, 0, 0, 255))
+    image = folders.decode_image(_encoded(drawing))
+    assert image.mode == "RGB"
+    assert image.getpixel((0, 0)) == (255, 255, 255)
+    assert image.getpixel((1, 1)) == (0, 0, 0)
+
+
+def test_sixteen_bit_grey_keeps_its_shades() -> None:
+    grey = Image.new("I;16", (2, 1))
+    grey.putpixel((0, 0), 32768)
+    grey.putpixel((1, 0), 65535)
+    image = folders.decode_image(_encoded(grey))
+    assert [image.getpixel((x, 0)) for x in (0, 1)] == [(128, 128, 128), (255, 255, 255)]
+
+
+def test_a_turned_photograph_is_turned_back() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown a quarter turn clockwise
+    file = io.BytesIO()
+    Image.new("RGB", (8, 2)).save(file, "JPEG", exif=exif)
+    assert folders.decode_image(file.getvalue()).size == (2, 8)
+
+
+@pytest.mark.parametrize("data", [b"", b"not an image", _encoded(Image.new("RGB", (64, 64)))[:60]])
+def test_an_image_that_cannot_be_decoded_is_an_error_that_says_so(data: bytes) -> None:
+    with pytest.raises(UserError, match="cannot be decoded"):
+        folders.decode_image(data)

@@ -1,0 +1,83 @@
+"""A process that is tied to another ends with it, however that ends, and so do those that are tied to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties processes")
+
+# A launcher that starts a tied command, and that a tied worker; the last writes its number when it is tied.
+WORKER = """
+import os, sys, time
+from pathlib import Path
+from mmprm.training import tied
+tied.tie_to_command()
+Path(sys.argv[1]).write_text(f"{os.getppid()} {os.getpid()}\\n")
+time.sleep(60)
+"""
+COMMAND = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[1:]], start_new_session=True)"
+LAUNCHER = """
+import subprocess, sys
+from mmprm.training import tied
+subprocess.run(tied.to_me([sys.executable, "-c", *sys.argv[1:]]))
+"""
+
+
+def _alive(process: int) -> bool:
+    """Does it run? A zombie, whose parent has not looked yet, does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _wait(condition, seconds: float = 20) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return bool(condition())
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Iterator[list[int]]:
+    """The numbers of a running launcher, its command and that one's worker."""
+    note = tmp_path / "numbers"
+    launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, COMMAND, WORKER, str(note)])
+    family = [launcher.pid]
+    try:
+        assert _wait(lambda: note.exists() and note.read_text().endswith("\n"))
+        family += [int(number) for number in note.read_text().split()]
+        yield family
+    finally:
+        for process in family:
+            if _alive(process):
+                os.kill(process, signal.SIGKILL)
+        launcher.wait()
+
+
+def test_killing_the_launcher_alone_ends_command_and_worker(family: list[int]) -> None:
+    launcher, command, worker = family
+    assert _alive(command) and _alive(worker)
+    os.kill(launcher, signal.SIGKILL)
+    assert _wait(lambda: not _alive(command) and not _alive(worker))
+
+
+def test_killing_the_command_ends_its_worker(family: list[int]) -> None:
+    _, command, worker = family
+    os.kill(command, signal.SIGKILL)
+    assert _wait(lambda: not _alive(worker))
+
+
+def test_a_parent_that_died_before_the_tie_ends_it_too() -> None:
+    """As when the launcher is killed while Python starts: whoever adopted the process is not its parent."""
+    command = [sys.executable, "-m", "mmprm.runtime.parent_death", str(os.getpid() + 1), str(int(signal.SIGKILL))]
+    done = subprocess.run([*command, sys.executable, "-c", "print('it ran')"], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL and done.stdout == b""

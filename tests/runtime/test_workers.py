@@ -1,0 +1,75 @@
+"""What is left of the pools of a process that was killed: nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks for processes in /proc")
+
+# Each starts a pool, has it work once, says so, and waits.
+POOLS = {
+    "grading": """
+from mmprm.grading import Grader
+from mmprm.data.problem import Problem
+with Grader(2, 30.0) as grader:
+    problem = Problem("p", "test", "", r"2\\sqrt{2}")
+    print(grader.grade_many([(r"\\sqrt{8}", problem)])[0].verdict, flush=True)
+    time.sleep(600)
+""",
+    "futures": """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from mmprm.runtime.workers import end_with_parent
+context = multiprocessing.get_context("spawn")
+with ProcessPoolExecutor(2, mp_context=context, initializer=end_with_parent) as pool:
+    print(list(pool.map(abs, [-1, -2])), flush=True)
+    time.sleep(600)
+""",
+}
+START = "import time\nif __name__ == '__main__':\n"
+
+
+def descendants(process: int) -> set[int]:
+    """All processes below one."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has ended
+            continue
+    found = {process}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {process}
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_the_processes_of_a_killed_one_end(pool: str, tmp_path: Path) -> None:
+    script = tmp_path / "pool.py"  # a file: spawned processes read it again
+    script.write_text(START + POOLS[pool].strip().replace("\n", "\n    ").join(["    ", "\n"]))
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None and parent.stdout.readline().strip() in ("correct", "[1, 2]")
+    below = descendants(parent.pid)
+    assert len(below) >= 2
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    deadline = time.monotonic() + 30
+    while (left := {process for process in below if is_alive(process)}) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for process in left:
+        os.kill(process, signal.SIGKILL)
+    assert not left
