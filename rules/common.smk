@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-from mmprm import orphans
+from mmprm.runtime import slurm_orphans
 from mmprm.config import NOT_RESULTS, load
 from mmprm.runtime.errors import UserError
 from mmprm.data.shard_layout import in_use, names, patterns
@@ -139,7 +139,7 @@ def cancel_orphans() -> None:
     if not (ALONE and workflow.executor_plugin.name == "slurm"):
         return
     try:
-        cancelled = orphans.cancel(Path.cwd())
+        cancelled = slurm_orphans.cancel(Path.cwd())
     except UserError as error:
         raise WorkflowError(str(error)) from None
     if cancelled:
