@@ -26,7 +26,7 @@ from mmprm.config import Config
 from mmprm.data.problem import read_problems
 from mmprm.engine.base import Request
 from mmprm.engine.vllm_engine import VllmEngine
-from mmprm.rollouts.run import Asker
+from mmprm.rollouts.run import RequestFactory
 from perf.common import finish, machine, need, say, spread, user_errors
 from perf.loops import Task, complete, lock_step, scheduled, sequential
 
@@ -116,7 +116,7 @@ def summarise(results: dict[str, list[Measured]]) -> dict[str, Any]:
 def run(config: Config, policy: Path, seeds: Path, count: int, repeats: int) -> dict[str, Any]:
     """Open the engine, compare, and return the result."""
     problems = spread(sorted(read_problems(seeds), key=lambda problem: problem.problem_id), count, "the table")
-    asker = Asker.of(config, policy, "annotation")
+    asker = RequestFactory.of(config, policy, "annotation")
     task = Task(problems, config.annotation, asker, config.engine.open_problems)
     say(f"opening vLLM on {policy}")
     engine = VllmEngine(config, policy)

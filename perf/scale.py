@@ -31,7 +31,7 @@ from mmprm.data import tables
 from mmprm.data.problem import Problem
 from mmprm.data.shard_layout import names
 from mmprm.engine.base import Sampling
-from mmprm.rollouts.run import Asker
+from mmprm.rollouts.run import RequestFactory
 from perf.common import finish, machine, need, say, user_errors
 from perf.search import answer, sum_problems
 
@@ -50,7 +50,7 @@ def config() -> Config:
 
 def grown(problem: Problem) -> Tree:
     """The tree of a search, by the scripted policy."""
-    search = omegaprm(problem, _PAPER, Asker("scripted", Sampling(), 0, "annotation"))
+    search = omegaprm(problem, _PAPER, RequestFactory("scripted", Sampling(), 0, "annotation"))
     rollouts: Any = None
     while True:
         try:

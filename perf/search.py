@@ -1,7 +1,7 @@
 """The pure search alone: rollouts and states a second, peak memory, and how the cost grows with the budget.
 
 In: nothing. Out: one JSON line. `omegaprm` is driven directly, with neither engine nor journal nor grader; its requests
-are made by the real `Asker`. Many searches are open at once, as in a shard, and a tree is dropped when it ends.
+are made by the real `RequestFactory`. Many searches are open at once, as in a shard; a tree is dropped when it ends.
 
 The clock is read around each `send`, so that the time of the scripted policy, which answers in between, is taken out:
 `search_seconds` is what the generators themselves took, and all rates are of it; `seconds` is everything.
@@ -24,7 +24,7 @@ from mmprm.config import Annotation
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Request, Sampling
 from mmprm.model.step_text import render_solution
-from mmprm.rollouts.run import Asker
+from mmprm.rollouts.run import RequestFactory
 from perf.common import finish, machine, say
 
 _STEP_ERROR, _ANSWER_ERROR, _UNPARSED = 0.08, 0.03, 0.04
@@ -99,7 +99,7 @@ def _rollout(rng: random.Random, start: int, terms: list[int], gold: str) -> Rol
 
 def drive(problems: Iterable[Problem], settings: Annotation, open_limit: int) -> Totals:
     """Search all problems, `open_limit` at a time, each in its turn."""
-    asker = Asker("scripted", Sampling(), 0, "annotation")
+    asker = RequestFactory("scripted", Sampling(), 0, "annotation")
     waiting = iter(problems)
     opened: deque[tuple[Search, Any]] = deque()
     totals = Totals()

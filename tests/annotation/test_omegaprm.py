@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_world import ExactGrader, ask, grow, make_rollouts
 
-from mmprm.annotation.omegaprm import Pool, RequestFailed, exploration, first_error, omegaprm, quality
+from mmprm.annotation.omegaprm import CandidateQueue, RequestFailed, exploration, first_error, omegaprm, quality
 from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation
 from mmprm.data.problem import Problem
@@ -206,7 +206,7 @@ def test_near_misses_and_short_rollouts_come_first() -> None:
 def test_a_state_that_was_searched_often_gives_way_to_one_that_was_not() -> None:
     order = []
     for c_puct in (0.0, 5.0):
-        tree, pool = Tree("p"), Pool(Annotation(c_puct=c_puct))
+        tree, pool = Tree("p"), CandidateQueue(Annotation(c_puct=c_puct))
         for prefix, n_right in (((), 2), (("a",), 1)):  # MC 1/2 and 1/3: the first has the higher Q
             request = ask(ABC, prefix, 4)
             texts = [right("r")] * n_right + [wrong(f"{prefix} {i}") for i in range(2)]
@@ -223,7 +223,7 @@ states = st.lists(  # (right rollouts, words of each wrong one), or None: take a
 @given(states, st.sampled_from([0.0, 0.1, 1.0, 10.0]))
 def test_the_pool_gives_what_a_scan_of_all_waiting_pairs_would(moves: list, c_puct: float) -> None:
     values = Annotation(c_puct=c_puct, length_scale=3)
-    tree, pool = Tree("p"), Pool(values)
+    tree, pool = Tree("p"), CandidateQueue(values)
     waiting: list[tuple] = []
     taken = 0
     for number, move in enumerate(moves):

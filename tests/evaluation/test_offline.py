@@ -19,7 +19,7 @@ from mmprm.cli import app
 from mmprm.config.offline import Standalone, read_standalone
 from mmprm.data import tables
 from mmprm.data.problem import Problem, write_problems
-from mmprm.evaluation.external_candidates import read_given
+from mmprm.evaluation.external_candidates import read_candidates
 from mmprm.evaluation.offline import evaluate, score
 from mmprm.model import folders
 from mmprm.model.step_text import parse
@@ -86,7 +86,7 @@ def test_ids_problems_brought_along_and_tagged_texts_become_candidates(tmp_path:
         {"problem": dict(brought), "steps": ["2 + 2 = 4"], "answer": "4"},
         {"problem": "b", "text": "<step>1 / 2</step><answer>1/2</answer>"},
     ]
-    given = read_given(problems, lines(tmp_path / "c.jsonl", rows))
+    given = read_candidates(problems, lines(tmp_path / "c.jsonl", rows))
     assert [(row["candidate"], row["answer"]) for row in given.rows] == [
         (0, "7"),
         (1, "8"),
@@ -103,12 +103,12 @@ def test_images_are_paths_below_the_file_or_bytes_in_parquet(tmp_path: Path) -> 
     Image.new("RGB", (4, 4), "red").save(buffer, "PNG")
     (tmp_path / "red.png").write_bytes(buffer.getvalue())
     by_path = lines(tmp_path / "c.jsonl", [GOOD | {"problem": {"question": "?", "answer": "7", "image": "red.png"}}])
-    (problem,) = read_given(None, by_path).problems.values()
+    (problem,) = read_candidates(None, by_path).problems.values()
     assert problem.images == (buffer.getvalue(),)
     image = {"bytes": buffer.getvalue(), "path": None}
     row = {"problem": {"question": "?", "answer": "7", "image": image}, "steps": ["s"], "answer": "7"}
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "c.parquet")
-    (same,) = read_given(None, tmp_path / "c.parquet").problems.values()
+    (same,) = read_candidates(None, tmp_path / "c.parquet").problems.values()
     assert same.images == problem.images
 
 
@@ -135,7 +135,7 @@ def test_images_are_paths_below_the_file_or_bytes_in_parquet(tmp_path: Path) -> 
 def test_a_bad_row_is_told_with_its_file_and_line(tmp_path: Path, problems: Path, row: Any, says: str) -> None:
     file = lines(tmp_path / "own.jsonl", [GOOD, "", row, GOOD])
     with pytest.raises(UserError) as told:
-        read_given(problems, file)
+        read_candidates(problems, file)
     assert "own.jsonl: bad rows (1)" in str(told.value) and f"line 3: {says}" in str(told.value)
 
 
@@ -146,7 +146,9 @@ def test_a_problem_is_read_as_that_of_a_source_is_and_keeps_its_own_id(tmp_path:
         {"id": 2, "question": "?", "answer": "1"},
     ]
     file = lines(tmp_path / "mine.jsonl", [*rows, {"id": "c", "question": "?", "answer": "2", "unit": float("nan")}])
-    made = read_given(file, lines(tmp_path / "c.jsonl", [GOOD | {"problem": name} for name in ("a", 2, "c")])).problems
+    made = read_candidates(
+        file, lines(tmp_path / "c.jsonl", [GOOD | {"problem": name} for name in ("a", 2, "c")])
+    ).problems
     assert list(made) == ["a", "2", "c"]
     expected = Problem("a", "mine", "How long?", "7", choices=("7", "8"), precision=1, unit="cm", tolerance=(0.05,))
     assert made["a"] == replace(expected, group="mine/figure 1")
@@ -167,12 +169,12 @@ def test_a_bad_problem_is_told_with_its_file_and_line(tmp_path: Path) -> None:
         tmp_path / "p.jsonl", [*PROBLEMS, PROBLEMS[0], {"id": "c", "question": "?"}, {"question": "?", "answer": "1"}]
     )
     with pytest.raises(UserError, match=r"p\.jsonl: bad rows \(3\)") as told:
-        read_given(file, lines(tmp_path / "c.jsonl", [GOOD]))
+        read_candidates(file, lines(tmp_path / "c.jsonl", [GOOD]))
     assert all(f"line {line}" in str(told.value) for line in (3, 4, 5))
     with pytest.raises(UserError, match=r"none\.jsonl: cannot be read"):
-        read_given(tmp_path / "none.jsonl", file)
+        read_candidates(tmp_path / "none.jsonl", file)
     with pytest.raises(UserError, match="there are no rows"):
-        read_given(None, lines(tmp_path / "empty.jsonl", []))
+        read_candidates(None, lines(tmp_path / "empty.jsonl", []))
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,7 @@ def test_a_bad_problem_is_told_with_its_file_and_line(tmp_path: Path) -> None:
 def test_a_candidate_that_is_no_solution_is_kept_with_a_status(
     tmp_path: Path, problems: Path, change: dict[str, Any], status: str
 ) -> None:
-    (row,) = read_given(problems, lines(tmp_path / "c.jsonl", [GOOD | change])).rows
+    (row,) = read_candidates(problems, lines(tmp_path / "c.jsonl", [GOOD | change])).rows
     assert (row["status"], row["steps"], row["answer"]) == (status, [], None)
 
 

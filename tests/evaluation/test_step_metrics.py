@@ -14,18 +14,18 @@ from mmprm.config import Config, load
 from mmprm.data import tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.evaluation.step_benchmarks import Tables, measure_steps, score_steps
-from mmprm.evaluation.step_metrics import METRICS, Judged, by_subset, choose_threshold, scores, tallies
+from mmprm.evaluation.step_metrics import METRICS, JudgedPath, by_subset, choose_threshold, scores, tallies
 from mmprm.prm import scoring
 from mmprm.prm.step_scores import StepScores
 from mmprm.runtime.errors import UserError
 
 
-def path(labels: str, *p: float, subset: str = "", group: str = "g") -> Judged:
+def path(labels: str, *p: float, subset: str = "", group: str = "g") -> JudgedPath:
     """`labels`: + for right, - for wrong."""
-    return Judged(group, subset, np.array([label == "+" for label in labels]), np.array(p) if p else None)
+    return JudgedPath(group, subset, np.array([label == "+" for label in labels]), np.array(p) if p else None)
 
 
-def by_hand(paths: list[Judged], threshold: float) -> list[float]:
+def by_hand(paths: list[JudgedPath], threshold: float) -> list[float]:
     """METRICS by their definitions, step after step."""
     located: dict[bool, list[bool]] = {True: [], False: []}
     counts = {(label, called): 0 for label in (True, False) for called in (True, False)}
@@ -52,13 +52,13 @@ def by_hand(paths: list[Judged], threshold: float) -> list[float]:
     return [harmonic, wrong, passed, (f1(True) + f1(False)) / 2, f1(True), f1(False)]
 
 
-def drawn(rng: np.random.Generator, n: int = 12) -> list[Judged]:
+def drawn(rng: np.random.Generator, n: int = 12) -> list[JudgedPath]:
     """Paths with few different probabilities, so that ties occur; one is too long."""
     found = [path("++", 0.5, 0.7), path("-", 0.5), path("+-")]
     for _ in range(n):
         length = int(rng.integers(1, 5))
         right = rng.random(length) < 0.7
-        found.append(Judged("g", "", right, np.round(np.clip(rng.normal(0.4 + 0.2 * right, 0.2), 0, 1), 1)))
+        found.append(JudgedPath("g", "", right, np.round(np.clip(rng.normal(0.4 + 0.2 * right, 0.2), 0, 1), 1)))
     return found
 
 

@@ -13,7 +13,7 @@ import pytest
 from table_pictures import hub_image, picture
 
 from mmprm.data.problem import Problem
-from mmprm.problems.images import RefusedError
+from mmprm.problems.images import RowRefusedError
 from mmprm.problems.replies import answer_in
 from mmprm.runtime.errors import UserError
 
@@ -157,7 +157,7 @@ def test_the_answer_is_taken_from_where_the_source_says_or_the_row_is_refused(
     if answer is not None:
         assert answer_in(reply, where) == answer
     else:
-        with pytest.raises(RefusedError) as raised:
+        with pytest.raises(RowRefusedError) as raised:
             answer_in(reply, where)
         assert raised.value.reason == "no_answer"
 

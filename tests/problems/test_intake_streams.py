@@ -28,7 +28,7 @@ from mmprm.data import tables
 from mmprm.problems import checking, rows
 from mmprm.problems.groups import Groups
 from mmprm.problems.intake import make_source
-from mmprm.problems.parts import Part
+from mmprm.problems.parts import IntakePart
 from mmprm.runtime.errors import UserError
 
 NAMES = ("real.parquet", "real.refused.parquet", "real.intake.json")
@@ -358,13 +358,13 @@ def test_groups_are_those_of_whoever_shares_a_picture_or_a_group(members: list[t
 
 
 def test_a_tally_looks_at_parts_in_the_order_of_their_rows() -> None:
-    late = checking.Tally([Part(20, 10, {"bad_row": 9})], 0.5, 10, None)
+    late = checking.Tally([IntakePart(20, 10, {"bad_row": 9})], 0.5, 10, None)
     assert late.hopeless is None and late.rows == 0
-    late.add(Part(0, 10, {}))
+    late.add(IntakePart(0, 10, {}))
     assert late.rows == 10
-    late.add(Part(10, 10, {"bad_row": 2}))
+    late.add(IntakePart(10, 10, {"bad_row": 2}))
     assert (late.rows, late.refused, late.hopeless) == (30, 11, None)
-    late.add(Part(30, 10, {"bad_row": 10}))
+    late.add(IntakePart(30, 10, {"bad_row": 10}))
     assert late.hopeless is not None and [part.first for part in late.parts] == [0, 10, 20, 30]
 
 
@@ -373,5 +373,5 @@ def test_a_process_that_dies_is_an_error_that_says_what_to_do() -> None:
         list(checking.check(iter([(0, [1]), (1, [1])]), _die, 2))
 
 
-def _die(first: int, found: Any) -> Part:
+def _die(first: int, found: Any) -> IntakePart:
     os._exit(1)

@@ -15,7 +15,7 @@ from mmprm.data.shard import Shard
 from mmprm.engine.base import Request
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.model.step_text import render_solution
-from mmprm.rollouts.run import Asker
+from mmprm.rollouts.run import RequestFactory
 from mmprm.rollouts.sampling import gather_candidates, sample_candidates, sample_seeds
 from mmprm.runtime.errors import UserError
 
@@ -158,13 +158,13 @@ def test_seeds_of_requests_depend_on_run_problem_prefix_and_purpose(policy: Path
     """Defect 10: sampling was unseeded."""
     problem = toy_problem(1)
     other = Problem(**{**vars(toy_problem(1)), "problem_id": "x"})
-    base = Asker.of(CONFIG, policy, "seeds")
+    base = RequestFactory.of(CONFIG, policy, "seeds")
     seeds = {
         base(problem, (), 4).seed,
         base(other, (), 4).seed,
         base(problem, ("a",), 4).seed,
-        Asker.of(CONFIG, policy, "annotation")(problem, (), 4).seed,
-        Asker.of(toy_config(seed=1), policy, "seeds")(problem, (), 4).seed,
+        RequestFactory.of(CONFIG, policy, "annotation")(problem, (), 4).seed,
+        RequestFactory.of(toy_config(seed=1), policy, "seeds")(problem, (), 4).seed,
     }
     assert len(seeds) == 5
     assert base(problem, (), 4) == base(problem, (), 4)

@@ -14,20 +14,20 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties processes")
 
-# A launcher that starts a tied command, and that a tied worker; the last writes its number when it is tied.
+# A launcher that starts a tied command, and that a tied worker; the last writes its number when it is parent_death.
 WORKER = """
 import os, sys, time
 from pathlib import Path
-from mmprm.training import tied
-tied.tie_to_command()
+from mmprm.runtime import parent_death
+parent_death.tie_to_command()
 Path(sys.argv[1]).write_text(f"{os.getppid()} {os.getpid()}\\n")
 time.sleep(60)
 """
 COMMAND = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[1:]], start_new_session=True)"
 LAUNCHER = """
 import subprocess, sys
-from mmprm.training import tied
-subprocess.run(tied.to_me([sys.executable, "-c", *sys.argv[1:]]))
+from mmprm.runtime import parent_death
+subprocess.run(parent_death.to_me([sys.executable, "-c", *sys.argv[1:]]))
 """
 
 

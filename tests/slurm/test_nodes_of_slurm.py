@@ -20,7 +20,7 @@ from mmprm.data.problem import Problem
 from mmprm.model import folders
 from mmprm.model.step_text import Renderer
 from mmprm.training import loop, train_policy
-from mmprm.training.job import Job
+from mmprm.training.job import TrainJob
 
 PATIENCE = 900  # seconds for a job, or its first checkpoint: DeepSpeed may have to compile first
 
@@ -42,25 +42,25 @@ Path(sys.argv[3]).write_text(json.dumps(asdict(outcome)))
 
 
 @pytest.fixture(scope="module")
-def make_job(mini_policy_folder: Path, mini_problems: list[Problem]) -> Callable[..., Job]:
+def make_job(mini_policy_folder: Path, mini_problems: list[Problem]) -> Callable[..., TrainJob]:
     """Makes the training of this module, on one machine or under DeepSpeed."""
     processor = folders.load_processor(mini_policy_folder)
     examples, _ = train_policy.supervised_examples(mini_problems, processor, Renderer(processor), 512)
     settings = Training(learning_rate=2e-3, batch_size=6, micro_batch_size=3, precision="fp32", save_every=1, epochs=2)
 
-    def make(work: Path, deepspeed: str | None) -> Job:
+    def make(work: Path, deepspeed: str | None) -> TrainJob:
         training = settings.model_copy(update={"deepspeed": deepspeed})
-        return Job("policy", mini_policy_folder, examples, "tokens", training, 0, work)
+        return TrainJob("policy", mini_policy_folder, examples, "tokens", training, 0, work)
 
     return make
 
 
 @pytest.fixture
-def submit(slurm: Path, tmp_path: Path) -> Iterator[Callable[[Job], str]]:
+def submit(slurm: Path, tmp_path: Path) -> Iterator[Callable[[TrainJob], str]]:
     """Submits a training to two nodes, and returns the number of its SLURM job; what is left is cancelled."""
     numbers = []
 
-    def run(job: Job) -> str:
+    def run(job: TrainJob) -> str:
         (tmp_path / "job").write_bytes(pickle.dumps(job))
         files = " ".join(str(tmp_path / name) for name in ("job", "model", "outcome"))
         (tmp_path / "outcome").unlink(missing_ok=True)
@@ -92,18 +92,18 @@ def _ended(slurm: Path, number: str) -> bool:
     return not cluster.command(slurm, "squeue", "--noheader", f"--jobs={number}", "--states=PD,R,CG")
 
 
-def _outcome(slurm: Path, tmp_path: Path, number: str) -> loop.Outcome:
+def _outcome(slurm: Path, tmp_path: Path, number: str) -> loop.TrainResult:
     assert _wait(lambda: _ended(slurm, number), PATIENCE)
     file = tmp_path / "outcome"
     assert file.is_file(), (tmp_path / f"log-{number}").read_text()
-    return loop.Outcome(**json.loads(file.read_text()))
+    return loop.TrainResult(**json.loads(file.read_text()))
 
 
-def _losses(outcome: loop.Outcome) -> list[float]:
+def _losses(outcome: loop.TrainResult) -> list[float]:
     return [row["loss"] for row in outcome.history]
 
 
-def _whole(job: Job) -> bool:
+def _whole(job: TrainJob) -> bool:
     return any(job.work.glob("checkpoints/checkpoint-*/complete.json"))
 
 
@@ -130,7 +130,7 @@ def _nodes_used(work: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_two_nodes_learn_what_one_process_learns_cancelled_or_not(
-    slurm: Path, submit: Callable[[Job], str], make_job: Callable, tmp_path: Path
+    slurm: Path, submit: Callable[[TrainJob], str], make_job: Callable, tmp_path: Path
 ) -> None:
     job = make_job(tmp_path / "work", "zero2")
     first = submit(job)
@@ -150,7 +150,7 @@ def test_two_nodes_learn_what_one_process_learns_cancelled_or_not(
 
 @pytest.mark.slow
 def test_a_node_that_fails_ends_the_training_with_a_message(
-    slurm: Path, submit: Callable[[Job], str], make_job: Callable, tmp_path: Path
+    slurm: Path, submit: Callable[[TrainJob], str], make_job: Callable, tmp_path: Path
 ) -> None:
     job = make_job(tmp_path / "work", "zero2")
     number = submit(job)

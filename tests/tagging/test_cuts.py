@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmprm.config.tagging import TaggedSource
-from mmprm.llm.tasks import RefusedError
+from mmprm.llm.tasks import ItemRefusedError
 from mmprm.model.step_text import has_control, neutralise
 from mmprm.tagging.cuts import LEVELS, cut
 from mmprm.tagging.rule_tagging import steps_of
@@ -130,7 +130,7 @@ def test_what_is_too_long_is_cut_at_its_sentences_and_filled_up() -> None:
     sentence = "This has thirty-two characters. "
     text = sentence * 6 + "\n\nThe end is here."
     assert steps(text, max_step_chars=64) == [(sentence * 2).strip()] * 3 + ["The end is here."]
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(ItemRefusedError) as refused:
         steps("x" * 65 + "\n\nThe end.", max_step_chars=64)
     assert refused.value.refused.reason == "step_too_long"
 
@@ -138,7 +138,7 @@ def test_what_is_too_long_is_cut_at_its_sentences_and_filled_up() -> None:
 def test_the_shortest_neighbours_are_joined_until_there_are_few_enough() -> None:
     text = "\n\n".join(["A long first step, as it were.", "Short.", "Short.", "A long last step, as it were."])
     assert steps(text, max_steps=3) == [text.split("\n\n")[0], "Short.\n\nShort.", text.split("\n\n")[3]]
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(ItemRefusedError) as refused:
         steps("\n\n".join(["x" * 20 + "."] * 4), max_steps=3, max_step_chars=30)
     assert refused.value.refused.reason == "too_many_steps"
 
@@ -168,7 +168,7 @@ def test_the_words_of_the_steps_are_the_words_of_the_solution(
         assert "".join(cut(text, level)) == text
     try:
         _, found = steps_of(text, source)
-    except RefusedError:
+    except ItemRefusedError:
         return
     assert "".join("".join(found).split()) == "".join(text.split())
     assert least <= len(found) <= least + more

@@ -13,7 +13,7 @@ from tagging_server import KEY, ChatServer, Tagging, good, number_of, problem, r
 
 from mmprm.data.problem import Problem
 from mmprm.engine import http_client
-from mmprm.llm.tasks import RefusedError
+from mmprm.llm.tasks import ItemRefusedError
 from mmprm.mini.problems import generate
 from mmprm.model.step_text import parse
 from mmprm.runtime.errors import UserError
@@ -205,5 +205,5 @@ def test_replies_are_read_as_models_write_them(reply: str, steps: list[str], ans
     ],
 )
 def test_a_reply_in_another_form_is_refused(reply: str, said: str) -> None:
-    with pytest.raises(RefusedError, match=said):
+    with pytest.raises(ItemRefusedError, match=said):
         read_rewrite(reply)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mmprm.model import folders
 from mmprm.training import data, loop
-from mmprm.training.job import Job, held_out_batches
+from mmprm.training.job import TrainJob, held_out_batches
 from mmprm.training.losses import token_loss
 
 PATIENCE = 900  # seconds that a killed run has for its first checkpoint; DeepSpeed may have to compile first
@@ -23,7 +23,7 @@ LAUNCH = "import pickle, sys; from pathlib import Path; from mmprm.training impo
 LAUNCH += "launch.fit(pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]))"
 
 
-def losses(outcome: loop.Outcome) -> list[float]:
+def losses(outcome: loop.TrainResult) -> list[float]:
     return [row["loss"] for row in outcome.history]
 
 
@@ -35,7 +35,7 @@ def furthest(folder: Path, other: Path) -> float:
     return max(float((weight - others[name]).abs().max()) for name, weight in weights.items())
 
 
-def held_out_loss(job: Job) -> float:
+def held_out_loss(job: TrainJob) -> float:
     """The mean loss over the labels of job.held_out of the model that the job would start from."""
     import torch
 
@@ -71,7 +71,7 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(0.01)
 
 
-def kill_after_a_checkpoint(job: Job, model: Path, processes: int) -> None:
+def kill_after_a_checkpoint(job: TrainJob, model: Path, processes: int) -> None:
     """Run a job with so many processes, and kill the launcher, and that alone, once a checkpoint is whole."""
     description = model.with_suffix(".pickle")
     description.write_bytes(pickle.dumps(job))

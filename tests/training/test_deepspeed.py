@@ -24,10 +24,10 @@ from mmprm.model import folders
 from mmprm.model.step_text import Renderer
 from mmprm.training import launch, loop, train_policy
 from mmprm.training.data import IGNORE, Example
-from mmprm.training.job import Job
+from mmprm.training.job import TrainJob
 
-Make = Callable[..., Job]
-Run = tuple[loop.Outcome, Path]
+Make = Callable[..., TrainJob]
+Run = tuple[loop.TrainResult, Path]
 
 in_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for the workers in /proc")
 
@@ -53,11 +53,11 @@ def make_job(
     processor = folders.load_processor(mini_policy_folder)
     examples, _ = train_policy.supervised_examples(mini_problems, processor, Renderer(processor), 512)
 
-    def make(deepspeed: str | None, work: Path, **more: Any) -> Job:
+    def make(deepspeed: str | None, work: Path, **more: Any) -> TrainJob:
         chosen = {"epochs": 19 / 12, "save_every": 1, "deepspeed": deepspeed} | more
         settings = training_config(**chosen).prm.training  # whose keys are the policy's, and keep_best
         held_out = unlearnable(examples) if settings.keep_best else ()
-        return Job("test", mini_policy_folder, examples, "tokens", settings, 0, work, held_out=held_out)
+        return TrainJob("test", mini_policy_folder, examples, "tokens", settings, 0, work, held_out=held_out)
 
     return make
 

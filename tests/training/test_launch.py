@@ -21,19 +21,19 @@ from mmprm.model.step_text import Renderer
 from mmprm.runtime.errors import UserError
 from mmprm.training import data, launch, loop, order, train_policy
 from mmprm.training.arguments import deepspeed_settings
-from mmprm.training.job import Job
+from mmprm.training.job import TrainJob
 
 
 @pytest.fixture
-def job(mini_policy_folder: Path, mini_problems: list[Problem], training_config, tmp_path: Path) -> Job:
+def job(mini_policy_folder: Path, mini_problems: list[Problem], training_config, tmp_path: Path) -> TrainJob:
     processor = folders.load_processor(mini_policy_folder)
     examples, _ = train_policy.supervised_examples(mini_problems, processor, Renderer(processor), 512)
     training = training_config(max_steps=2).policy.training
-    return Job("test", mini_policy_folder, examples, "tokens", training, 0, tmp_path / "work")
+    return TrainJob("test", mini_policy_folder, examples, "tokens", training, 0, tmp_path / "work")
 
 
 @pytest.mark.slow
-def test_a_job_that_was_handed_to_another_process_gives_the_same_losses(job: Job, tmp_path: Path, monkeypatch):
+def test_a_job_that_was_handed_to_another_process_gives_the_same_losses(job: TrainJob, tmp_path: Path, monkeypatch):
     here = launch.fit(job, tmp_path / "here")
     (tmp_path / "job.pickle").write_bytes(pickle.dumps(job))
     arguments = [str(tmp_path / name) for name in ("job.pickle", "there", "outcome.json")]
@@ -41,13 +41,13 @@ def test_a_job_that_was_handed_to_another_process_gives_the_same_losses(job: Job
     (tmp_path / "there").mkdir()
     job.work.joinpath("checkpoints").rename(tmp_path / "kept")
     assert launch.main() == 0
-    there = loop.Outcome(**json.loads((tmp_path / "outcome.json").read_text()))
+    there = loop.TrainResult(**json.loads((tmp_path / "outcome.json").read_text()))
     assert [row["loss"] for row in there.history] == pytest.approx([row["loss"] for row in here.history], rel=1e-5)
     assert (tmp_path / "there" / "model.safetensors").is_file()
 
 
 @pytest.mark.slow
-def test_a_finished_job_that_is_run_again_trains_nothing_again(job: Job, tmp_path: Path):
+def test_a_finished_job_that_is_run_again_trains_nothing_again(job: TrainJob, tmp_path: Path):
     first = launch.fit(job, tmp_path / "out")
     again = launch.fit(job, tmp_path / "out")
     assert (first.resumed_from, again.resumed_from) == (0, 2)
@@ -56,7 +56,9 @@ def test_a_finished_job_that_is_run_again_trains_nothing_again(job: Job, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [{"lora": {"rank": 4, "dropout": 0.1}}, {"precision": "bf16"}], ids=["lora", "bf16"])
-def test_a_training_goes_on_from_a_checkpoint_as_if_nothing_had_been(more, job: Job, training_config, tmp_path: Path):
+def test_a_training_goes_on_from_a_checkpoint_as_if_nothing_had_been(
+    more, job: TrainJob, training_config, tmp_path: Path
+):
     """With adapters, whose dropout draws on; with bf16, whose weights are rounded on export, not between updates."""
     training = training_config(epochs=2, max_steps=4, save_every=2, **more).policy.training
     job = dataclasses.replace(job, training=training)
@@ -74,7 +76,7 @@ def test_a_training_goes_on_from_a_checkpoint_as_if_nothing_had_been(more, job: 
     assert any(not torch.equal(before[name].to(kind).float(), after[name]) for name in before), "it has learnt"
 
 
-def test_updates_must_divide_among_the_processes(job: Job, tmp_path: Path, monkeypatch):
+def test_updates_must_divide_among_the_processes(job: TrainJob, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(UserError, match="batch_size: 6 is no multiple of 4 processes"):
         loop.fit(job, tmp_path / "out")

@@ -17,7 +17,7 @@ from mmprm.model.step_text import Renderer
 from mmprm.prm import train_prm
 from mmprm.runtime.errors import UserError
 from mmprm.training import data
-from mmprm.training.store import Examples, ExampleWriter, Outline
+from mmprm.training.store import ExampleIndex, Examples, ExampleWriter
 
 
 def make(number: int, length: int, trials: bool = False, images: tuple[bytes, ...] = (b"a",)) -> data.Example:
@@ -64,8 +64,8 @@ def test_what_was_written_is_read_in_any_order_and_after_pickling(tmp_path_facto
     with pytest.raises(IndexError):
         found[len(written)]
     assert (list(found.outline.lengths), list(found.outline.n_labels)) == (
-        Outline.of(written).lengths,
-        Outline.of(written).n_labels,
+        ExampleIndex.of(written).lengths,
+        ExampleIndex.of(written).n_labels,
     )
     assert data.digest(found, []) == data.digest(written, []), "a checkpoint knows them as the same data"
 

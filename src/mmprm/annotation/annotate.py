@@ -11,9 +11,9 @@ from mmprm.config import Config
 from mmprm.data import tables
 from mmprm.data.problem import Problem
 from mmprm.data.shard import Shard, read_shard
-from mmprm.data.sorted_spill import Spool
-from mmprm.rollouts.run import Asker, Job, OpenEngine, drive
-from mmprm.rollouts.scheduler import Outcome
+from mmprm.data.sorted_spill import SortedSpill
+from mmprm.rollouts.run import OpenEngine, RequestFactory, SamplingJob, run_searches
+from mmprm.rollouts.scheduler import SearchResult
 from mmprm.runtime.errors import UserError
 
 
@@ -34,21 +34,21 @@ def annotate(
     """
     searches = named_searches(config, policy, read_shard([seeds], shard))
     most = config.annotation.max_rollouts
-    job = Job("annotation", config, policy, shard, work, out / "usage.json", most, open_engine)
+    job = SamplingJob("annotation", config, policy, shard, work, out / "usage.json", most, open_engine)
     with (
-        Spool(out, tables.NODES) as nodes,
-        Spool(out, tables.ROLLOUTS) as rollouts,
-        Spool(out, tables.STATUS) as status,
+        SortedSpill(out, tables.NODES) as nodes,
+        SortedSpill(out, tables.ROLLOUTS) as rollouts,
+        SortedSpill(out, tables.STATUS) as status,
     ):
 
-        def keep(name: str, outcome: Outcome) -> str | None:
+        def keep(name: str, outcome: SearchResult) -> str | None:
             tree: Tree = outcome.value
             nodes.add(name, tree.node_rows())
             rollouts.add(name, tree.rollout_rows())
             status.add(name, [tree.status_row()])
             return why_failed(tree)
 
-        drive(job, searches, keep)
+        run_searches(job, searches, keep)
         tables.write(out / "nodes.parquet", nodes.rows(), tables.NODES)
         tables.write(out / "rollouts.parquet", rollouts.rows(), tables.ROLLOUTS)
         tables.write(out / "status.parquet", status.rows(), tables.STATUS)
@@ -62,7 +62,7 @@ def named_searches(config: Config, policy: Path, problems: Sequence[Problem]) ->
             f"annotation.max_rollouts is {settings.max_rollouts}, below annotation.k = {settings.k}: "
             "not even the question could be probed; raise it, or lower k"
         )
-    asker = Asker.of(config, policy, "annotation")
+    asker = RequestFactory.of(config, policy, "annotation")
     return [(problem.problem_id, omegaprm(problem, settings, asker)) for problem in problems]
 
 

@@ -48,7 +48,7 @@ def exploration(visits: int, total_visits: int, settings: Annotation) -> float:
     return settings.c_puct * math.sqrt(total_visits) / (1 + visits)
 
 
-class Pool:
+class CandidateQueue:
     """The pairs that wait for a search. `take` gives the one with the highest Q + U and forgets it; ties go to the one
     that entered first.
 
@@ -142,7 +142,7 @@ class _Growth:
         self.problem = problem
         self.settings = settings
         self.ask = ask
-        self.pool = Pool(settings)
+        self.pool = CandidateQueue(settings)
 
     def run(self) -> Generator[Request, tuple[Rollout, ...], tuple[str, str]]:
         """Probe the question, then search until something ends it; returns (status, reason)."""

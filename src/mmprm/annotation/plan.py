@@ -24,8 +24,8 @@ from mmprm.data import tables
 from mmprm.data.shard import Shard, read_shard
 from mmprm.engine.base import EngineStats
 from mmprm.rollouts.progress import duration
-from mmprm.rollouts.run import Job, OpenEngine, drive
-from mmprm.rollouts.scheduler import Outcome
+from mmprm.rollouts.run import OpenEngine, SamplingJob, run_searches
+from mmprm.rollouts.scheduler import SearchResult
 
 _CONFIDENCE = 0.95
 _SHARD_COUNTS = (1, 2, 4, 8)  # and the configured one
@@ -47,11 +47,11 @@ def plan(
     usage, most = work / "plan.usage.json", config.annotation.max_rollouts
     status: dict[str, dict[str, Any]] = {}
 
-    def keep(name: str, outcome: Outcome) -> str | None:
+    def keep(name: str, outcome: SearchResult) -> str | None:
         status[name] = outcome.value.status_row()
         return why_failed(outcome.value)
 
-    drive(Job("plan", config, policy, Shard(), work, usage, most, open_engine), searches, keep)
+    run_searches(SamplingJob("plan", config, policy, Shard(), work, usage, most, open_engine), searches, keep)
     used = json.loads(usage.read_text())
     found = estimate(config, ids, [status[name] for name in sorted(status)])
     found["replayed_rollouts"] = used["replayed_completions"]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mmprm.curation import texts
 from mmprm.curation.duplicates import numbers_key
-from mmprm.curation.problem_index import Pool
+from mmprm.curation.problem_index import ProblemIndex
 from mmprm.curation.similarity import Pairs, Pictures, Rows, mixed, text_keys, together
 
 SIMPLE = 0.03  # detail below which a picture alone says nothing
@@ -36,10 +36,10 @@ class Hit:
     by: str
 
 
-class Tested:
+class BenchmarkMatcher:
     """The benchmarks' rows of a pool, to be found among the others."""
 
-    def __init__(self, pool: Pool, pictures: Pictures, rows: Rows, tested: Rows) -> None:
+    def __init__(self, pool: ProblemIndex, pictures: Pictures, rows: Rows, tested: Rows) -> None:
         """rows: problems that are still in; tested: the benchmarks'."""
         self._pool, self._pictures = pool, pictures
         self._rows, self._tested = rows, tested

@@ -16,7 +16,7 @@ from mmprm.config.derived import CuratedSource
 from mmprm.curation import funnel
 from mmprm.curation.decisions import Decided
 from mmprm.curation.funnel import KEPT, SET_ASIDE, Fate
-from mmprm.curation.problem_index import Pool
+from mmprm.curation.problem_index import ProblemIndex
 from mmprm.curation.problem_rows import problems_at
 from mmprm.curation.signature_journal import Settings, signed
 from mmprm.data import tables
@@ -52,7 +52,7 @@ def curate(
     if not isinstance(source, CuratedSource):
         raise UserError(f"source {name}: it is of kind {source.kind}, not curated")
     settings = Settings(work, source.max_answer_words, workers, config.grading.workers, config.grading.timeout)
-    pool = Pool(signed([*problems, *tested], settings))
+    pool = ProblemIndex(signed([*problems, *tested], settings))
     try:
         pool.check_ids(len(problems), source.sources)
         rows = Decided(pool, source, len(problems), config.seed)

@@ -6,10 +6,10 @@ import numpy as np
 
 from mmprm.config.derived import CuratedSource
 from mmprm.curation import mix
-from mmprm.curation.benchmarks import SIMPLE, Tested
+from mmprm.curation.benchmarks import SIMPLE, BenchmarkMatcher
 from mmprm.curation.duplicates import duplicates, groups
 from mmprm.curation.funnel import COLUMNS, KEPT, SET_ASIDE, Fate
-from mmprm.curation.problem_index import Pool
+from mmprm.curation.problem_index import ProblemIndex
 from mmprm.curation.row_rules import refusals
 from mmprm.curation.similarity import Pictures, Rows
 from mmprm.curation.test_split import set_aside
@@ -25,7 +25,7 @@ _SAYS = {
 class Decided:
     """What became of each problem of a pool. `fates` and `groups` have an entry a row of the first `n_tables`."""
 
-    def __init__(self, pool: Pool, source: CuratedSource, n_tables: int, seed: int) -> None:
+    def __init__(self, pool: ProblemIndex, source: CuratedSource, n_tables: int, seed: int) -> None:
         self.pool = pool
         self.source = source
         self.n_rows = int((pool.table < n_tables).sum())
@@ -50,7 +50,7 @@ class Decided:
         for row in np.concatenate([left, tested]).tolist():
             used[pool.picture[row]] = True
         self._pictures = Pictures(pool, used, self.source.min_detail)
-        hits = Tested(pool, self._pictures, left, tested).hits() if rules.in_benchmark else {}
+        hits = BenchmarkMatcher(pool, self._pictures, left, tested).hits() if rules.in_benchmark else {}
         for row, hit in hits.items():
             self._ended[row] = ("in_benchmark", f"{_SAYS[hit.by]} {pool.ids[hit.tested]}")
             self._hits[row] = (pool.ids[hit.tested], hit.by)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmprm.curation import texts
-from mmprm.curation.problem_index import Pool
+from mmprm.curation.problem_index import ProblemIndex
 from mmprm.curation.similarity import Pairs, Pictures, Rows, mixed, root, text_keys, together
 
 # The share of telling words that two problems with the same answer have in common: with near pictures and the same
@@ -19,7 +19,7 @@ from mmprm.curation.similarity import Pairs, Pictures, Rows, mixed, root, text_k
 ALIKE_NUMBERS, ALIKE, ALIKE_ALONE = 0.25, 0.5, 0.8
 
 
-def duplicates(pool: Pool, pictures: Pictures, rows: Rows) -> dict[int, int]:
+def duplicates(pool: ProblemIndex, pictures: Pictures, rows: Rows) -> dict[int, int]:
     """Of each row that repeats one before it: that one, which is kept itself. rows: those that are still in."""
     pairs: dict[int, list[int]] = {}
     for one, other in _candidates(pool, pictures, rows):
@@ -33,7 +33,7 @@ def duplicates(pool: Pool, pictures: Pictures, rows: Rows) -> dict[int, int]:
     return found
 
 
-def is_same(pool: Pool, pictures: Pictures, one: int, other: int) -> bool:
+def is_same(pool: ProblemIndex, pictures: Pictures, one: int, other: int) -> bool:
     """Are two rows the same problem?"""
     mine, theirs = pool.picture[one], pool.picture[other]
     if len(mine) != len(theirs) or pool.numbers[one] != pool.numbers[other]:
@@ -47,12 +47,12 @@ def is_same(pool: Pool, pictures: Pictures, one: int, other: int) -> bool:
     return bool(pool.gold[one] == pool.gold[other] and alike >= enough)
 
 
-def numbers_key(pool: Pool, rows: Rows) -> NDArray[np.uint64]:
+def numbers_key(pool: ProblemIndex, rows: Rows) -> NDArray[np.uint64]:
     """A hash of each row's numbers."""
     return np.array([texts.hashed(" ".join(pool.numbers[row])) for row in rows], dtype=np.uint64)
 
 
-def _candidates(pool: Pool, pictures: Pictures, rows: Rows) -> Pairs:
+def _candidates(pool: ProblemIndex, pictures: Pictures, rows: Rows) -> Pairs:
     shown = np.zeros(len(rows), dtype=np.uint64)
     for at, row in enumerate(rows):
         clusters = [str(pictures.cluster[picture]) for picture in pool.picture[row]]
@@ -72,7 +72,7 @@ def _candidates(pool: Pool, pictures: Pictures, rows: Rows) -> Pairs:
     return found
 
 
-def groups(pool: Pool, pictures: Pictures, rows: Rows, repeated: dict[int, int]) -> list[str]:
+def groups(pool: ProblemIndex, pictures: Pictures, rows: Rows, repeated: dict[int, int]) -> list[str]:
     """A group's name for each of the rows: those that their source groups, that share a picture or a near one, or
     that one duplicate repeats (`repeated`: duplicate -> row). It is what their source calls it, else the id of the
     first; "" where a problem stands alone."""

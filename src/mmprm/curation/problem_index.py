@@ -1,4 +1,4 @@
-"""All problems of a curation, side by side. In: files of signatures. Out: a `Pool`: columns of numpy, a row a problem.
+"""All problems of a curation side by side. In: files of signatures. Out: `ProblemIndex`, columns of numpy arrays.
 
 The rows stand in one order, whatever that of the tables' rows: by table, then by id. The grey copies of pictures are
 in a file without a name and are read where two pictures are compared; all else is in memory, some 5 kB a problem.
@@ -40,7 +40,7 @@ class Ragged:
         return found
 
 
-class Pool:
+class ProblemIndex:
     """Columns as SIGNATURES names them. `table`: which of the tables a row is of, and `position` where it stands there;
     `picture`: its pictures as numbers from 0, in the order of the rows."""
 

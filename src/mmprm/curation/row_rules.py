@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmprm.config.curation import Curation
-from mmprm.curation.problem_index import Pool
+from mmprm.curation.problem_index import ProblemIndex
 
 _ASKED = {
     "proof": "it asks for a proof",
@@ -25,7 +25,7 @@ class Refusal:
     detail: str
 
 
-def refusals(pool: Pool, n_rows: int, settings: Curation) -> dict[int, Refusal]:
+def refusals(pool: ProblemIndex, n_rows: int, settings: Curation) -> dict[int, Refusal]:
     """Of the first `n_rows` rows those that are refused, each by the first rule that is on and says so."""
     names = ("named", "fault", *_ASKED)
     columns: dict[str, list[Any]] = {name: pool.column(name) for name in names}
@@ -39,7 +39,7 @@ def refusals(pool: Pool, n_rows: int, settings: Curation) -> dict[int, Refusal]:
     return found
 
 
-def _of_row(pool: Pool, row: int, values: dict[str, Any], settings: Curation) -> Iterator[Refusal]:
+def _of_row(pool: ProblemIndex, row: int, values: dict[str, Any], settings: Curation) -> Iterator[Refusal]:
     sides, details = pool.side[row], pool.detail[row]
     if not len(sides):
         yield Refusal("image_missing", "it has no picture")

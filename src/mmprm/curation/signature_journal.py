@@ -32,7 +32,7 @@ _FEW = 8  # row groups that are done before processes would have started
 
 
 @dataclass(frozen=True)
-class Part:
+class SignaturePart:
     """A row group of a table, and where its signatures are kept."""
 
     path: Path
@@ -67,13 +67,13 @@ def signed(paths: Sequence[Path], settings: Settings) -> list[list[Path]]:
     return [[part.kept for part in own] for own in parts]
 
 
-def _parts(path: Path, settings: Settings) -> list[Part]:
+def _parts(path: Path, settings: Settings) -> list[SignaturePart]:
     groups = n_groups(path)
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     known = "\x1f".join((content, VERSION, grading.VERSION, str(settings.max_words)))
     folder = settings.work / hashlib.sha256(known.encode()).hexdigest()[:24]
-    return [Part(path, group, folder / f"{group:06d}.parquet") for group in range(groups)]
+    return [SignaturePart(path, group, folder / f"{group:06d}.parquet") for group in range(groups)]
 
 
 def _is_whole(path: Path) -> bool:
@@ -83,7 +83,7 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _make(parts: Sequence[Part], settings: Settings) -> None:
+def _make(parts: Sequence[SignaturePart], settings: Settings) -> None:
     with (
         Grader(settings.grading_workers, settings.timeout) as grader,
         Bar("signatures:", len(parts), "row groups") as bar,
@@ -95,7 +95,7 @@ def _make(parts: Sequence[Part], settings: Settings) -> None:
             bar.update(done)
 
 
-def _in_order(parts: Sequence[Part], settings: Settings) -> Iterator[tuple[Part, pa.Table]]:
+def _in_order(parts: Sequence[SignaturePart], settings: Settings) -> Iterator[tuple[SignaturePart, pa.Table]]:
     """Each part with its signatures, from processes that are a few parts ahead."""
     if settings.workers <= 1 or len(parts) <= _FEW:
         for part in parts:
@@ -103,7 +103,7 @@ def _in_order(parts: Sequence[Part], settings: Settings) -> Iterator[tuple[Part,
         return
     # Spawned: a forked process would hold the locks of pyarrow's threads.
     context = multiprocessing.get_context("spawn")
-    waiting: deque[tuple[Part, Future[pa.Table]]] = deque()
+    waiting: deque[tuple[SignaturePart, Future[pa.Table]]] = deque()
     left = iter(parts)
     workers = min(settings.workers, len(parts))
     with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:

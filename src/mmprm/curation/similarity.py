@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmprm.curation import pictures
-from mmprm.curation.problem_index import Pool
+from mmprm.curation.problem_index import ProblemIndex
 from mmprm.curation.texts import PERMUTATIONS
 
 Keys = NDArray[np.uint64]
@@ -83,7 +83,7 @@ class Pairs:
                 yield divmod(code, self._size)
 
 
-def text_keys(pool: Pool, rows: Rows) -> Iterator[Keys]:
+def text_keys(pool: ProblemIndex, rows: Rows) -> Iterator[Keys]:
     """A key of each band of the rows' MinHash values."""
     values = pool.minhash.values.reshape(-1, PERMUTATIONS)[rows]
     for start in range(0, PERMUTATIONS - _ROWS + 1, _ROWS):
@@ -97,7 +97,7 @@ class Pictures:
     leads to. Only pictures with `detail` of at least min_detail are near any other.
     """
 
-    def __init__(self, pool: Pool, used: NDArray[np.bool_], min_detail: float) -> None:
+    def __init__(self, pool: ProblemIndex, used: NDArray[np.bool_], min_detail: float) -> None:
         """used: of each picture, is it one of a problem that is still in?"""
         _, first, inverse = np.unique(pool.pixels, axis=0, return_index=True, return_inverse=True)
         self.same: Rows = first[inverse.ravel()] if len(first) else np.zeros(0, np.int64)

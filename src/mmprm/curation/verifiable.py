@@ -29,7 +29,7 @@ _LONGEST = 8  # words beside a formula: a unit, "or", "and", a name
 
 
 @dataclass(frozen=True)
-class Check:
+class Verifiability:
     """kind: how grading reads the answer (`several`: a part a blank); fault: why it cannot be verified, None where
     only `wrong` is left to be asked; wrong: answers that the grader must not take for right."""
 
@@ -40,7 +40,7 @@ class Check:
     wrong: tuple[str, ...] = ()
 
 
-def check(problem: Problem, max_words: int) -> Check:
+def check(problem: Problem, max_words: int) -> Verifiability:
     """What the rules alone say; max_words: of an answer in words."""
     target = rules.target_of(problem)
     blanks, ordered = parts(problem.answer) if target.kind == "expression" else ([clean(problem.answer)], False)
@@ -48,11 +48,11 @@ def check(problem: Problem, max_words: int) -> Check:
     gold = _gold(target)
     fault = _fault(problem.answer, target, blanks, max_words)
     if fault is not None:
-        return Check(kind, len(blanks), gold, fault)
+        return Verifiability(kind, len(blanks), gold, fault)
     decided = rules.decide(target, problem.answer)
     if decided is None or decided.verdict is not Verdict.CORRECT:
-        return Check(kind, len(blanks), gold, "the grader does not take its own answer for right")
-    return Check(kind, len(blanks), gold, None, _wrong(target, problem.answer, blanks, ordered))
+        return Verifiability(kind, len(blanks), gold, "the grader does not take its own answer for right")
+    return Verifiability(kind, len(blanks), gold, None, _wrong(target, problem.answer, blanks, ordered))
 
 
 def _gold(target: rules.Target) -> str:

@@ -16,7 +16,7 @@ from mmprm.data import tables
 _CODEC = "lz4"
 
 
-class Spool:
+class SortedSpill:
     """The rows of each name (a problem id), on disk until all are there. A file without a name holds them: it goes with
     the process, however that ends. In memory stands where each name's rows are, some 200 bytes a name."""
 
@@ -27,7 +27,7 @@ class Spool:
         self._places: dict[str, list[tuple[int, int, int]]] = defaultdict(list)  # offset, size, size when unpacked
         self._end = 0
 
-    def __enter__(self) -> Spool:
+    def __enter__(self) -> SortedSpill:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

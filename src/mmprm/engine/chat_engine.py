@@ -10,7 +10,7 @@ from typing import Any
 
 from mmprm.config.llm import InstructedModel
 from mmprm.engine.base import Completion, Finished, Request
-from mmprm.engine.http_client import Client, RefusedError, Server
+from mmprm.engine.http_client import Client, RequestRefusedError, Server
 from mmprm.engine.over_http import HttpEngine
 from mmprm.engine.server_engine import data_uri
 from mmprm.model.step_text import question_text
@@ -63,7 +63,7 @@ class ChatEngine(HttpEngine):
             self.stats.prompt_tokens += read
         return Finished(request.key, tuple(completions))
 
-    def _refused(self, request: Request, error: RefusedError) -> Finished:
+    def _refused(self, request: Request, error: RequestRefusedError) -> Finished:
         if error.status in _OURS:
             raise UserError(
                 f"{self._server.key} {self._url}: {error}; set {self._server.keys[0]}, or mend address or model "

@@ -44,7 +44,7 @@ _AWAY = (429, 502, 503, 504)  # the server is overloaded or gone; any other stat
 T = TypeVar("T")
 
 
-class RefusedError(Exception):
+class RequestRefusedError(Exception):
     """A request that the server does not carry out: `status`, and in the text its message without the key."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -97,7 +97,7 @@ class Client:
                 if status is not None and status != 429 and status < 500:
                     break
         if status is not None and status not in _AWAY:
-            raise RefusedError(status, reply)
+            raise RequestRefusedError(status, reply)
         raise UserError(
             f"{self._server.key} {self._url}: no server answers there ({tries} tries, at last: {reply}); "
             f"{self._server.remedy}, or mend the address, and run again: what was sampled is kept"

@@ -11,7 +11,7 @@ import queue
 from typing import Any
 
 from mmprm.engine.base import EngineStats, Finished, Request
-from mmprm.engine.http_client import Client, RefusedError
+from mmprm.engine.http_client import Client, RequestRefusedError
 from mmprm.runtime.errors import UserError
 
 _STEP = 0.2  # seconds that a step waits for something to finish
@@ -36,7 +36,7 @@ class HttpEngine:
         """What the replies of all draws come to. Raises what ends the run: an error that is not of this request."""
         raise NotImplementedError
 
-    def _refused(self, request: Request, error: RefusedError) -> Finished:
+    def _refused(self, request: Request, error: RequestRefusedError) -> Finished:
         """What becomes of a request that the server does not carry out. Raises what ends the run."""
         return Finished(request.key, (), str(error))
 
@@ -81,7 +81,7 @@ class HttpEngine:
         return finished
 
     def _outcome(self, request: Request, outcome: list[Any] | Exception) -> Finished:
-        if isinstance(outcome, RefusedError):
+        if isinstance(outcome, RequestRefusedError):
             return self._refused(request, outcome)
         if isinstance(outcome, Exception):
             raise outcome

@@ -19,7 +19,7 @@ from mmprm.config import Config
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
-from mmprm.engine.http_client import KEYS, Client, RefusedError
+from mmprm.engine.http_client import KEYS, Client, RequestRefusedError
 from mmprm.engine.over_http import HttpEngine
 from mmprm.model import folders
 from mmprm.model.step_text import Renderer, control_ids, question_text, render_steps
@@ -56,7 +56,7 @@ class ServerEngine(HttpEngine):
         try:
             listed = self._http.run(self._http.ask("GET", "/models", tries=_OPENING_TRIES))
             cards = {card["id"]: card for card in listed["data"]}
-        except RefusedError as error:
+        except RequestRefusedError as error:
             fix = f"set {KEYS[0]}" if error.status in (401, 403) else "the address of a vLLM server ends in /v1"
             raise UserError(f"engine.url {self._url}: {error}; {fix}") from None
         except (KeyError, TypeError):

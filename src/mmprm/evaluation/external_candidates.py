@@ -1,4 +1,4 @@
-"""Problems and candidates that were made elsewhere. In: people's own files. Out: `Given`, in the form of our tables.
+"""Problems and candidates made outside a run. In: users' own files. Out: `ExternalCandidates`, in our tables' form.
 
 Files are JSON Lines (`.jsonl`, `.ndjson`), a JSON array (`.json`) or parquet. A candidate names its problem by its id
 in the problem file, or brings it along; its steps are texts without tags, and `answer` is its final answer:
@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 from mmprm.config import Intake
 from mmprm.data.problem import Problem, read_problems
 from mmprm.model.step_text import Parsed, Status, has_control, parse, render_solution
-from mmprm.problems.images import RefusedError
+from mmprm.problems.images import RowRefusedError
 from mmprm.problems.rows import without_nan
 from mmprm.problems.values import Fields, Place, object_of, problem_of
 from mmprm.runtime.errors import UserError
@@ -44,7 +44,7 @@ _LARGEST = Intake().max_image_pixels
 
 
 @dataclass(frozen=True)
-class Given:
+class ExternalCandidates:
     """Problems by id, and rows of tables.CANDIDATES of them (verdict `unparsed` until they are graded)."""
 
     problems: Mapping[str, Problem]
@@ -61,7 +61,7 @@ class _BadRowError(Exception):
     """What is wrong with a row."""
 
 
-def read_given(problems: Path | None, candidates: Path) -> Given:
+def read_candidates(problems: Path | None, candidates: Path) -> ExternalCandidates:
     """Both files; `problems` may be missing where every candidate brings its problem along.
 
     UserError names the file and the first bad rows with their lines.
@@ -96,7 +96,7 @@ def read_given(problems: Path | None, candidates: Path) -> Given:
         }
 
     rows = _all_good(candidates, numbered_rows(candidates), candidate)
-    return Given({name: problem for name, problem in known.items() if name in numbers}, rows)
+    return ExternalCandidates({name: problem for name, problem in known.items() if name in numbers}, rows)
 
 
 def numbered_rows(path: Path) -> Iterator[tuple[str, Any]]:
@@ -128,7 +128,7 @@ def _all_good(path: Path, rows: Iterable[tuple[str, Any]], make: Any) -> list[An
     for where, row in rows:
         try:
             made.append(make(row))
-        except (_BadRowError, RefusedError) as error:
+        except (_BadRowError, RowRefusedError) as error:
             bad.append(f"  {where}: {error}")
     if bad:
         more = f"\n  and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""

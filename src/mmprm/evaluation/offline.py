@@ -17,7 +17,7 @@ from mmprm.config import Prompt
 from mmprm.config.offline import Standalone, read_standalone
 from mmprm.data import tables
 from mmprm.evaluation.candidates import by_problem, join_scores
-from mmprm.evaluation.external_candidates import Given, read_given
+from mmprm.evaluation.external_candidates import ExternalCandidates, read_candidates
 from mmprm.evaluation.selection_rules import measured
 from mmprm.grading import Grader
 from mmprm.model import folders
@@ -40,7 +40,7 @@ def score(prm: Path, problems: Path | None, candidates: Path, out: Path, config:
     and as many images are allowed as the problems have.
     """
     manifest = folders.check_manifest(prm)
-    given = read_given(problems, candidates)
+    given = read_candidates(problems, candidates)
     _say_statuses(given)
     settings = _fitted(read_standalone(config), manifest, given)
     stamp = {_OF: given.fingerprint, _BY: str(prm)}
@@ -57,7 +57,7 @@ def evaluate(
     benchmark is called, by default as the file of the candidates. Problems without candidates are not counted.
     """
     settings = read_standalone(config)
-    given = read_given(problems, candidates)
+    given = read_candidates(problems, candidates)
     prm = _check_stamp(scores, candidates, given)
     _say_statuses(given)
     _grade(settings, given)
@@ -75,7 +75,7 @@ def evaluate(
     print(summary(found))
 
 
-def _fitted(settings: Standalone, manifest: dict[str, Any], given: Given) -> Standalone:
+def _fitted(settings: Standalone, manifest: dict[str, Any], given: ExternalCandidates) -> Standalone:
     """The settings, with what they leave open taken from the PRM's training and the problems."""
     changes: dict[str, Any] = {}
     if "prompt" not in settings.model_fields_set:
@@ -87,7 +87,7 @@ def _fitted(settings: Standalone, manifest: dict[str, Any], given: Given) -> Sta
     return settings.model_copy(update=changes)
 
 
-def _say_statuses(given: Given) -> None:
+def _say_statuses(given: ExternalCandidates) -> None:
     """Say how many candidates no PRM can choose, and why."""
     counts = Counter(row["status"] for row in given.rows if row["status"] != Status.OK)
     if counts:
@@ -95,7 +95,7 @@ def _say_statuses(given: Given) -> None:
         print(f"{sum(counts.values())} of {len(given.rows)} candidates count as unparsed: {words}", file=sys.stderr)
 
 
-def _check_stamp(scores: Path, candidates: Path, given: Given) -> str:
+def _check_stamp(scores: Path, candidates: Path, given: ExternalCandidates) -> str:
     """The PRM that made the scores; UserError where they are of other candidates than these."""
     tables.read(scores, tables.SCORES)
     found = {key.decode(): value.decode() for key, value in (pq.read_schema(scores).metadata or {}).items()}
@@ -104,7 +104,7 @@ def _check_stamp(scores: Path, candidates: Path, given: Given) -> str:
     return found.get(_BY, "")
 
 
-def _grade(settings: Standalone, given: Given) -> None:
+def _grade(settings: Standalone, given: ExternalCandidates) -> None:
     """Put verdicts into the rows that have an answer."""
     answered = [row for row in given.rows if row["status"] == Status.OK]
     with Grader.of(settings.grading) as grader, Bar("graded", len(answered), "answers") as bar:

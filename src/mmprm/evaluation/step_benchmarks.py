@@ -98,7 +98,7 @@ def measure_steps(
     )
 
 
-def _rows(config: Config, judged: Sequence[step_metrics.Judged], threshold: float, primary: str) -> list[Row]:
+def _rows(config: Config, judged: Sequence[step_metrics.JudgedPath], threshold: float, primary: str) -> list[Row]:
     """The metrics of all paths, and where there are several subsets, of each and their mean."""
     names = sorted({path.subset for path in judged})
     each = step_metrics.tallies(judged, threshold)
@@ -141,7 +141,7 @@ def _read(settings: StepTest, problems: Path, paths: Path) -> tuple[dict[str, Pr
     return by_id, rows
 
 
-def _judged(settings: StepTest, files: Tables) -> tuple[dict[str, Problem], list[step_metrics.Judged], int]:
+def _judged(settings: StepTest, files: Tables) -> tuple[dict[str, Problem], list[step_metrics.JudgedPath], int]:
     """(the problems that have labelled paths, these paths as arrays, the number of all paths)."""
     by_id, rows = _read(settings, files.problems, files.paths)
     table = tables.read_rows(files.scores, tables.STEP_SCORES)
@@ -160,7 +160,7 @@ def _judged(settings: StepTest, files: Tables) -> tuple[dict[str, Problem], list
             problems[problem.problem_id] = problem
             right = np.array([label == 1 for label in row["hard"]])[known]
             judged.append(
-                step_metrics.Judged(group_of(problem), problem.family or "", right, p[known] if len(p) else None)
+                step_metrics.JudgedPath(group_of(problem), problem.family or "", right, p[known] if len(p) else None)
             )
     if not judged:
         raise UserError(f"{files.paths}: no path has a label")

@@ -26,7 +26,7 @@ _COLUMNS = 8  # of `tallies`
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedPath:
     """One path at its labelled markers."""
 
     group: str  # paths of one problem, and problems that share an image, are not independent
@@ -44,7 +44,7 @@ class Judged:
         return float(self.p[first]), float(self.p[:first].min(initial=np.inf))
 
 
-def tallies(paths: Sequence[Judged], threshold: float) -> np.ndarray:
+def tallies(paths: Sequence[JudgedPath], threshold: float) -> np.ndarray:
     """What each path adds to the counts of `scores`, shape (paths, 8).
 
     Columns: wrong paths located, wrong paths, right paths passed, right paths; and of steps: right ones called right,
@@ -90,7 +90,7 @@ def by_subset(totals: np.ndarray) -> np.ndarray:
     return joined
 
 
-def choose_threshold(paths: Sequence[Judged], metric: str) -> float:
+def choose_threshold(paths: Sequence[JudgedPath], metric: str) -> float:
     """The threshold with the highest first_error or macro_f1 on these paths; of several the one nearest to 1/2.
 
     All thresholds that differ in a verdict are compared: one between each two neighbouring probabilities. UserError

@@ -47,7 +47,7 @@ def read(target: Target, answer: str | None, question: str = "") -> Reading:
     return _value(target, text)
 
 
-def _sentence(statement: response.Statement) -> str:
+def _sentence(statement: response.AnswerStatement) -> str:
     """Of what follows "the answer is" the first sentence: the others explain it."""
     if statement.how in _SURE:
         return statement.text
@@ -82,7 +82,7 @@ def _explicit_choice(target: Target, text: str) -> Reading | None:
 
 def _lettered(target: Target, said: list[str]) -> Reading | None:
     """The letter that the last sentence ends with, or that the first or last begins with."""
-    for statement in (response.Statement(said[-1], "line"), response.Statement(said[0], "lead")):
+    for statement in (response.AnswerStatement(said[-1], "line"), response.AnswerStatement(said[0], "lead")):
         if named := choice.lettered(target.options, statement.text, last=statement.how == "line"):
             return _held(target, Reading(statement.text, statement.how, named))
     return None

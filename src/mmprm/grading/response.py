@@ -65,7 +65,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])[)\"”*]{0,3}\s+(?=[^a-z\s])|(?<=[。！
 
 
 @dataclass(frozen=True)
-class Statement:
+class AnswerStatement:
     """A piece that may state the answer. `how`: tag, box, said, chosen, bold, conclusion, line (last), lead (first)."""
 
     text: str
@@ -107,11 +107,11 @@ def _rest_of(text: str, begin: int) -> str:
     return ""
 
 
-def explicit(text: str) -> list[Statement]:
+def explicit(text: str) -> list[AnswerStatement]:
     """What says that it is the answer, the last one first."""
     if tags := [tag for tag in _TAG.findall(text) if tag.strip()]:
-        return [Statement(tags[-1].strip()[-_LENGTH:], "tag")]
-    found: list[tuple[int, Statement]] = []
+        return [AnswerStatement(tags[-1].strip()[-_LENGTH:], "tag")]
+    found: list[tuple[int, AnswerStatement]] = []
     covered: list[tuple[int, int]] = []
     for match in _BOX.finditer(text):
         if covered and match.start() < covered[-1][1]:
@@ -119,7 +119,7 @@ def explicit(text: str) -> list[Statement]:
         inner, end = _braced(text, match.end())
         covered.append((match.start(), end))
         if inner.strip():
-            found.append((match.start(), Statement(inner.strip()[:_LENGTH], "box")))
+            found.append((match.start(), AnswerStatement(inner.strip()[:_LENGTH], "box")))
     for match in _SAID.finditer(text):
         rest = _rest_of(text, match.end())
         before = text[max(0, match.start() - 30) : match.start()]
@@ -127,13 +127,13 @@ def explicit(text: str) -> list[Statement]:
             continue
         if match["cjk"] is None and _NO_CLAIM.search(before):
             continue
-        found.append((match.start(), Statement(rest, "said")))
+        found.append((match.start(), AnswerStatement(rest, "said")))
     for match in _CHOSEN.finditer(text):
         letter = next(filter(None, match.groups()))
-        found.append((match.start(), Statement(letter, "chosen")))
+        found.append((match.start(), AnswerStatement(letter, "chosen")))
     for match in re.finditer(r"^.*$", text, re.MULTILINE):
         if _HEADING.match(match[0]) and match[0].strip() and (rest := _rest_of(text, match.end())):
-            found.append((match.start(), Statement(rest, "said")))
+            found.append((match.start(), AnswerStatement(rest, "said")))
     return [statement for _, statement in sorted(found, key=lambda pair: -pair[0])[:_FEW]]
 
 
@@ -152,19 +152,19 @@ def evades(text: str) -> bool:
     return _EVASION.search(text) is not None
 
 
-def implied(text: str) -> list[Statement]:
+def implied(text: str) -> list[AnswerStatement]:
     """What may be the answer though it does not say so: bold text, conclusions, the last and the first sentence."""
     said = sentences(text)
     if not said:
         return []
     bold = [a or b for a, b in _BOLD.findall(text) if not _TITLE.match(a or b)]
-    found = [Statement(piece, "conclusion") for piece in reversed(said) if _CONCLUDES.match(piece)][:_FEW]
-    lead = Statement(said[0], "lead")
+    found = [AnswerStatement(piece, "conclusion") for piece in reversed(said) if _CONCLUDES.match(piece)][:_FEW]
+    lead = AnswerStatement(said[0], "lead")
     if any(piece in said[0] for piece in bold) and not any(piece in said[-1] for piece in bold):
         # The answer first, then its explanation.
         found.append(lead)
-    found += [Statement(piece, "bold") for piece in bold[: -_FEW - 1 : -1]]
-    return [*found, Statement(said[-1], "line"), lead]
+    found += [AnswerStatement(piece, "bold") for piece in bold[: -_FEW - 1 : -1]]
+    return [*found, AnswerStatement(said[-1], "line"), lead]
 
 
 def narrowed(response: str) -> str:

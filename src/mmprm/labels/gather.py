@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from mmprm.config import Config
 from mmprm.config.labels import LabelSet
 from mmprm.data import tables
-from mmprm.data.sorted_spill import Spool
+from mmprm.data.sorted_spill import SortedSpill
 from mmprm.labels.evidence import Evidence, Row
 from mmprm.labels.selection import Informative, choose, in_dev, path_id
 from mmprm.labels.soft_labels import BELOW_MINIMUM, REWEIGHTED, TOLERATED, Changes, soft_labels
@@ -55,8 +55,8 @@ def gather_labels(
     best = None if settings.keep_ratio is None else Informative(settings.keep_ratio, settings.bis_smoothing)
     seen: set[str] = set()
     with (
-        Spool(out.parent, tables.PATHS) as spool,
-        Spool(out.parent, tables.PATHS) as more,
+        SortedSpill(out.parent, tables.PATHS) as spool,
+        SortedSpill(out.parent, tables.PATHS) as more,
         Bar("labels", len(sources), "problems") as bar,
     ):
         for shard in shards:
@@ -84,7 +84,7 @@ def gather_labels(
     )
 
 
-def _take_extra(spool: Spool, extra: Sequence[Path]) -> Counter[str]:
+def _take_extra(spool: SortedSpill, extra: Sequence[Path]) -> Counter[str]:
     """Put the rows of further tables into the spool; how many there are of each source."""
     counts: Counter[str] = Counter()
     for path in extra:
@@ -97,7 +97,7 @@ def _take_extra(spool: Spool, extra: Sequence[Path]) -> Counter[str]:
 
 
 def _gathered(
-    spool: Spool, more: Spool, best: Informative | None, found: Statistics, changes: Changes
+    spool: SortedSpill, more: SortedSpill, best: Informative | None, found: Statistics, changes: Changes
 ) -> Iterator[pa.Table]:
     """The paths of all problems, in the order of the table; the run's own are counted as they go by."""
     for name in sorted({*spool.names, *more.names}):

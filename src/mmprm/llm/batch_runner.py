@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 from mmprm.grading import Grader
-from mmprm.llm.client import Caller
-from mmprm.llm.tasks import Check, Refused, RefusedError, Work
+from mmprm.llm.client import LlmClient
+from mmprm.llm.tasks import AnswerCheck, ItemRefusedError, LlmTask, Refused
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -24,7 +24,7 @@ _FORGET = 20_000  # items after which the grader forgets its verdicts
 @dataclass
 class _Task(Generic[Item, T]):
     item: Item
-    work: Work[T]
+    work: LlmTask[T]
     done: bool = False
     outcome: T | Refused | None = None
 
@@ -32,17 +32,17 @@ class _Task(Generic[Item, T]):
         return self.item, cast("T | Refused", self.outcome)
 
 
-class Crew:
+class BatchRunner:
     """Drives works over a grader, for those that check answers, and a caller, for those that ask a model."""
 
-    def __init__(self, grader: Grader | None, caller: Caller | None, window: int, at_once: int = 1) -> None:
+    def __init__(self, grader: Grader | None, caller: LlmClient | None, window: int, at_once: int = 1) -> None:
         self._grader = grader
         self._caller = caller
         self._window = window
         self._at_once = at_once
         self._checks: list[tuple[_Task[Any, Any], Any]] = []
 
-    def outcomes(self, works: Iterable[tuple[Item, Work[T]]]) -> Iterator[tuple[Item, T | Refused]]:
+    def outcomes(self, works: Iterable[tuple[Item, LlmTask[T]]]) -> Iterator[tuple[Item, T | Refused]]:
         """(item, outcome) in the order of the works. Raises UserError when the model is gone."""
         waiting: deque[_Task[Item, T]] = deque()
         for number, (item, work) in enumerate(works, start=1):
@@ -74,10 +74,10 @@ class Crew:
             except StopIteration as end:
                 task.outcome, task.done = end.value, True
                 return
-            except RefusedError as error:
+            except ItemRefusedError as error:
                 task.outcome, task.done = error.refused, True
                 return
-            if isinstance(asked, Check):
+            if isinstance(asked, AnswerCheck):
                 assert self._grader is not None, "only works of answers have them checked"
                 grading = self._grader.start([(asked.answer, asked.problem)])
                 if not grading.done:

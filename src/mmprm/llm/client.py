@@ -1,4 +1,4 @@
-"""Calls of an instructed model, each paid for once. In: Call. Out: its completion, from the journal or the model.
+"""Calls of an instructed model, each paid for once. In: LlmCall. Out: its completion, from the journal or the model.
 
 A finished call is appended to the journal before it is used, under the hash of what decides it: model, prompt, images,
 sampling, seed. So it survives a kill -9, and every change of the configuration that leaves its prompt as it is.
@@ -13,7 +13,7 @@ from typing import Any
 
 from mmprm.config.llm import InstructedModel
 from mmprm.engine.base import Completion, Engine, Request, Sampling, request_key, request_seed
-from mmprm.llm.tasks import Call
+from mmprm.llm.tasks import LlmCall
 from mmprm.model import folders
 from mmprm.rollouts.journal import Entry, Journal
 
@@ -21,7 +21,7 @@ Reply = Completion | str
 OpenEngine = Callable[[], Engine]
 
 
-class Caller:
+class LlmClient:
     """Asks the model. The engine is opened with the first call that the journal does not have.
 
     `used` and `tokens` count, by stage of a call, the calls whose replies were used and their tokens: the same whatever
@@ -43,9 +43,9 @@ class Caller:
         self._journal = journal
         self._open_engine = open_engine
         self._engine: Engine | None = None
-        self._waiting: defaultdict[str, list[tuple[Call, Any]]] = defaultdict(list)
+        self._waiting: defaultdict[str, list[tuple[LlmCall, Any]]] = defaultdict(list)
 
-    def ask(self, call: Call, who: Any) -> Reply | None:
+    def ask(self, call: LlmCall, who: Any) -> Reply | None:
         """The reply where it is known; else None, and `step` brings it to `who`."""
         seed = request_seed(self._run_seed, call.prompt, (), f"{self._purpose}/{call.stage}", call.attempt)
         key = request_key(self._model, call.prompt, (), 1, self.sampling, seed)
@@ -71,7 +71,7 @@ class Caller:
                 replies.append((who, finished.error or self._count(call, finished.completions[0])))
         return replies
 
-    def _count(self, call: Call, completion: Completion) -> Completion:
+    def _count(self, call: LlmCall, completion: Completion) -> Completion:
         self.used[call.stage] += 1
         self.tokens[call.stage] += completion.n_tokens
         return completion

@@ -1,6 +1,6 @@
 """What a stage does with one item, and how it ends. In and out: values.
 
-`Work` is a generator an item: it yields what it needs (a verdict, or a model's reply), is sent it, and returns what
+`LlmTask` is a generator an item: it yields what it needs (a verdict, or a model's reply), is sent it, and returns what
 came of the item, or raises RefusedError. It has no input or output of its own, so that the same replies always give the
 same outcome.
 """
@@ -21,7 +21,7 @@ _THOUGHT = re.compile(r"^.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Check:
+class AnswerCheck:
     """Is this answer the problem's? Answered by a `Graded`."""
 
     answer: str
@@ -29,7 +29,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Call:
+class LlmCall:
     """A prompt for the model, as the question of a problem with the images that it is shown. `stage` and `attempt` make
     its seed. Answered by a Completion, or by a text that says why there is none."""
 
@@ -38,7 +38,7 @@ class Call:
     attempt: int
 
 
-Work = Generator[Check | Call, Graded | Completion | str, T]
+LlmTask = Generator[AnswerCheck | LlmCall, Graded | Completion | str, T]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Refused:
     detail: str
 
 
-class RefusedError(Exception):
+class ItemRefusedError(Exception):
     """An item, or a reply, that cannot be used."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -60,10 +60,12 @@ class RefusedError(Exception):
 def whole(reply: object) -> str:
     """The text of a whole reply. Raises RefusedError."""
     if isinstance(reply, str):
-        raise RefusedError("no_reply", reply)
+        raise ItemRefusedError("no_reply", reply)
     assert isinstance(reply, Completion)
     if reply.finish_reason == "length":
-        raise RefusedError("reply_truncated", f"the reply was cut after {reply.n_tokens} tokens; see max_new_tokens")
+        raise ItemRefusedError(
+            "reply_truncated", f"the reply was cut after {reply.n_tokens} tokens; see max_new_tokens"
+        )
     return reply.text
 
 

@@ -18,7 +18,7 @@ _QUESTION = "How many of these are wrong?"
 
 
 @dataclass(frozen=True)
-class Check:
+class MiniCheck:
     """A checked figure: the question, a step a statement, the answer."""
 
     question: str
@@ -27,7 +27,7 @@ class Check:
     image: bytes
 
 
-def check(family: str, task: Task, rng: random.Random) -> Check:
+def check(family: str, task: Task, rng: random.Random) -> MiniCheck:
     """Statements about the figure of a task, all its quantities among them, checked one after another."""
     names = list(task.readings)
     statements = [some_reading(task, name, rng.random() < 0.6, rng) for name in names]
@@ -37,4 +37,4 @@ def check(family: str, task: Task, rng: random.Random) -> Check:
     steps = [f"{line}? {'Yes' if one.right else 'No'}" for line, one in zip(lines, statements, strict=True)]
     wrong = sum(not statement.right for statement in statements)
     image = FAMILIES[family].draw(task.readings, rng).png()
-    return Check("\n".join([_QUESTION, *lines]), steps, str(wrong), image)
+    return MiniCheck("\n".join([_QUESTION, *lines]), steps, str(wrong), image)

@@ -28,7 +28,7 @@ from mmprm.model.tokens import cut, tokenise
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.progress import Bar
 from mmprm.training import cards, data, launch
-from mmprm.training.job import Job
+from mmprm.training.job import TrainJob
 from mmprm.training.progress import Progress, quiet
 from mmprm.training.store import Examples, ExampleWriter
 
@@ -79,7 +79,7 @@ def train_prm(
     say(f"{len(examples)} paths, {n_markers} labelled markers; refused or cut: {data.reasons(refused) or 'none'}")
     data.bound_refusals(refused, train.n_paths, config.intake.max_refused_share, f"PRM training ({variant})")
     loss: Literal["counts", "markers"] = "counts" if recipe.label == "counts" else "markers"
-    job = Job(f"prm {variant}", start, examples, loss, training, config.seed, work, packing == "trees", held_out)
+    job = TrainJob(f"prm {variant}", start, examples, loss, training, config.seed, work, packing == "trees", held_out)
     outcome = launch.fit(job, out)
 
     info: dict[str, Any] = {
@@ -117,7 +117,7 @@ class Assembled:
     """A training set on disk, the paths that were refused or cut, how many paths there were, and its labels' sum."""
 
     examples: Examples
-    refused: list[data.Refusal]
+    refused: list[data.ExampleRefusal]
     n_paths: int
     label_sum: float
 
@@ -138,7 +138,7 @@ def assemble(
     limit: the most paths a problem, and the seed by which they are drawn. Raises UserError where the table does not
     have the paths of a problem side by side.
     """
-    refused: list[data.Refusal] = []
+    refused: list[data.ExampleRefusal] = []
     n_paths = done = 0
     with ExampleWriter(file) as writer, Bar(f"paths ({split})", tables.count(paths), "read") as bar:
         for rows in _whole_problems(paths):
@@ -236,7 +236,7 @@ def marked_examples(
     renderer: Renderer,
     label: str,
     max_length: int,
-) -> tuple[list[data.Example], list[data.Refusal]]:
+) -> tuple[list[data.Example], list[data.ExampleRefusal]]:
     """An example for each path with a label that fits; the others, and the paths that were cut, with the reason.
 
     Raises UserError where the markers in the tokens are not as many as the labels (defects 4, 7 and 8).
@@ -263,13 +263,13 @@ def marked_examples(
             fitting = markers < max_length
             markers, dropped, values = markers[fitting], int((~fitting).sum()), values[fitting]
             if len(markers) == 0:
-                refused.append(data.Refusal(problem.problem_id, "too_long", f"path {row['path_id']}: {whole}"))
+                refused.append(data.ExampleRefusal(problem.problem_id, "too_long", f"path {row['path_id']}: {whole}"))
                 continue
             detail = f"path {row['path_id']}: {whole}; {dropped} labels dropped"
-            refused.append(data.Refusal(problem.problem_id, "cut_at_a_step", detail, excused=True))
+            refused.append(data.ExampleRefusal(problem.problem_id, "cut_at_a_step", detail, excused=True))
         if (values == data.IGNORE).all():
             detail = f"path {row['path_id']}: no {label} label"
-            refused.append(data.Refusal(problem.problem_id, "no_label", detail, excused=True))
+            refused.append(data.ExampleRefusal(problem.problem_id, "no_label", detail, excused=True))
             continue
         length = int(markers[-1]) + 1
         labels = np.full(length, data.IGNORE, dtype=np.float32)

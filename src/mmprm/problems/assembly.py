@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from mmprm.data import tables
 from mmprm.problems.groups import Groups
-from mmprm.problems.parts import Part, Problems, index_file
+from mmprm.problems.parts import IntakePart, Problems, index_file
 
 _LIGHT = ("row", "problem_id", "own_group", "pictures", "offset", "length", "image_bytes", "part")
 
@@ -25,7 +25,7 @@ _LIGHT = ("row", "problem_id", "own_group", "pictures", "offset", "length", "ima
 class Assembly:
     """The parts of a source, put together. Of rows with one id the first that can be taken is."""
 
-    def __init__(self, folder: Path, source: str, parts: Sequence[Part]) -> None:
+    def __init__(self, folder: Path, source: str, parts: Sequence[IntakePart]) -> None:
         self._folder, self._source, self._parts = folder, source, parts
         self._found = self._light()
         order, again = _by_id(self._found["problem_id"], self._found["row"])
@@ -103,7 +103,7 @@ class Assembly:
                 if row["reason"] is not None:
                     yield {"source": self._source, **row}
 
-    def _twice_in(self, part: Part) -> dict[int, int]:
+    def _twice_in(self, part: IntakePart) -> dict[int, int]:
         """The rows of a part whose ids were taken before -> the rows that were."""
         begin, end = np.searchsorted(self._twice, [part.first, part.first + part.rows])
         return dict(zip(self._twice[begin:end].tolist(), self._before[begin:end].tolist(), strict=True))

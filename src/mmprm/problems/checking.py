@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from typing import Any
 
-from mmprm.problems.parts import Part
+from mmprm.problems.parts import IntakePart
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.workers import end_with_parent
 
@@ -50,7 +50,9 @@ def _bytes_in(value: Any) -> int:
     return sum(map(_bytes_in, value)) if isinstance(value, list) else 0
 
 
-def check(found: Iterator[Stretch], checker: Callable[[int, Sequence[Any]], Part], workers: int) -> Iterator[Part]:
+def check(
+    found: Iterator[Stretch], checker: Callable[[int, Sequence[Any]], IntakePart], workers: int
+) -> Iterator[IntakePart]:
     """The parts of the stretches, in order. UserError where a process dies."""
     ahead = list(islice(found, 2))
     if workers == 1 or len(ahead) < 2:  # to start processes would take longer
@@ -59,7 +61,7 @@ def check(found: Iterator[Stretch], checker: Callable[[int, Sequence[Any]], Part
     # Spawned, not forked: the parent may have threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
-        running: deque[Future[Part]] = deque()
+        running: deque[Future[IntakePart]] = deque()
         try:
             for stretch in chain(ahead, found):
                 running.append(pool.submit(checker, *stretch))
@@ -82,7 +84,7 @@ class Tally:
     Looked at in the order of the rows, so that a run is stopped at the same row whatever was done before.
     """
 
-    def __init__(self, parts: Sequence[Part], share: float, after: int | None, at_most: int | None) -> None:
+    def __init__(self, parts: Sequence[IntakePart], share: float, after: int | None, at_most: int | None) -> None:
         """share: of the rows that may be refused; after: rows after which that is asked of those so far, None: never;
         at_most: how many rows the source can have, None where that is not known."""
         self._parts = {part.first: part for part in parts}
@@ -97,11 +99,11 @@ class Tally:
         return {first: part.rows for first, part in self._parts.items()}
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[IntakePart]:
         """Those before the first gap, in order."""
         return [self._parts[first] for first in sorted(self._parts) if first < self.rows]
 
-    def add(self, part: Part) -> None:
+    def add(self, part: IntakePart) -> None:
         """Take a part in."""
         self._parts[part.first] = part
         self._advance()

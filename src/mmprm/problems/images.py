@@ -1,7 +1,7 @@
 """Images on the way in: found inside their folder, looked at before they are decoded, then decoded once.
 
 In: bytes or a path as a table gives it. Out: the encoded bytes, unchanged; or
-`RefusedError` with a reason and a sentence.
+`RowRefusedError` with a reason and a sentence.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OTHERS = {
 }
 
 
-class RefusedError(Exception):
+class RowRefusedError(Exception):
     """A row (or its image) that is not taken. `reason` is a short code, `detail` a sentence."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -56,15 +56,15 @@ def read_inside(folder: Path, name: str, max_bytes: int, links: Path | None = No
             and path.is_relative_to(links.resolve())
         )
         if not inside:
-            raise RefusedError("path_outside", f"{name!r} leads out of {folder} (links are followed)")
+            raise RowRefusedError("path_outside", f"{name!r} leads out of {folder} (links are followed)")
         if not path.is_file():
-            raise RefusedError("missing_file", f"there is no file {name!r} in {folder}")
+            raise RowRefusedError("missing_file", f"there is no file {name!r} in {folder}")
         size = path.stat().st_size
         if size > max_bytes:
-            raise RefusedError("image_too_large", f"{name!r} has {size:,} bytes, more than {max_bytes:,}")
+            raise RowRefusedError("image_too_large", f"{name!r} has {size:,} bytes, more than {max_bytes:,}")
         return path.read_bytes()
     except (OSError, ValueError, RuntimeError) as error:  # no permission, a null byte, a circle of links
-        raise RefusedError("missing_file", f"{name!r} cannot be read: {error}") from error
+        raise RowRefusedError("missing_file", f"{name!r} cannot be read: {error}") from error
 
 
 def largest_file(max_pixels: int) -> int:
@@ -91,32 +91,34 @@ def check(data: bytes, max_pixels: int) -> None:
     The size is taken from the header: a small file that unpacks to gigabytes is refused without being unpacked.
     """
     if not data:
-        raise RefusedError("corrupt_image", "the image has no bytes")
+        raise RowRefusedError("corrupt_image", "the image has no bytes")
     with _own_limits():
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > max_pixels:
                     detail = f"{width:,} x {height:,} pixels are more than max_image_pixels {max_pixels:,}"
-                    raise RefusedError("image_too_large", detail)
+                    raise RowRefusedError("image_too_large", detail)
                 image.verify()  # the checksums of a PNG, which decoding alone does not read to the end
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 image.load()
                 ImageOps.exif_transpose(image)
-        except RefusedError:
+        except RowRefusedError:
             raise
         except Image.UnidentifiedImageError as error:
             start = data[:64].lstrip()
             for magic, name in _OTHERS.items():
                 if start.startswith(magic):
                     allowed = ", ".join(FORMATS)
-                    raise RefusedError("image_format", f"this is {name}; allowed are {allowed}") from error
-            raise RefusedError(
+                    raise RowRefusedError("image_format", f"this is {name}; allowed are {allowed}") from error
+            raise RowRefusedError(
                 "corrupt_image", f"not an image of a known format; it starts with {data[:8]!r}"
             ) from error
         except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
             cut = "truncat" in str(error).lower() or isinstance(error, EOFError)
-            raise RefusedError("truncated_image" if cut else "corrupt_image", f"it does not decode: {error}") from error
+            raise RowRefusedError(
+                "truncated_image" if cut else "corrupt_image", f"it does not decode: {error}"
+            ) from error
 
 
 @functools.lru_cache(maxsize=64)  # rows of one picture follow one another

@@ -22,14 +22,14 @@ from mmprm.config.sources import DataFiles
 from mmprm.data import tables
 from mmprm.data.problem import Problem
 from mmprm.problems.adapters import Adapter, adapter_of
-from mmprm.problems.images import RefusedError
+from mmprm.problems.images import RowRefusedError
 from mmprm.problems.values import Place, object_of, problem_of
 
 _OPEN = 64  # files of problems that are open at once
 
 
 @dataclass(frozen=True)
-class Part:
+class IntakePart:
     """A part that is whole: its first row, how many rows it has, and how many were refused, by reason."""
 
     first: int
@@ -45,7 +45,7 @@ class Checker:
     place: Place
     folder: Path
 
-    def __call__(self, first: int, found: Sequence[Any]) -> Part:
+    def __call__(self, first: int, found: Sequence[Any]) -> IntakePart:
         """Check the rows `first`, `first` + 1, …, and write their part."""
         adapter = adapter_of(self.source)
         entries: list[dict[str, Any]] = []
@@ -54,7 +54,7 @@ class Checker:
                 entry: dict[str, Any] = dict.fromkeys(tables.INTAKE_PART.names) | {"row": number}
                 try:
                     problem = _problem_at(adapter, row, number, self.place)
-                except RefusedError as error:
+                except RowRefusedError as error:
                     entry |= {"reason": error.reason, "detail": error.detail}
                     entry["problem_id"] = _id_of(row, adapter.id, self.place.source)
                 else:
@@ -64,7 +64,7 @@ class Checker:
                     entry["image_bytes"] = sum(map(len, problem.images))
                 entries.append(entry)
         tables.write(index_file(self.folder, first), entries, tables.INTAKE_PART)
-        return Part(first, len(entries), Counter(entry["reason"] for entry in entries if entry["reason"]))
+        return IntakePart(first, len(entries), Counter(entry["reason"] for entry in entries if entry["reason"]))
 
 
 def _problem_at(adapter: Adapter, row: Any, number: int, place: Place) -> Problem:
@@ -88,7 +88,7 @@ def rows_file(folder: Path, first: int) -> Path:
     return folder / f"{first:012d}.rows"
 
 
-def whole_parts(folder: Path) -> list[Part]:
+def whole_parts(folder: Path) -> list[IntakePart]:
     """The parts that earlier runs left, by their first row; those that are damaged are passed over, and made again."""
     found = []
     for path in sorted(folder.glob("*.parquet")):
@@ -102,7 +102,7 @@ def whole_parts(folder: Path) -> list[Part]:
         ends = taken["offset"][-1].as_py() + taken["length"][-1].as_py() if len(taken) else 0
         if size == ends:
             refused = Counter(reason for reason in table["reason"].to_pylist() if reason)
-            found.append(Part(first, len(table), refused))
+            found.append(IntakePart(first, len(table), refused))
     return found
 
 

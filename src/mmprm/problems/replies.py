@@ -6,7 +6,7 @@ Out: the answer's text; or a refusal: an answer that has to be guessed is no gol
 from __future__ import annotations
 
 from mmprm.grading import response
-from mmprm.problems.images import RefusedError
+from mmprm.problems.images import RowRefusedError
 
 _SAYS = {"boxed": r"no \boxed{…}", "tag": "no <answer>…</answer>", "last_line": "no last line", "whole": "no text"}
 
@@ -19,7 +19,7 @@ def answer_in(reply: str, where: str) -> str:
     text = response.body(reply).strip()
     if found := _found(text, where):
         return found
-    raise RefusedError("no_answer", f"the reply has {_SAYS[where]}")
+    raise RowRefusedError("no_answer", f"the reply has {_SAYS[where]}")
 
 
 def _found(text: str, where: str) -> str:

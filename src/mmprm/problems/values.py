@@ -15,7 +15,7 @@ from typing import Any
 from mmprm.data.problem import Problem
 from mmprm.model.step_text import has_control
 from mmprm.problems import images
-from mmprm.problems.images import RefusedError
+from mmprm.problems.images import RowRefusedError
 
 ANSWER_TYPES = ("auto", "choice", "number", "integer", "expression", "text")  # integer: see official.INTEGER
 # A placeholder at the end or start of a question only says that there is an image: the prompt has its own.
@@ -56,7 +56,9 @@ def object_of(row: Any) -> dict[str, Any]:
     """The row, where it is an object."""
     if isinstance(row, dict):
         return row
-    raise RefusedError("bad_row", row if isinstance(row, str) else f"a row is an object, this is {type(row).__name__}")
+    raise RowRefusedError(
+        "bad_row", row if isinstance(row, str) else f"a row is an object, this is {type(row).__name__}"
+    )
 
 
 def problem_of(fields: Fields, place: Place) -> Problem:
@@ -66,20 +68,20 @@ def problem_of(fields: Fields, place: Place) -> Problem:
     needed |= {"image": fields.image} if fields.has_image else {}
     for field, value in needed.items():
         if value is None or value == []:
-            raise RefusedError("missing_value", f"there is no value for {field}")
+            raise RowRefusedError("missing_value", f"there is no value for {field}")
     question, choices = question_of(fields.question), _choices(fields.choices)
     answer = "" if fields.answer is None else _answer(fields.answer)
     name = text_of(fields.id, "id").strip()
     for field, text in {"id": name, "question": question, "answer": answer}.items():
         if not text and (field != "answer" or fields.has_answer):
-            raise RefusedError(f"empty_{field}", f"{field} is blank")
+            raise RowRefusedError(f"empty_{field}", f"{field} is blank")
     unit = "" if fields.unit is None else text_of(fields.unit, "unit").strip()
     for text in (question, answer, unit, *choices):
         if has_control(text):
-            raise RefusedError("control_string", f"a tag or model token stands in {_shorten(text)!r}")
+            raise RowRefusedError("control_string", f"a tag or model token stands in {_shorten(text)!r}")
     answer_type = fields.answer_type or "auto"
     if answer_type not in ANSWER_TYPES:
-        raise RefusedError("bad_value", f"answer_type {answer_type!r} is not one of {ANSWER_TYPES}")
+        raise RowRefusedError("bad_value", f"answer_type {answer_type!r} is not one of {ANSWER_TYPES}")
     return Problem(
         problem_id=f"{place.source}/{name}",
         source=place.source,
@@ -105,12 +107,12 @@ def question_of(value: Any) -> str:
 def text_of(value: Any, name: str) -> str:
     """A text or number as text; `name` is for the refusal."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise RefusedError("bad_value", f"{name} is not a text but {type(value).__name__}")
+        raise RowRefusedError("bad_value", f"{name} is not a text but {type(value).__name__}")
     text = str(value)
     try:
         text.encode()
     except UnicodeEncodeError as error:  # JSON can hold half of a surrogate pair, which no file can
-        raise RefusedError("bad_text", f"{name} is not valid Unicode: {error}") from error
+        raise RowRefusedError("bad_text", f"{name} is not valid Unicode: {error}") from error
     return text
 
 
@@ -124,11 +126,11 @@ def images_of(value: Any, place: Place) -> tuple[bytes, ...]:
         if isinstance(item, dict):
             content = item.get("bytes") if item.get("bytes") is not None else item.get("path")
         if content is None or content == "":
-            raise RefusedError("missing_value", "an image has neither bytes nor a path")
+            raise RowRefusedError("missing_value", "an image has neither bytes nor a path")
         if isinstance(content, str):
             content = images.read_inside(place.images, content, images.largest_file(place.max_pixels), place.links)
         if not isinstance(content, bytes):
-            raise RefusedError("bad_value", f"an image is bytes or a path, this is {type(content).__name__}")
+            raise RowRefusedError("bad_value", f"an image is bytes or a path, this is {type(content).__name__}")
         images.check(content, place.max_pixels)
         found.append(content)
     return tuple(found)
@@ -147,12 +149,12 @@ def _choices(value: Any) -> tuple[str, ...]:
         try:
             value = json.loads(value)
         except ValueError as error:
-            raise RefusedError("bad_value", "choices are a text, not a list") from error
+            raise RowRefusedError("bad_value", "choices are a text, not a list") from error
     if not isinstance(value, list) or len(value) > 26:
-        raise RefusedError("bad_value", "choices are not a list of at most 26, the letters there are")
+        raise RowRefusedError("bad_value", "choices are not a list of at most 26, the letters there are")
     choices = tuple(text_of(choice, "a choice").strip() for choice in value)
     if not all(choices):
-        raise RefusedError("bad_value", "a choice is blank")
+        raise RowRefusedError("bad_value", "a choice is blank")
     return choices
 
 
@@ -167,7 +169,7 @@ def _precision(value: Any) -> int | None:
         return None
     places = _number(value, "precision")
     if not places.is_integer() or not 0 <= places <= 30:
-        raise RefusedError("bad_value", f"precision {value!r} is not a number of decimal places")
+        raise RowRefusedError("bad_value", f"precision {value!r} is not a number of decimal places")
     return int(places)
 
 
@@ -178,7 +180,7 @@ def _tolerance(value: Any) -> tuple[float, ...]:
     parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
     found = tuple(_number(part, "tolerance") for part in parts)
     if any(part < 0 for part in found):
-        raise RefusedError("bad_value", f"tolerance {value!r} is negative")
+        raise RowRefusedError("bad_value", f"tolerance {value!r} is negative")
     return found
 
 
@@ -186,9 +188,9 @@ def _number(value: Any, name: str) -> float:
     try:
         number = float(text_of(value, name))
     except ValueError as error:
-        raise RefusedError("bad_value", f"{name} {value!r} is not a number") from error
+        raise RowRefusedError("bad_value", f"{name} {value!r} is not a number") from error
     if not math.isfinite(number):
-        raise RefusedError("bad_value", f"{name} {value!r} is not a number")
+        raise RowRefusedError("bad_value", f"{name} {value!r} is not a number")
     return number
 
 

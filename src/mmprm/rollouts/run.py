@@ -18,8 +18,8 @@ from mmprm.data.shard import Shard
 from mmprm.engine.base import Engine, Request, Sampling, request_key, request_seed
 from mmprm.rollouts.journal import Journal
 from mmprm.rollouts.progress import Progress
-from mmprm.rollouts.scheduler import Outcome, Scheduler
-from mmprm.runtime import single_writer
+from mmprm.rollouts.scheduler import Scheduler, SearchResult
+from mmprm.runtime import locks
 from mmprm.runtime.cache import shared
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.progress import say
@@ -36,7 +36,7 @@ _MAX_UNANSWERED_SHARE = 0.05  # of what a judge was asked: what stays undecided 
 
 
 @dataclass(frozen=True)
-class Asker:
+class RequestFactory:
     """Makes requests of one stage: `purpose` keeps its draws apart from those of other stages."""
 
     policy: str
@@ -45,7 +45,7 @@ class Asker:
     purpose: str
 
     @classmethod
-    def of(cls, config: Config, policy: Path, purpose: str) -> Asker:
+    def of(cls, config: Config, policy: Path, purpose: str) -> RequestFactory:
         """For a run's configuration and policy folder."""
         from mmprm.model.folders import fingerprint
 
@@ -72,7 +72,7 @@ class Asker:
 
 
 @dataclass(frozen=True)
-class Job:
+class SamplingJob:
     """A shard of a sampling stage: journals in `work`, its cost to `usage` (JSON). A search samples at most
     `most_rollouts`. The engine is the configured one unless `open_engine` is given."""
 
@@ -94,10 +94,10 @@ class Job:
         return open_engine(self.config, self.policy)
 
 
-def drive(
-    job: Job,
+def run_searches(
+    job: SamplingJob,
     searches: Sequence[tuple[str, Generator[Any, Any, Any]]],
-    ended: Callable[[str, Outcome], str | None],
+    ended: Callable[[str, SearchResult], str | None],
 ) -> None:
     """Run searches, named by problem id. `ended` takes each outcome as it comes, in any order; it keeps what it needs,
     and returns the reason where the search failed. Where another process runs the same shard, it waits for its end.
@@ -105,20 +105,20 @@ def drive(
     Raises UserError when more than half of the problems fail (and more than a few) or the judge is away, so that a
     broken judge or engine leaves no table behind (defect 2).
     """
-    with single_writer.alone(job.work, f"{job.label}-{job.shard}".replace("/", "-")):
+    with locks.single_writer(job.work, f"{job.label}-{job.shard}".replace("/", "-")):
         _drive(job, searches, ended)
 
 
 def _drive(
-    job: Job,
+    job: SamplingJob,
     searches: Sequence[tuple[str, Generator[Any, Any, Any]]],
-    ended: Callable[[str, Outcome], str | None],
+    ended: Callable[[str, SearchResult], str | None],
 ) -> None:
     from mmprm.grading import Grader
 
     failed: dict[str, str] = {}
 
-    def note(name: str, outcome: Outcome) -> None:
+    def note(name: str, outcome: SearchResult) -> None:
         reason = ended(name, outcome)
         if reason is not None:
             failed[name] = reason
@@ -153,7 +153,7 @@ def _drive(
     _stop_if_broken(name, len(searches), failed, judge)
 
 
-def _journals(job: Job) -> Path:
+def _journals(job: SamplingJob) -> Path:
     """job.work, or with MMPRM_CACHE a folder that other runs with this policy have too: keys are of content alone."""
     from mmprm.model.folders import fingerprint
 

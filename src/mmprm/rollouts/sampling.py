@@ -13,11 +13,11 @@ from mmprm.config import Config
 from mmprm.data import tables
 from mmprm.data.problem import Problem
 from mmprm.data.shard import Shard, read_shard
-from mmprm.data.sorted_spill import Spool
+from mmprm.data.sorted_spill import SortedSpill
 from mmprm.engine.base import Request
 from mmprm.model.step_text import Status
-from mmprm.rollouts.run import Asker, Job, OpenEngine, drive
-from mmprm.rollouts.scheduler import Outcome, Rollouts
+from mmprm.rollouts.run import OpenEngine, RequestFactory, SamplingJob, run_searches
+from mmprm.rollouts.scheduler import Rollouts, SearchResult
 from mmprm.runtime.errors import UserError
 from mmprm.seeds.seed_search import seed_search
 
@@ -42,12 +42,12 @@ def sample_seeds(
     with `config.seeds.adaptive` as many as it takes. Of a failed problem those that are missing are empty and have the
     finish reason `error`."""
     settings = config.seeds
-    asker = Asker.of(config, policy, "seeds")
+    asker = RequestFactory.of(config, policy, "seeds")
     most = settings.rollouts * (2 if settings.blank_image else 1)
-    job = Job(asker.purpose, config, policy, shard, work, _usage(out), most, open_engine)
+    job = SamplingJob(asker.purpose, config, policy, shard, work, _usage(out), most, open_engine)
     drawn: Counter[tuple[str, bool]] = Counter()
     undecided: dict[str, bool] = {}  # by problem, of those with a readable answer: has none a verdict?
-    with Spool(out.parent, tables.SEED_ROLLOUTS) as spool:
+    with SortedSpill(out.parent, tables.SEED_ROLLOUTS) as spool:
 
         def write(name: str, blank: bool, rows: Sequence[dict[str, Any]]) -> None:
             first = drawn[name, blank]
@@ -66,13 +66,13 @@ def sample_seeds(
 
             return seed_search(problem, settings, asker, keep)
 
-        def ended(name: str, outcome: Outcome) -> str | None:
+        def ended(name: str, outcome: SearchResult) -> str | None:
             if outcome.error is not None:
                 blank = drawn[name, False] == settings.rollouts
                 write(name, blank, [tables.NO_COMPLETION] * (settings.rollouts - drawn[name, blank]))
             return outcome.error or (_UNDECIDED if undecided.get(name) else None)
 
-        drive(job, [(problem.problem_id, search(problem)) for problem in read_shard(problems, shard)], ended)
+        run_searches(job, [(problem.problem_id, search(problem)) for problem in read_shard(problems, shard)], ended)
         tables.write(out, spool.rows(), tables.SEED_ROLLOUTS)
 
 
@@ -87,8 +87,8 @@ def sample_candidates(
     open_engine: OpenEngine | None = None,
 ) -> None:
     """`config.bench.n` graded candidates of each of the shard's problems, as tables.CANDIDATES."""
-    asker = Asker.of(config, policy, f"candidates/{benchmark}")
-    job = Job(asker.purpose, config, policy, shard, work, _usage(out), config.bench.n, open_engine)
+    asker = RequestFactory.of(config, policy, f"candidates/{benchmark}")
+    job = SamplingJob(asker.purpose, config, policy, shard, work, _usage(out), config.bench.n, open_engine)
     _sample(job, read_shard([problems], shard), asker, out)
 
 
@@ -106,20 +106,20 @@ def _usage(out: Path) -> Path:
     return out.with_name(out.name + ".usage.json")
 
 
-def _sample(job: Job, problems: list[Problem], asker: Asker, out: Path) -> None:
+def _sample(job: SamplingJob, problems: list[Problem], asker: RequestFactory, out: Path) -> None:
     """Write n rows a problem. Those of a failed problem are empty and have the finish reason `error`: none is left
     out."""
     n = job.most_rollouts
     searches = [(problem.problem_id, one_request(asker(problem, (), n))) for problem in problems]
-    with Spool(out.parent, tables.CANDIDATES) as spool:
+    with SortedSpill(out.parent, tables.CANDIDATES) as spool:
 
-        def keep(name: str, outcome: Outcome) -> str | None:
+        def keep(name: str, outcome: SearchResult) -> str | None:
             rollouts: Rollouts | None = outcome.value
             rows = [tables.NO_COMPLETION] * n if rollouts is None else [rollout.row() for rollout in rollouts]
             spool.add(name, [{"problem_id": name, "candidate": number, **row} for number, row in enumerate(rows)])
             return outcome.error or _why_failed(outcome.value)
 
-        drive(job, searches, keep)
+        run_searches(job, searches, keep)
         tables.write(out, spool.rows(), tables.CANDIDATES)
 
 

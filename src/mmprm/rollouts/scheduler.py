@@ -44,7 +44,7 @@ class _Grading(Protocol):
     def verdicts(self) -> Sequence[_Graded]: ...
 
 
-class Grader(Protocol):
+class AnswerGrader(Protocol):
     """What the scheduler needs of mmprm.grading.Grader."""
 
     def start(self, items: list[tuple[str | None, Problem]]) -> _Grading:
@@ -55,7 +55,7 @@ class Grader(Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SearchResult:
     """What a search returned, or why it has nothing to return."""
 
     value: Any = None
@@ -88,7 +88,7 @@ class Scheduler:
     def __init__(
         self,
         open_engine: Callable[[], Engine],
-        grader: Grader,
+        grader: AnswerGrader,
         journal: Journal,
         grading: str,
         open_limit: int,
@@ -110,7 +110,7 @@ class Scheduler:
         self._to_regrade: dict[str, Finished] = {}
         self._in_grading: list[_InGrading] = []
         self._paused: deque[_Open] = deque()
-        self._ended: Callable[[str, Outcome], None] = lambda name, outcome: None
+        self._ended: Callable[[str, SearchResult], None] = lambda name, outcome: None
         self._n_open = 0
         self._n_ended = 0
 
@@ -120,7 +120,7 @@ class Scheduler:
         return self._engine.stats if self._engine is not None else EngineStats()
 
     def run(
-        self, searches: Iterable[tuple[str, Generator[Any, Any, Any]]], ended: Callable[[str, Outcome], None]
+        self, searches: Iterable[tuple[str, Generator[Any, Any, Any]]], ended: Callable[[str, SearchResult], None]
     ) -> None:
         """Run named searches to their ends, at most `open_limit` at a time. `ended` is given each outcome as it comes,
         in any order; none is kept here."""
@@ -163,11 +163,11 @@ class Scheduler:
                 else:
                     asked = opened.search.send(answer)
             except StopIteration as end:
-                self._finish(opened, Outcome(end.value))
+                self._finish(opened, SearchResult(end.value))
                 return
             except RequestFailed as failure:
                 say(f"{opened.name}: failed: {failure}")
-                self._finish(opened, Outcome(error=str(failure)))
+                self._finish(opened, SearchResult(error=str(failure)))
                 return
             if asked is AFTER_OTHERS:
                 self._n_open -= 1
@@ -183,7 +183,7 @@ class Scheduler:
                 return
             answer = _answer(opened)
 
-    def _finish(self, opened: _Open, outcome: Outcome) -> None:
+    def _finish(self, opened: _Open, outcome: SearchResult) -> None:
         self._n_open -= 1
         self._n_ended += 1
         self._ended(opened.name, outcome)

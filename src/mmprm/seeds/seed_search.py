@@ -14,14 +14,14 @@ from mmprm.annotation.tree import count
 from mmprm.config.seeds import Seeds
 from mmprm.data.problem import Problem
 from mmprm.experiments.blank_image import blanked
-from mmprm.rollouts.run import Asker
+from mmprm.rollouts.run import RequestFactory
 from mmprm.rollouts.scheduler import AFTER_OTHERS, Rollouts
 from mmprm.seeds.pass_rate import KEPT, Rule
 
 Keep = Callable[[bool, Rollouts], None]  # (with a blank picture?, the rollouts of a block)
 
 
-def seed_search(problem: Problem, settings: Seeds, asker: Asker, keep: Keep) -> Generator[Any, Any, None]:
+def seed_search(problem: Problem, settings: Seeds, asker: RequestFactory, keep: Keep) -> Generator[Any, Any, None]:
     """Draw `settings.rollouts` rollouts, or with `settings.adaptive` as many as are needed; `keep` is given each block.
 
     With `blank_image`, a problem that would be kept is drawn to the end, and then as often with a blank picture: a

@@ -12,18 +12,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmprm.problems.images import RefusedError
-from mmprm.step_data.raw_step_row import Found, given, list_of, whole_number
+from mmprm.problems.images import RowRefusedError
+from mmprm.step_data.raw_step_row import RawStepRow, given, list_of, whole_number
 
 COLUMNS = ("modified_question", "modified_process", "error_steps", "classification")
 
 
-def read(row: dict[str, Any]) -> Found:
+def read(row: dict[str, Any]) -> RawStepRow:
     """The row's solution; RefusedError where an error is at no step."""
     steps = list_of(row, "modified_process")
     errors = row.get("error_steps")
     if not isinstance(errors, list):  # an empty list: the solution is right
-        raise RefusedError("missing_value", "error_steps is not a list")
+        raise RowRefusedError("missing_value", "error_steps is not a list")
     wrong = {whole_number(place, "error_steps", range(1, len(steps) + 1)) for place in errors}
     labels = [given(place not in wrong) for place in range(1, len(steps) + 1)]
-    return Found(row.get("modified_question"), steps, labels, subset=row.get("classification"))
+    return RawStepRow(row.get("modified_question"), steps, labels, subset=row.get("classification"))

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmprm.step_data.raw_step_row import UNKNOWN, Found, given, list_of, whole_number
+from mmprm.step_data.raw_step_row import UNKNOWN, RawStepRow, given, list_of, whole_number
 
 COLUMNS = ("id", "problem", "steps", "label")
 
 
-def read(row: dict[str, Any]) -> Found:
+def read(row: dict[str, Any]) -> RawStepRow:
     """The row's solution; RefusedError where the label names no step."""
     steps = list_of(row, "steps")
     error = whole_number(row.get("label"), "label", range(-1, len(steps)))
@@ -24,4 +24,4 @@ def read(row: dict[str, Any]) -> Found:
     labels = [given(place < right) if place <= right else UNKNOWN for place in range(len(steps))]
     name = row.get("id")
     subset = name.rpartition("-")[0] if isinstance(name, str) else None
-    return Found(row.get("problem"), steps, labels, subset=subset or None)
+    return RawStepRow(row.get("problem"), steps, labels, subset=subset or None)

@@ -1,4 +1,4 @@
-"""What a reader of step data finds in a row. In: a row of a published form. Out: `Found`; checked in `intake`."""
+"""What a reader of step data finds in a row. In: a row of a published form. Out: `RawStepRow`; checked in `intake`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmprm.labels.evidence import Label
-from mmprm.problems.images import RefusedError
+from mmprm.problems.images import RowRefusedError
 
 UNKNOWN = Label(None, None, None, "none")
 
 
 @dataclass(frozen=True)
-class Found:
+class RawStepRow:
     """A solution with a label for each step. `subset` is a part of a benchmark that is measured for itself."""
 
     question: Any
@@ -34,7 +34,7 @@ def list_of(row: dict[str, Any], name: str) -> list[Any]:
     """The list in a column. RefusedError where there is none, or an empty one."""
     value = row.get(name)
     if not isinstance(value, list) or not value:
-        raise RefusedError("missing_value", f"{name} is not a list with entries")
+        raise RowRefusedError("missing_value", f"{name} is not a list with entries")
     return value
 
 
@@ -42,5 +42,5 @@ def whole_number(value: Any, name: str, allowed: Sequence[int] | None = None) ->
     """An integer; hub tables may hold it as a float. RefusedError where it is none, or none of `allowed`."""
     whole = isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
     if not whole or (allowed is not None and int(value) not in allowed):
-        raise RefusedError("bad_value", f"{name} is {value!r}")
+        raise RowRefusedError("bad_value", f"{name} is {value!r}")
     return int(value)

@@ -24,12 +24,12 @@ from mmprm.labels.selection import path_id
 from mmprm.model.step_text import has_control
 from mmprm.problems import rows
 from mmprm.problems.files import locate
-from mmprm.problems.images import RefusedError
+from mmprm.problems.images import RowRefusedError
 from mmprm.problems.overlap import Known
 from mmprm.problems.values import Fields, Place, object_of, problem_of, text_of
 from mmprm.runtime.errors import UserError
 from mmprm.step_data import math_shepherd, prmbench, processbench, visualprm400k, visualprocessbench
-from mmprm.step_data.raw_step_row import Found
+from mmprm.step_data.raw_step_row import RawStepRow
 
 # Each has COLUMNS, which the files must have, and read(row).
 _READERS: dict[str, Any] = {
@@ -84,11 +84,11 @@ class _Intake:
                 if new := problem_id not in checked:
                     checked[problem_id] = self.known.why(problem)
                 if why := checked[problem_id]:
-                    raise RefusedError("in_benchmark", why)
+                    raise RowRefusedError("in_benchmark", why)
                 identity = path_id(problem_id, path)
                 if identity in taken:
-                    raise RefusedError("duplicate_id", "the same solution of the same problem was taken")
-            except RefusedError as error:
+                    raise RowRefusedError("duplicate_id", "the same solution of the same problem was taken")
+            except RowRefusedError as error:
                 self._refuse(number, problem_id, error)
                 continue
             taken.add(identity)
@@ -100,7 +100,7 @@ class _Intake:
                 yield {field: getattr(problem, field) for field in tables.PROBLEMS.names}
         self._bound(number + 1, stopped)
 
-    def _refuse(self, number: int, problem_id: str | None, error: RefusedError) -> None:
+    def _refuse(self, number: int, problem_id: str | None, error: RowRefusedError) -> None:
         found = {"problem_id": problem_id, "reason": error.reason, "detail": error.detail}
         self.refused.append({"source": self.name, "row": number, **found})
 
@@ -120,21 +120,21 @@ class _Intake:
         return f"{len(self.paths)} paths taken, {len(self.refused)} refused" + (f" ({counts})" if counts else "")
 
 
-def labelled_path(found: Found, place: Place) -> tuple[Problem, StepPath, list[Label]]:
+def labelled_path(found: RawStepRow, place: Place) -> tuple[Problem, StepPath, list[Label]]:
     """The problem, its solution, and a label for each step; RefusedError where one of them is not usable.
 
     A problem's id is a hash of what is shown and of the subset, so that solutions of one problem share it.
     """
     if not isinstance(found.steps, list) or len(found.steps) != len(found.labels):
-        raise RefusedError("bad_value", f"{len(found.labels)} labels do not belong to the steps")
+        raise RowRefusedError("bad_value", f"{len(found.labels)} labels do not belong to the steps")
     steps = tuple(text_of(step, "a step").strip() for step in found.steps)
     for step in steps:
         if not step:
-            raise RefusedError("bad_value", "a step is blank")
+            raise RowRefusedError("bad_value", "a step is blank")
         if has_control(step):
-            raise RefusedError("control_string", f"a tag or model token stands in {step!r:.80}")
+            raise RowRefusedError("control_string", f"a tag or model token stands in {step!r:.80}")
     if all(label.hard is None for label in found.labels):
-        raise RefusedError("no_label", "no step has a label")
+        raise RowRefusedError("no_label", "no step has a label")
     fields = Fields(
         "-",
         found.question,

@@ -15,18 +15,18 @@ from __future__ import annotations
 from typing import Any
 
 from mmprm.labels.evidence import Label
-from mmprm.problems.images import RefusedError
-from mmprm.step_data.raw_step_row import Found, list_of, whole_number
+from mmprm.problems.images import RowRefusedError
+from mmprm.step_data.raw_step_row import RawStepRow, list_of, whole_number
 
 COLUMNS = ("image", "question", "steps_with_score")
 
 
-def read(row: dict[str, Any]) -> Found:
+def read(row: dict[str, Any]) -> RawStepRow:
     """The row's solution; RefusedError where a step has no counts."""
     steps = list_of(row, "steps_with_score")
     counts = [_counts(step, row.get("num_mc_sequences")) for step in steps]
     last = max((place for place, (correct, _) in enumerate(counts) if correct), default=-1)
-    return Found(
+    return RawStepRow(
         question=row.get("question_orig") or row.get("question"),
         steps=[step.get("step") for step in steps],
         labels=[Label(*pair, int(place <= last), "probed") for place, pair in enumerate(counts)],
@@ -39,7 +39,7 @@ def read(row: dict[str, Any]) -> Found:
 def _counts(step: Any, sequences: Any) -> tuple[int, int]:
     """(right rollouts, rollouts) of a step; where they are not stated, from the score and the number of rollouts."""
     if not isinstance(step, dict):
-        raise RefusedError("bad_value", f"a step is not an object but {type(step).__name__}")
+        raise RowRefusedError("bad_value", f"a step is not an object but {type(step).__name__}")
     if step.get("num_mc_total") is not None:
         correct = whole_number(step.get("num_mc_correct"), "num_mc_correct")
         total = whole_number(step["num_mc_total"], "num_mc_total")
@@ -47,8 +47,8 @@ def _counts(step: Any, sequences: Any) -> tuple[int, int]:
         total = whole_number(sequences, "num_mc_sequences")
         score = step.get("score")
         if not isinstance(score, int | float) or abs(score * total - round(score * total)) > 1e-3 * total:
-            raise RefusedError("bad_value", f"a step's score {score!r} is no share of {total} rollouts")
+            raise RowRefusedError("bad_value", f"a step's score {score!r} is no share of {total} rollouts")
         correct = round(score * total)
     if not 0 <= correct <= total or total == 0:
-        raise RefusedError("bad_value", f"a step has {correct} right ones of {total} rollouts")
+        raise RowRefusedError("bad_value", f"a step has {correct} right ones of {total} rollouts")
     return correct, total

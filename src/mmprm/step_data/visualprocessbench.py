@@ -11,22 +11,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmprm.problems.images import RefusedError
-from mmprm.step_data.raw_step_row import UNKNOWN, Found, given, list_of, whole_number
+from mmprm.problems.images import RowRefusedError
+from mmprm.step_data.raw_step_row import UNKNOWN, RawStepRow, given, list_of, whole_number
 
 COLUMNS = ("image", "question", "response")
 
 
-def read(row: dict[str, Any]) -> Found:
+def read(row: dict[str, Any]) -> RawStepRow:
     """The row's solution; RefusedError where a judgement is none of the three."""
     response = row.get("response")
     if not isinstance(response, dict):
-        raise RefusedError("bad_value", "response is not an object with steps and process_correctness")
+        raise RowRefusedError("bad_value", "response is not an object with steps and process_correctness")
     judged = [
         whole_number(value, "process_correctness", (1, 0, -1)) for value in list_of(response, "process_correctness")
     ]
     labels = [given(value == 1) if value else UNKNOWN for value in judged]
-    return Found(
+    return RawStepRow(
         row.get("question"),
         list_of(response, "steps"),
         labels,

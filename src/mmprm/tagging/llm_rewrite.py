@@ -10,45 +10,45 @@ from typing import Any
 
 from mmprm.config.tagging import TaggedSource, TaggingModel
 from mmprm.data.problem import Problem
-from mmprm.llm.tasks import Call, Check, Refused, RefusedError, whole
+from mmprm.llm.tasks import AnswerCheck, ItemRefusedError, LlmCall, Refused, whole
 from mmprm.model.step_text import STEP_OPEN, render_solution
 from mmprm.tagging import prompts
 from mmprm.tagging.rule_tagging import as_tagged, check_limits
-from mmprm.tagging.tag_result import Kept, Work, check_verdict
+from mmprm.tagging.tag_result import Kept, TagTask, check_verdict
 
 
-def by_model(problem: Problem, source: TaggedSource, settings: TaggingModel) -> Work:
+def by_model(problem: Problem, source: TaggedSource, settings: TaggingModel) -> TagTask:
     """Have a solution rewritten. Each pass is tried `settings.tries` times, with other seeds. Raises RefusedError.
 
     A rewrite is kept when it has the asked form, is within the limits, and its answer is the problem's.
     """
     if problem.solution is None or not problem.solution.strip():
-        raise RefusedError("no_solution", "the problem has no solution")
+        raise ItemRefusedError("no_solution", "the problem has no solution")
     if problem.solution.lstrip().startswith(STEP_OPEN):
         return (yield from as_tagged(problem, problem.solution.strip(), source))
     points = yield from _knowledge(problem, settings)
     last = Refused("", "")
     asked = prompts.rewrite(problem, points, settings.images)
     for attempt in range(settings.tries):
-        reply = yield Call(asked, "rewrite", attempt)
+        reply = yield LlmCall(asked, "rewrite", attempt)
         try:
             steps, answer = prompts.read_rewrite(whole(reply))
             check_limits(steps, source)
-            check_verdict((yield Check(answer, problem)), answer, problem)
-        except RefusedError as error:
+            check_verdict((yield AnswerCheck(answer, problem)), answer, problem)
+        except ItemRefusedError as error:
             last = error.refused
         else:
             return Kept(render_solution(steps, answer), "model", len(steps), tries=attempt + 1)
-    raise RefusedError(last.reason, f"{last.detail} (the last of {settings.tries} rewrites)")
+    raise ItemRefusedError(last.reason, f"{last.detail} (the last of {settings.tries} rewrites)")
 
 
-def _knowledge(problem: Problem, settings: TaggingModel) -> Generator[Call, Any, str]:
+def _knowledge(problem: Problem, settings: TaggingModel) -> Generator[LlmCall, Any, str]:
     """The knowledge points. Raises RefusedError with the last try's reason."""
-    last = RefusedError("", "")
+    last = ItemRefusedError("", "")
     for attempt in range(settings.tries):
-        reply = yield Call(prompts.knowledge(problem, settings.images), "knowledge", attempt)
+        reply = yield LlmCall(prompts.knowledge(problem, settings.images), "knowledge", attempt)
         try:
             return prompts.read_knowledge(whole(reply))
-        except RefusedError as error:
+        except ItemRefusedError as error:
             last = error
     raise last

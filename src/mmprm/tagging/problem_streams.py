@@ -18,7 +18,7 @@ from mmprm.data import tables
 from mmprm.data.problem import Problem
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.progress import Bar
-from mmprm.tagging.tag_result import Kept, Outcome
+from mmprm.tagging.tag_result import Kept, TagResult
 
 _BATCH = 64  # rows of a table that are read at once
 
@@ -53,7 +53,7 @@ def _problems(path: Path) -> Iterator[Problem]:
 
 
 @dataclass
-class Counts:
+class TagCounts:
     """How many solutions came to what: the counters by method, reason, number of steps, origin and number of tries."""
 
     problems: int = 0
@@ -63,7 +63,7 @@ class Counts:
     answers: Counter[str] = field(default_factory=Counter)
     tries: Counter[int] = field(default_factory=Counter)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: TagResult) -> None:
         """Count a solution."""
         self.problems += 1
         if not isinstance(outcome, Kept):
@@ -81,7 +81,7 @@ class Counts:
 
 
 def kept(
-    name: str, outcomes: Iterable[tuple[Problem, Outcome]], total: int, bound: float, stopped: Path, counts: Counts
+    name: str, outcomes: Iterable[tuple[Problem, TagResult]], total: int, bound: float, stopped: Path, counts: TagCounts
 ) -> Iterator[dict[str, Any]]:
     """The rows of PROBLEMS that are kept; `stopped` has the refused ones when the last of them is handed out.
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 
 from mmprm.data.problem import Problem
-from mmprm.llm.tasks import RefusedError, without_thought
+from mmprm.llm.tasks import ItemRefusedError, without_thought
 from mmprm.model.step_text import neutralise, question_text
 from mmprm.tagging.answers import tidied
 
@@ -84,7 +84,7 @@ def read_knowledge(reply: str) -> str:
     """The knowledge points, without hidden reasoning. RefusedError where there are none."""
     points = without_thought(reply).strip()
     if not points:
-        raise RefusedError("no_knowledge_points", "the model named no knowledge points")
+        raise ItemRefusedError("no_knowledge_points", "the model named no knowledge points")
     return points
 
 
@@ -97,16 +97,16 @@ def read_rewrite(reply: str) -> tuple[list[str], str]:
     text = neutralise(without_thought(reply))
     found = [match for match in _HEADING.finditer(text) if match["end"] or _alone(text, match)]
     if not found:
-        raise RefusedError("reply_malformed", f"no steps are in the reply {text.strip()[:200]!r}")
+        raise ItemRefusedError("reply_malformed", f"no steps are in the reply {text.strip()[:200]!r}")
     ends = [match.start() for match in found[1:]] + [len(text)]
     parts = [text[match.end() : end].strip() for match, end in zip(found, ends, strict=True)]
     numbers = [match["n"] for match in found]
     if numbers[-1] is not None or numbers.count(None) != 1:
-        raise RefusedError("reply_malformed", "its last part, and no other, must be the answer")
+        raise ItemRefusedError("reply_malformed", "its last part, and no other, must be the answer")
     if len(numbers) == 1 or [int(number) for number in numbers[:-1]] != list(range(1, len(numbers))):
-        raise RefusedError("reply_malformed", f"its steps are numbered {', '.join(numbers[:-1]) or 'not at all'}")
+        raise ItemRefusedError("reply_malformed", f"its steps are numbered {', '.join(numbers[:-1]) or 'not at all'}")
     if empty := [number or "answer" for number, part in zip(numbers, parts, strict=True) if not part]:
-        raise RefusedError("reply_malformed", f"a part is empty: {empty[0]}")
+        raise ItemRefusedError("reply_malformed", f"a part is empty: {empty[0]}")
     *steps, answer = parts
     return steps, tidied(answer) or answer
 

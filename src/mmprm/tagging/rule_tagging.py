@@ -10,25 +10,27 @@ from itertools import pairwise
 
 from mmprm.config.tagging import TaggedSource
 from mmprm.data.problem import Problem
-from mmprm.llm.tasks import Check, RefusedError
+from mmprm.llm.tasks import AnswerCheck, ItemRefusedError
 from mmprm.model.step_text import ANSWER_CLOSE, ANSWER_OPEN, STEP_OPEN, Status, neutralise, parse, render_solution
 from mmprm.tagging.answers import stated_answer
 from mmprm.tagging.cuts import LEVELS, cut
-from mmprm.tagging.tag_result import Kept, Work, check_verdict
+from mmprm.tagging.tag_result import Kept, TagTask, check_verdict
 
 _INTRODUCES = re.compile(r"[:：,，]\W*$")  # what follows belongs to it: a formula, a list
 _CONTINUES = re.compile(r"\s*(?:\$\$|\\\[|\\begin\b|[=≈<>≤≥]|\\(?:Rightarrow|implies|approx|le|ge)\b)")
 
 
-def by_rules(problem: Problem, source: TaggedSource) -> Work:
+def by_rules(problem: Problem, source: TaggedSource) -> TagTask:
     """Tag a solution by rules. Raises RefusedError."""
     if problem.solution is None or not problem.solution.strip():
-        raise RefusedError("no_solution", "the problem has no solution")
+        raise ItemRefusedError("no_solution", "the problem has no solution")
     text = problem.solution.strip()
     if text.startswith(STEP_OPEN):
         return (yield from as_tagged(problem, text, source))
     if len(text) > source.max_steps * source.max_step_chars:  # before anything reads all of it
-        raise RefusedError("too_long", f"{len(text)} characters are more than max_steps steps of max_step_chars hold")
+        raise ItemRefusedError(
+            "too_long", f"{len(text)} characters are more than max_steps steps of max_step_chars hold"
+        )
     before, opened, answer = text.removesuffix(ANSWER_CLOSE).rpartition(ANSWER_OPEN)
     if text.endswith(ANSWER_CLOSE) and opened and before.strip() and answer.strip():
         text, answer = before, answer.strip()  # steps without tags, then a tagged answer
@@ -37,19 +39,19 @@ def by_rules(problem: Problem, source: TaggedSource) -> Work:
     # What is certain is refused first: to cut a text costs more than to read its answer.
     origin = "solution" if answer else "gold"
     if not answer and not source.answer_from_gold:
-        raise RefusedError("no_final_answer", f"no final answer is read in {text[-200:]!r}")
+        raise ItemRefusedError("no_final_answer", f"no final answer is read in {text[-200:]!r}")
     answer = neutralise(answer or problem.answer)
-    check_verdict((yield Check(answer, problem)), answer, problem)
+    check_verdict((yield AnswerCheck(answer, problem)), answer, problem)
     method, steps = steps_of(neutralise(text), source)
     return Kept(render_solution(steps, answer), method, len(steps), origin)
 
 
-def as_tagged(problem: Problem, text: str, source: TaggedSource) -> Work:
-    """Check a solution that is tagged already; it stays as it is. Raises RefusedError."""
+def as_tagged(problem: Problem, text: str, source: TaggedSource) -> TagTask:
+    """AnswerCheck a solution that is tagged already; it stays as it is. Raises RefusedError."""
     parsed = parse(text)
     if parsed.status is not Status.OK or parsed.answer is None:
-        raise RefusedError("malformed_tags", f"it is not <step>…</step>…<answer>…</answer>: {parsed.status.value}")
-    check_verdict((yield Check(parsed.answer, problem)), parsed.answer, problem)
+        raise ItemRefusedError("malformed_tags", f"it is not <step>…</step>…<answer>…</answer>: {parsed.status.value}")
+    check_verdict((yield AnswerCheck(parsed.answer, problem)), parsed.answer, problem)
     check_limits(list(parsed.steps), source)
     return Kept(text, "tagged", len(parsed.steps))
 
@@ -57,11 +59,11 @@ def as_tagged(problem: Problem, text: str, source: TaggedSource) -> Work:
 def check_limits(steps: list[str], source: TaggedSource) -> None:
     """Raise RefusedError unless number and lengths of the steps are within the limits."""
     if len(steps) < source.min_steps:
-        raise RefusedError("too_few_steps", f"{len(steps)} steps, min_steps is {source.min_steps}")
+        raise ItemRefusedError("too_few_steps", f"{len(steps)} steps, min_steps is {source.min_steps}")
     if len(steps) > source.max_steps:
-        raise RefusedError("too_many_steps", f"{len(steps)} steps, max_steps is {source.max_steps}")
+        raise ItemRefusedError("too_many_steps", f"{len(steps)} steps, max_steps is {source.max_steps}")
     if (longest := max(map(len, steps))) > source.max_step_chars:
-        raise RefusedError(
+        raise ItemRefusedError(
             "step_too_long", f"a step of {longest} characters, max_step_chars is {source.max_step_chars}"
         )
 
@@ -72,7 +74,7 @@ def steps_of(text: str, source: TaggedSource) -> tuple[str, list[str]]:
     The coarsest level counts that gives min_steps, and two at least: what has numbered steps is not cut at its lines.
     """
     if len(text) > source.max_steps * source.max_step_chars:
-        raise RefusedError(
+        raise ItemRefusedError(
             "too_long", f"{len(text)} characters are more than max_steps steps of max_step_chars can hold"
         )
     most: list[str] = []

@@ -16,15 +16,15 @@ from mmprm.data.problem import Problem
 from mmprm.engine.factory import open_instructed
 from mmprm.engine.http_client import Server
 from mmprm.grading import Grader
-from mmprm.llm.batch_runner import Crew
-from mmprm.llm.client import Caller
+from mmprm.llm.batch_runner import BatchRunner
+from mmprm.llm.client import LlmClient
 from mmprm.rollouts.journal import Journal
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.progress import say
 from mmprm.tagging.llm_rewrite import by_model
-from mmprm.tagging.problem_streams import Counts, kept, merged, size
+from mmprm.tagging.problem_streams import TagCounts, kept, merged, size
 from mmprm.tagging.rule_tagging import by_rules
-from mmprm.tagging.tag_result import Work
+from mmprm.tagging.tag_result import TagTask
 
 KEYS = ("MMPRM_TAGGING_API_KEY", "OPENAI_API_KEY")  # environment variables, the first that is set counts
 _WINDOW = 256  # problems in memory, where no model is asked
@@ -41,7 +41,7 @@ def tag(config: Config, name: str, parents: Sequence[Path], work: Path, out: Pat
     source = config.sources[name]
     if not isinstance(source, TaggedSource):
         raise UserError(f"source {name}: kind {source.kind}; only a source of kind tagged can be tagged")
-    found, stopped = Counts(), refused.with_suffix(".stopped.parquet")
+    found, stopped = TagCounts(), refused.with_suffix(".stopped.parquet")
     with ExitStack() as stack:
         settings = source.model if source.by == "model" else None
         caller = None
@@ -53,7 +53,7 @@ def tag(config: Config, name: str, parents: Sequence[Path], work: Path, out: Pat
         # No judge: its calls are in no journal, and would be paid for again.
         grader = stack.enter_context(Grader(config.grading.workers, config.grading.timeout))
         at_once = settings.max_concurrent if settings else 1
-        crew = Crew(grader, caller, _AHEAD * at_once if settings else _WINDOW, at_once)
+        crew = BatchRunner(grader, caller, _AHEAD * at_once if settings else _WINDOW, at_once)
         works = ((problem, _work(problem, source, settings)) for problem in merged(parents))
         outcomes = crew.outcomes(works)
         rows = kept(name, outcomes, size(parents), source.max_refused_share, stopped, found)
@@ -66,16 +66,16 @@ def tag(config: Config, name: str, parents: Sequence[Path], work: Path, out: Pat
     say(f"{name}: {found}")
 
 
-def _caller(config: Config, name: str, settings: TaggingModel, journal: Journal) -> Caller:
+def _caller(config: Config, name: str, settings: TaggingModel, journal: Journal) -> LlmClient:
     where = Server(f"sources.{name}.model.url", KEYS, "start it")
-    return Caller("tagging", settings, config.seed, journal, lambda: open_instructed(config, settings, where))
+    return LlmClient("tagging", settings, config.seed, journal, lambda: open_instructed(config, settings, where))
 
 
-def _work(problem: Problem, source: TaggedSource, settings: TaggingModel | None) -> Work:
+def _work(problem: Problem, source: TaggedSource, settings: TaggingModel | None) -> TagTask:
     return by_rules(problem, source) if settings is None else by_model(problem, source, settings)
 
 
-def _report(name: str, source: TaggedSource, counts: Counts, caller: Caller | None) -> dict[str, Any]:
+def _report(name: str, source: TaggedSource, counts: TagCounts, caller: LlmClient | None) -> dict[str, Any]:
     """What the data card says of the tagging; the same for the same solutions and replies."""
     report: dict[str, Any] = {
         "source": name,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mmprm.data.problem import Problem
 from mmprm.grading import Graded, Verdict
 from mmprm.llm import tasks
-from mmprm.llm.tasks import Refused, RefusedError
+from mmprm.llm.tasks import ItemRefusedError, Refused
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Kept:
     tries: int = 0
 
 
-Outcome = Kept | Refused
-Work = tasks.Work[Kept]
+TagResult = Kept | Refused
+TagTask = tasks.LlmTask[Kept]
 
 
 def check_verdict(verdict: object, answer: str, problem: Problem) -> None:
@@ -32,8 +32,8 @@ def check_verdict(verdict: object, answer: str, problem: Problem) -> None:
     if verdict.verdict is Verdict.CORRECT:
         return
     if verdict.verdict is Verdict.UNDECIDED:
-        raise RefusedError(
+        raise ItemRefusedError(
             "answer_undecided", f"{answer!r} could not be compared with the problem's {problem.answer!r}"
         )
     said = f"the solution's answer is {answer!r:.200}, the problem's {problem.answer!r:.200}"
-    raise RefusedError("answer_differs", f"{said} (compared by {verdict.method})")
+    raise ItemRefusedError("answer_differs", f"{said} (compared by {verdict.method})")

@@ -7,10 +7,10 @@ import os
 from typing import Any
 
 from mmprm.config import Training
-from mmprm.training.job import Job, keeps_best
+from mmprm.training.job import TrainJob, keeps_best
 
 
-def training_arguments(job: Job, updates: int, accumulation: int) -> Any:
+def training_arguments(job: TrainJob, updates: int, accumulation: int) -> Any:
     """Trainer's arguments. A dataset item is a whole micro-batch already, hence a batch size of 1 an item."""
     import torch
     from transformers import TrainingArguments

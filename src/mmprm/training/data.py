@@ -40,7 +40,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class ExampleRefusal:
     """A row that is not trained on, and why; `excused` where that is no fault of the row, or a part of it is used."""
 
     problem_id: str
@@ -134,12 +134,12 @@ def digest(examples: Sequence[Example], plan: Sequence[Sequence[int]]) -> str:
     return whole.hexdigest()[:32]
 
 
-def reasons(refused: Sequence[Refusal]) -> dict[str, int]:
+def reasons(refused: Sequence[ExampleRefusal]) -> dict[str, int]:
     """How many rows were refused or cut, by reason."""
     return dict(sorted(Counter(refusal.reason for refusal in refused).items()))
 
 
-def bound_refusals(refused: Sequence[Refusal], total: int, most: float, what: str) -> None:
+def bound_refusals(refused: Sequence[ExampleRefusal], total: int, most: float, what: str) -> None:
     """UserError where more than the share `most` of `total` rows was refused (excused ones are not counted)."""
     whole = [refusal for refusal in refused if not refusal.excused]
     if total == 0 or len(whole) > most * total or len(whole) == total:

@@ -9,11 +9,11 @@ from typing import Literal
 
 from mmprm.config import Training
 from mmprm.training import data
-from mmprm.training.store import Outline
+from mmprm.training.store import ExampleIndex
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainJob:
     """One training run."""
 
     title: str
@@ -28,14 +28,14 @@ class Job:
     packed_tokens: int | None = None  # sequences one after another up to so many tokens; None: padded, or trees
 
 
-def keeps_best(job: Job) -> bool:
+def keeps_best(job: TrainJob) -> bool:
     """Is the best checkpoint exported? Where it is asked for and there is something to judge by."""
     return job.training.keep_best and bool(job.held_out)
 
 
-def held_out_batches(job: Job) -> Iterator[list[tuple[int, data.Example]]]:
+def held_out_batches(job: TrainJob) -> Iterator[list[tuple[int, data.Example]]]:
     """The held-out examples in micro-batches, problem by problem."""
-    names = Outline.of(job.held_out).problem_ids
+    names = ExampleIndex.of(job.held_out).problem_ids
     order = sorted(range(len(names)), key=lambda index: (names[index], index))
     size = job.training.micro_batch_size
     for start in range(0, len(order), size):

@@ -15,13 +15,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mmprm.data import tables
-from mmprm.runtime import parent_death, single_writer
+from mmprm.runtime import locks, parent_death
 from mmprm.runtime.errors import UserError
 from mmprm.training import loop, nodes
-from mmprm.training.job import Job
+from mmprm.training.job import TrainJob
 
 
-def fit(job: Job, out: Path) -> loop.Outcome:
+def fit(job: TrainJob, out: Path) -> loop.TrainResult:
     """`loop.fit`, under torchrun where the job asks for DeepSpeed: one process a visible GPU.
 
     In a SLURM allocation of several nodes all of them take part; job.work, `out` and the models must be in folders that
@@ -29,11 +29,11 @@ def fit(job: Job, out: Path) -> loop.Outcome:
     at the same training, it waits for its end. Raises UserError where torchrun fails.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with single_writer.alone(job.work, "training"):
+    with locks.single_writer(job.work, "training"):
         return _under_torchrun(job, out) if job.training.deepspeed else loop.fit(job, out)
 
 
-def _under_torchrun(job: Job, out: Path) -> loop.Outcome:
+def _under_torchrun(job: TrainJob, out: Path) -> loop.TrainResult:
     import torch
 
     processes = torch.cuda.device_count() or int(os.environ.get("MMPRM_PROCESSES", "1"))
@@ -63,13 +63,13 @@ def _under_torchrun(job: Job, out: Path) -> loop.Outcome:
             "again, it goes on from its last checkpoint"
         )
     description.unlink()
-    return loop.Outcome(**json.loads(answer.read_text()))
+    return loop.TrainResult(**json.loads(answer.read_text()))
 
 
 def main() -> int:
     """What each process of torchrun runs: `python -m mmprm.training.launch JOB OUT ANSWER`."""
     description, out, answer = (Path(argument) for argument in sys.argv[1:])
-    job: Job = pickle.loads(description.read_bytes())  # written by `fit` a moment ago
+    job: TrainJob = pickle.loads(description.read_bytes())  # written by `fit` a moment ago
     try:
         outcome = loop.fit(job, out)
     except UserError as error:

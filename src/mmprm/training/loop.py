@@ -14,13 +14,13 @@ from mmprm.model.hf_env import prepare
 from mmprm.runtime.errors import UserError
 from mmprm.training import adapters, checkpoints, data, order
 from mmprm.training.arguments import training_arguments
-from mmprm.training.job import Job, keeps_best
+from mmprm.training.job import TrainJob, keeps_best
 from mmprm.training.progress import quiet
 from mmprm.training.trainer import make_trainer
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainResult:
     """What became of it. `loss` is the mean of the last tenth of the updates; `seconds` are this process's."""
 
     steps: int
@@ -31,7 +31,7 @@ class Outcome:
     held_out: list[dict[str, float]]  # the loss on held-out problems at each checkpoint
 
 
-def fit(job: Job, out: Path) -> Outcome:
+def fit(job: TrainJob, out: Path) -> TrainResult:
     """Train from job.start (or the last whole checkpoint of the very same job), and save model and processor to `out`.
 
     Raises UserError when the loss is not finite, after writing the problems of that micro-batch to work/nan_batch.json.
@@ -79,10 +79,10 @@ def fit(job: Job, out: Path) -> Outcome:
     held_out = [
         {"step": row["step"], "loss": row["eval_loss"]} for row in trainer.state.log_history if "eval_loss" in row
     ]
-    return Outcome(updates, sum(last) / len(last), time.monotonic() - begun, resumed, history, held_out)
+    return TrainResult(updates, sum(last) / len(last), time.monotonic() - begun, resumed, history, held_out)
 
 
-def _export(trainer: Any, job: Job, out: Path) -> None:
+def _export(trainer: Any, job: TrainJob, out: Path) -> None:
     """Save the trained weights, or those of the best checkpoint, as a plain model."""
     if job.training.lora:
         adapters.merge(trainer)

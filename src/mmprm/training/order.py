@@ -15,7 +15,7 @@ from typing import Any
 
 from mmprm.config import Training
 from mmprm.training.data import Example
-from mmprm.training.store import Outline
+from mmprm.training.store import ExampleIndex
 
 
 def update_plan(
@@ -41,7 +41,7 @@ def update_plan(
     rng = random.Random(f"order/{seed}")
     wanted = max(1, round(training.epochs * len(examples)))
     groups: dict[Any, list[int]] = {}
-    outline = Outline.of(examples)
+    outline = ExampleIndex.of(examples)
     for index, problem_id in enumerate(outline.problem_ids):
         groups.setdefault(problem_id if whole_problems else index, []).append(index)
     while len(order) < wanted:

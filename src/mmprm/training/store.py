@@ -26,7 +26,7 @@ _CODEC = "lz4"
 class Examples(Sequence[Example]):
     """The examples of a file that an ExampleWriter made; it can be pickled, and read by many processes at once."""
 
-    def __init__(self, file: Path, places: np.ndarray, images: np.ndarray, outline: Outline) -> None:
+    def __init__(self, file: Path, places: np.ndarray, images: np.ndarray, outline: ExampleIndex) -> None:
         self._file, self._places, self._images, self.outline = file, places, images, outline
         self._descriptor: int | None = None
         self._last_images: tuple[int, tuple[bytes, ...]] = (-1, ())
@@ -69,7 +69,7 @@ class Examples(Sequence[Example]):
 
 
 @dataclass(frozen=True)
-class Outline:
+class ExampleIndex:
     """Of each example its problem, its number of tokens, and of labelled ones."""
 
     problem_ids: Sequence[str]
@@ -77,7 +77,7 @@ class Outline:
     n_labels: Sequence[int]
 
     @classmethod
-    def of(cls, examples: Sequence[Example]) -> Outline:
+    def of(cls, examples: Sequence[Example]) -> ExampleIndex:
         """Without reading them again where they are a file's."""
         if isinstance(examples, Examples):
             return examples.outline
@@ -132,7 +132,7 @@ class ExampleWriter:
         """All that was added."""
         self._file.flush()
         places, images = (np.array(rows, dtype=np.int64).reshape(-1, 3) for rows in (self._places, self._images))
-        return Examples(self._path, places, images, Outline(self._ids, self._lengths, self._n_labels))
+        return Examples(self._path, places, images, ExampleIndex(self._ids, self._lengths, self._n_labels))
 
 
 def _narrow(values: np.ndarray) -> np.ndarray:

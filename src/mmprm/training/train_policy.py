@@ -24,7 +24,7 @@ from mmprm.model.tokens import cut, tokenise
 from mmprm.runtime.cache import CACHE
 from mmprm.runtime.errors import UserError
 from mmprm.training import cards, data, launch, model_cache
-from mmprm.training.job import Job
+from mmprm.training.job import TrainJob
 from mmprm.training.progress import Progress, quiet
 
 
@@ -60,7 +60,7 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
     tables.write_json(out / "refused.json", [asdict(refusal) for refusal in refused])
     say(f"{len(examples)} solutions to train on; refused or cut: {data.reasons(refused) or 'none'}")
     data.bound_refusals(refused, len(rows), config.intake.max_refused_share, "policy training")
-    job = Job(
+    job = TrainJob(
         "policy", start, examples, "tokens", training, config.seed, work, packed_tokens=config.policy.packed_tokens
     )
     outcome = launch.fit(job, out)
@@ -111,7 +111,7 @@ def times_taken(problem: Problem, weights: Mapping[str, float], seed: int) -> in
 
 def supervised_examples(
     problems: Sequence[Problem], processor: Any, renderer: Renderer, max_length: int
-) -> tuple[list[data.Example], list[data.Refusal]]:
+) -> tuple[list[data.Example], list[data.ExampleRefusal]]:
     """An example for each problem with a solution that parses and fits; the others, with the reason.
 
     A solution that is too long is cut after the last step that fits; where no step fits, the row is refused.
@@ -120,7 +120,7 @@ def supervised_examples(
     refused, taken, texts = [], [], []
     for problem in problems:
         if problem.solution is None:
-            refused.append(data.Refusal(problem.problem_id, "no_solution", "the row has no solution"))
+            refused.append(data.ExampleRefusal(problem.problem_id, "no_solution", "the row has no solution"))
             continue
         parsed = parse(problem.solution)
         if parsed.status is not Status.OK or parsed.answer is None:
@@ -128,7 +128,7 @@ def supervised_examples(
                 f"its solution is not <step>…</step>…<answer>…</answer> ({parsed.status.value}); "
                 "a source of kind tagged puts a raw one into steps"
             )
-            refused.append(data.Refusal(problem.problem_id, "unparsed_solution", detail))
+            refused.append(data.ExampleRefusal(problem.problem_id, "unparsed_solution", detail))
             continue
         taken.append((problem, len(parsed.steps)))
         texts.append("".join(renderer.supervised(problem, parsed.steps, parsed.answer)))
@@ -148,10 +148,10 @@ def supervised_examples(
             fitting = closed[(closed > begins) & (closed <= max_length)]
             whole = f"{length} tokens of at most {max_length}, {begins} of them before the solution"
             if len(fitting) == 0:
-                refused.append(data.Refusal(problem.problem_id, "too_long", whole))
+                refused.append(data.ExampleRefusal(problem.problem_id, "too_long", whole))
                 continue
             length = int(fitting[-1])
-            refused.append(data.Refusal(problem.problem_id, "cut_at_a_step", whole, excused=True))
+            refused.append(data.ExampleRefusal(problem.problem_id, "cut_at_a_step", whole, excused=True))
         labels = sequence[:length].copy()
         labels[:begins] = int(data.IGNORE)
         examples.append(data.Example(problem.problem_id, cut(tokens, length), labels, problem.images))

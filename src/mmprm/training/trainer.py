@@ -14,11 +14,11 @@ from mmprm.model.step_text import MARKER, NO, YES, control_ids
 from mmprm.prefix_trees import attention, packing
 from mmprm.runtime.errors import UserError
 from mmprm.training import adapters, checkpoints, data
-from mmprm.training.job import Job, held_out_batches, keeps_best
+from mmprm.training.job import TrainJob, held_out_batches, keeps_best
 from mmprm.training.losses import counts_loss, marker_loss, token_loss
 from mmprm.training.packed_batches import PackedCollator
 from mmprm.training.progress import Progress
-from mmprm.training.store import Outline
+from mmprm.training.store import ExampleIndex
 from mmprm.training.tree_batches import TreeCollator
 
 _VISION = ("vision_tower", "visual", "vision_model", "vision_encoder")
@@ -33,7 +33,7 @@ def freeze_vision(model: Any) -> None:
     raise UserError(f"{type(model).__name__} has no vision encoder by a known name: set training.freeze_vision: false")
 
 
-def _collator(job: Job, processor: Any, model: Any) -> Callable[..., dict[str, Any]]:
+def _collator(job: TrainJob, processor: Any, model: Any) -> Callable[..., dict[str, Any]]:
     if job.trees:
         return TreeCollator(processor, model, folders.device())
     if job.packed_tokens:
@@ -41,7 +41,7 @@ def _collator(job: Job, processor: Any, model: Any) -> Callable[..., dict[str, A
     return data.Collator(processor, shift=1 if job.loss == "tokens" else 0)
 
 
-def _stop_unless_finite(job: Job, loss: float, update: int, batch: Sequence[data.Example]) -> None:
+def _stop_unless_finite(job: TrainJob, loss: float, update: int, batch: Sequence[data.Example]) -> None:
     """UserError where the loss is no number, after writing the batch's problems to work/nan_batch.json."""
     if math.isfinite(loss):
         return
@@ -53,7 +53,7 @@ def _stop_unless_finite(job: Job, loss: float, update: int, batch: Sequence[data
     )
 
 
-def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any) -> Any:
+def make_trainer(job: TrainJob, arguments: Any, plan: list[list[int]], processor: Any) -> Any:
     """The Trainer of a job, with its model loaded."""
     from transformers import Trainer, set_seed
     from transformers.trainer_callback import PrinterCallback
@@ -85,7 +85,7 @@ def make_trainer(job: Job, arguments: Any, plan: list[list[int]], processor: Any
         "markers": marker_loss(ids[NO], ids[YES]),
         "counts": counts_loss(ids[NO], ids[YES], ids[MARKER]),
     }[job.loss]
-    n_held_out = max(1, sum(Outline.of(job.held_out).n_labels))
+    n_held_out = max(1, sum(ExampleIndex.of(job.held_out).n_labels))
 
     def taken(inputs: Any) -> tuple[list[int], Callable[..., Any]]:
         """Takes out of a batch what is not the model's: its examples' indices; the loss, with the trials it needs."""

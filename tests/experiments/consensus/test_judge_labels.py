@@ -34,8 +34,8 @@ from mmprm import config
 from mmprm.data import tables
 from mmprm.data.problem import Problem
 from mmprm.engine import http_client
-from mmprm.experiments.consensus.verdicts import Judged, disagreement, read
-from mmprm.llm.tasks import RefusedError
+from mmprm.experiments.consensus.verdicts import JudgeReply, disagreement, read
+from mmprm.llm.tasks import ItemRefusedError
 from mmprm.mini.problems import generate
 from mmprm.runtime.errors import UserError
 
@@ -307,7 +307,7 @@ def test_the_last_line_of_a_reply_says_the_place(reply: str, place: int) -> None
     ],
 )
 def test_any_other_reply_is_unreadable(reply: str) -> None:
-    with pytest.raises(RefusedError):
+    with pytest.raises(ItemRefusedError):
         read(reply, 3)
 
 
@@ -318,6 +318,6 @@ def test_agreement_is_on_the_place_of_the_first_error(
     parts = steps + answered
     place = data.draw(st.sampled_from([-1, *range(1, parts + 1)]))
     row = {"kind": kind, "steps": ["x"] * steps, "answer": "y" if answered else None}
-    agreed = disagreement(row, Judged(place, "", "", 1)) == ""
+    agreed = disagreement(row, JudgeReply(place, "", "", 1)) == ""
     assert agreed == {"positive": place == -1, "negative": place == parts, "outcome": place > 0}[kind]
-    assert disagreement(row, Judged(None, "", "no_reply", 1)) == "no_reply"
+    assert disagreement(row, JudgeReply(None, "", "no_reply", 1)) == "no_reply"

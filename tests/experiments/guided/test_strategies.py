@@ -21,14 +21,14 @@ from mmprm.engine.base import Request, Sampling
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, step_is_right, toy_problem
 from mmprm.experiments.guided.decode import decode_guided
 from mmprm.experiments.guided.repeats import repeats
-from mmprm.experiments.guided.strategies import Found, Partial, decode, is_reliable
+from mmprm.experiments.guided.strategies import DecodeResult, Partial, decode, is_reliable
 from mmprm.model import folders
 from mmprm.prm.step_scores import StepScores, share_above
-from mmprm.rollouts.run import Asker
+from mmprm.rollouts.run import RequestFactory
 from mmprm.runtime.errors import UserError
 
 POLICY = ToyPolicy(error=0.3, wrong_answer=0.05, wordings=3)
-ASK = Asker("toy", Sampling(), 0, "test")
+ASK = RequestFactory("toy", Sampling(), 0, "test")
 
 
 def knows(problem: Problem, partials: Sequence[Partial]) -> list[StepScores]:
@@ -52,7 +52,9 @@ def with_concentration(kappa: float) -> Any:
     return score
 
 
-def run(problem: Problem, strategy: Any, policy: Any = POLICY, score: Any = knows) -> tuple[Found, list[list[Request]]]:
+def run(
+    problem: Problem, strategy: Any, policy: Any = POLICY, score: Any = knows
+) -> tuple[DecodeResult, list[list[Request]]]:
     """A decoding by hand; what it found, and its requests round by round."""
     engine, grader = ScriptedEngine(policy), ExactGrader()
     search = decode(problem, strategy, "last", ASK, score)

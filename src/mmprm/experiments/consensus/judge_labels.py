@@ -23,11 +23,11 @@ from mmprm.data import tables
 from mmprm.data.problem import Problem, ProblemFile
 from mmprm.engine.factory import open_instructed
 from mmprm.engine.http_client import Server
-from mmprm.experiments.consensus.verdicts import Judged, disagreement, judge, labelled
+from mmprm.experiments.consensus.verdicts import JudgeReply, disagreement, judge, labelled
 from mmprm.grading.judge import KEYS
-from mmprm.llm.batch_runner import Crew
-from mmprm.llm.client import Caller
-from mmprm.llm.tasks import Refused, Work
+from mmprm.llm.batch_runner import BatchRunner
+from mmprm.llm.client import LlmClient
+from mmprm.llm.tasks import LlmTask, Refused
 from mmprm.rollouts.journal import Journal
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.progress import Bar, say
@@ -39,7 +39,7 @@ _SAID = 2000  # characters of a reply that are kept beside a dropped path: its c
 
 
 @dataclass
-class Counts:
+class JudgedCounts:
     """How many paths came to what. judged: kind -> agreed, disagreed, unreadable; reasons: of those dropped; untouched:
     dev, extra; tries: number of them -> paths."""
 
@@ -48,7 +48,7 @@ class Counts:
     untouched: Counter[str] = field(default_factory=Counter)
     tries: Counter[int] = field(default_factory=Counter)
 
-    def add(self, kind: str, judged: Judged, reason: str) -> None:
+    def add(self, kind: str, judged: JudgeReply, reason: str) -> None:
         """A path that was judged, and why it is dropped (empty: it is kept)."""
         self.tries[judged.tries] += 1
         self.judged[kind]["unreadable" if judged.place is None else "disagreed" if reason else "agreed"] += 1
@@ -77,15 +77,15 @@ def judge_labels(config: Config, seeds: Path, paths: Path, work: Path, out: Path
     settings = config.labels.consensus
     if settings is None:
         raise UserError("labels.consensus: no judging model is named there; name one, or train on labels/paths.parquet")
-    found, stopped = Counts(), dropped.with_suffix(".stopped.parquet")
+    found, stopped = JudgedCounts(), dropped.with_suffix(".stopped.parquet")
     server = Server("labels.consensus.url", KEYS, "start it")
     with ExitStack() as stack:
         journal = Journal(work, "consensus")
         stack.callback(journal.close)
         opened = partial(open_instructed, config, settings, server)
-        caller = Caller("consensus", settings, config.seed, journal, opened)
+        caller = LlmClient("consensus", settings, config.seed, journal, opened)
         stack.callback(caller.close)
-        crew = Crew(None, caller, _AHEAD * settings.max_concurrent, settings.max_concurrent)
+        crew = BatchRunner(None, caller, _AHEAD * settings.max_concurrent, settings.max_concurrent)
         works = _works(paths, ProblemFile(seeds), seeds, config, settings)
         kept = _kept(crew.outcomes(works), tables.count(paths), settings, stopped, found)
         tables.write(out, kept, tables.PATHS, group=_ROWS)
@@ -98,7 +98,7 @@ def judge_labels(config: Config, seeds: Path, paths: Path, work: Path, out: Path
 
 def _works(
     paths: Path, problems: ProblemFile, seeds: Path, config: Config, settings: Consensus
-) -> Iterator[tuple[Row, Work[Judged | None]]]:
+) -> Iterator[tuple[Row, LlmTask[JudgeReply | None]]]:
     """Each path with what is to be done with it. UserError where its problem is none of the seeds'."""
     for part in tables.batches(paths, tables.PATHS, rows=_ROWS):
         for row in part.to_pylist():
@@ -112,18 +112,18 @@ def _works(
             yield row, _work(row, problems[row["problem_id"]] if asked else None, settings)
 
 
-def _work(row: Row, problem: Problem | None, settings: Consensus) -> Work[Judged | None]:
+def _work(row: Row, problem: Problem | None, settings: Consensus) -> LlmTask[JudgeReply | None]:
     if problem is None:
         return None
     return (yield from judge(problem, row["steps"], row["answer"], settings))
 
 
 def _kept(
-    outcomes: Iterable[tuple[Row, Judged | Refused | None]],
+    outcomes: Iterable[tuple[Row, JudgeReply | Refused | None]],
     total: int,
     settings: Consensus,
     stopped: Path,
-    counts: Counts,
+    counts: JudgedCounts,
 ) -> Iterator[Row]:
     """The rows of PATHS that are kept; `stopped` has the others when the last of them is handed out.
 
@@ -132,7 +132,7 @@ def _kept(
     with tables.appending(stopped, tables.DISAGREED, _ROWS) as drop, Bar("judged", total, "paths") as bar:
         for number, (row, judged) in enumerate(outcomes, start=1):
             bar.update(number)
-            if not isinstance(judged, Judged):
+            if not isinstance(judged, JudgeReply):
                 counts.untouched["dev" if row["split"] == "dev" else "extra"] += 1
                 yield row
                 continue
@@ -151,13 +151,13 @@ def _kept(
         )
 
 
-def _dropped(row: Row, judged: Judged, reason: str) -> Row:
+def _dropped(row: Row, judged: JudgeReply, reason: str) -> Row:
     its = {name: row[name] for name in ("path_id", "problem_id", "source", "kind", "steps", "answer")}
     place = labelled(row["kind"], len(row["steps"]) + (row["answer"] is not None))
     return its | {"labelled": place, "judged": judged.place, "reason": reason, "said": judged.said[-_SAID:]}
 
 
-def _report(settings: Consensus, counts: Counts, caller: Caller) -> Row:
+def _report(settings: Consensus, counts: JudgedCounts, caller: LlmClient) -> Row:
     """What the report says of the filter; the same for the same paths and replies."""
     became = ("agreed", "disagreed", "unreadable")
     return {

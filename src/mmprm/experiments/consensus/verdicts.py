@@ -16,7 +16,7 @@ from typing import Any
 from mmprm.config.consensus import Consensus
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion
-from mmprm.llm.tasks import Call, RefusedError, Work, whole, without_thought
+from mmprm.llm.tasks import ItemRefusedError, LlmCall, LlmTask, whole, without_thought
 from mmprm.model.step_text import neutralise, question_text
 
 NONE = -1
@@ -49,7 +49,7 @@ _PLACE = re.compile(r"(?:[^0-9\\]{0,60}[:：])?[\s*_$]*\\boxed\{\s*(-?[0-9]{1,4}
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgeReply:
     """What the model says of a path. `place`: of the first error, NONE, or None where no reply could be read; then
     `reason` is the last one's. `said`: the last reply, or why there is none; `tries`: replies that were asked for."""
 
@@ -59,18 +59,18 @@ class Judged:
     tries: int
 
 
-def judge(problem: Problem, steps: Sequence[str], answer: str | None, settings: Consensus) -> Work[Judged]:
+def judge(problem: Problem, steps: Sequence[str], answer: str | None, settings: Consensus) -> LlmTask[JudgeReply]:
     """Ask about a path, `settings.tries` times with other seeds until a reply can be read."""
     asked = prompt(problem, steps, answer, settings.images)
     parts = len(steps) + (answer is not None)
-    judged = Judged(None, "", "", 0)
+    judged = JudgeReply(None, "", "", 0)
     for attempt in range(settings.tries):
-        reply = yield Call(asked, "judge", attempt)
+        reply = yield LlmCall(asked, "judge", attempt)
         said = reply.text if isinstance(reply, Completion) else str(reply)
         try:
-            return Judged(read(whole(reply), parts), said, "", attempt + 1)
-        except RefusedError as error:
-            judged = Judged(None, said, error.refused.reason, attempt + 1)
+            return JudgeReply(read(whole(reply), parts), said, "", attempt + 1)
+        except ItemRefusedError as error:
+            judged = JudgeReply(None, said, error.refused.reason, attempt + 1)
     return judged
 
 
@@ -99,10 +99,10 @@ def read(reply: str, parts: int) -> int:
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     found = _PLACE.fullmatch(last)
     if found is None:
-        raise RefusedError("reply_malformed", f"its last line is no number in a box: {last[-200:]!r}")
+        raise ItemRefusedError("reply_malformed", f"its last line is no number in a box: {last[-200:]!r}")
     place = int(found[1])
     if place != NONE and not 1 <= place <= parts:
-        raise RefusedError("reply_malformed", f"it names step {place} of {parts}")
+        raise ItemRefusedError("reply_malformed", f"it names step {place} of {parts}")
     return place
 
 
@@ -111,7 +111,7 @@ def labelled(kind: str, parts: int) -> int | None:
     return {"positive": NONE, "negative": parts, "outcome": None}[kind]
 
 
-def disagreement(row: dict[str, Any], judged: Judged) -> str:
+def disagreement(row: dict[str, Any], judged: JudgeReply) -> str:
     """Why a path (of tables.PATHS) is dropped; empty where labels and model agree.
 
     A right solution is kept where the model finds no error, a located error where it finds the same one, and a whole

@@ -14,14 +14,14 @@ from mmprm.config import Config
 from mmprm.data import tables
 from mmprm.data.problem import Problem
 from mmprm.data.shard import Shard, read_shard
-from mmprm.data.sorted_spill import Spool
-from mmprm.experiments.guided.strategies import Found, Partial, decode
+from mmprm.data.sorted_spill import SortedSpill
+from mmprm.experiments.guided.strategies import DecodeResult, Partial, decode
 from mmprm.model import folders
 from mmprm.prefix_trees.scoring import TreeScorer
 from mmprm.prm.scoring import Scorer, check_scores
 from mmprm.prm.step_scores import StepScores
-from mmprm.rollouts.run import Asker, Job, OpenEngine, drive
-from mmprm.rollouts.scheduler import Outcome
+from mmprm.rollouts.run import OpenEngine, RequestFactory, SamplingJob, run_searches
+from mmprm.rollouts.scheduler import SearchResult
 from mmprm.runtime.errors import UserError
 
 
@@ -62,29 +62,29 @@ def decode_guided(
             check_scores(item, own)
         return found
 
-    asker = Asker.of(config, policy, f"guided/{benchmark}")
+    asker = RequestFactory.of(config, policy, f"guided/{benchmark}")
     usage = out.with_name(out.name + ".usage.json")
-    job = Job(f"{benchmark} by {strategy}", config, policy, shard, work, usage, settings.n, open_engine)
+    job = SamplingJob(f"{benchmark} by {strategy}", config, policy, shard, work, usage, settings.n, open_engine)
     primary = config.bench.primary
     searches = [
         (problem.problem_id, decode(problem, settings, primary, asker, score))
         for problem in read_shard([problems], shard)
     ]
     try:
-        with Spool(out.parent, schema) as spool:
+        with SortedSpill(out.parent, schema) as spool:
 
-            def keep(name: str, outcome: Outcome) -> str | None:
-                found: Found = outcome.value or Found()
+            def keep(name: str, outcome: SearchResult) -> str | None:
+                found: DecodeResult = outcome.value or DecodeResult()
                 spool.add(name, [row(name, found, primary, counted)])
                 return outcome.error
 
-            drive(job, searches, keep)
+            run_searches(job, searches, keep)
             tables.write(out, spool.rows(), schema)
     finally:
         scorer.close()
 
 
-def row(name: str, found: Found, primary: str, counted: bool = False) -> dict[str, Any]:
+def row(name: str, found: DecodeResult, primary: str, counted: bool = False) -> dict[str, Any]:
     """The row of a problem: the chosen solution (an empty one where none was found), and what it cost."""
     chosen = found.best(primary)
     return {

@@ -42,7 +42,7 @@ class Solution:
 
 
 @dataclass
-class Found:
+class DecodeResult:
     """All whole solutions in the order in which they came, and what was sampled for them."""
 
     solutions: list[Solution] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Found:
         return max(scored, key=lambda one: AGGREGATES[aggregate](one.scores.probabilities), default=None)
 
 
-Decoding = Generator[Any, Any, Found]
+Decoding = Generator[Any, Any, DecodeResult]
 
 
 def decode(problem: Problem, strategy: Strategy, primary: str, ask: Ask, score: Score) -> Decoding:
@@ -88,7 +88,7 @@ def tree_search(problem: Problem, settings: TreeDecoding, ask: Ask, score: Score
     """
     places, guide = settings.n // settings.width, AGGREGATES[settings.guide]
     trees = [[_State()] * places] if settings.kind == "beam" else [[_State()] for _ in range(places)]
-    found = Found()
+    found = DecodeResult()
     for _ in range(settings.max_steps):
         wanted = Counter(state.steps for state in chain(*trees))
         if not wanted:
@@ -142,7 +142,7 @@ def adaptive(problem: Problem, settings: Adaptive, primary: str, ask: Ask, score
 
     A solution that starts from another's steps costs only the tokens after them.
     """
-    found = Found()
+    found = DecodeResult()
     prefix: Prefix = ()
     drawn = 0
     attempts: Counter[Prefix] = Counter()

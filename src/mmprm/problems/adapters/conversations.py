@@ -17,7 +17,7 @@ import re
 from typing import Any
 
 from mmprm.config.sources import ConversationSource
-from mmprm.problems.images import RefusedError
+from mmprm.problems.images import RowRefusedError
 from mmprm.problems.replies import answer_in
 from mmprm.problems.values import Fields, text_of
 
@@ -38,9 +38,11 @@ def fields(row: dict[str, Any], source: ConversationSource) -> Fields:
     found = {ours: row.get(name) for ours, name in theirs.items()}
     turns = [turn for turn in _turns(found.get("turns")) if turn[0] != "system"]
     if [role for role, _ in turns[:2]] != ["user", "reply"]:
-        raise RefusedError("bad_turns", f"the turns are not a question and a reply but {[role for role, _ in turns]}")
+        raise RowRefusedError(
+            "bad_turns", f"the turns are not a question and a reply but {[role for role, _ in turns]}"
+        )
     if len(turns) > 2 and source.extra_turns == "refuse":
-        raise RefusedError("extra_turns", f"there are {len(turns)} turns; extra_turns: drop takes the first two")
+        raise RowRefusedError("extra_turns", f"there are {len(turns)} turns; extra_turns: drop takes the first two")
     question, own = _content(turns[0][1])
     reply, _ = _content(turns[1][1])
     later = [image for role, content in turns[2:] if role == "user" for image in _content(content)[1]]
@@ -66,14 +68,14 @@ def _shown(row: dict[str, Any]) -> Any:
 def _turns(value: Any) -> list[tuple[str, Any]]:
     """(role, content) of each turn."""
     if not isinstance(value, list) or not value:
-        raise RefusedError("bad_turns", f"the turns are not a list of turns but {type(value).__name__}")
+        raise RowRefusedError("bad_turns", f"the turns are not a list of turns but {type(value).__name__}")
     found = []
     for turn in value:
         if not isinstance(turn, dict):
-            raise RefusedError("bad_turns", f"a turn is an object, this is {type(turn).__name__}")
+            raise RowRefusedError("bad_turns", f"a turn is an object, this is {type(turn).__name__}")
         role = turn.get("from") if turn.get("from") is not None else turn.get("role")
         if not isinstance(role, str) or role not in _ROLES:
-            raise RefusedError("bad_turns", f"a turn is of {role!r}, not of one of {', '.join(_ROLES)}")
+            raise RowRefusedError("bad_turns", f"a turn is of {role!r}, not of one of {', '.join(_ROLES)}")
         found.append((_ROLES[role], turn.get("value") if turn.get("value") is not None else turn.get("content")))
     return found
 
@@ -93,7 +95,7 @@ def _content(value: Any) -> tuple[str, list[Any]]:
             images.append(_own(part))
         else:
             kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-            raise RefusedError("bad_turns", f"a part of a turn is of type {kind!r}, not text or image")
+            raise RowRefusedError("bad_turns", f"a part of a turn is of type {kind!r}, not text or image")
     return "\n".join(texts), images
 
 
@@ -111,7 +113,7 @@ def _images(own: list[Any], later: list[Any], shown: Any) -> list[Any]:
     if not own and not later:
         return left  # there are images, and no word of where they stand: before the question
     if n_meant != len(left):
-        raise RefusedError("placeholders", f"the turns name {n_meant} images, and the row has {len(left)}")
+        raise RowRefusedError("placeholders", f"the turns name {n_meant} images, and the row has {len(left)}")
     following = iter(left)
     return [next(following) if image is None else image for image in own]
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmprm.config.sources import MathVerseSource
-from mmprm.problems.images import RefusedError
+from mmprm.problems.images import RowRefusedError
 from mmprm.problems.values import Fields
 
 COLUMNS = ("sample_index", "problem_index", "problem_version", "image", "answer", "question_type", "query_cot")
@@ -26,11 +26,13 @@ _ANSWER_TYPES = {"multi-choice": "choice", "free-form": "auto"}
 def fields(row: dict[str, Any], source: MathVerseSource) -> Fields:
     """The row's values. RefusedError for a version or a question type that was not published."""
     if row.get("problem_version") not in VERSIONS:
-        raise RefusedError("bad_value", f"problem_version {row.get('problem_version')!r} is not one of {VERSIONS}")
+        raise RowRefusedError("bad_value", f"problem_version {row.get('problem_version')!r} is not one of {VERSIONS}")
     if row.get("question_type") not in _ANSWER_TYPES:
-        raise RefusedError("bad_value", f"question_type {row.get('question_type')!r} is not multi-choice or free-form")
+        raise RowRefusedError(
+            "bad_value", f"question_type {row.get('question_type')!r} is not multi-choice or free-form"
+        )
     if row.get("problem_index") in (None, ""):
-        raise RefusedError("missing_value", "there is no value for problem_index")
+        raise RowRefusedError("missing_value", "there is no value for problem_index")
     return Fields(
         id=row.get("sample_index"),
         question=row.get("query_cot"),

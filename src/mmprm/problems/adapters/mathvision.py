@@ -15,7 +15,7 @@ import re
 from typing import Any
 
 from mmprm.config.sources import MathVisionSource
-from mmprm.problems.images import RefusedError
+from mmprm.problems.images import RowRefusedError
 from mmprm.problems.values import Fields
 
 COLUMNS = ("id", "question", "options", "decoded_image", "answer", "subject")
@@ -26,9 +26,9 @@ def fields(row: dict[str, Any], source: MathVisionSource) -> Fields:
     """The row's values. RefusedError where the answer of a choice is no letter of its options."""
     options = row.get("options") or []
     if not isinstance(options, list):
-        raise RefusedError("bad_value", f"options are not a list but {type(options).__name__}")
+        raise RowRefusedError("bad_value", f"options are not a list but {type(options).__name__}")
     if options and row.get("answer") not in (letters := [chr(ord("A") + place) for place in range(len(options))]):
-        raise RefusedError("bad_value", f"the answer {row.get('answer')!r} is none of {', '.join(letters)}")
+        raise RowRefusedError("bad_value", f"the answer {row.get('answer')!r} is none of {', '.join(letters)}")
     return Fields(
         id=row.get("id"),
         question=row.get("question"),

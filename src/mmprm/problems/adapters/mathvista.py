@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmprm.config.sources import MathVistaSource
-from mmprm.problems.images import RefusedError
+from mmprm.problems.images import RowRefusedError
 from mmprm.problems.values import Fields, text_of
 
 COLUMNS = (
@@ -38,12 +38,16 @@ _ANSWER_TYPES = {"text": "auto", "integer": "integer", "float": "number", "list"
 def fields(row: dict[str, Any], source: MathVistaSource) -> Fields:
     """The row's values. RefusedError where its types are none of the published ones."""
     if row.get("question_type") not in ("multi_choice", "free_form"):
-        raise RefusedError("bad_value", f"question_type {row.get('question_type')!r} is not multi_choice or free_form")
+        raise RowRefusedError(
+            "bad_value", f"question_type {row.get('question_type')!r} is not multi_choice or free_form"
+        )
     if row.get("answer_type") not in _ANSWER_TYPES:
-        raise RefusedError("bad_value", f"answer_type {row.get('answer_type')!r} is not one of {list(_ANSWER_TYPES)}")
+        raise RowRefusedError(
+            "bad_value", f"answer_type {row.get('answer_type')!r} is not one of {list(_ANSWER_TYPES)}"
+        )
     several = row["question_type"] == "multi_choice"
     if several and row.get("answer") not in (row.get("choices") or []):
-        raise RefusedError("bad_value", f"the answer {row.get('answer')!r} is none of the choices")
+        raise RowRefusedError("bad_value", f"the answer {row.get('answer')!r} is none of the choices")
     metadata = row.get("metadata")
     return Fields(
         id=row.get("pid"),
@@ -64,7 +68,7 @@ def _question(row: dict[str, Any], hints: bool) -> Any:
         return question
     hint, found, _ = text_of(row.get("query") or "", "query").partition("\nQuestion:")
     if not found or not hint.startswith("Hint:"):
-        raise RefusedError("bad_value", "query does not start with a hint; set hints: false")
+        raise RowRefusedError("bad_value", "query does not start with a hint; set hints: false")
     return f"{hint}\nQuestion: {question}"
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from mmprm.config.sources import OlympiadBenchSource
 from mmprm.problems.adapters.mathvista import with_unit
-from mmprm.problems.images import RefusedError
+from mmprm.problems.images import RowRefusedError
 from mmprm.problems.values import Fields
 
 COLUMNS = ("id", "question", "final_answer", "context", "image_1", "is_multiple_answer", "unit", "answer_type", "error")
@@ -30,14 +30,14 @@ def fields(row: dict[str, Any], source: OlympiadBenchSource) -> Fields:
     """The row's values. RefusedError for an unpublished answer type, or a picture that is named and is not there."""
     types = text.split(",") if isinstance(text := row.get("answer_type"), str) else []
     if not types or any(kind.strip() not in _ANSWER_TYPES for kind in types):
-        raise RefusedError("bad_value", f"answer_type {row.get('answer_type')!r} is not of {_ANSWER_TYPES}")
+        raise RowRefusedError("bad_value", f"answer_type {row.get('answer_type')!r} is not of {_ANSWER_TYPES}")
     images = {name: row[name] for name in _IMAGES if row.get(name) is not None}
     question, context = row.get("question"), row.get("context")
     if isinstance(context, str) and context.strip() and isinstance(question, str):
         question = f"{context.strip()}\n{question}"
     for name in _NAMED.findall(question) if isinstance(question, str) else []:
         if name not in images:
-            raise RefusedError("missing_value", f"the question names <{name}>, and that column has no picture")
+            raise RowRefusedError("missing_value", f"the question names <{name}>, and that column has no picture")
     numerical = types == ["Numerical"] and not row.get("is_multiple_answer")
     return Fields(
         id=row.get("id"),

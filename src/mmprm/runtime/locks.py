@@ -24,7 +24,7 @@ _SAY_AGAIN = 600.0  # seconds
 
 
 @contextmanager
-def alone(folder: Path, name: str) -> Iterator[None]:
+def single_writer(folder: Path, name: str) -> Iterator[None]:
     """Hold `folder`/.`name`.turn while the block runs; waits for who has it, and says so to stderr."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f".{name}.turn").open("ab+", buffering=0) as file:

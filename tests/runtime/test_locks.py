@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mmprm.runtime import single_writer
+from mmprm.runtime import locks
 
 PROCESSES = 6
 CONTEXT = multiprocessing.get_context("fork")
@@ -20,7 +20,7 @@ CONTEXT = multiprocessing.get_context("fork")
 
 def add_one(folder: Path) -> None:
     """Read, wait, write: what two at once would spoil."""
-    with single_writer.alone(folder, "count"):
+    with locks.single_writer(folder, "count"):
         count = folder / "count"
         before = int(count.read_text()) if count.exists() else 0
         time.sleep(0.05)
@@ -39,7 +39,7 @@ def test_of_many_processes_each_finds_what_the_one_before_has_left(tmp_path: Pat
 def test_another_piece_of_work_does_not_wait(tmp_path: Path) -> None:
     holder = held(tmp_path, "first")
     try:
-        with single_writer.alone(tmp_path, "second"):
+        with locks.single_writer(tmp_path, "second"):
             assert holder.poll() is None
     finally:
         holder.kill()
@@ -49,8 +49,8 @@ def test_another_piece_of_work_does_not_wait(tmp_path: Path) -> None:
 def held(folder: Path, name: str) -> subprocess.Popen[str]:
     """A process that holds a turn until it is killed, beside a child that it has forked and that outlives it."""
     script = (
-        "import os, sys, time; from pathlib import Path; from mmprm import turns\n"
-        "with turns.alone(Path(sys.argv[1]), sys.argv[2]):\n"
+        "import os, sys, time; from pathlib import Path; from mmprm.runtime import locks\n"
+        "with locks.single_writer(Path(sys.argv[1]), sys.argv[2]):\n"
         "    child = os.fork()\n"
         "    if child: print(child, flush=True)\n"
         "    time.sleep(60)\n"
@@ -87,5 +87,5 @@ def test_who_waits_says_for_whom_and_is_let_in_when_the_holder_is_killed(
 
 
 def add_to(folder: Path) -> None:
-    with single_writer.alone(folder, "shard"):
+    with locks.single_writer(folder, "shard"):
         (folder / "entered").touch()
