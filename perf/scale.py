@@ -29,7 +29,7 @@ from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation, Config, load
 from mmprm.data import tables
 from mmprm.data.problem import Problem
-from mmprm.data.shard_layout import names
+from mmprm.data.shards import names
 from mmprm.engine.base import Sampling
 from mmprm.rollouts.run import RequestFactory
 from perf.common import finish, machine, need, say, user_errors

@@ -16,7 +16,7 @@ from mmprm.annotation.annotate import annotate
 from mmprm.annotation.tree import Tree
 from mmprm.data import tables
 from mmprm.data.problem import write_problems
-from mmprm.data.shard import Shard
+from mmprm.data.shards import Shard
 from mmprm.engine.base import Request
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.runtime.errors import UserError

@@ -13,7 +13,7 @@ from toy_world import policy_folder, rows, toy_config
 from mmprm.annotation.annotate import annotate
 from mmprm.annotation.plan import draw, plan, times, total
 from mmprm.data.problem import write_problems
-from mmprm.data.shard import Shard
+from mmprm.data.shards import Shard
 from mmprm.engine.base import Request
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.runtime.errors import UserError

@@ -15,7 +15,7 @@ from toy_world import ask, policy_folder, rows, run_scheduler, toy_config
 from mmprm import config
 from mmprm.annotation.omegaprm import omegaprm
 from mmprm.data.problem import Problem, write_problems
-from mmprm.data.shard import Shard
+from mmprm.data.shards import Shard
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.grading import Grader
 from mmprm.rollouts.sampling import sample_seeds

@@ -11,7 +11,7 @@ import yaml
 from mmprm import config
 from mmprm.data import tables
 from mmprm.data.problem import Problem, read_problems, write_problems
-from mmprm.data.shard import Shard
+from mmprm.data.shards import Shard
 from mmprm.evaluation.measure import measure
 from mmprm.grading import Verdict, grade
 from mmprm.prm.scoring import score_candidates

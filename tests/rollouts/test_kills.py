@@ -15,7 +15,7 @@ from toy_world import SlowEngine, policy_folder, rows, toy_config
 
 from mmprm.annotation.annotate import annotate
 from mmprm.data.problem import write_problems
-from mmprm.data.shard import Shard
+from mmprm.data.shards import Shard
 from mmprm.engine.scripted import ToyPolicy, toy_problem
 
 CONFIG = toy_config(engine={"open_problems": 8})

@@ -11,7 +11,7 @@ from toy_world import policy_folder, rows, toy_config
 
 from mmprm.data import tables
 from mmprm.data.problem import Problem, write_problems
-from mmprm.data.shard import Shard
+from mmprm.data.shards import Shard
 from mmprm.engine.base import Request
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.model.step_text import render_solution

@@ -13,7 +13,7 @@ from pathlib import Path
 from toy_world import SlowEngine, policy_folder, rows, toy_config
 
 from mmprm.data.problem import write_problems
-from mmprm.data.shard import Shard
+from mmprm.data.shards import Shard
 from mmprm.engine.scripted import ToyPolicy, toy_problem
 from mmprm.rollouts.sampling import sample_seeds
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from snake import ROOT, Plan, Workflow, changed, small_config
 
-from mmprm.data.shard_layout import names
+from mmprm.data.shards import names
 
 
 @pytest.mark.parametrize(

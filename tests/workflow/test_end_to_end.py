@@ -30,7 +30,7 @@ from toy_world import rows
 
 from mmprm.annotation.annotate import annotate
 from mmprm.config import read
-from mmprm.data.shard import Shard
+from mmprm.data.shards import Shard
 from mmprm.engine.base import Engine
 from mmprm.engine.factory import open_engine
 from mmprm.evaluation.aggregates import AGGREGATES

@@ -10,7 +10,7 @@ from mmprm.annotation.tree import Tree
 from mmprm.config import Config
 from mmprm.data import tables
 from mmprm.data.problem import Problem
-from mmprm.data.shard import Shard, read_shard
+from mmprm.data.shards import Shard, read_shard
 from mmprm.data.sorted_spill import SortedSpill
 from mmprm.rollouts.run import OpenEngine, RequestFactory, SamplingJob, run_searches
 from mmprm.rollouts.scheduler import SearchResult

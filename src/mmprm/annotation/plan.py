@@ -21,7 +21,7 @@ from scipy.stats import t as student
 from mmprm.annotation.annotate import named_searches, why_failed
 from mmprm.config import Config
 from mmprm.data import tables
-from mmprm.data.shard import Shard, read_shard
+from mmprm.data.shards import Shard, read_shard
 from mmprm.engine.base import EngineStats
 from mmprm.rollouts.progress import duration
 from mmprm.rollouts.run import OpenEngine, SamplingJob, run_searches

@@ -20,7 +20,7 @@ from mmprm.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from mmprm.config import Config
-    from mmprm.data.shard import Shard
+    from mmprm.data.shards import Shard
 
 
 class Program(TyperGroup):
@@ -39,7 +39,7 @@ class Verb(TyperCommand):
     shards by one name: `--shards results/mini/annotation/all-of-4/nodes.parquet`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        from mmprm.data.shard_layout import each
+        from mmprm.data.shards import expand_all
 
         repeatable = {flag for param in self.params if getattr(param, "multiple", False) for flag in param.opts}
         spelled: list[str] = []
@@ -51,7 +51,7 @@ class Verb(TyperCommand):
                 flag = None
                 spelled.append(arg)
             elif flag:
-                spelled += [part for path in each(arg) for part in (flag, path)]
+                spelled += [part for path in expand_all(arg) for part in (flag, path)]
             else:
                 spelled.append(arg)
         return super().parse_args(ctx, spelled)
@@ -128,9 +128,9 @@ def folder_of(path: Path) -> Path:
 
 
 def shard_of(name: str) -> Shard:
-    from mmprm.data.shard import Shard
+    from mmprm.data.shards import Shard
 
-    index, _, count = name.partition("-of-")
-    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise UserError(f"--shard {name}: not of the form 0-of-4 (index, counted from 0, and number of shards)")
-    return Shard(int(index), int(count))
+    try:
+        return Shard.parse(name)
+    except UserError as error:
+        raise UserError(f"--shard {error}") from None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mmprm.config import Config
 from mmprm.data import tables
 from mmprm.data.problem import Problem
-from mmprm.data.shard import Shard
+from mmprm.data.shards import Shard
 from mmprm.engine.base import Engine, Request, Sampling, request_key, request_seed
 from mmprm.rollouts.journal import Journal
 from mmprm.rollouts.progress import Progress

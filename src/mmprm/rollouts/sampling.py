@@ -12,7 +12,7 @@ import pyarrow as pa
 from mmprm.config import Config
 from mmprm.data import tables
 from mmprm.data.problem import Problem
-from mmprm.data.shard import Shard, read_shard
+from mmprm.data.shards import Shard, read_shard
 from mmprm.data.sorted_spill import SortedSpill
 from mmprm.engine.base import Request
 from mmprm.model.step_text import Status

@@ -17,7 +17,7 @@ from mmprm.annotation.tree import count
 from mmprm.config import Config, Seeds
 from mmprm.data import tables
 from mmprm.data.problem import Problem, write_problems
-from mmprm.data.shard import Shard, read_shard
+from mmprm.data.shards import Shard, read_shard
 from mmprm.experiments.blank_image import image_needed
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.progress import say

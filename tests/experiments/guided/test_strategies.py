@@ -16,7 +16,7 @@ from toy_world import ExactGrader, make_rollouts, policy_folder, toy_config
 from mmprm.config.guided import Adaptive, TreeDecoding
 from mmprm.data import tables
 from mmprm.data.problem import Problem, write_problems
-from mmprm.data.shard import Shard
+from mmprm.data.shards import Shard
 from mmprm.engine.base import Request, Sampling
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, step_is_right, toy_problem
 from mmprm.experiments.guided.decode import decode_guided

@@ -13,7 +13,7 @@ from typing import Any
 from mmprm.config import Config
 from mmprm.data import tables
 from mmprm.data.problem import Problem
-from mmprm.data.shard import Shard, read_shard
+from mmprm.data.shards import Shard, read_shard
 from mmprm.data.sorted_spill import SortedSpill
 from mmprm.experiments.guided.strategies import DecodeResult, Partial, decode
 from mmprm.model import folders

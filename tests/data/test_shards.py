@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmprm.data.problem import write_problems
-from mmprm.data.shard import Shard, read_shard
-from mmprm.data.shard_layout import each, in_use, names
+from mmprm.data.shards import Shard, expand_all, finished_count, names, read_shard
 from mmprm.engine.scripted import toy_problem
 from mmprm.runtime.errors import UserError
 
@@ -25,12 +24,12 @@ from mmprm.runtime.errors import UserError
     ],
 )
 def test_one_name_stands_for_the_tables_of_all_shards(path: str, second: str) -> None:
-    assert each(path)[1] == second and len(each(path)) == 3
+    assert expand_all(path)[1] == second and len(expand_all(path)) == 3
 
 
 @pytest.mark.parametrize("path", ["results/overall-of-3/x", "all-of-three/x", "1-of-3/nodes.parquet", "all-of-3x/y"])
 def test_another_path_stands_for_itself(path: str) -> None:
-    assert each(path) == [path]
+    assert expand_all(path) == [path]
 
 
 def finish(folder: Path, count: int, written: int, missing: int | None = None) -> None:
@@ -45,16 +44,16 @@ def finish(folder: Path, count: int, written: int, missing: int | None = None) -
 def test_a_finished_stage_keeps_its_shards_and_an_unfinished_one_does_not(tmp_path: Path) -> None:
     pattern = f"{tmp_path}/annotation/{{shard}}/status.parquet"
     folder = tmp_path / "annotation"
-    assert in_use([pattern], 4) == 4, "nothing is there"
+    assert finished_count([pattern], 4) == 4, "nothing is there"
     finish(folder, 3, written=10, missing=1)
-    assert in_use([pattern], 4) == 4, "one of the three is missing"
+    assert finished_count([pattern], 4) == 4, "one of the three is missing"
     finish(folder, 2, written=20)
-    assert in_use([pattern], 4) == 2
+    assert finished_count([pattern], 4) == 2
     finish(folder, 5, written=15)
-    assert in_use([pattern], 4) == 2, "of two that are whole, the one that was written last"
-    assert in_use([pattern], 5) == 5, "what the configuration says, where it is whole"
+    assert finished_count([pattern], 4) == 2, "of two that are whole, the one that was written last"
+    assert finished_count([pattern], 5) == 5, "what the configuration says, where it is whole"
     finish(folder, 4, written=1)
-    assert in_use([pattern], 4) == 4
+    assert finished_count([pattern], 4) == 4
 
 
 def test_a_stage_of_several_tables_has_one_number_of_shards(tmp_path: Path) -> None:
@@ -62,7 +61,7 @@ def test_a_stage_of_several_tables_has_one_number_of_shards(tmp_path: Path) -> N
         (tmp_path / "old").mkdir(exist_ok=True)
         (tmp_path / "old" / f"{name}.parquet").touch()
         (tmp_path / "old" / f"{name}.parquet.usage.json").touch()
-    assert in_use([f"{tmp_path}/{name}/{{shard}}.parquet" for name in ("new", "old")], 8) == 2
+    assert finished_count([f"{tmp_path}/{name}/{{shard}}.parquet" for name in ("new", "old")], 8) == 2
 
 
 @given(st.integers(1, 9))

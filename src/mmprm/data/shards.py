@@ -1,0 +1,112 @@
+"""Shards of a stage: their names and tables, and the problems of each. In: names, folders, problem tables. Out: shards.
+
+A shard is named `index-of-count`, such as 0-of-4; `all-of-4` stands for the paths of all four on a command line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmprm.data import tables
+from mmprm.data.problem import Problem, read_problems
+from mmprm.runtime.errors import UserError
+
+_FORM = "not of the form 0-of-4 (index, counted from 0, and number of shards)"
+_ALL = re.compile(r"(?<![^/])all-of-(\d+)(?=[/.]|$)")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `index` (from 0) of `count` of a stage's problems; UserError unless 0 <= index < count."""
+
+    index: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count:
+            raise UserError(f"{self}: {_FORM}")
+
+    def __str__(self) -> str:
+        return f"{self.index}-of-{self.count}"
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read `0-of-4`; UserError where the text has another form."""
+        match = re.fullmatch(r"([0-9]+)-of-([0-9]+)", text)
+        if match is None:
+            raise UserError(f"{text}: {_FORM}")
+        return cls(int(match[1]), int(match[2]))
+
+    def owns(self, problem_id: str) -> bool:
+        """Tell whether the problem belongs to this shard, by a stable hash of its id."""
+        digest = hashlib.sha256(problem_id.encode()).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.index
+
+
+def names(count: int) -> list[str]:
+    """List the names of all shards: 0-of-4, 1-of-4, …"""
+    return [str(Shard(index, count)) for index in range(count)]
+
+
+def expand_all(path: str) -> list[str]:
+    """List the paths of all shards where the path has a part such as all-of-4; else the path alone.
+
+    Snakemake gives a shell the whole command as one argument, which may have 128 KiB: the paths of some 2,000 shards.
+    """
+    match = _ALL.search(path)
+    return [path.replace(match[0], name) for name in names(int(match[1]))] if match else [path]
+
+
+def finished_count(patterns: Sequence[str], count: int) -> int:
+    """Return the number of shards in which a stage's tables are complete, or `count` where there is no other.
+
+    A pattern is a table's path with {shard} in it. A finished stage keeps its shards when the configuration changes
+    their number, so that nothing behind it runs again. Of several complete sets `count` goes first, then the newest.
+    """
+    complete = {number: written for pattern in patterns for number, written in _complete_sets(pattern).items()}
+    return count if count in complete or not complete else max(complete, key=lambda number: complete[number])
+
+
+def _complete_sets(pattern: str) -> dict[int, float]:
+    """Map each number of shards whose tables all exist to the time at which its first table was written."""
+    prefix, _, suffix = pattern.partition("{shard}")
+    folder = Path(prefix)
+    present: dict[int, set[int]] = defaultdict(set)
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        try:
+            shard = Shard.parse(entry.name.removesuffix(suffix))
+        except UserError:
+            continue
+        present[shard.count].add(shard.index)
+    complete = {}
+    for number, indices in present.items():
+        files = [Path(f"{prefix}{name}{suffix}") for name in names(number)] if len(indices) == number else []
+        if files and all(file.is_file() for file in files):
+            complete[number] = files[0].stat().st_mtime
+    return complete
+
+
+def read_shard(paths: Sequence[Path], shard: Shard) -> list[Problem]:
+    """Read the shard's problems, in the order of their ids; those of other shards are not read with their images.
+
+    UserError where an id occurs twice in all of the tables.
+    """
+    ids = [
+        problem_id
+        for path in paths
+        for batch in tables.batches(path, tables.PROBLEMS, ("problem_id",))
+        for problem_id in batch["problem_id"].to_pylist()
+    ]
+    repeated = sorted(problem_id for problem_id, times in Counter(ids).items() if times > 1)
+    if repeated:
+        raise UserError(
+            f"{len(repeated)} problem ids occur twice in {', '.join(map(str, paths))}, first {repeated[0]!r}; "
+            "ids must differ over all sources of a stage: rename them in the source"
+        )
+    wanted = None if shard.count == 1 else [problem_id for problem_id in ids if shard.owns(problem_id)]
+    return sorted(read_problems(*paths, only=wanted), key=lambda problem: problem.problem_id)
