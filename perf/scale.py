@@ -26,11 +26,10 @@ import yaml
 
 from mmprm.annotation.omegaprm import omegaprm
 from mmprm.annotation.tree import Tree
-from mmprm.config import Annotation, Config, load
+from mmprm.config import Annotation, Config, Sampling, load
 from mmprm.data import tables
 from mmprm.data.problem import Problem
 from mmprm.data.shards import names
-from mmprm.engine.base import Sampling
 from mmprm.rollouts.run import RequestFactory
 from perf.common import finish, machine, need, say, user_errors
 from perf.search import answer, sum_problems

@@ -20,9 +20,9 @@ from typing import Any
 
 from mmprm.annotation.omegaprm import Search, omegaprm
 from mmprm.annotation.tree import Rollout, Tree
-from mmprm.config import Annotation
+from mmprm.config import Annotation, Sampling
 from mmprm.data.problem import Problem
-from mmprm.engine.base import Request, Sampling
+from mmprm.engine.base import Request
 from mmprm.model.step_text import render_solution
 from mmprm.rollouts.run import RequestFactory
 from perf.common import finish, machine, say

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from mmprm import config
 from mmprm.annotation.omegaprm import Ask, omegaprm
 from mmprm.annotation.tree import Rollout, Tree
+from mmprm.config import Sampling
 from mmprm.data.problem import Problem
-from mmprm.engine.base import Completion, Finished, Request, Sampling, request_key, request_seed
+from mmprm.engine.base import Completion, Finished, Request, request_key, request_seed
 from mmprm.engine.scripted import Policy, ScriptedEngine
 from mmprm.model.step_text import parse
 from mmprm.rollouts.journal import Journal

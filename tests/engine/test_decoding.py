@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mmprm.engine.base import Completion, Request, Sampling
+from mmprm.config import Sampling
+from mmprm.engine.base import Completion, Request
 from mmprm.engine.decoding import Decoder
 from mmprm.engine.scripted import toy_problem
 from mmprm.model import folders

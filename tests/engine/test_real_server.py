@@ -18,9 +18,9 @@ import pytest
 from drain import drain
 from pictures import transparent
 
-from mmprm.config import Config
+from mmprm.config import Config, Sampling
 from mmprm.data.problem import Problem
-from mmprm.engine.base import Request, Sampling
+from mmprm.engine.base import Request
 from mmprm.engine.factory import open_engine
 from mmprm.engine.server_engine import ServerEngine
 from mmprm.engine.vllm_engine import VllmEngine
@@ -87,7 +87,8 @@ def test_a_real_server_reads_the_same_tokens_and_draws_the_same_completions_as_t
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     strange = "Is <prm> or <step> or <IMG_CONTEXT> <|im_end|> é 数 right?"
-    hot, greedy = Sampling(2.0, 1.0, 0, 60), Sampling(temperature=0, max_new_tokens=400)
+    hot = Sampling(temperature=2.0, top_p=1.0, top_k=0, max_new_tokens=60)
+    greedy = Sampling(temperature=0, max_new_tokens=400)
     one, two, three = mini_problems[:3]
     prefix = ("1 + 1 = 2", "é 数 = <b>")
     requests = [

@@ -18,10 +18,10 @@ from fake_server import FakeServer, refused
 from pictures import encoded, transparent
 from PIL import Image
 
-from mmprm.config import Config
+from mmprm.config import Config, Sampling
 from mmprm.data.problem import Problem
 from mmprm.engine import base, http_client, over_http
-from mmprm.engine.base import Finished, Request, Sampling
+from mmprm.engine.base import Finished, Request
 from mmprm.engine.factory import open_engine
 from mmprm.engine.server_engine import ServerEngine, data_uri
 from mmprm.model import folders

@@ -10,10 +10,10 @@ import pytest
 import torch
 from drain import drain
 
-from mmprm.config import Config
+from mmprm.config import Config, Sampling
 from mmprm.data.problem import Problem
 from mmprm.engine import base
-from mmprm.engine.base import Request, Sampling
+from mmprm.engine.base import Request
 from mmprm.engine.factory import open_engine
 from mmprm.engine.transformers_engine import TransformersEngine, TransformersModel, sample
 from mmprm.runtime.errors import UserError
@@ -102,7 +102,7 @@ def test_a_prompt_that_is_too_long_fails_alone(engine: base.Engine, mini_problem
 def test_hot_draws_end_at_the_answer_or_the_turn_and_are_counted(
     engine: base.Engine, mini_problems: list[Problem]
 ) -> None:
-    hot = Sampling(temperature=10, top_p=1, top_k=0, max_new_tokens=120)
+    hot = Sampling.model_construct(temperature=10, top_p=1, top_k=0, max_new_tokens=120)  # hotter than vLLM allows
     before = engine.stats.generated_tokens
     finished = drain(engine, Request("a", mini_problems[0], (), 70, hot, seed=3))["a"]  # more than one batch
     by_reason = {
@@ -131,9 +131,13 @@ def _generators(*seeds: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
+def cut(temperature: float, top_p: float, top_k: int) -> Sampling:
+    return Sampling(temperature=temperature, top_p=top_p, top_k=top_k, max_new_tokens=1)
+
+
 def test_a_row_is_drawn_from_its_own_generator_alone() -> None:
     logits = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
-    sampling = Sampling(1.0, 0.9, 20, 1)
+    sampling = cut(1.0, 0.9, 20)
     together = sample(logits, sampling, _generators(1, 2, 3))
     alone = [sample(logits[row : row + 1], sampling, _generators(row + 1))[0] for row in range(3)]
     assert together.tolist() == [int(token) for token in alone]
@@ -142,16 +146,16 @@ def test_a_row_is_drawn_from_its_own_generator_alone() -> None:
 def test_the_cuts_keep_the_likeliest_tokens() -> None:
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().repeat(400, 1)
     generators = _generators(*range(400))
-    assert set(sample(logits, Sampling(1.0, 1.0, 2, 1), generators).tolist()) == {0, 1}
-    assert set(sample(logits, Sampling(1.0, 0.75, 0, 1), generators).tolist()) == {0, 1}
-    assert set(sample(logits, Sampling(1.0, 0.01, 0, 1), generators).tolist()) == {0}
-    assert set(sample(logits, Sampling(0.0, 1.0, 0, 1), generators).tolist()) == {0}
-    assert set(sample(logits, Sampling(1.0, 1.0, 0, 1), generators).tolist()) == {0, 1, 2, 3}
+    assert set(sample(logits, cut(1.0, 1.0, 2), generators).tolist()) == {0, 1}
+    assert set(sample(logits, cut(1.0, 0.75, 0), generators).tolist()) == {0, 1}
+    assert set(sample(logits, cut(1.0, 0.01, 0), generators).tolist()) == {0}
+    assert set(sample(logits, cut(0.0, 1.0, 0), generators).tolist()) == {0}
+    assert set(sample(logits, cut(1.0, 1.0, 0), generators).tolist()) == {0, 1, 2, 3}
 
 
 def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
     probabilities = torch.tensor([0.5, 0.3, 0.15, 0.05])
-    draws = sample(probabilities.log().repeat(4000, 1), Sampling(1.0, 1.0, 0, 1), _generators(*range(4000)))
+    draws = sample(probabilities.log().repeat(4000, 1), cut(1.0, 1.0, 0), _generators(*range(4000)))
     shares = torch.bincount(draws, minlength=4) / 4000
     assert (shares - probabilities).abs().max() < 0.025  # three standard errors
 

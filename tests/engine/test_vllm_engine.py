@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from drain import drain
 
-from mmprm.config import Config
+from mmprm.config import Config, Sampling
 from mmprm.data.problem import Problem
-from mmprm.engine.base import Request, Sampling
+from mmprm.engine.base import Request
 from mmprm.engine.factory import open_engine
 from mmprm.engine.vllm_engine import VllmEngine
 from mmprm.model import folders

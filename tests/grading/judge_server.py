@@ -67,6 +67,6 @@ def part(prompt: str, name: str) -> str:
     return match[2]
 
 
-def settings(server: Server, **options: Any) -> config.Grading:
+def settings(server: Server, **options: Any) -> config.GradingSettings:
     values = {"url": server.url, "model": "judge-1", "timeout": 5, "tries": 3} | options
-    return config.Grading(workers=1, timeout=60, judge=config.Judge(**values))
+    return config.GradingSettings(workers=1, timeout=60, judge=config.JudgeSettings(**values))

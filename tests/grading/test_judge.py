@@ -225,7 +225,7 @@ def test_an_answer_that_gives_orders_stays_between_its_tags(server: Server) -> N
 
 
 def test_verdicts_without_a_judge_and_of_two_judges_have_different_versions(server: Server) -> None:
-    with Grader.of(config.Grading()) as plain, Grader.of(settings(server)) as one:
+    with Grader.of(config.GradingSettings()) as plain, Grader.of(settings(server)) as one:
         with Grader.of(settings(server, model="judge-2")) as two:
             assert plain.version == VERSION  # journals made before there was a judge stay as they are
             assert len({plain.version, one.version, two.version}) == 3

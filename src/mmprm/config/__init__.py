@@ -75,7 +75,7 @@ class Policy(Section):
 
 
 class Sampling(Section):
-    """How the policy is sampled, in every stage."""
+    """How a model is sampled: the policy, in every stage, and one that is given instructions."""
 
     temperature: float = Field(1.0, ge=0, le=2, description="0: greedy; vLLM takes no more than 2")
     top_p: float = Field(0.9, gt=0, le=1)
@@ -191,7 +191,7 @@ class Bench(Section):
     )
 
 
-class Engine(Section):
+class EngineSettings(Section):
     """The sampling engine. Only max_model_len can change a result (what is too long); nothing else causes a rerun."""
 
     kind: Literal["server", "vllm", "transformers"] = "vllm"
@@ -209,7 +209,7 @@ class Engine(Section):
     open_problems: int = Field(512, ge=1, description="searches in flight over one engine")
 
     @model_validator(mode="after")
-    def _server_has_an_address(self) -> Engine:
+    def _server_has_an_address(self) -> EngineSettings:
         if self.kind == "server" and self.url is None:
             raise ValueError("url: kind server needs the address of a vLLM server, such as http://host:8000/v1")
         return self
@@ -218,7 +218,7 @@ class Engine(Section):
 JUDGE_PROMPT = "1"  # the version of what grading.judge asks, and of how it reads a reply
 
 
-class Judge(Section):
+class JudgeSettings(Section):
     """A model that is asked whether an answer is right; its key is in MMPRM_JUDGE_API_KEY, never here."""
 
     url: Address = Field(description="of an OpenAI-compatible server, such as http://host:8000/v1")
@@ -233,12 +233,12 @@ class Judge(Section):
         return f"{self.model}, prompt {JUDGE_PROMPT}"
 
 
-class Grading(Section):
+class GradingSettings(Section):
     """How answers are compared. Only the judge can change a result: what is undecided is tried again."""
 
     workers: int = Field(2, ge=1, description="processes that compare formulas")
     timeout: float = Field(5.0, gt=0, description="seconds for a comparison, which is tried twice")
-    judge: Judge | None = Field(None, description="for what neither the rules nor math-verify can read")
+    judge: JudgeSettings | None = Field(None, description="for what neither the rules nor math-verify can read")
 
 
 class Shards(Section):
@@ -291,8 +291,8 @@ class Config(Section):
     )
     bench: Bench = Bench()
     guided: dict[Name, Strategy] = Field(default_factory=dict, description="strategies beside Best-of-N, by name")
-    engine: Engine = Engine()
-    grading: Grading = Grading()
+    engine: EngineSettings = EngineSettings()
+    grading: GradingSettings = GradingSettings()
     shards: Shards = Shards()
     report: Report = Report()
     data_card: DataCard = DataCard()

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from pydantic import Field, ValidationError
 
-from mmprm.config import Bench, Config, Engine, Grading, Prompt, load
+from mmprm.config import Bench, Config, EngineSettings, GradingSettings, Prompt, load
 from mmprm.config.section import Section
 from mmprm.runtime.errors import UserError
 
@@ -21,8 +21,8 @@ class Standalone(Section):
     seed: int = Field(0, ge=0)
     prompt: Prompt = Prompt()
     bench: Bench = Bench()
-    engine: Engine = Engine()
-    grading: Grading = Grading()
+    engine: EngineSettings = EngineSettings()
+    grading: GradingSettings = GradingSettings()
 
 
 # What scoring takes: a run's configuration, or these sections of one.

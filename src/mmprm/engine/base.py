@@ -8,20 +8,11 @@ carries no meaning.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from mmprm.config import Sampling
 from mmprm.data.problem import Problem
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are drawn. temperature 0 is greedy; top_k 0 and top_p 1 switch their cut off."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    max_new_tokens: int = 512
 
 
 @dataclass(frozen=True)
@@ -121,6 +112,6 @@ def request_key(
 
     `policy` is the fingerprint of the policy folder and of the prompt text, so that a changed one never reuses a draw.
     """
-    parts = [policy, problem.fingerprint, str(n), repr(sorted(asdict(sampling).items())), str(seed), *prefix]
+    parts = [policy, problem.fingerprint, str(n), repr(sorted(sampling)), str(seed), *prefix]
     parts += ["\x1done step"] if one_step else []
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]

@@ -35,7 +35,7 @@ class ServerEngine(HttpEngine):
 
     def __init__(self, config: Config, policy: Path) -> None:
         """Raises UserError where the server is unreachable, serves another model, or takes shorter texts than we do."""
-        assert config.engine.url is not None  # config.Engine has checked it
+        assert config.engine.url is not None  # config.EngineSettings has checked it
         self._processor = folders.load_processor(policy)
         control_ids(self._processor.tokenizer)  # before the server is asked
         self._decoder = Decoder(policy, self._processor.tokenizer)

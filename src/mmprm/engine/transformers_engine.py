@@ -10,9 +10,9 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from mmprm.config import Config
+from mmprm.config import Config, Sampling
 from mmprm.data.problem import Problem
-from mmprm.engine.base import Completion, EngineStats, Finished, Request, Sampling
+from mmprm.engine.base import Completion, EngineStats, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
 from mmprm.model import folders, rope_positions
 from mmprm.model.hf_env import prepare

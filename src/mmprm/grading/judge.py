@@ -65,7 +65,7 @@ class _AwayError(_RefusedError):
 class Judge:
     """Asks in threads. `asked` and `unanswered` count the questions, and those to which no reply of any kind came."""
 
-    def __init__(self, settings: config.Judge) -> None:
+    def __init__(self, settings: config.JudgeSettings) -> None:
         """Contacts nobody. Raises UserError where the key in the environment cannot be sent, without quoting it."""
         self.identity = settings.identity
         self.asked = 0

@@ -73,7 +73,7 @@ class Grader:
         self._asked: dict[_Key, Future[Graded]] = {}  # at the judge
 
     @classmethod
-    def of(cls, settings: config.Grading) -> Grader:
+    def of(cls, settings: config.GradingSettings) -> Grader:
         """For a run's configuration."""
         if settings.judge is None:
             return cls(settings.workers, settings.timeout)

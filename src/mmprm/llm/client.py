@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mmprm.config import Sampling
 from mmprm.config.llm import InstructedModel
-from mmprm.engine.base import Completion, Engine, Request, Sampling, request_key, request_seed
+from mmprm.engine.base import Completion, Engine, Request, request_key, request_seed
 from mmprm.llm.tasks import LlmCall
 from mmprm.model import folders
 from mmprm.rollouts.journal import Entry, Journal
@@ -32,7 +33,9 @@ class LlmClient:
         self, purpose: str, settings: InstructedModel, run_seed: int, journal: Journal, open_engine: OpenEngine
     ) -> None:
         """`purpose` makes the seeds of one use of the model differ from those of another."""
-        self.sampling = Sampling(settings.temperature, settings.top_p, 0, settings.max_new_tokens)
+        self.sampling = Sampling(
+            temperature=settings.temperature, top_p=settings.top_p, top_k=0, max_new_tokens=settings.max_new_tokens
+        )
         self.used: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
         self.paid = 0

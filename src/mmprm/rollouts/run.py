@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmprm.config import Config
+from mmprm.config import Config, Sampling
 from mmprm.data import tables
 from mmprm.data.problem import Problem
 from mmprm.data.shards import Shard
-from mmprm.engine.base import Engine, Request, Sampling, request_key, request_seed
+from mmprm.engine.base import Engine, Request, request_key, request_seed
 from mmprm.rollouts.journal import Journal
 from mmprm.rollouts.progress import Progress
 from mmprm.rollouts.scheduler import Scheduler, SearchResult
@@ -50,7 +50,7 @@ class RequestFactory:
         from mmprm.model.folders import fingerprint
 
         name = f"{fingerprint(policy)}\x1e{config.prompt.instruction}"
-        return cls(name, Sampling(**config.sampling.model_dump()), config.seed, purpose)
+        return cls(name, config.sampling, config.seed, purpose)
 
     def __call__(
         self,

@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_world import ExactGrader, make_rollouts, policy_folder, toy_config
 
+from mmprm.config import Sampling
 from mmprm.config.guided import Adaptive, TreeDecoding
 from mmprm.data import tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.data.shards import Shard
-from mmprm.engine.base import Request, Sampling
+from mmprm.engine.base import Request
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, step_is_right, toy_problem
 from mmprm.experiments.guided.decode import decode_guided
 from mmprm.experiments.guided.repeats import repeats
