@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmprm.config import load
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.progress import Bar
 from perf.common import finish, machine, say, user_errors
@@ -148,7 +148,7 @@ def _share(part: int, whole: int) -> float | None:
 
 
 def _read(path: Path) -> list[Mapping[str, Any]]:
-    return list(tables.read_rows(path, tables.REFUSED))
+    return list(tables.read_rows(path, schemas.REFUSED))
 
 
 def run(folder: Path, size: int, tested: int, seed: int, workers: int) -> dict[str, Any]:

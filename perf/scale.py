@@ -27,7 +27,7 @@ import yaml
 from mmprm.annotation.omegaprm import omegaprm
 from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation, Config, Sampling, load
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
 from mmprm.data.shards import names
 from mmprm.rollouts.run import RequestFactory
@@ -67,9 +67,9 @@ class Templates:
         trees = [grown(problem) for problem in self.problems]
         self.n_rollouts = sum(tree.n_rollouts for tree in trees) / len(trees)
         self._of = {
-            "nodes": (tables.NODES, [tree.node_rows() for tree in trees]),
-            "rollouts": (tables.ROLLOUTS, [tree.rollout_rows() for tree in trees]),
-            "status": (tables.STATUS, [[tree.status_row()] for tree in trees]),
+            "nodes": (schemas.NODES, [tree.node_rows() for tree in trees]),
+            "rollouts": (schemas.ROLLOUTS, [tree.rollout_rows() for tree in trees]),
+            "status": (schemas.STATUS, [[tree.status_row()] for tree in trees]),
         }
         self._made = {name: [tables.as_table(rows, schema) for rows in of] for name, (schema, of) in self._of.items()}
 
@@ -105,9 +105,9 @@ def make(folder: Path, rollouts: int, shards: int) -> None:
             problem = replace(
                 templates.problems[number % _TEMPLATES], problem_id=problem_id(number), source="test", images=images
             )
-            yield {name: getattr(problem, name) for name in tables.PROBLEMS.names}
+            yield {name: getattr(problem, name) for name in schemas.PROBLEMS.names}
 
-    tables.write(folder / "seeds.parquet", rows(), tables.PROBLEMS)
+    tables.write(folder / "seeds.parquet", rows(), schemas.PROBLEMS)
     bounds = [place * n_problems // shards for place in range(shards + 1)]
     for place, name in enumerate(names(shards)):
         templates.write(folder / "annotation" / name, range(bounds[place], bounds[place + 1]))

@@ -16,7 +16,7 @@ from typing import Any
 
 from mmprm import config as configuration
 from mmprm.config import Config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import read_problems
 from mmprm.model.step_text import Status
 from mmprm.prefix_trees.scoring import TreeScorer
@@ -30,7 +30,7 @@ def items_of(problems: Path, candidates: Path, count: int) -> list[Item]:
     """The parsed candidates of `count` problems, at even distances in the table, problem by problem."""
     by_id = {problem.problem_id: problem for problem in read_problems(problems)}
     rows = defaultdict(list)
-    for row in tables.read_rows(candidates, tables.CANDIDATES):
+    for row in tables.read_rows(candidates, schemas.CANDIDATES):
         if row["status"] == Status.OK:
             rows[row["problem_id"]].append(row)
     chosen = spread(sorted(rows), count, f"of problems with parsed candidates {candidates}")

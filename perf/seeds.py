@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.annotation.tree import count
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.seeds.pass_rate import KEPT, Rule
 from perf.common import finish, machine, need, user_errors
 
@@ -43,7 +43,7 @@ def read(paths: list[Path]) -> Pool:
     """The rollouts of seeds/<shard>/rollouts.parquet, blank pictures left out."""
     pool: Pool = defaultdict(list)
     for path in paths:
-        for row in tables.read(path, tables.SEED_ROLLOUTS).sort_by("attempt").to_pylist():
+        for row in tables.read(path, schemas.SEED_ROLLOUTS).sort_by("attempt").to_pylist():
             if not row["blank"]:
                 pool[row["problem_id"]].append((row["verdict"], row["n_tokens"]))
     return pool

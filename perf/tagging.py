@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm import config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.tagging.tag import tag
 from perf.common import finish, machine, say
 
@@ -36,7 +36,7 @@ _IMAGE_BYTES = 20_000
 def rows(count: int, formulas: int, seed: int) -> Iterator[dict[str, Any]]:
     """Rows of PROBLEMS, by id. Every `formulas`th has a formula for an answer; 0: none."""
     rng = random.Random(seed)
-    empty: dict[str, Any] = dict.fromkeys(tables.PROBLEMS.names)
+    empty: dict[str, Any] = dict.fromkeys(schemas.PROBLEMS.names)
     for number in range(count):
         total, steps = rng.randint(1, 20), rng.randint(5, 8)
         pieces = []
@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="mmprm-tagging-") as name:
         folder = Path(name)
         out = [folder / file for file in ("out.parquet", "out.refused.parquet", "out.json")]
-        tables.write(folder / "raw.parquet", rows(given.solutions, given.formulas, given.seed), tables.PROBLEMS)
+        tables.write(folder / "raw.parquet", rows(given.solutions, given.formulas, given.seed), schemas.PROBLEMS)
         say(f"{given.solutions} solutions are written; tagging them")
         before = _peak_mb()
         started = time.monotonic()

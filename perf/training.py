@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from mmprm import config as configuration
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import read_problems
 from mmprm.model import folders
 from mmprm.model.hf_env import prepare
@@ -41,7 +41,7 @@ PADDED = 16384  # of one sequence a path, padding included
 def trees_of_run(seeds: Path, paths: Path, prm: Path, instruction: str, count: int) -> list[Group]:
     """The paths of `count` annotated problems."""
     processor = folders.load_processor(prm)
-    rows = tables.read_rows(paths, tables.PATHS)
+    rows = tables.read_rows(paths, schemas.PATHS)
     problems = {problem.problem_id: problem for problem in read_problems(seeds)}
     examples, _ = marked_examples(rows, problems, processor, Renderer(processor, instruction), "soft", 2**20)
     groups = [list(group) for _, group in itertools.groupby(examples, key=lambda example: example.problem_id)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 
 
@@ -25,7 +25,7 @@ def write(
         for name in names
         for number, (answer, verdict) in enumerate([("7", "correct"), ("8", "incorrect")])
     ]
-    tables.write(folder / f"bench/{benchmark}/candidates.parquet", candidates, tables.CANDIDATES)
+    tables.write(folder / f"bench/{benchmark}/candidates.parquet", candidates, schemas.CANDIDATES)
     scores = {}
     for variant, chosen in right.items():
         rows = [
@@ -38,5 +38,5 @@ def write(
             for number in range(2)
         ]
         scores[variant] = folder / f"bench/{benchmark}/{variant}/scores.parquet"
-        tables.write(scores[variant], rows, tables.SCORES)
+        tables.write(scores[variant], rows, schemas.SCORES)
     return scores

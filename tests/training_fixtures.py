@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mmprm import config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.model.step_text import parse
 
@@ -81,5 +81,5 @@ def prm_tables(mini_problems: list[Problem], tmp_path: Path) -> tuple[Path, Path
     ]
     seeds, paths = tmp_path / "seeds.parquet", tmp_path / "paths.parquet"
     write_problems(seeds, mini_problems)
-    tables.write(paths, rows, tables.PATHS)
+    tables.write(paths, rows, schemas.PATHS)
     return seeds, paths

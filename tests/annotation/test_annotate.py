@@ -14,7 +14,7 @@ from toy_world import Grading, policy_folder, rows, toy_config
 from mmprm import grading
 from mmprm.annotation.annotate import annotate
 from mmprm.annotation.tree import Tree
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import write_problems
 from mmprm.data.shards import Shard
 from mmprm.engine.base import Request
@@ -167,7 +167,7 @@ def test_no_table_is_written_while_the_judge_is_down(
 def test_a_shard_without_problems_writes_empty_tables(tmp_path: Path, policy: Path) -> None:
     write_problems(tmp_path / "none.parquet", [])
     (out,) = run(tmp_path, policy, tmp_path / "none.parquet", 1, ScriptedEngine(POLICY))
-    assert tables.read(out / "status.parquet", tables.STATUS).num_rows == 0
+    assert tables.read(out / "status.parquet", schemas.STATUS).num_rows == 0
 
 
 def test_a_budget_below_k_ends_with_what_to_change(tmp_path: Path, policy: Path, seeds: Path) -> None:

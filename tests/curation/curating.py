@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from mmprm import config
 from mmprm.curation.curate import Outputs, curate
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems, write_problems
 
 
@@ -54,7 +54,7 @@ class Curated:
         self.aside = read_problems(folder / "test.parquet")
         self.refused = {
             row["problem_id"].partition("/")[2]: row
-            for row in tables.read_rows(folder / "refused.parquet", tables.REFUSED)
+            for row in tables.read_rows(folder / "refused.parquet", schemas.REFUSED)
         }
         self.funnel = json.loads((folder / "funnel.json").read_text())
 

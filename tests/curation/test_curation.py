@@ -24,7 +24,7 @@ from mmprm.cli import app
 from mmprm.config import load
 from mmprm.curation import signature_journal
 from mmprm.curation.funnel import RULES
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems, row_of, write_problems
 from mmprm.mini.problems import FAMILIES, generate
 from mmprm.runtime.errors import UserError
@@ -101,7 +101,7 @@ def test_neither_the_order_of_rows_nor_processes_nor_row_groups_change_a_byte(tm
     straight = run(tmp_path / "one", pool, varied(3))
     inputs = tmp_path / "two/in"
     shuffled = [row_of(one) for one in random.Random(0).sample(pool, len(pool))]
-    tables.write(inputs / "pool.parquet", shuffled, tables.PROBLEMS, group=3)
+    tables.write(inputs / "pool.parquet", shuffled, schemas.PROBLEMS, group=3)
     write_problems(inputs / "bench.parquet", varied(3))
     assert again(tmp_path / "two", inputs, workers=2).files == straight.files
 
@@ -168,8 +168,8 @@ def _groups(work: Path) -> dict[Path, int]:
 
 def test_a_killed_curation_goes_on_where_it_was(tmp_path: Path) -> None:
     inputs = tmp_path / "in"
-    tables.write(inputs / "pool.parquet", map(row_of, varied(240)), tables.PROBLEMS, group=8)
-    tables.write(inputs / "bench.parquet", [], tables.PROBLEMS)
+    tables.write(inputs / "pool.parquet", map(row_of, varied(240)), schemas.PROBLEMS, group=8)
+    tables.write(inputs / "bench.parquet", [], schemas.PROBLEMS)
     config = tmp_path / "config.json"
     config.write_text(settings({}).model_dump_json())
     places = {"out": "out.parquet", "refused": "refused.parquet", "funnel": "funnel.json", "test": "test.parquet"}
@@ -221,7 +221,7 @@ def test_what_is_set_aside_becomes_a_source(tmp_path: Path) -> None:
     arguments = ["set-aside", *(part for name, path in flags.items() for part in (f"--{name}", str(path)))]
     assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
     assert read_problems(tmp_path / "p.parquet") == found.aside
-    assert tables.read_rows(tmp_path / "r.parquet", tables.REFUSED) == []
+    assert tables.read_rows(tmp_path / "r.parquet", schemas.REFUSED) == []
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmprm.data import tables
+from mmprm.data import schemas
 from mmprm.data.sorted_spill import SortedSpill
 
 
@@ -15,7 +15,7 @@ def row(name: str, number: int) -> dict[str, object]:
 
 
 def test_rows_come_out_by_name_and_in_their_own_order(tmp_path: Path) -> None:
-    with SortedSpill(tmp_path, tables.REFUSED) as spool:
+    with SortedSpill(tmp_path, schemas.REFUSED) as spool:
         spool.add("b", [row("b", 2), row("b", 1)])
         spool.add("c", [])
         spool.add("a", [row("a", 3)])
@@ -23,7 +23,7 @@ def test_rows_come_out_by_name_and_in_their_own_order(tmp_path: Path) -> None:
 
 
 def test_rows_of_a_name_may_come_in_several_parts(tmp_path: Path) -> None:
-    with SortedSpill(tmp_path, tables.REFUSED) as spool:
+    with SortedSpill(tmp_path, schemas.REFUSED) as spool:
         spool.add("b", [row("b", 1), row("b", 2)])
         spool.add("a", [row("a", 4)])
         spool.add("b", [row("b", 3)])
@@ -31,12 +31,12 @@ def test_rows_of_a_name_may_come_in_several_parts(tmp_path: Path) -> None:
 
 
 def test_an_empty_spool_has_no_rows(tmp_path: Path) -> None:
-    with SortedSpill(tmp_path, tables.REFUSED) as spool:
+    with SortedSpill(tmp_path, schemas.REFUSED) as spool:
         assert list(spool.rows()) == []
 
 
 def test_nothing_is_left_in_the_folder_even_after_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), SortedSpill(tmp_path, tables.REFUSED) as spool:
+    with pytest.raises(RuntimeError), SortedSpill(tmp_path, schemas.REFUSED) as spool:
         spool.add("a", [row("a", 1)])
         assert list(tmp_path.iterdir()) == []  # nor while it is open: a kill leaves nothing
         raise RuntimeError
@@ -44,5 +44,5 @@ def test_nothing_is_left_in_the_folder_even_after_an_error(tmp_path: Path) -> No
 
 
 def test_a_row_with_other_columns_is_refused(tmp_path: Path) -> None:
-    with SortedSpill(tmp_path, tables.REFUSED) as spool, pytest.raises(ValueError, match="resaon"):
+    with SortedSpill(tmp_path, schemas.REFUSED) as spool, pytest.raises(ValueError, match="resaon"):
         spool.add("a", [row("a", 1) | {"resaon": "x"}])

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems, write_problems
 from mmprm.runtime.errors import UserError
 
@@ -29,17 +29,17 @@ def test_a_failure_in_the_middle_leaves_the_old_file_and_no_other(tmp_path: Path
 
 def test_rows_that_arrow_cannot_write_leave_the_old_table(tmp_path: Path) -> None:
     path = tmp_path / "refused.parquet"
-    tables.write(path, [REFUSED_ROW], tables.REFUSED)
+    tables.write(path, [REFUSED_ROW], schemas.REFUSED)
     with pytest.raises(pa.ArrowException):
-        tables.write(path, [REFUSED_ROW, REFUSED_ROW | {"row": "two"}], tables.REFUSED)
-    assert tables.read_rows(path, tables.REFUSED) == [REFUSED_ROW]
+        tables.write(path, [REFUSED_ROW, REFUSED_ROW | {"row": "two"}], schemas.REFUSED)
+    assert tables.read_rows(path, schemas.REFUSED) == [REFUSED_ROW]
     assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("row", [REFUSED_ROW | {"resaon": "x"}, {"source": "s"}])
 def test_a_row_with_other_columns_is_not_written_as_nulls(tmp_path: Path, row: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="columns"):
-        tables.write(tmp_path / "refused.parquet", [row], tables.REFUSED)
+        tables.write(tmp_path / "refused.parquet", [row], schemas.REFUSED)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -51,15 +51,15 @@ def test_a_new_file_can_be_read_by_those_who_may_read_others(tmp_path: Path) -> 
 
 def test_a_missing_table_names_the_target_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.parquet.*snakemake"):
-        tables.read(tmp_path / "absent.parquet", tables.REFUSED)
+        tables.read(tmp_path / "absent.parquet", schemas.REFUSED)
 
 
 def test_a_torn_table_is_named(tmp_path: Path) -> None:
     path = tmp_path / "torn.parquet"
-    tables.write(path, [REFUSED_ROW], tables.REFUSED)
+    tables.write(path, [REFUSED_ROW], schemas.REFUSED)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError, match=r"torn\.parquet.*not a readable parquet"):
-        tables.read(path, tables.REFUSED)
+        tables.read(path, schemas.REFUSED)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_table_of_another_schema_is_named(tmp_path: Path, columns: dict[str, o
         path,
     )
     with pytest.raises(UserError, match=rf"other\.parquet.*{says}"):
-        tables.read(path, tables.REFUSED)
+        tables.read(path, schemas.REFUSED)
 
 
 def test_problems_come_back_as_they_were_and_in_the_order_of_their_ids(tmp_path: Path) -> None:
@@ -97,8 +97,8 @@ def test_tables_with_images_are_cut_into_small_row_groups(tmp_path: Path) -> Non
 
 
 def test_an_empty_table_keeps_its_schema(tmp_path: Path) -> None:
-    tables.write(tmp_path / "e.parquet", [], tables.PATHS)
-    assert tables.read(tmp_path / "e.parquet", tables.PATHS).schema.equals(tables.PATHS)
+    tables.write(tmp_path / "e.parquet", [], schemas.PATHS)
+    assert tables.read(tmp_path / "e.parquet", schemas.PATHS).schema.equals(schemas.PATHS)
 
 
 def test_json_with_nan_is_refused_and_the_old_file_stays(tmp_path: Path) -> None:
@@ -121,8 +121,8 @@ def test_of_no_problems_there_are_no_rows(tmp_path: Path) -> None:
     """A shard may have none, where there are more shards than problems."""
     path = tmp_path / "problems.parquet"
     write_problems(path, [Problem("a", "s", "1 + 1?", "2"), Problem("b", "s", "1 + 2?", "3")])
-    assert tables.read(path, tables.PROBLEMS, []).num_rows == 0
-    assert tables.read(path, tables.PROBLEMS, ["b", "c"])["problem_id"].to_pylist() == ["b"]
+    assert tables.read(path, schemas.PROBLEMS, []).num_rows == 0
+    assert tables.read(path, schemas.PROBLEMS, ["b", "c"])["problem_id"].to_pylist() == ["b"]
     assert read_problems(path, only=set()) == []
 
 
@@ -130,12 +130,12 @@ def test_rows_that_come_one_by_one_give_the_same_table_and_none_where_the_block_
     rows = [
         {"source": "a", "row": number, "problem_id": None, "reason": "x", "detail": str(number)} for number in range(7)
     ]
-    with tables.appending(tmp_path / "one.parquet", tables.REFUSED, group=3) as add:
+    with tables.appending(tmp_path / "one.parquet", schemas.REFUSED, group=3) as add:
         for row in rows:
             add(row)
         assert not (tmp_path / "one.parquet").exists()
-    assert tables.read_rows(tmp_path / "one.parquet", tables.REFUSED) == rows
-    with pytest.raises(RuntimeError), tables.appending(tmp_path / "two.parquet", tables.REFUSED) as add:
+    assert tables.read_rows(tmp_path / "one.parquet", schemas.REFUSED) == rows
+    with pytest.raises(RuntimeError), tables.appending(tmp_path / "two.parquet", schemas.REFUSED) as add:
         add(rows[0])
         raise RuntimeError
     assert [path.name for path in tmp_path.iterdir()] == ["one.parquet"]

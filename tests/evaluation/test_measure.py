@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mmprm.config import Config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.evaluation import candidates
 from mmprm.evaluation.aggregates import AGGREGATES
@@ -79,8 +79,8 @@ class Run:
                 key = {"problem_id": name, "candidate": number}
                 given.append(key | {"method": "m", "n_tokens": 10, "finish_reason": "stop"} | row)
                 scores.append(key | {"probabilities": probabilities})
-        tables.write(self.folder / "c.parquet", given, tables.CANDIDATES)
-        tables.write(self.folder / "s.parquet", scores, tables.SCORES)
+        tables.write(self.folder / "c.parquet", given, schemas.CANDIDATES)
+        tables.write(self.folder / "s.parquet", scores, schemas.SCORES)
 
     def measured(self, benchmark: str = "test", variant: str = "soft", **more: Any) -> dict[str, Any]:
         names = ("p.parquet", "c.parquet", "s.parquet", f"{benchmark}.{variant}.json")
@@ -177,8 +177,8 @@ def test_a_missing_candidate_or_score_stops_the_stage(run: Run) -> None:
     with pytest.raises(UserError, match="'a' has 3 candidates"):
         run.measured()
     run.write(a=[RIGHT, WRONG, WRONG, WRONG])
-    rows = tables.read_rows(run.folder / "s.parquet", tables.SCORES)
-    tables.write(run.folder / "s.parquet", rows[:-1], tables.SCORES)
+    rows = tables.read_rows(run.folder / "s.parquet", schemas.SCORES)
+    tables.write(run.folder / "s.parquet", rows[:-1], schemas.SCORES)
     with pytest.raises(UserError, match="candidate 3 of problem 'a' is missing"):
         run.measured()
     write_problems(run.folder / "p.parquet", [Problem("other", "s", "q", "7")])
@@ -188,18 +188,18 @@ def test_a_missing_candidate_or_score_stops_the_stage(run: Run) -> None:
 
 def test_a_prm_of_outcomes_alone_chooses_by_its_last_marker_beside_the_others(run: Run) -> None:
     run.write(a=[RIGHT, WRONG, WRONG, broken()], b=[RIGHT, WRONG, WRONG, WRONG], c=[WRONG, RIGHT, WRONG, WRONG])
-    scores = tables.read_rows(run.folder / "s.parquet", tables.SCORES)
+    scores = tables.read_rows(run.folder / "s.parquet", schemas.SCORES)
     for row in scores:
         first = row["candidate"] == 0
         row["probabilities"] = [0.5, 0.9 if first else 0.1] if row["probabilities"] else []
-    tables.write(run.folder / "orm" / "scores.parquet", scores, tables.SCORES)
+    tables.write(run.folder / "orm" / "scores.parquet", scores, schemas.SCORES)
     found = run.measured(outcome=[run.folder / "orm" / "scores.parquet"])
     accuracy = found["accuracy"]
     assert accuracy["orm/orm"] == pytest.approx(2 / 3), "the first candidate, wherever it is right"
     assert accuracy["orm_minus_random/orm"] == pytest.approx(2 / 3 - 1 / 4)
     assert accuracy["bon_minus_orm/orm/min"] == pytest.approx(1 / 3)
     assert not any(row["primary"] for row in found["rows"] if row["metric"].startswith("orm"))
-    tables.write(run.folder / "orm" / "scores.parquet", scores[:-1], tables.SCORES)
+    tables.write(run.folder / "orm" / "scores.parquet", scores[:-1], schemas.SCORES)
     with pytest.raises(UserError, match=r"orm/scores\.parquet: candidate 3 of problem 'c' is missing"):
         run.measured(outcome=[run.folder / "orm" / "scores.parquet"])
 

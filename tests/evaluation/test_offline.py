@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from mmprm.cli import app
 from mmprm.config.offline import Standalone, read_standalone
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.evaluation.external_candidates import read_candidates
 from mmprm.evaluation.offline import evaluate, score
@@ -203,7 +203,7 @@ def test_scores_and_metrics_of_problems_with_different_numbers_of_candidates(
     rows = [GOOD, *wrong, right_b, {"problem": "b", "steps": [], "answer": None}, GOOD | {"answer": None}]
     candidates = lines(tmp_path / "mine.jsonl", rows)
     score(prm, problems, candidates, tmp_path / "scores.parquet", None)
-    found = tables.read_rows(tmp_path / "scores.parquet", tables.SCORES)
+    found = tables.read_rows(tmp_path / "scores.parquet", schemas.SCORES)
     assert [(row["problem_id"], row["candidate"], len(row["probabilities"])) for row in found] == [
         ("a", 0, 2), ("a", 1, 2), ("a", 2, 2), ("a", 3, 0), ("b", 0, 2), ("b", 1, 2), ("b", 2, 0)
     ]  # fmt: skip
@@ -272,7 +272,7 @@ def test_a_real_prm_scores_a_problem_table_and_own_candidates_by_the_command_lin
     common = ["--problems", str(table), "--candidates", str(candidates), "--config", str(settings)]
     done = CliRunner().invoke(app, ["score", "--prm", str(mini_policy_folder), "--out", str(scores), *common])
     assert done.exit_code == 0, done.output
-    markers = {row["problem_id"]: len(row["probabilities"]) for row in tables.read_rows(scores, tables.SCORES)}
+    markers = {row["problem_id"]: len(row["probabilities"]) for row in tables.read_rows(scores, schemas.SCORES)}
     assert markers == {p.problem_id: len(parse(p.solution or "").steps) + 1 for p in mini_problems[:3]}
     done = CliRunner().invoke(app, ["evaluate", "--scores", str(scores), "--out", str(tmp_path / "m.json"), *common])
     assert done.exit_code == 0, done.output

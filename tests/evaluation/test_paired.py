@@ -12,7 +12,7 @@ import ranked_tables
 
 from mmprm import config as configuration
 from mmprm.config import Config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.intervals import intervals
 from mmprm.evaluation.measure import measure
@@ -95,12 +95,12 @@ def test_differences_are_those_of_the_accuracies_that_the_benchmark_reports(tmp_
 def test_a_problem_without_verdicts_counts_for_neither(tmp_path: Path) -> None:
     scores = ranked_tables.write(tmp_path, "drawn", "test", RIGHT, ALONE)
     file = tmp_path / "bench/test/candidates.parquet"
-    rows = tables.read_rows(file, tables.CANDIDATES)
+    rows = tables.read_rows(file, schemas.CANDIDATES)
     undecided = [row | {"verdict": "undecided"} if row["problem_id"] == "test-0" else row for row in rows]
-    tables.write(file, undecided, tables.CANDIDATES)
+    tables.write(file, undecided, schemas.CANDIDATES)
     both = {name: scores[name] for name in ("soft", "hard")}
     found = minus_first(config(), tmp_path / "problems/drawn.parquet", file, both)
     assert found["hard"]["bon/min", 2]["value"] == pytest.approx(3 / 7)
-    tables.write(file, [row | {"verdict": "undecided"} for row in rows], tables.CANDIDATES)
+    tables.write(file, [row | {"verdict": "undecided"} for row in rows], schemas.CANDIDATES)
     with pytest.raises(UserError, match=r"candidates\.parquet: no problem has a graded candidate"):
         minus_first(config(), tmp_path / "problems/drawn.parquet", file, both)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mmprm.config import Config, load
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.evaluation.step_benchmarks import Tables, measure_steps, score_steps
 from mmprm.evaluation.step_metrics import METRICS, JudgedPath, by_subset, choose_threshold, scores, tallies
@@ -155,9 +155,9 @@ class Files:
         ]  # fmt: skip
         found = Tables(*(self.folder / f"{name}.{kind}.parquet" for kind in ("problems", "paths", "scores")))
         write_problems(found.problems, [Problem(one, name, f"{one}?", "7", **problem) for one in ids])
-        tables.write(found.paths, paths, tables.PATHS)
+        tables.write(found.paths, paths, schemas.PATHS)
         of_path = [{"path_id": f"{name}{number}", "probabilities": row[2]} for number, row in enumerate(rows)]
-        tables.write(found.scores, of_path, tables.STEP_SCORES)
+        tables.write(found.scores, of_path, schemas.STEP_SCORES)
         self.tables[name] = found
         return found
 
@@ -224,7 +224,7 @@ def test_scores_that_do_not_fit_and_paths_without_a_problem_are_named(files: Fil
         with pytest.raises(UserError, match=says):
             files.measured(config, "test")
     files.write("test", [("t0", [1], [0.5])])
-    tables.write(files.tables["test"].scores, [], tables.STEP_SCORES)
+    tables.write(files.tables["test"].scores, [], schemas.STEP_SCORES)
     with pytest.raises(UserError, match="path test0 is missing"):
         files.measured(config, "test")
     write_problems(files.tables["test"].problems, [Problem("other", "s", "q", "7")])
@@ -244,7 +244,7 @@ def test_scoring_reads_each_path_once_and_keeps_its_id(files: Files, monkeypatch
     monkeypatch.setattr(scoring, "score_items", score_items)
     test = files.tables["test"]
     score_steps(configuration(test={"threshold": 0.5}), "test", files.folder, test.problems, test.paths, test.scores)
-    found = tables.read_rows(test.scores, tables.STEP_SCORES)
+    found = tables.read_rows(test.scores, schemas.STEP_SCORES)
     assert [(row["path_id"], len(row["probabilities"])) for row in found] == [("test0", 3), ("test1", 3), ("test2", 1)]
     measured = files.measured(configuration(test={"threshold": 0.5}), "test")
     assert [row["metric"] for row in measured["rows"]] == list(METRICS)

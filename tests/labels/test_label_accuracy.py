@@ -9,7 +9,7 @@ import pytest
 from test_labels import node
 from toy_world import toy_config
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.labels.label_accuracy import Ratios, World, first_errors, measure_labels, path_markers, quality, states_by_k
 from mmprm.mini.problems import generate
@@ -131,9 +131,9 @@ def test_labels_that_are_the_truth_are_measured_as_perfect_and_other_problems_ar
         rows.append(common | path_of_it | counts)
         one = node(1, steps, 0, 4) | {"problem_id": problem.problem_id, "parent_id": 0, "mc": 0.0, "visits": 0}
         nodes.append(one)
-    tables.write(tmp_path / "paths.parquet", rows, tables.PATHS)
-    tables.write(tmp_path / "nodes.parquet", nodes, tables.NODES)
-    tables.write(tmp_path / "rollouts.parquet", [], tables.ROLLOUTS)
+    tables.write(tmp_path / "paths.parquet", rows, schemas.PATHS)
+    tables.write(tmp_path / "nodes.parquet", nodes, schemas.NODES)
+    tables.write(tmp_path / "rollouts.parquet", [], schemas.ROLLOUTS)
     config = toy_config(bench={"n": 5, "resamples": 200})
     measure_labels(config, tmp_path / "seeds.parquet", tmp_path / "paths.parquet", [tmp_path], tmp_path / "q.json")
     found = json.loads((tmp_path / "q.json").read_text())
@@ -157,9 +157,9 @@ def test_what_a_consensus_filter_leaves_is_measured_beside_what_it_was_given(tmp
     ]  # fmt: skip
     drawn = generate("seeds", 1, ["bars"], 0)[0]
     write_problems(tmp_path / "seeds.parquet", [PROBLEM, drawn])
-    tables.write(tmp_path / "paths.parquet", rows, tables.PATHS)
-    tables.write(tmp_path / "agreed.parquet", [rows[0], rows[3]], tables.PATHS)
-    for name, schema in (("nodes", tables.NODES), ("rollouts", tables.ROLLOUTS)):
+    tables.write(tmp_path / "paths.parquet", rows, schemas.PATHS)
+    tables.write(tmp_path / "agreed.parquet", [rows[0], rows[3]], schemas.PATHS)
+    for name, schema in (("nodes", schemas.NODES), ("rollouts", schemas.ROLLOUTS)):
         tables.write(tmp_path / f"{name}.parquet", [], schema)
     files = [tmp_path / name for name in ("seeds.parquet", "paths.parquet")]
     config = toy_config(bench={"n": 5, "resamples": 200})

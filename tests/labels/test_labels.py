@@ -12,7 +12,7 @@ from toy_world import ExactGrader, grow, rows, toy_config
 
 from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation, Labels
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import write_problems
 from mmprm.engine.scripted import ToyPolicy, step_is_right, toy_problem
 from mmprm.labels.evidence import Evidence, StepPath
@@ -253,11 +253,11 @@ def stage(folder: Path, count: int = 1, label_set: str | None = None, **sections
         shards.append(folder / f"{index}-of-{count}")
         mine = trees[index::count]
         for name, schema, make in (
-            ("nodes", tables.NODES, Tree.node_rows),
-            ("rollouts", tables.ROLLOUTS, Tree.rollout_rows),
+            ("nodes", schemas.NODES, Tree.node_rows),
+            ("rollouts", schemas.ROLLOUTS, Tree.rollout_rows),
         ):
             tables.write(shards[-1] / f"{name}.parquet", [row for tree in mine for row in make(tree)], schema)
-        tables.write(shards[-1] / "status.parquet", [tree.status_row() for tree in mine], tables.STATUS)
+        tables.write(shards[-1] / "status.parquet", [tree.status_row() for tree in mine], schemas.STATUS)
     seeds, out, statistics = (folder / name for name in ("seeds.parquet", "paths.parquet", "statistics.json"))
     gather_labels(toy_config(**sections), seeds, shards, out, statistics, label_set=label_set)
     return rows(folder / "paths.parquet"), json.loads((folder / "statistics.json").read_text())

@@ -9,13 +9,13 @@ import pytest
 from test_labels import stage
 from toy_world import toy_config
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.labels.gather import gather_labels
 from mmprm.labels.tree_tables import sources_of, trees
 from mmprm.runtime.errors import UserError
 
 NAMES = ("nodes", "rollouts")
-SCHEMAS = {"nodes": tables.NODES, "rollouts": tables.ROLLOUTS}
+SCHEMAS = {"nodes": schemas.NODES, "rollouts": schemas.ROLLOUTS}
 
 
 def read(shard: Path, name: str) -> list[dict]:
@@ -38,9 +38,9 @@ def test_a_tree_without_rollouts_and_a_problem_without_a_tree_are_taken_as_they_
     shard = tmp_path / "0-of-1"
     first, second, *_ = dict.fromkeys(row["problem_id"] for row in read(shard, "nodes"))
     rollouts = [row for row in read(shard, "rollouts") if row["problem_id"] not in (first, second)]
-    tables.write(shard / "rollouts.parquet", rollouts, tables.ROLLOUTS)
+    tables.write(shard / "rollouts.parquet", rollouts, schemas.ROLLOUTS)
     nodes = [row for row in read(shard, "nodes") if row["problem_id"] != first]
-    tables.write(shard / "nodes.parquet", nodes, tables.NODES)
+    tables.write(shard / "nodes.parquet", nodes, schemas.NODES)
     found = {name: own for name, _, own in trees([shard])}
     assert first not in found and found[second] == []
     assert all(own for name, own in found.items() if name != second)
@@ -50,7 +50,7 @@ def test_rollouts_of_another_annotation_than_the_nodes_are_refused(tmp_path: Pat
     stage(tmp_path)
     shard = tmp_path / "0-of-1"
     first = read(shard, "nodes")[0]["problem_id"]
-    tables.write(shard / "nodes.parquet", [r for r in read(shard, "nodes") if r["problem_id"] != first], tables.NODES)
+    tables.write(shard / "nodes.parquet", [r for r in read(shard, "nodes") if r["problem_id"] != first], schemas.NODES)
     with pytest.raises(UserError, match="not of one annotation"):
         list(trees([shard]))
 
@@ -70,8 +70,8 @@ def test_a_problem_whose_rows_lie_apart_is_refused(tmp_path: Path) -> None:
 
 def test_a_problem_that_is_no_seed_is_refused(tmp_path: Path) -> None:
     stage(tmp_path)
-    first, *others = tables.read_rows(tmp_path / "seeds.parquet", tables.PROBLEMS)
-    tables.write(tmp_path / "seeds.parquet", others, tables.PROBLEMS)
+    first, *others = tables.read_rows(tmp_path / "seeds.parquet", schemas.PROBLEMS)
+    tables.write(tmp_path / "seeds.parquet", others, schemas.PROBLEMS)
     assert first["problem_id"] not in sources_of(tmp_path / "seeds.parquet")
     with pytest.raises(UserError, match=f"'{first['problem_id']}' .* is not in"):
         gather_labels(toy_config(), tmp_path / "seeds.parquet", [tmp_path / "0-of-1"], tmp_path / "o", tmp_path / "s")
@@ -80,18 +80,18 @@ def test_a_problem_that_is_no_seed_is_refused(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_shards(tmp_path: Path) -> None:
     """The same trees under other names, twelve times as many: Python holds about as much at once."""
     stage(tmp_path)
-    seeds = tables.read_rows(tmp_path / "seeds.parquet", tables.PROBLEMS)
-    status = tables.read_rows(tmp_path / "0-of-1/status.parquet", tables.STATUS)
+    seeds = tables.read_rows(tmp_path / "seeds.parquet", schemas.PROBLEMS)
+    status = tables.read_rows(tmp_path / "0-of-1/status.parquet", schemas.STATUS)
     rows = {name: read(tmp_path / "0-of-1", name) for name in NAMES}
 
     def peak(times: int) -> int:
         folder = tmp_path / str(times)
         shards = [folder / f"{copy}-of-{times}" for copy in range(times)]
         renamed = [[row | {"problem_id": f"{copy}-{row['problem_id']}"} for row in seeds] for copy in range(times)]
-        tables.write(folder / "seeds.parquet", [row for part in renamed for row in part], tables.PROBLEMS)
+        tables.write(folder / "seeds.parquet", [row for part in renamed for row in part], schemas.PROBLEMS)
         for copy, shard in enumerate(shards):
             for name, schema, own in (
-                ("status", tables.STATUS, status),
+                ("status", schemas.STATUS, status),
                 *((name, SCHEMAS[name], rows[name]) for name in NAMES),
             ):
                 new = [row | {"problem_id": f"{copy}-{row['problem_id']}"} for row in own]

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from mmprm.config import load
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def test_the_scoring_benchmark_gives_each_scorer_a_speed_and_finds_them_agreed(
         for problem in mini_problems[:2]
         for n in range(3)
     ]
-    tables.write(tmp_path / "candidates.parquet", [row | solution for row in rows], tables.CANDIDATES)
+    tables.write(tmp_path / "candidates.parquet", [row | solution for row in rows], schemas.CANDIDATES)
     config = load(yaml.safe_load((ROOT / "configs/ci.yaml").read_text()))
     (tmp_path / "config.json").write_text(config.model_dump_json())
     places = {"prm": mini_policy_folder, "config": tmp_path / "config.json"}
@@ -106,13 +106,13 @@ def test_the_seeds_benchmark_saves_rollouts_and_decides_nothing_otherwise_where_
     one, four = (found[f"some right, some wrong, blocks of {block}"]["saved_rollouts"] for block in (1, 4))
     assert one > four
     verdicts = ["correct", "incorrect"] * 4
-    empty = dict.fromkeys(tables.SEED_ROLLOUTS.names) | {"problem_id": "p", "steps": [], "n_tokens": 5}
+    empty = dict.fromkeys(schemas.SEED_ROLLOUTS.names) | {"problem_id": "p", "steps": [], "n_tokens": 5}
     rows = [
         empty | {"blank": blank, "attempt": at, "verdict": one}
         for blank in (False, True)
         for at, one in enumerate(verdicts)
     ]
-    tables.write(tmp_path / "rollouts.parquet", rows, tables.SEED_ROLLOUTS)
+    tables.write(tmp_path / "rollouts.parquet", rows, schemas.SEED_ROLLOUTS)
     ended = run("seeds", str(tmp_path / "rollouts.parquet"), "--blocks", "4")
     result = json.loads(ended.stdout)
     assert (result["problems"], result["rollouts"]) == (1, 8)

@@ -8,7 +8,7 @@ from pathlib import Path
 from perf import scale
 from test_benchmarks import run
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.labels.tree_tables import trees
 
 
@@ -16,11 +16,11 @@ def test_the_synthetic_annotation_has_real_trees_of_every_problem(tmp_path: Path
     scale.make(tmp_path, 3_000, 2)
     shards = sorted((tmp_path / "annotation").iterdir())
     assert [shard.name for shard in shards] == ["0-of-2", "1-of-2"]
-    seeds = tables.read_rows(tmp_path / "seeds.parquet", tables.PROBLEMS)
+    seeds = tables.read_rows(tmp_path / "seeds.parquet", schemas.PROBLEMS)
     found = list(trees(shards))
     assert [name for name, _, _ in found] == [row["problem_id"] for row in seeds]
     assert len({row["images"][0] for row in seeds}) == len(seeds) == 3
-    status = tables.read_rows([shard / "status.parquet" for shard in shards], tables.STATUS)
+    status = tables.read_rows([shard / "status.parquet" for shard in shards], schemas.STATUS)
     assert [row["n_rollouts"] for row in status] == [len(rollouts) for _, _, rollouts in found]
     assert 2_000 < sum(row["n_rollouts"] for row in status) < 4_000
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
 from mmprm.model import folders
 from mmprm.prm import heldout, train_prm
@@ -78,8 +78,8 @@ def test_trained_and_untrained_prm_stand_side_by_side_on_the_development_split(
             )
             rollouts += [row, row | {"node_id": 3}]
     shards = [tmp_path / "0-of-2", tmp_path / "1-of-2"]
-    tables.write(shards[0] / "rollouts.parquet", rollouts[:40], tables.ROLLOUTS)
-    tables.write(shards[1] / "rollouts.parquet", rollouts[40:], tables.ROLLOUTS)
+    tables.write(shards[0] / "rollouts.parquet", rollouts[:40], schemas.ROLLOUTS)
+    tables.write(shards[1] / "rollouts.parquet", rollouts[40:], schemas.ROLLOUTS)
     heldout.evaluate_prm(
         config, "soft", mini_policy_folder, tmp_path / "prm", seeds, paths, shards, tmp_path / "soft.heldout.json"
     )

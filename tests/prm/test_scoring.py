@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmprm.config import Config, load
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.model import folders
 from mmprm.model.step_text import ANSWER_CLOSE, MARKER, STEP_CLOSE, Renderer, control_ids, parse
@@ -64,11 +64,11 @@ class Tables:
         write_problems(self.folder / "problems.parquet", self.problems)
 
     def score(self, config: Config, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        tables.write(self.folder / "candidates.parquet", rows, tables.CANDIDATES)
+        tables.write(self.folder / "candidates.parquet", rows, schemas.CANDIDATES)
         score_candidates(
             config, self.prm, self.folder / "problems.parquet", self.folder / "candidates.parquet", self.out
         )
-        return tables.read_rows(self.out, tables.SCORES)
+        return tables.read_rows(self.out, schemas.SCORES)
 
 
 @pytest.fixture
@@ -210,19 +210,19 @@ def test_the_table_of_a_prm_of_counts_has_its_concentrations_and_is_read_as_any_
     rows = [candidate(files.problems[0], 0), candidate(files.problems[0], 1), candidate(files.problems[1], 0)]
     rows[2] |= {"status": "malformed", "steps": [], "answer": None}
     plain = counted(files).score(make_config("transformers"), rows)
-    found = tables.read_rows(files.out, tables.COUNTED_SCORES)
+    found = tables.read_rows(files.out, schemas.COUNTED_SCORES)
     of_row = {(row["problem_id"], row["candidate"]): row["concentrations"] for row in found}
     first, long, broken = (of_row[row["problem_id"], row["candidate"]] for row in rows)
     assert first == [float(n + 1) for n in range(len(rows[0]["steps"]) + 1)]
     assert (long, broken) == ([], [])
-    assert plain == [{name: row[name] for name in tables.SCORES.names} for row in found]
+    assert plain == [{name: row[name] for name in schemas.SCORES.names} for row in found]
 
 
 def test_the_table_of_another_label_has_no_column_more(files: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, halves)
     rows = files.score(make_config("transformers"), [candidate(files.problems[0], 0)])
     expected = files.folder / "as_ever.parquet"
-    tables.write(expected, rows, tables.SCORES)
+    tables.write(expected, rows, schemas.SCORES)
     assert pq.read_schema(files.out).names == ["problem_id", "candidate", "probabilities"]
     assert files.out.read_bytes() == expected.read_bytes()
 
@@ -310,7 +310,7 @@ def test_vllm_gives_the_concentrations_of_transformers(
     files = Tables(tmp_path, hard_problems, counts_folder)
     rows = [candidate(problem, number) for problem in hard_problems for number in range(2)]
     files.score(make_config("vllm", cross_check=5), rows)
-    scored = {(row["problem_id"], row["candidate"]): row for row in tables.read_rows(files.out, tables.COUNTED_SCORES)}
+    scored = {(row["problem_id"], row["candidate"]): row for row in tables.read_rows(files.out, schemas.COUNTED_SCORES)}
     by_id = {problem.problem_id: problem for problem in hard_problems}
     items: list[Item] = [(by_id[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rows]
     seen = set()

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems
 from mmprm.model import folders
 from mmprm.model.step_text import MARKER, NO, YES, Renderer, control_ids
@@ -139,7 +139,7 @@ def test_every_marker_that_fits_keeps_its_label(
 def test_paths_that_were_cut_are_counted_in_the_card(
     training_config, mini_policy_folder: Path, prm_tables: tuple[Path, Path], processor, tmp_path: Path
 ):
-    rows = [row for row in tables.read_rows(prm_tables[1], tables.PATHS) if row["split"] == "train"]
+    rows = [row for row in tables.read_rows(prm_tables[1], schemas.PATHS) if row["split"] == "train"]
     lengths = [example.length for example in _examples(rows, read_problems(prm_tables[0]), processor, "hard")[0]]
     config = training_config(max_steps=1, max_length=sorted(lengths)[-3])
     train_prm.train_prm(config, "soft", mini_policy_folder, *prm_tables, tmp_path / "work", tmp_path / "prm")
@@ -167,8 +167,8 @@ def test_a_policy_without_control_tokens_trains_no_prm(
 def test_the_best_checkpoint_needs_held_out_paths(
     training_config, mini_policy_folder: Path, prm_tables: tuple[Path, Path], tmp_path: Path
 ):
-    rows = tables.read_rows(prm_tables[1], tables.PATHS)
-    tables.write(tmp_path / "all.parquet", [row | {"split": "train"} for row in rows], tables.PATHS)
+    rows = tables.read_rows(prm_tables[1], schemas.PATHS)
+    tables.write(tmp_path / "all.parquet", [row | {"split": "train"} for row in rows], schemas.PATHS)
     how = (mini_policy_folder, prm_tables[0], tmp_path / "all.parquet", tmp_path / "work", tmp_path / "prm")
     with pytest.raises(UserError, match=r"keep_best: no path of split dev .* labels\.dev_share"):
         train_prm.train_prm(training_config(keep_best=True), "soft", *how)
@@ -260,7 +260,7 @@ def test_a_prm_learns_its_labels_from_the_training_split_alone(
     info = folders.check_manifest(tmp_path / "prm")["info"]
     assert (info["problems"], info["examples"]) == (8, 16) and info["base"] == folders.fingerprint(mini_policy_folder)
     problems = read_problems(prm_tables[0])
-    rows = tables.read_rows(prm_tables[1], tables.PATHS)
+    rows = tables.read_rows(prm_tables[1], schemas.PATHS)
     by_id = {problem.problem_id: problem for problem in problems}
     rows = [row for row in rows if row["split"] == "train"]
     items = [(by_id[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rows]
@@ -306,5 +306,5 @@ def test_a_held_out_loss_that_is_not_a_number_stops_the_training_too(
         config = training_config(keep_best=True, save_every=2)
         train_prm.train_prm(config, "soft", mini_policy_folder, *prm_tables, tmp_path / "work", tmp_path / "prm")
     found = json.loads((tmp_path / "work" / "nan_batch.json").read_text())["problem_ids"]
-    dev = {row["problem_id"] for row in tables.read_rows(prm_tables[1], tables.PATHS) if row["split"] == "dev"}
+    dev = {row["problem_id"] for row in tables.read_rows(prm_tables[1], schemas.PATHS) if row["split"] == "dev"}
     assert found and set(found) <= dev

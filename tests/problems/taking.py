@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm import config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems
 from mmprm.problems.intake import make_source
 
@@ -28,6 +28,6 @@ def take_in(folder: Path, source: dict[str, Any], bounds: dict[str, Any]) -> tup
     )
     out, refused = folder / "out" / "real.parquet", folder / "out" / "real.refused.parquet"
     make_source(settings, "real", out, refused)
-    bad = tables.read_rows(refused, tables.REFUSED)
+    bad = tables.read_rows(refused, schemas.REFUSED)
     assert all(row["detail"] and row["source"] == "real" for row in bad)
     return read_problems(out), {row["row"]: row["reason"] for row in bad}

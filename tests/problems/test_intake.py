@@ -17,7 +17,7 @@ from PIL import Image
 from taking import take_in
 
 from mmprm import config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems
 from mmprm.problems.intake import make_source
 from mmprm.runtime.errors import UserError
@@ -223,7 +223,7 @@ def test_too_many_refused_rows_stop_the_run_and_leave_the_list(take: Callable[..
         take(rows, bound=0.09)
     stopped = tmp_path / "out" / "real.refused.stopped.parquet"
     assert str(stopped) in str(raised.value)
-    assert [bad["problem_id"] for bad in tables.read_rows(stopped, tables.REFUSED)] == ["real/x", "real/y"]
+    assert [bad["problem_id"] for bad in tables.read_rows(stopped, schemas.REFUSED)] == ["real/x", "real/y"]
     assert not (tmp_path / "out" / "real.parquet").exists()
     take(rows, bound=0.1)
     assert not stopped.exists()
@@ -302,6 +302,6 @@ def test_drawn_problems_are_named_after_their_source(tmp_path: Path) -> None:
     problems = read_problems(tmp_path / "a.parquet")
     assert len({problem.problem_id for problem in problems}) == 6
     assert all(problem.problem_id.startswith("drawn/") and problem.source == "drawn" for problem in problems)
-    assert tables.read(tmp_path / "a.refused.parquet", tables.REFUSED).num_rows == 0
+    assert tables.read(tmp_path / "a.refused.parquet", schemas.REFUSED).num_rows == 0
     make_source(settings, "drawn", tmp_path / "b.parquet", tmp_path / "b.refused.parquet")
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()

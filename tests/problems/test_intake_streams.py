@@ -24,7 +24,7 @@ from PIL import Image
 from table_pictures import picture
 
 from mmprm import config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.problems import checking, rows
 from mmprm.problems.groups import Groups
 from mmprm.problems.intake import make_source
@@ -146,10 +146,10 @@ def test_the_tables_do_not_depend_on_the_number_of_processes(
     source: dict[str, Any], undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     assert take(tmp_path, settings_of(source), tmp_path / "work", workers=3) == undisturbed
-    problems = tables.read_rows(tmp_path / "real.parquet", tables.PROBLEMS)
+    problems = tables.read_rows(tmp_path / "real.parquet", schemas.PROBLEMS)
     ids = [row["problem_id"] for row in problems]
     assert ids == sorted(set(ids)) and len(ids) > 5 * checking.ROWS
-    refused = tables.read_rows(tmp_path / "real.refused.parquet", tables.REFUSED)
+    refused = tables.read_rows(tmp_path / "real.refused.parquet", schemas.REFUSED)
     assert [row["row"] for row in refused] == sorted(row["row"] for row in refused)
     counts = json.loads((tmp_path / "real.intake.json").read_text())
     reasons: dict[str, int] = defaultdict(int)
@@ -170,9 +170,9 @@ def test_of_two_rows_with_one_id_the_first_that_can_be_taken_is(tmp_path: Path) 
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
     source = {"kind": "table", "path": str(tmp_path / "t.jsonl"), "columns": {"image": ""}}
     take(tmp_path, settings_of(source))
-    taken = tables.read_rows(tmp_path / "real.parquet", tables.PROBLEMS)
+    taken = tables.read_rows(tmp_path / "real.parquet", schemas.PROBLEMS)
     assert [(row["problem_id"], row["answer"]) for row in taken] == [("real/a", "1"), ("real/b", "2")]
-    refused = tables.read_rows(tmp_path / "real.refused.parquet", tables.REFUSED)
+    refused = tables.read_rows(tmp_path / "real.refused.parquet", schemas.REFUSED)
     details = [(row["row"], row["reason"], row["detail"]) for row in refused]
     assert details == [
         (0, "empty_answer", "answer is blank"),
@@ -241,7 +241,7 @@ def test_a_source_that_cannot_keep_the_bound_is_not_read_to_its_end_and_goes_on_
     stopped = tmp_path / "real.refused.stopped.parquet"
     with pytest.raises(UserError, match=rf"{small_parts - 1} of {small_parts} rows.*judge_after \(50\)"):
         take(tmp_path, settings_of(source, max_refused_share=0.3, judge_after=50), tmp_path / "work")
-    assert len(tables.read_rows(stopped, tables.REFUSED)) == small_parts - 1
+    assert len(tables.read_rows(stopped, schemas.REFUSED)) == small_parts - 1
     parts = set(tmp_path.glob("work/*/*"))
     with pytest.raises(UserError, match=r"judge_after \(50\)"):
         take(tmp_path, settings_of(source, max_refused_share=0.3, judge_after=50), tmp_path / "work")

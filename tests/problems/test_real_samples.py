@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mmprm import config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems, write_problems
 from mmprm.data.shards import Shard
 from mmprm.evaluation.measure import measure
@@ -39,7 +39,7 @@ def settings() -> config.Config:
 
 def taken(settings: config.Config, name: str, folder: Path) -> list[Problem]:
     make_source(settings, name, folder / "real.parquet", folder / "refused.parquet")
-    assert tables.read_rows(folder / "refused.parquet", tables.REFUSED) == []
+    assert tables.read_rows(folder / "refused.parquet", schemas.REFUSED) == []
     return read_problems(folder / "real.parquet")
 
 
@@ -69,16 +69,16 @@ def test_candidates_of_real_problems_are_sampled_graded_scored_and_measured(
     problems, candidates = tmp_path / "some.parquet", tmp_path / "candidates.parquet"
     write_problems(problems, taken(settings, name, tmp_path)[:6])
     sample_candidates(settings, name, mini_policy_folder, problems, Shard(), tmp_path / "work", candidates)
-    rows = tables.read_rows(candidates, tables.CANDIDATES)
+    rows = tables.read_rows(candidates, schemas.CANDIDATES)
     assert len(rows) == 12 and all(row["n_tokens"] for row in rows)
     # An untrained policy writes nothing that parses; two solutions are put in, so that there is something to score.
     golds = {problem.problem_id: problem.answer for problem in read_problems(problems)}
     solved = {"steps": ["We look at it."], "status": "ok", "method": "test"}
     rows[0] |= solved | {"answer": golds[rows[0]["problem_id"]], "verdict": "correct"}
     rows[1] |= solved | {"answer": "-7.5", "verdict": "incorrect"}
-    tables.write(candidates, rows, tables.CANDIDATES)
+    tables.write(candidates, rows, schemas.CANDIDATES)
     score_candidates(settings, mini_policy_folder, problems, candidates, tmp_path / "scores.parquet")
-    scores = tables.read_rows(tmp_path / "scores.parquet", tables.SCORES)
+    scores = tables.read_rows(tmp_path / "scores.parquet", schemas.SCORES)
     assert [len(row["probabilities"]) for row in scores if row["probabilities"]] == [2, 2]
     out = tmp_path / "metrics.json"
     measure(settings, name, "soft", problems, candidates, tmp_path / "scores.parquet", out)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmprm import config as configuration
 from mmprm.config import Config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.evaluation.measure import measure, summarise
 from mmprm.labels.gather import gather_labels
@@ -104,7 +104,7 @@ def build(folder: Path) -> Path:
     for name, problems in sets.items():
         write_problems(folder / "problems" / f"{name}.parquet", problems)
         bad = [{"source": name, "row": 5, "problem_id": SPITE, "reason": "corrupt_image", "detail": SPITE}]
-        tables.write(folder / "problems" / f"{name}.refused.parquet", bad if name == "test" else [], tables.REFUSED)
+        tables.write(folder / "problems" / f"{name}.refused.parquet", bad if name == "test" else [], schemas.REFUSED)
     _seeds_and_trees(config, folder, sets["pool"])
     for benchmark in config.benchmarks:
         _bench(config, folder, benchmark, rng)
@@ -118,7 +118,7 @@ def build(folder: Path) -> Path:
 
 def vars_of(problem: Problem) -> dict[str, Any]:
     """The fields of a problem."""
-    return {name: getattr(problem, name) for name in tables.PROBLEMS.names}
+    return {name: getattr(problem, name) for name in schemas.PROBLEMS.names}
 
 
 def _seeds_and_trees(config: Config, folder: Path, pool: list[Problem]) -> None:
@@ -127,7 +127,7 @@ def _seeds_and_trees(config: Config, folder: Path, pool: list[Problem]) -> None:
         for place, problem in enumerate(pool)
         for attempt, verdict in enumerate(["correct" if attempt < place % 5 else "incorrect" for attempt in range(4)])
     ]
-    tables.write(folder / "seeds" / "0-of-1" / "rollouts.parquet", rollouts, tables.SEED_ROLLOUTS)
+    tables.write(folder / "seeds" / "0-of-1" / "rollouts.parquet", rollouts, schemas.SEED_ROLLOUTS)
     seeds = folder / "seeds" / "seeds.parquet"
     select_seeds(
         config,
@@ -141,9 +141,9 @@ def _seeds_and_trees(config: Config, folder: Path, pool: list[Problem]) -> None:
     shards = [folder / "annotation" / f"{index}-of-2" for index in range(2)]
     for index, shard in enumerate(shards):
         trees = [tree(problem) for problem in kept[index::2]]
-        tables.write(shard / "nodes.parquet", [row for nodes, _, _ in trees for row in nodes], tables.NODES)
-        tables.write(shard / "rollouts.parquet", [row for _, rows, _ in trees for row in rows], tables.ROLLOUTS)
-        tables.write(shard / "status.parquet", [status for _, _, status in trees], tables.STATUS)
+        tables.write(shard / "nodes.parquet", [row for nodes, _, _ in trees for row in nodes], schemas.NODES)
+        tables.write(shard / "rollouts.parquet", [row for _, rows, _ in trees for row in rows], schemas.ROLLOUTS)
+        tables.write(shard / "status.parquet", [status for _, _, status in trees], schemas.STATUS)
         tables.write_json(
             shard / "usage.json", {"seconds": 2.5, "completions": 100, "generated_tokens": 1000 * index + 500}
         )
@@ -154,7 +154,7 @@ def _seeds_and_trees(config: Config, folder: Path, pool: list[Problem]) -> None:
 
 def _bench(config: Config, folder: Path, benchmark: str, rng: random.Random) -> None:
     problems = folder / "problems" / f"{config.benchmarks[benchmark].source}.parquet"
-    names = tables.read(problems, tables.PROBLEMS)["problem_id"].to_pylist()
+    names = tables.read(problems, schemas.PROBLEMS)["problem_id"].to_pylist()
     candidates, scores = [], []
     for name in names:
         for number in range(N):
@@ -164,9 +164,9 @@ def _bench(config: Config, folder: Path, benchmark: str, rng: random.Random) -> 
             p = min(1.0, max(0.0, (0.7 if right else 0.3) + rng.uniform(-0.3, 0.3)))
             scores.append({"problem_id": name, "candidate": number, "probabilities": [p, p]})
     place = folder / "bench" / benchmark
-    tables.write(place / "candidates.parquet", candidates, tables.CANDIDATES)
+    tables.write(place / "candidates.parquet", candidates, schemas.CANDIDATES)
     for variant in config.prm.variants:
-        tables.write(place / variant / "scores.parquet", scores, tables.SCORES)
+        tables.write(place / variant / "scores.parquet", scores, schemas.SCORES)
         measure(
             config,
             benchmark,

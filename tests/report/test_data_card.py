@@ -17,7 +17,7 @@ from report_example import SPITE
 
 from mmprm import config as configuration
 from mmprm.config import Config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems, write_problems
 from mmprm.report import examples, figures, funnel
 from mmprm.report.data_card import escaped, gather, licence_of, section, write_data_card
@@ -79,9 +79,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def refuse(folder: Path, name: str, rows: list[tuple]) -> None:
-    columns = tables.REFUSED.names
+    columns = schemas.REFUSED.names
     tables.write(
-        folder / f"{name}.refused.parquet", [dict(zip(columns, row, strict=True)) for row in rows], tables.REFUSED
+        folder / f"{name}.refused.parquet", [dict(zip(columns, row, strict=True)) for row in rows], schemas.REFUSED
     )
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.report.seed_filter import _chart, _tenth, seed_filter
 
 
 def decision(right: int, drawn: int, reason: str, stopped: str) -> dict[str, Any]:
-    row = dict.fromkeys(tables.SEED_DECISIONS.names) | {"problem_id": f"{right}/{drawn}", "kept": reason == "kept"}
+    row = dict.fromkeys(schemas.SEED_DECISIONS.names) | {"problem_id": f"{right}/{drawn}", "kept": reason == "kept"}
     counts = {"n_rollouts": drawn, "n_correct": right, "n_unparsed": 0, "n_undecided": 0}
     return row | counts | {"reason": reason, "stopped": stopped}
 
@@ -23,7 +23,7 @@ def test_there_is_nothing_to_show_before_there_are_decisions(tmp_path: Path) -> 
 
 def test_reasons_are_counted_kept_first_and_the_saving_is_passed_on(tmp_path: Path) -> None:
     rows = [decision(0, 8, "none_right", "all_drawn")] * 2 + [decision(1, 4, "kept", "certain")]
-    tables.write(tmp_path / "seeds" / "decisions.parquet", rows, tables.SEED_DECISIONS)
+    tables.write(tmp_path / "seeds" / "decisions.parquet", rows, schemas.SEED_DECISIONS)
     assert (seed_filter(tmp_path) or {})["adaptive"] is None
     saving = {"saved_rollouts": 4}
     tables.write_json(tmp_path / "seeds" / "statistics.json", {"rollouts": 20, "adaptive": saving, "blank_image": None})

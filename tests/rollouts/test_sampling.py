@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from toy_world import policy_folder, rows, toy_config
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.data.shards import Shard
 from mmprm.engine.base import Request
@@ -118,7 +118,7 @@ def test_seed_rollouts_have_their_attempts_and_other_draws_than_candidates(
     assert [row["attempt"] for row in seeds[:6]] == [0, 1, 2, 3, 4, 0]
     others = rows(candidates(tmp_path, policy, problems, 1, ScriptedEngine(POLICY)))
     assert [row["text"] for row in seeds] != [row["text"] for row in others]
-    assert tables.read(tmp_path / "seeds.parquet", tables.SEED_ROLLOUTS).num_rows == len(seeds)
+    assert tables.read(tmp_path / "seeds.parquet", schemas.SEED_ROLLOUTS).num_rows == len(seeds)
 
 
 def test_an_id_that_occurs_twice_is_named(tmp_path: Path, policy: Path, problems: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from toy_world import rows, toy_config
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems, write_problems
 from mmprm.engine.scripted import toy_problem
 from mmprm.runtime.errors import UserError
@@ -31,7 +31,7 @@ def problem(name: str) -> Problem:
 
 
 def rollout(name: str, attempt: int, verdict: str, finish_reason: str = "stop", blank: bool = False) -> dict:
-    row = dict.fromkeys(tables.SEED_ROLLOUTS.names) | {"steps": [], "finish_reason": finish_reason}
+    row = dict.fromkeys(schemas.SEED_ROLLOUTS.names) | {"steps": [], "finish_reason": finish_reason}
     return row | {"problem_id": name, "blank": blank, "attempt": attempt, "verdict": verdict, "n_tokens": 10}
 
 
@@ -39,8 +39,8 @@ def select(folder: Path, verdicts: dict[str, list[str]], max_seeds: int | None =
     write_problems(folder / "p.parquet", [problem(name) for name in verdicts] + options.get("more", []))
     table = [rollout(name, i, verdict) for name, given in verdicts.items() for i, verdict in enumerate(given)]
     table += options.get("rollouts", [])
-    tables.write(folder / "r0.parquet", table[::2], tables.SEED_ROLLOUTS)
-    tables.write(folder / "r1.parquet", table[1::2], tables.SEED_ROLLOUTS)
+    tables.write(folder / "r0.parquet", table[::2], schemas.SEED_ROLLOUTS)
+    tables.write(folder / "r1.parquet", table[1::2], schemas.SEED_ROLLOUTS)
     settings = {"sources": ["toy"], "max_seeds": max_seeds, **options.get("settings", {})}
     config = toy_config(seeds=settings, seed=options.get("seed", 0))
     shards = [folder / "r0.parquet", folder / "r1.parquet"]
@@ -103,7 +103,7 @@ def test_above_the_limit_a_hash_of_the_seed_chooses(tmp_path: Path) -> None:
 def test_duplicate_ids_over_sources_are_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_problems(tmp_path / name, [toy_problem(1)])
-    tables.write(tmp_path / "r", [], tables.SEED_ROLLOUTS)
+    tables.write(tmp_path / "r", [], schemas.SEED_ROLLOUTS)
     with pytest.raises(UserError, match="'toy-0001'"):
         select_seeds(
             toy_config(), [tmp_path / "a", tmp_path / "b"], [tmp_path / "r"], *(tmp_path / out for out in "sdt")

@@ -11,7 +11,7 @@ from table_pictures import picture
 from toy_world import toy_config
 
 from mmprm import config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.labels.gather import gather_labels
 from mmprm.model import folders
@@ -90,7 +90,7 @@ def test_a_prm_learns_from_its_own_paths_and_from_extra_ones_with_and_without_pi
 ) -> None:
     settings, path_tables, problem_tables = extra
     seeds, rows = own_paths(tmp_path, mini_problems[:4])
-    tables.write(tmp_path / "all.parquet", rows + tables.read_rows(path_tables, tables.PATHS), tables.PATHS)
+    tables.write(tmp_path / "all.parquet", rows + tables.read_rows(path_tables, schemas.PATHS), schemas.PATHS)
     training = {"learning_rate": 1e-3, "batch_size": 4, "micro_batch_size": 2, "max_length": 256, "precision": "fp32"}
     settings = toy_config(
         prm={"training": training, "packing": packing},
@@ -127,11 +127,11 @@ def test_extra_paths_stand_beside_the_runs_own_and_are_counted_apart(extra: Any,
     settings, path_tables, _ = extra
     shard = tmp_path / "0-of-1"
     write_problems(tmp_path / "seeds.parquet", [])
-    for name, schema in (("nodes", tables.NODES), ("rollouts", tables.ROLLOUTS), ("status", tables.STATUS)):
+    for name, schema in (("nodes", schemas.NODES), ("rollouts", schemas.ROLLOUTS), ("status", schemas.STATUS)):
         tables.write(shard / f"{name}.parquet", [], schema)
     out, statistics = tmp_path / "all.parquet", tmp_path / "statistics.json"
     gather_labels(settings, tmp_path / "seeds.parquet", [shard], out, statistics, path_tables)
-    rows = tables.read_rows(out, tables.PATHS)
+    rows = tables.read_rows(out, schemas.PATHS)
     assert rows == sorted(rows, key=lambda row: (row["problem_id"], row["path_id"])) and len(rows) == 5
     assert {row["split"] for row in rows} == {"train"}
     found = json.loads(statistics.read_text())

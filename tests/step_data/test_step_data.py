@@ -15,7 +15,7 @@ from PIL import Image
 from table_pictures import picture
 
 from mmprm import config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems, write_problems
 from mmprm.runtime.errors import UserError
 from mmprm.step_data.read_steps import read_steps
@@ -51,11 +51,11 @@ def take(tmp_path: Path) -> Callable[..., tuple[list[Row], dict[str, Problem], d
             tested = [tmp_path / "tested.parquet"]
         out = tmp_path / "out" / "paths.parquet"
         read_steps(run_config(kind, path, **settings), "steps", tested, out)
-        paths = tables.read_rows(out, tables.PATHS)
+        paths = tables.read_rows(out, schemas.PATHS)
         assert paths == sorted(paths, key=lambda row: (row["problem_id"], row["path_id"]))
         problems = {problem.problem_id: problem for problem in read_problems(out.with_name("problems.parquet"))}
         assert set(problems) == {row["problem_id"] for row in paths}
-        refused = tables.read_rows(out.with_name("refused.parquet"), tables.REFUSED)
+        refused = tables.read_rows(out.with_name("refused.parquet"), schemas.REFUSED)
         assert all(row["detail"] for row in refused)
         return paths, problems, {row["row"]: row["reason"] for row in refused}
 
@@ -148,7 +148,7 @@ def test_math_shepherd_loads_as_the_hub_holds_it(tmp_path: Path) -> None:
     for split in ("train", "test"):
         pq.write_table(pa.table(columns), tmp_path / f"data/{split}-00000-of-00001.parquet")
     read_steps(run_config("math_shepherd", tmp_path), "steps", [], tmp_path / "out" / "paths.parquet")
-    assert [row["steps"] for row in tables.read_rows(tmp_path / "out/paths.parquet", tables.PATHS)] == [["So 9."]]
+    assert [row["steps"] for row in tables.read_rows(tmp_path / "out/paths.parquet", schemas.PATHS)] == [["So 9."]]
 
 
 def test_visualprocessbench_leaves_neutral_steps_without_a_label(take: Callable[..., Any]) -> None:
@@ -220,7 +220,7 @@ def test_a_problem_of_a_benchmark_is_never_trained_on(take: Callable[..., Any], 
     ]
     paths, _, bad = take("visualprm400k", rows, benchmark, bound=0)
     assert bad == {1: "in_benchmark", 2: "in_benchmark"} and len(paths) == 2
-    details = [row["detail"] for row in tables.read_rows(tmp_path / "out/refused.parquet", tables.REFUSED)]
+    details = [row["detail"] for row in tables.read_rows(tmp_path / "out/refused.parquet", schemas.REFUSED)]
     assert details == ["a picture of it is one of bench/picture", "it asks what bench/verse asks"]
     eggs = {"prompt": "How many EGGS?", "completions": ["9."], "labels": [True]}
     _, _, bad = take("math_shepherd", [eggs, eggs | {"prompt": "How many eggs are there?"}], benchmark)

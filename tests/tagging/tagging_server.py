@@ -12,7 +12,7 @@ import chat_server
 from chat_server import text_of
 
 from mmprm import config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.tagging.tag import tag
 
@@ -102,12 +102,12 @@ class Tagging:
 
     @property
     def solutions(self) -> dict[str, str]:
-        rows = tables.read_rows(self.folder / FILES[0], tables.PROBLEMS)
+        rows = tables.read_rows(self.folder / FILES[0], schemas.PROBLEMS)
         return {row["problem_id"]: row["solution"] for row in rows}
 
     @property
     def reasons(self) -> dict[str, str]:
-        rows = tables.read_rows(self.folder / FILES[1], tables.REFUSED)
+        rows = tables.read_rows(self.folder / FILES[1], schemas.REFUSED)
         return {row["problem_id"]: row["reason"] for row in rows}
 
     @property

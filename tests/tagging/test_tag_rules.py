@@ -8,7 +8,7 @@ import pytest
 from tagging_server import FILES, Tagging, problem, run_config
 
 from mmprm.config import load
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems, write_problems
 from mmprm.llm import batch_runner
 from mmprm.mini.problems import FAMILIES, generate
@@ -49,7 +49,7 @@ def test_a_kept_solution_parses_and_its_answer_is_the_problems(tmp_path: Path) -
 def test_a_solution_that_cannot_be_used_is_refused_with_its_reason(tmp_path: Path, given: Problem, reason: str) -> None:
     found = Tagging(tmp_path, [given, problem(9, RAW.format(10))]).run(run_config())
     assert found.reasons == {"raw/0003": reason} and list(found.solutions) == ["raw/0009"]
-    (row,) = tables.read_rows(tmp_path / FILES[1], tables.REFUSED)
+    (row,) = tables.read_rows(tmp_path / FILES[1], schemas.REFUSED)
     assert (row["source"], row["row"]) == ("raw", 0) and row["detail"]
     assert found.counts["refused_by_reason"] == {reason: 1}
     assert (found.counts["problems"], found.counts["kept"], found.counts["refused"]) == (2, 1, 1)
@@ -109,7 +109,7 @@ def test_too_many_refused_solutions_stop_the_stage_and_lie_beside_it(tmp_path: P
     with pytest.raises(UserError, match=r"5 kept, 5 refused \(5 answer_differs\).*max_refused_share is 0.4"):
         tagging.run(run_config(max_refused_share=0.4))
     assert not any((tmp_path / name).exists() for name in FILES)
-    assert len(tables.read_rows(tmp_path / "out.refused.stopped.parquet", tables.REFUSED)) == 5
+    assert len(tables.read_rows(tmp_path / "out.refused.stopped.parquet", schemas.REFUSED)) == 5
     assert len(tagging.run(run_config(max_refused_share=0.5)).solutions) == 5
     assert not (tmp_path / "out.refused.stopped.parquet").exists()
     with pytest.raises(UserError, match="0 kept, 10 refused"):

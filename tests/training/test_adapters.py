@@ -79,14 +79,14 @@ def test_the_best_checkpoint_is_exported(train: Train) -> None:
 
 def prm_loss(out: Path) -> float:
     """The loss of the exported model on the held-out paths, by the tables beside it."""
-    from mmprm.data import tables
+    from mmprm.data import schemas, tables
     from mmprm.data.problem import read_problems
     from mmprm.model.step_text import NO, YES, Renderer, control_ids
     from mmprm.training import data
     from mmprm.training.losses import marker_loss
 
     processor, model = folders.load_processor(out), folders.load_model(out)
-    rows = [row for row in tables.read_rows(out.parent / "paths.parquet", tables.PATHS) if row["split"] == "dev"]
+    rows = [row for row in tables.read_rows(out.parent / "paths.parquet", schemas.PATHS) if row["split"] == "dev"]
     problems = {problem.problem_id: problem for problem in read_problems(out.parent / "seeds.parquet")}
     examples, _ = train_prm.marked_examples(rows, problems, processor, Renderer(processor), "hard", 256)
     batch = data.Collator(processor, shift=0)([list(enumerate(examples))])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, ProblemFile, read_problems, write_problems
 from mmprm.model import folders
 from mmprm.model.step_text import Renderer
@@ -113,7 +113,7 @@ def test_a_training_set_is_the_same_however_many_problems_are_taken_at_a_time(
     ordered = sorted(mini_problems, key=lambda problem: problem.problem_id)
     write_problems(tmp_path / "seeds.parquet", ordered)
     rows = [path_row(p, n, "dev" if place == 3 else "train") for place, p in enumerate(ordered) for n in range(5)]
-    tables.write(tmp_path / "paths.parquet", rows, tables.PATHS)
+    tables.write(tmp_path / "paths.parquet", rows, schemas.PATHS)
     processor = folders.load_processor(mini_policy_folder)
     how = (ProblemFile(tmp_path / "seeds.parquet"), processor, Renderer(processor), "soft", 256)
     train = [row for row in rows if row["split"] == "train"]
@@ -135,7 +135,7 @@ def test_a_table_that_has_a_problem_in_two_places_is_refused(
     first, second = sorted(mini_problems, key=lambda problem: problem.problem_id)[:2]
     write_problems(tmp_path / "seeds.parquet", [first, second])
     rows = [path_row(problem, number, "train") for number in range(2) for problem in (first, second)]
-    tables.write(tmp_path / "paths.parquet", rows, tables.PATHS)
+    tables.write(tmp_path / "paths.parquet", rows, schemas.PATHS)
     processor = folders.load_processor(mini_policy_folder)
     how = (ProblemFile(tmp_path / "seeds.parquet"), processor, Renderer(processor), "soft", 256)
     with pytest.raises(UserError, match="in two places"):

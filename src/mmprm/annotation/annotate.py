@@ -8,7 +8,7 @@ from pathlib import Path
 from mmprm.annotation.omegaprm import Search, omegaprm
 from mmprm.annotation.tree import Tree
 from mmprm.config import Config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
 from mmprm.data.shards import Shard, read_shard
 from mmprm.data.sorted_spill import SortedSpill
@@ -36,9 +36,9 @@ def annotate(
     most = config.annotation.max_rollouts
     job = SamplingJob("annotation", config, policy, shard, work, out / "usage.json", most, open_engine)
     with (
-        SortedSpill(out, tables.NODES) as nodes,
-        SortedSpill(out, tables.ROLLOUTS) as rollouts,
-        SortedSpill(out, tables.STATUS) as status,
+        SortedSpill(out, schemas.NODES) as nodes,
+        SortedSpill(out, schemas.ROLLOUTS) as rollouts,
+        SortedSpill(out, schemas.STATUS) as status,
     ):
 
         def keep(name: str, outcome: SearchResult) -> str | None:
@@ -49,9 +49,9 @@ def annotate(
             return why_failed(tree)
 
         run_searches(job, searches, keep)
-        tables.write(out / "nodes.parquet", nodes.rows(), tables.NODES)
-        tables.write(out / "rollouts.parquet", rollouts.rows(), tables.ROLLOUTS)
-        tables.write(out / "status.parquet", status.rows(), tables.STATUS)
+        tables.write(out / "nodes.parquet", nodes.rows(), schemas.NODES)
+        tables.write(out / "rollouts.parquet", rollouts.rows(), schemas.ROLLOUTS)
+        tables.write(out / "status.parquet", status.rows(), schemas.STATUS)
 
 
 def named_searches(config: Config, policy: Path, problems: Sequence[Problem]) -> list[tuple[str, Search]]:

@@ -136,7 +136,7 @@ class Tree:
         return None
 
     def node_rows(self) -> list[dict[str, Any]]:
-        """Rows of tables.NODES, by node id."""
+        """Rows of schemas.NODES, by node id."""
         return [
             {
                 "problem_id": self.problem_id,
@@ -151,7 +151,7 @@ class Tree:
         ]
 
     def rollout_rows(self) -> list[dict[str, Any]]:
-        """Rows of tables.ROLLOUTS, by node id and position."""
+        """Rows of schemas.ROLLOUTS, by node id and position."""
         return [
             {
                 "problem_id": self.problem_id,
@@ -165,7 +165,7 @@ class Tree:
         ]
 
     def status_row(self) -> dict[str, Any]:
-        """The row of tables.STATUS."""
+        """The row of schemas.STATUS."""
         return {
             "problem_id": self.problem_id,
             "status": self.status,

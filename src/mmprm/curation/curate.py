@@ -19,7 +19,7 @@ from mmprm.curation.funnel import KEPT, SET_ASIDE, Fate
 from mmprm.curation.problem_index import ProblemIndex
 from mmprm.curation.problem_rows import problems_at
 from mmprm.curation.signature_journal import Settings, signed
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import row_of
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.progress import say
@@ -88,9 +88,9 @@ def _write(decided: Decided, paths: Sequence[Path], out: Outputs) -> None:
 
     aside = [row for row in by_id if fates[row].ended == SET_ASIDE]
     refused = [row for row in by_id if fates[row].ended not in (KEPT, SET_ASIDE)]
-    tables.write(out.problems, chosen(kept), tables.PROBLEMS)
-    tables.write(out.test, chosen(aside), tables.PROBLEMS)
-    tables.write(out.refused, (_refused(fates[row]) for row in refused), tables.REFUSED)
+    tables.write(out.problems, chosen(kept), schemas.PROBLEMS)
+    tables.write(out.test, chosen(aside), schemas.PROBLEMS)
+    tables.write(out.refused, (_refused(fates[row]) for row in refused), schemas.REFUSED)
     say(f"curation: {len(kept)} of {len(fates)} problems kept, {len(aside)} set aside, {len(refused)} refused")
 
 

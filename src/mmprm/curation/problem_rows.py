@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from mmprm.curation.signatures import opened
-from mmprm.data import tables
+from mmprm.data import schemas
 from mmprm.data.problem import Problem, of_row
 
 
@@ -23,7 +23,7 @@ def problems_at(paths: Sequence[Path], places: Sequence[tuple[int, int]]) -> Ite
 
     @lru_cache(maxsize=len(paths) + 2)
     def group_of(table: int, group: int) -> pa.Table:
-        return files[table].read_row_group(group, columns=tables.PROBLEMS.names)
+        return files[table].read_row_group(group, columns=schemas.PROBLEMS.names)
 
     for table, row in places:
         group = bisect_right(starts[table], row) - 1

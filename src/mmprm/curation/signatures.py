@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmprm.curation import pictures, questions, texts, verifiable
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, of_row
 from mmprm.grading import Grader, Verdict
 from mmprm.runtime.errors import UserError
@@ -66,7 +66,7 @@ def opened(path: Path) -> pq.ParquetFile:
         raise UserError(f"{path}: no such table; run the target that makes it, e.g. `snakemake {path}`") from error
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a readable parquet file ({error}); delete it and run again") from error
-    missing = [name for name in tables.PROBLEMS.names if name not in file.schema_arrow.names]
+    missing = [name for name in schemas.PROBLEMS.names if name not in file.schema_arrow.names]
     if missing:
         raise UserError(f"{path}: columns {missing} are missing; it was made by another version: delete it, run again")
     return file
@@ -74,7 +74,7 @@ def opened(path: Path) -> pq.ParquetFile:
 
 def problems_of(file: pq.ParquetFile, group: int) -> Iterator[Problem]:
     """The problems of a row group, a few at a time in memory."""
-    for batch in file.iter_batches(batch_size=_BATCH, row_groups=[group], columns=tables.PROBLEMS.names):
+    for batch in file.iter_batches(batch_size=_BATCH, row_groups=[group], columns=schemas.PROBLEMS.names):
         yield from map(of_row, batch.to_pylist())
 
 
@@ -139,7 +139,7 @@ def settle(signatures: pa.Table, path: Path, group: int, grader: Grader) -> pa.T
     if not waiting:
         return signatures
     faults, pending = signatures["fault"].to_pylist(), signatures["pending"].to_pylist()
-    columns = [name for name in tables.PROBLEMS.names if name != "images"]
+    columns = [name for name in schemas.PROBLEMS.names if name != "images"]
     rows = opened(path).read_row_group(group, columns=columns).take(waiting).to_pylist()
     asked = [
         (at, answer, of_row(row | {"images": []}))

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Problem:
 def read_problems(*paths: Path, only: Collection[str] | None = None) -> list[Problem]:
     """All problems of the tables (or those of some ids), in the order of the files; raises UserError where a table has
     another schema."""
-    return [of_row(row) for path in paths for row in tables.read(path, tables.PROBLEMS, only).to_pylist()]
+    return [of_row(row) for path in paths for row in tables.read(path, schemas.PROBLEMS, only).to_pylist()]
 
 
 class ProblemFile:
@@ -61,7 +61,7 @@ class ProblemFile:
         self._places: dict[str, tuple[Path, int]] = {}
         self._groups: dict[Path, tuple[int, dict[str, Problem]]] = {}
         for path in paths:
-            for group, names in enumerate(tables.groups(path, tables.PROBLEMS, ("problem_id",))):
+            for group, names in enumerate(tables.groups(path, schemas.PROBLEMS, ("problem_id",))):
                 self._places.update((name, (path, group)) for name in names["problem_id"].to_pylist())
 
     def __contains__(self, problem_id: object) -> bool:
@@ -71,7 +71,7 @@ class ProblemFile:
         """KeyError where there is none of this id."""
         path, group = self._places[problem_id]
         if path not in self._groups or self._groups[path][0] != group:
-            (rows,) = tables.groups(path, tables.PROBLEMS, only=group)
+            (rows,) = tables.groups(path, schemas.PROBLEMS, only=group)
             self._groups[path] = (group, {row["problem_id"]: of_row(row) for row in rows.to_pylist()})
         return self._groups[path][1][problem_id]
 
@@ -84,10 +84,10 @@ def of_row(row: Mapping[str, Any]) -> Problem:
 
 def row_of(problem: Problem) -> dict[str, Any]:
     """The row of a problem table."""
-    return {field: getattr(problem, field) for field in tables.PROBLEMS.names}
+    return {field: getattr(problem, field) for field in schemas.PROBLEMS.names}
 
 
 def write_problems(path: Path, problems: Iterable[Problem]) -> None:
     """Write atomically, ordered by problem id, so that the same problems give the same file."""
     ordered = sorted(problems, key=lambda problem: problem.problem_id)
-    tables.write(path, map(row_of, ordered), tables.PROBLEMS)
+    tables.write(path, map(row_of, ordered), schemas.PROBLEMS)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems
 from mmprm.runtime.errors import UserError
 
@@ -99,7 +99,7 @@ def read_shard(paths: Sequence[Path], shard: Shard) -> list[Problem]:
     ids = [
         problem_id
         for path in paths
-        for batch in tables.batches(path, tables.PROBLEMS, ("problem_id",))
+        for batch in tables.batches(path, schemas.PROBLEMS, ("problem_id",))
         for problem_id in batch["problem_id"].to_pylist()
     ]
     repeated = sorted(problem_id for problem_id, times in Counter(ids).items() if times > 1)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
 from mmprm.evaluation import votes
 from mmprm.evaluation.aggregates import AGGREGATES
@@ -46,11 +46,11 @@ def group_of(problem: Problem) -> str:
 
 
 def join_scores(groups: Mapping[str, Sequence[Row]], scores: Path, name: str = "probabilities") -> dict[str, list[Row]]:
-    """The candidates of each problem with a column `name` of P(yes) at their markers, from a table of tables.SCORES.
+    """The candidates of each problem with a column `name` of P(yes) at their markers, from a table of schemas.SCORES.
 
     UserError where a candidate is not in the table, or has not one probability a marker (or none at all).
     """
-    table = tables.read_rows(scores, tables.SCORES)
+    table = tables.read_rows(scores, schemas.SCORES)
     of_row = {(row["problem_id"], row["candidate"]): row["probabilities"] or [] for row in table}
 
     def joined(row: Row) -> Row:

@@ -45,7 +45,7 @@ _LARGEST = Intake().max_image_pixels
 
 @dataclass(frozen=True)
 class ExternalCandidates:
-    """Problems by id, and rows of tables.CANDIDATES of them (verdict `unparsed` until they are graded)."""
+    """Problems by id, and rows of schemas.CANDIDATES of them (verdict `unparsed` until they are graded)."""
 
     problems: Mapping[str, Problem]
     rows: list[dict[str, Any]]

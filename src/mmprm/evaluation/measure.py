@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.config import Config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import read_problems
 from mmprm.evaluation.candidates import Row, by_problem, join_scores
 from mmprm.evaluation.selection_rules import measured
@@ -37,7 +37,7 @@ def measure(
     folder, bench/<benchmark>/<variant>/scores.parquet: the outcome-reward baseline.
     """
     by_id = {problem.problem_id: problem for problem in read_problems(problems)}
-    rows = by_problem(tables.read_rows(candidates, tables.CANDIDATES), by_id, candidates, problems)
+    rows = by_problem(tables.read_rows(candidates, schemas.CANDIDATES), by_id, candidates, problems)
     _check_numbers(rows, config.bench.n, candidates)
     rows = join_scores(rows, scores)
     for path in outcome:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from mmprm.config import Prompt
 from mmprm.config.offline import Standalone, read_standalone
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.evaluation.candidates import by_problem, join_scores
 from mmprm.evaluation.external_candidates import ExternalCandidates, read_candidates
 from mmprm.evaluation.selection_rules import measured
@@ -34,7 +34,7 @@ _DIFFERENCES = ("bon_minus_random/{}", "bon_minus_majority/{}", "weighted_majori
 
 
 def score(prm: Path, problems: Path | None, candidates: Path, out: Path, config: Path | None) -> None:
-    """Write P(yes) at every marker of every candidate as tables.SCORES; see given.read_given for the files.
+    """Write P(yes) at every marker of every candidate as schemas.SCORES; see given.read_given for the files.
 
     What the settings leave open comes from the data: the instruction after the question is that of the PRM's training,
     and as many images are allowed as the problems have.
@@ -97,7 +97,7 @@ def _say_statuses(given: ExternalCandidates) -> None:
 
 def _check_stamp(scores: Path, candidates: Path, given: ExternalCandidates) -> str:
     """The PRM that made the scores; UserError where they are of other candidates than these."""
-    tables.read(scores, tables.SCORES)
+    tables.read(scores, schemas.SCORES)
     found = {key.decode(): value.decode() for key, value in (pq.read_schema(scores).metadata or {}).items()}
     if found.get(_OF, given.fingerprint) != given.fingerprint:
         raise UserError(f"{scores}: made of other candidates than {candidates} has now; run `mmprm score` again")

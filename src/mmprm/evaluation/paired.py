@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mmprm.config import Config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import read_problems
 from mmprm.evaluation.candidates import Candidates, by_problem, counted_candidates, join_scores
 from mmprm.evaluation.intervals import intervals
@@ -31,7 +31,7 @@ def minus_first(
 ) -> dict[str, dict[tuple[str, int], Row]]:
     """By the names of all PRMs but the first: (metric, n) -> how much better than the first, {value, ci_low, ci_high}.
 
-    scores: tables of tables.SCORES by name. The metrics are bon/… and weighted_majority… (see `measures`), differences
+    scores: tables of schemas.SCORES by name. The metrics are bon/… and weighted_majority… (see `measures`), differences
     are in [-1, 1]. Intervals are BCa over problems, those that share an image as one, on the same resamples as the
     benchmark's own. Raises UserError where no problem has a verdict, or a candidate has no score.
     """
@@ -39,7 +39,7 @@ def minus_first(
     if not others:
         return {}
     by_id = {problem.problem_id: problem for problem in read_problems(problems)}
-    rows = by_problem(tables.read_rows(candidates, tables.CANDIDATES), by_id, candidates, problems)
+    rows = by_problem(tables.read_rows(candidates, schemas.CANDIDATES), by_id, candidates, problems)
     # Which problems count is for the verdicts to say: for every PRM the same.
     counted = {
         name: [

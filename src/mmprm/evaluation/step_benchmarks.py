@@ -16,7 +16,7 @@ import numpy as np
 
 from mmprm.config import Config
 from mmprm.config.steps import StepTest
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems
 from mmprm.evaluation import step_metrics
 from mmprm.evaluation.auc import auc
@@ -36,7 +36,7 @@ class Tables(NamedTuple):
 
 
 def score_steps(config: Config, benchmark: str, prm: Path, problems: Path, paths: Path, out: Path) -> None:
-    """Write P(yes) at every marker of the benchmark's paths as tables.STEP_SCORES; raises as scoring.score_items."""
+    """Write P(yes) at every marker of the benchmark's paths as schemas.STEP_SCORES; raises as scoring.score_items."""
     from mmprm.prm.scoring import score_items
 
     by_id, rows = _read(config.step_benchmarks[benchmark], problems, paths)
@@ -44,7 +44,7 @@ def score_steps(config: Config, benchmark: str, prm: Path, problems: Path, paths
     scores, usage = score_items(config, prm, items)
     pairs = zip(rows, scores, strict=True)
     found = [{"path_id": row["path_id"], "probabilities": one.probabilities} for row, one in pairs]
-    tables.write(out, found, tables.STEP_SCORES)
+    tables.write(out, found, schemas.STEP_SCORES)
     tables.write_json(out.with_name(out.name + ".usage.json"), usage)
 
 
@@ -129,7 +129,7 @@ def _or_none(value: float) -> float | None:
 def _read(settings: StepTest, problems: Path, paths: Path) -> tuple[dict[str, Problem], list[Row]]:
     """The problems by id and the paths of the split; UserError where one's labels or problem are missing."""
     by_id = {problem.problem_id: problem for problem in read_problems(problems)}
-    rows = [row for row in tables.read_rows(paths, tables.PATHS) if settings.split in (None, row["split"])]
+    rows = [row for row in tables.read_rows(paths, schemas.PATHS) if settings.split in (None, row["split"])]
     if not rows:
         raise UserError(f"{paths}: no path" + (f" of split {settings.split!r}" if settings.split else ""))
     for row in rows:
@@ -144,7 +144,7 @@ def _read(settings: StepTest, problems: Path, paths: Path) -> tuple[dict[str, Pr
 def _judged(settings: StepTest, files: Tables) -> tuple[dict[str, Problem], list[step_metrics.JudgedPath], int]:
     """(the problems that have labelled paths, these paths as arrays, the number of all paths)."""
     by_id, rows = _read(settings, files.problems, files.paths)
-    table = tables.read_rows(files.scores, tables.STEP_SCORES)
+    table = tables.read_rows(files.scores, schemas.STEP_SCORES)
     of_path = {row["path_id"]: row["probabilities"] or [] for row in table}
     judged, problems = [], {}
     for row in rows:

@@ -31,7 +31,7 @@ class StepPath:
 
 
 class Label(NamedTuple):
-    """What is known at one marker; the fields are columns of tables.PATHS."""
+    """What is known at one marker; the fields are columns of schemas.PATHS."""
 
     n_correct: int | None
     n_rollouts: int | None

@@ -1,4 +1,4 @@
-"""Trees into labelled step paths. In: the annotation of all shards. Out: tables.PATHS, and statistics as JSON.
+"""Trees into labelled step paths. In: the annotation of all shards. Out: schemas.PATHS, and statistics as JSON.
 
 `evidence` says what paths and labels there are, `selection` which are kept, `softening` what their soft labels are.
 What the switches of `labels` take away or change, they do to the split train alone: held-out paths stay as they are,
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from mmprm.config import Config
 from mmprm.config.labels import LabelSet
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.sorted_spill import SortedSpill
 from mmprm.labels.evidence import Evidence, Row
 from mmprm.labels.selection import Informative, choose, in_dev, path_id
@@ -55,12 +55,12 @@ def gather_labels(
     best = None if settings.keep_ratio is None else Informative(settings.keep_ratio, settings.bis_smoothing)
     seen: set[str] = set()
     with (
-        SortedSpill(out.parent, tables.PATHS) as spool,
-        SortedSpill(out.parent, tables.PATHS) as more,
+        SortedSpill(out.parent, schemas.PATHS) as spool,
+        SortedSpill(out.parent, schemas.PATHS) as more,
         Bar("labels", len(sources), "problems") as bar,
     ):
         for shard in shards:
-            for part in tables.batches(shard / "status.parquet", tables.STATUS):
+            for part in tables.batches(shard / "status.parquet", schemas.STATUS):
                 found.add_status(part)
         for done, (name, nodes, rollouts) in enumerate(trees(shards)):
             seen.add(name)
@@ -73,7 +73,7 @@ def gather_labels(
                     best.see(row)
             bar.update(done)
         of_sources = _take_extra(more, extra)
-        tables.write_parts(out, _gathered(spool, more, best, found, changes), tables.PATHS)
+        tables.write_parts(out, _gathered(spool, more, best, found, changes), schemas.PATHS)
     value = found.value() | {"switches": dict(changes)}
     if of_sources:
         value["extra_paths_by_source"] = ordered(of_sources)
@@ -88,7 +88,7 @@ def _take_extra(spool: SortedSpill, extra: Sequence[Path]) -> Counter[str]:
     """Put the rows of further tables into the spool; how many there are of each source."""
     counts: Counter[str] = Counter()
     for path in extra:
-        for part in tables.batches(path, tables.PATHS):
+        for part in tables.batches(path, schemas.PATHS):
             counts.update(part["source"].to_pylist())
             names = part["problem_id"]
             for name in dict.fromkeys(names.to_pylist()):
@@ -113,7 +113,7 @@ def _gathered(
 def problem_rows(
     config: Config, settings: LabelSet, common: Row, nodes: list[Row], rollouts: list[Row], changes: Changes
 ) -> tuple[list[Row], int]:
-    """The rows of tables.PATHS of one problem, and how many of its searches located no error.
+    """The rows of schemas.PATHS of one problem, and how many of its searches located no error.
 
     settings: of the split train; common: its problem_id and source; `changes` counts what the switches do.
     """

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mmprm.config import Config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems
 from mmprm.evaluation.intervals import bootstrap
 from mmprm.mini.truth import Figure, Truth, figure_of, so_far
@@ -46,7 +46,7 @@ class World:
     figures: dict[str, Figure]
 
     def truth(self, row: Row) -> list[Truth]:
-        """Of each state on a path of tables.PATHS, the answer's last."""
+        """Of each state on a path of schemas.PATHS, the answer's last."""
         problem, steps = row["problem_id"], row["steps"]
         found = so_far(self.figures[problem].judge(steps))
         if row.get("answer") is not None:
@@ -65,12 +65,12 @@ def measure_labels(
     figures = {name: figure for name, problem in problems.items() if (figure := figure_of(problem)) is not None}
     world = World(problems, figures)
     rows, left = (
-        [row for row in tables.read_rows(files, tables.PATHS) if row["problem_id"] in figures]
+        [row for row in tables.read_rows(files, schemas.PATHS) if row["problem_id"] in figures]
         for files in ([paths], agreed)
     )
     read = {
         name: [row for row in tables.read_rows(_files(shards, name), schema) if row["problem_id"] in figures]
-        for name, schema in (("nodes", tables.NODES), ("rollouts", tables.ROLLOUTS))
+        for name, schema in (("nodes", schemas.NODES), ("rollouts", schemas.ROLLOUTS))
     }
     ratio = Ratios(config)
     found = quality(world, rows, read["nodes"], read["rollouts"], ratio)

@@ -1,4 +1,4 @@
-"""Which paths are kept. In: the paths of a problem, or rows of tables.PATHS. Out: fewer of them.
+"""Which paths are kept. In: the paths of a problem, or rows of schemas.PATHS. Out: fewer of them.
 
 All choices are by value and by hash, so that neither shards nor the order of anything shows in them.
 """
@@ -89,7 +89,7 @@ class Informative:
         self._last: dict[str, tuple[float, int]] = {}
 
     def see(self, row: Row) -> None:
-        """A row of tables.PATHS that is ranked within its source."""
+        """A row of schemas.PATHS that is ranked within its source."""
         scores, names = self._seen[row["source"]]
         score, name = self._rank(row)
         scores.append(score)

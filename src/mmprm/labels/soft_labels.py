@@ -1,4 +1,4 @@
-"""The column `soft` of tables.PATHS, which `soft` variants learn. In: the counts of a path. Out: values, or None.
+"""The column `soft` of schemas.PATHS, which `soft` variants learn. In: the counts of a path. Out: values, or None.
 
 As it is, the MC value of a probed step, and the verdict of an answer. The switches of `labels` that change it come from
 SCAN (arXiv 2509.16548): an MC value is low where the policy is weak on the whole problem, and an error is located too

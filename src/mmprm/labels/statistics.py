@@ -25,7 +25,7 @@ class Statistics:
     label_sources: Counter[str] = field(default_factory=Counter)
 
     def add_status(self, part: pa.Table) -> None:
-        """Rows of tables.STATUS."""
+        """Rows of schemas.STATUS."""
         self.sums["problems"] += len(part)
         self.statuses.update(
             f"{status}: {reason}"
@@ -45,7 +45,7 @@ class Statistics:
                 self.histogram[min(int(node["mc"] * _BINS), _BINS - 1)] += 1
 
     def add_paths(self, part: pa.Table) -> None:
-        """All paths of a problem, rows of tables.PATHS."""
+        """All paths of a problem, rows of schemas.PATHS."""
         self.sums["problems_with_paths"] += len(part) > 0
         self.sums["steps"] += pc.sum(pc.list_value_length(part["steps"])).as_py() or 0
         hard = pc.list_flatten(part["hard"])

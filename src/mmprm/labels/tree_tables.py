@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
@@ -29,9 +29,9 @@ def trees(shards: Iterable[Path]) -> Iterator[tuple[str, list[Row], list[Row]]]:
     """
     seen: set[str] = set()
     for shard in shards:
-        rollouts = _problems(shard / "rollouts.parquet", tables.ROLLOUTS, ROLLOUT_COLUMNS)
+        rollouts = _problems(shard / "rollouts.parquet", schemas.ROLLOUTS, ROLLOUT_COLUMNS)
         following = next(rollouts, None)
-        for name, nodes in _problems(shard / "nodes.parquet", tables.NODES, NODE_COLUMNS):
+        for name, nodes in _problems(shard / "nodes.parquet", schemas.NODES, NODE_COLUMNS):
             if name in seen:
                 raise UserError(f"{shard}: problem {name!r} has two trees; delete the annotation and run again")
             seen.add(name)
@@ -60,7 +60,7 @@ def _problem_id(row: Row) -> str:
 def sources_of(seeds: Path) -> dict[str, str]:
     """The source of each problem of a problem table, read without its images."""
     found: dict[str, str] = {}
-    for part in tables.batches(seeds, tables.PROBLEMS, ("problem_id", "source"), rows=65536):
+    for part in tables.batches(seeds, schemas.PROBLEMS, ("problem_id", "source"), rows=65536):
         found.update(zip(part["problem_id"].to_pylist(), part["source"].to_pylist(), strict=True))
     return found
 
@@ -69,7 +69,7 @@ def check_problems(shards: Sequence[Path], sources: dict[str, str], seeds: Path)
     """UserError where a problem is in two shards, or is none of the seeds'."""
     seen: set[str] = set()
     for shard in shards:
-        for part in tables.batches(shard / "status.parquet", tables.STATUS, ("problem_id",), rows=65536):
+        for part in tables.batches(shard / "status.parquet", schemas.STATUS, ("problem_id",), rows=65536):
             for name in part["problem_id"].to_pylist():
                 if name in seen:
                     raise UserError(f"problem {name!r} is in two of {_listed(shards)}: delete the stale one")

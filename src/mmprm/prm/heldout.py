@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from mmprm.config import Config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import ProblemFile
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.auc import auc, auc_within_problem
@@ -47,7 +47,7 @@ def evaluate_prm(
     if folders.check_manifest(prm)["info"].get("base") != folders.fingerprint(policy):
         raise UserError(f"{prm}: it was not trained from the policy {policy}; run `snakemake {prm / folders.MANIFEST}`")
     problems = ProblemFile(seeds)
-    rows = [row for part in tables.batches(paths, tables.PATHS) for row in part.to_pylist() if row["split"] == "dev"]
+    rows = [row for part in tables.batches(paths, schemas.PATHS) for row in part.to_pylist() if row["split"] == "dev"]
     if not rows:
         raise UserError(f"{paths}: no path of split dev; raise labels.dev_share or annotate more problems")
     dev = {row["problem_id"] for row in rows}
@@ -79,7 +79,7 @@ def root_rollouts(shards: Sequence[Path], problems: set[str]) -> list[dict[str, 
     found = []
     columns = ("problem_id", "node_id", "steps", "answer", "status", "verdict")
     for shard in shards:
-        for part in tables.batches(shard / "rollouts.parquet", tables.ROLLOUTS, columns):
+        for part in tables.batches(shard / "rollouts.parquet", schemas.ROLLOUTS, columns):
             roots = part.filter(pc.equal(part["node_id"], 0)).to_pylist()
             found += [row for row in roots if row["problem_id"] in problems and row["status"] == Status.OK]
     return [row for row in found if row["verdict"] in ("correct", "incorrect")]

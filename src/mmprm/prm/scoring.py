@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mmprm.config.offline import Settings
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems
 from mmprm.engine.decoding import TooLongError
 from mmprm.model import folders
@@ -160,7 +160,7 @@ def open_scorer(config: Settings, prm: Path) -> Scorer:
 def score_candidates(config: Settings, prm: Path, problems: Path, candidates: Path, out: Path) -> None:
     """Write the SCORES of all candidates of a table, see `write_scores`."""
     by_id = {problem.problem_id: problem for problem in read_problems(problems)}
-    rows = tables.read_rows(candidates, tables.CANDIDATES)
+    rows = tables.read_rows(candidates, schemas.CANDIDATES)
     unknown = sorted({row["problem_id"] for row in rows if row["status"] == Status.OK} - by_id.keys())
     if unknown:
         raise UserError(f"{candidates}: problem {unknown[0]!r} (of {len(unknown)}) is not in {problems}")
@@ -175,7 +175,7 @@ def write_scores(
     out: Path,
     stamp: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the SCORES of candidates (rows of tables.CANDIDATES), and what it took to `{out}.usage.json`.
+    """Write the SCORES of candidates (rows of schemas.CANDIDATES), and what it took to `{out}.usage.json`.
 
     With a column more, COUNTED_SCORES, where the PRM was trained on counts. A candidate whose status is not ok, or that
     is too long for the model, gets an empty list. `stamp` is kept in the file's metadata. Raises as `score_items`.
@@ -186,7 +186,7 @@ def write_scores(
     scores, usage = score_items(config, prm, items)
     of_row = {(row["problem_id"], row["candidate"]): found for row, found in zip(scored, scores, strict=True)}
     counted = folders.learnt_counts(prm)
-    schema = tables.COUNTED_SCORES if counted else tables.SCORES
+    schema = schemas.COUNTED_SCORES if counted else schemas.SCORES
     table = []
     for row in rows:
         which = {"problem_id": row["problem_id"], "candidate": row["candidate"]}

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mmprm.config import Config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, ProblemFile
 from mmprm.model import folders
 from mmprm.model.hf_env import prepare
@@ -157,7 +157,7 @@ def _whole_problems(paths: Path) -> Iterator[list[dict[str, Any]]]:
     """The rows of a table of paths in lists of several whole problems each."""
     seen: set[str] = set()
     rows: list[dict[str, Any]] = []
-    stream = (row for part in tables.batches(paths, tables.PATHS) for row in part.to_pylist())
+    stream = (row for part in tables.batches(paths, schemas.PATHS) for row in part.to_pylist())
     for name, own in groupby(stream, key=itemgetter("problem_id")):
         if name in seen:
             raise UserError(f"{paths}: problem {name!r} is in two places of the table; delete it and run again")

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmprm.data import tables
+from mmprm.data import schemas
 from mmprm.problems.groups import Groups
 from mmprm.problems.parts import IntakePart, Problems, index_file
 
@@ -44,10 +44,10 @@ class Assembly:
 
     def _light(self) -> dict[str, pa.ChunkedArray]:
         """What is held of all rows that passed, in their order, and the part of each, by column."""
-        types = {name: tables.INTAKE_PART.field("row" if name == "part" else name).type for name in _LIGHT}
+        types = {name: schemas.INTAKE_PART.field("row" if name == "part" else name).type for name in _LIGHT}
         chunks: dict[str, list[pa.Array]] = {name: [] for name in _LIGHT}
         for part in self._parts:
-            table = pq.read_table(index_file(self._folder, part.first), schema=tables.INTAKE_PART)
+            table = pq.read_table(index_file(self._folder, part.first), schema=schemas.INTAKE_PART)
             table = table.filter(table["reason"].is_null())
             table = table.append_column("part", pa.array(np.full(len(table), part.first)))
             for name in _LIGHT:
@@ -81,7 +81,7 @@ class Assembly:
         }
 
     def problems(self) -> Iterator[dict[str, Any]]:
-        """Rows of tables.PROBLEMS, by id."""
+        """Rows of schemas.PROBLEMS, by id."""
         groups = Groups(self._found["problem_id"], self._found["own_group"], self._found["pictures"])
         parts, offsets, lengths = (self._found[name].to_numpy() for name in ("part", "offset", "length"))
         with Problems(self._folder) as problems:
@@ -90,12 +90,12 @@ class Assembly:
                 yield row | {"group": groups[int(place)]}
 
     def refused(self) -> Iterator[dict[str, Any]]:
-        """Rows of tables.REFUSED, as they stand in the source."""
+        """Rows of schemas.REFUSED, as they stand in the source."""
         for part in self._parts:
             twice = self._twice_in(part)
             if not part.refused and not twice:
                 continue
-            table = pq.read_table(index_file(self._folder, part.first), schema=tables.INTAKE_PART)
+            table = pq.read_table(index_file(self._folder, part.first), schema=schemas.INTAKE_PART)
             for row in table.select(["row", "problem_id", "reason", "detail"]).to_pylist():
                 if row["row"] in twice:
                     row["reason"] = "duplicate_id"

@@ -24,7 +24,7 @@ import PIL
 
 from mmprm.config import Config
 from mmprm.config.sources import DERIVED, DataFiles, MiniSource, ProblemFiles
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.problems import checking, rows
 from mmprm.problems.adapters import adapter_of
@@ -57,7 +57,7 @@ def make_source(
     if isinstance(source, MiniSource):
         drawn = _drawn(source, name, config.seed)
         write_problems(out, drawn)
-        tables.write(refused, [], tables.REFUSED)
+        tables.write(refused, [], schemas.REFUSED)
         pictures = {
             "with_images": sum(bool(problem.images) for problem in drawn),
             "images": sum(len(problem.images) for problem in drawn),
@@ -130,7 +130,7 @@ def _from_files(
     stopped = refused.with_suffix(".stopped.parquet")
     n_refused = sum(counts["refused"].values())
     if not assembly.taken or tally.hopeless or n_refused > bounds.max_refused_share * tally.rows:
-        tables.write(stopped, assembly.refused(), tables.REFUSED)
+        tables.write(stopped, assembly.refused(), schemas.REFUSED)
         reasons = ", ".join(f"{count} {reason}" for reason, count in counts["refused"].items())
         early = f" ({tally.hopeless}: it was not read to its end)" if tally.hopeless else ""
         raise UserError(
@@ -138,8 +138,8 @@ def _from_files(
             f"{assembly.taken} problems are left; intake.max_refused_share is {bounds.max_refused_share}{early}: "
             f"mend the rows that {stopped} lists, or raise the bound"
         )
-    tables.write(refused, assembly.refused(), tables.REFUSED)
-    tables.write(out, assembly.problems(), tables.PROBLEMS)
+    tables.write(refused, assembly.refused(), schemas.REFUSED)
+    tables.write(out, assembly.problems(), schemas.PROBLEMS)
     tables.write_json(out.with_suffix(SUMMARY), counts)
     stopped.unlink(missing_ok=True)
     shutil.rmtree(folder)

@@ -1,7 +1,7 @@
 """Checked rows of a source, part by part. In: rows. Out: part files, which a killed intake goes on from.
 
 A part is two files, named after its first row: `N.rows` holds the problems, one after another, and `N.parquet`
-(tables.INTAKE_PART, written last) says where each stands, and which rows were refused. Problems are read back one at a
+(schemas.INTAKE_PART, written last) says where each stands, and which rows were refused. Problems are read back one at a
 time, in any order, so that no more of them is ever in memory.
 """
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmprm.config.sources import DataFiles
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
 from mmprm.problems.adapters import Adapter, adapter_of
 from mmprm.problems.images import RowRefusedError
@@ -51,7 +51,7 @@ class Checker:
         entries: list[dict[str, Any]] = []
         with tables.replacing(rows_file(self.folder, first)) as temporary, temporary.open("wb") as file:
             for number, row in enumerate(found, start=first):
-                entry: dict[str, Any] = dict.fromkeys(tables.INTAKE_PART.names) | {"row": number}
+                entry: dict[str, Any] = dict.fromkeys(schemas.INTAKE_PART.names) | {"row": number}
                 try:
                     problem = _problem_at(adapter, row, number, self.place)
                 except RowRefusedError as error:
@@ -63,7 +63,7 @@ class Checker:
                     entry["pictures"] = [hashlib.sha256(image).digest()[:16] for image in problem.images]
                     entry["image_bytes"] = sum(map(len, problem.images))
                 entries.append(entry)
-        tables.write(index_file(self.folder, first), entries, tables.INTAKE_PART)
+        tables.write(index_file(self.folder, first), entries, schemas.INTAKE_PART)
         return IntakePart(first, len(entries), Counter(entry["reason"] for entry in entries if entry["reason"]))
 
 
@@ -108,13 +108,13 @@ def whole_parts(folder: Path) -> list[IntakePart]:
 
 def _packed(problem: Problem) -> bytes:
     """A problem as bytes: the length of what follows but images, that as JSON, the images."""
-    values = {field: getattr(problem, field) for field in tables.PROBLEMS.names}
+    values = {field: getattr(problem, field) for field in schemas.PROBLEMS.names}
     head = json.dumps(values | {"images": [len(image) for image in problem.images]}).encode()
     return b"".join((len(head).to_bytes(8, "big"), head, *problem.images))
 
 
 def _unpacked(data: bytes) -> dict[str, Any]:
-    """The row of tables.PROBLEMS."""
+    """The row of schemas.PROBLEMS."""
     end = 8 + int.from_bytes(data[:8], "big")
     row: dict[str, Any] = json.loads(data[8:end])
     images = []
@@ -139,7 +139,7 @@ class Problems:
             file.close()
 
     def row(self, first: int, offset: int, length: int) -> dict[str, Any]:
-        """A problem of the part whose first row is `first`, as a row of tables.PROBLEMS."""
+        """A problem of the part whose first row is `first`, as a row of schemas.PROBLEMS."""
         if first not in self._files:
             if len(self._files) >= _OPEN:
                 self._files.popitem(last=False)[1].close()

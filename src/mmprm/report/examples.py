@@ -15,7 +15,7 @@ from typing import Any
 
 from mmprm.config import Config
 from mmprm.config.sources import DERIVED
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.report import results
 from mmprm.runtime.errors import UserError
 
@@ -41,7 +41,7 @@ def refused(config: Config, folder: Path) -> list[Row]:
     found = []
     for name, source in config.sources.items():
         table = folder / "problems" / f"{name}.refused.parquet"
-        rows = tables.read_rows(table, tables.REFUSED) if table.is_file() else []
+        rows = tables.read_rows(table, schemas.REFUSED) if table.is_file() else []
         chosen = _of_each_reason(rows, config.data_card.examples)
         parents = [folder / "problems" / f"{parent}.parquet" for parent in getattr(source, "sources", [])]
         problems = _problems(parents, [row["problem_id"] for row in chosen]) if isinstance(source, DERIVED) else {}
@@ -81,7 +81,7 @@ def _problems(paths: Sequence[Path], names: Sequence[str | None]) -> dict[str, R
     wanted = [name for name in names if name is not None]
     if not wanted:
         return {}
-    tables_of = (tables.read(path, tables.PROBLEMS, wanted).to_pylist() for path in results.existing(paths))
+    tables_of = (tables.read(path, schemas.PROBLEMS, wanted).to_pylist() for path in results.existing(paths))
     return {row["problem_id"]: row for rows in tables_of for row in rows}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from mmprm.config import Config
 from mmprm.config.sources import DERIVED
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.report import results
 
 Row = dict[str, Any]
@@ -102,7 +102,7 @@ def of_seeds(config: Config, folder: Path, known: Mapping[str, Row]) -> list[Row
         return stages
     dropped = {reason: count for reason, count in seeds["reasons"].items() if reason != "kept"}
     stages.append(_stage("kept as seeds", seeds["kept"], dropped))
-    status = tables.read_rows(results.annotation_files(config, folder, "status"), tables.STATUS)
+    status = tables.read_rows(results.annotation_files(config, folder, "status"), schemas.STATUS)
     if not status:
         return stages
     done = sum(row["status"] == "done" for row in status)

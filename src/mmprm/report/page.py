@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from mmprm import __version__
 from mmprm.config import Config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.evaluation.selection_rules import weight_of
 from mmprm.report import data_card, figures, numbers, results, templates, trees
 from mmprm.report.consensus import consensus
@@ -306,6 +306,6 @@ def _costs(config: Config, folder: Path) -> Row:
 
 def _statuses(config: Config, folder: Path) -> list[Row]:
     """Annotated problems by status and reason."""
-    rows = tables.read_rows(results.annotation_files(config, folder, "status"), tables.STATUS)
+    rows = tables.read_rows(results.annotation_files(config, folder, "status"), schemas.STATUS)
     counted = Counter((row["status"], row["reason"]) for row in rows)
     return [{"status": status, "reason": reason, "count": count} for (status, reason), count in counted.most_common()]

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from mmprm.config import Config
-from mmprm.data import shard_layout, tables
+from mmprm.data import schemas, shard_layout, tables
 from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
@@ -103,7 +103,7 @@ def sources(config: Config, results: Path) -> list[Row]:
     for name, source in config.sources.items():
         table = results / "problems" / f"{name}.parquet"
         refused_table = results / "problems" / f"{name}.refused.parquet"
-        refused = tables.read_rows(refused_table, tables.REFUSED) if refused_table.is_file() else []
+        refused = tables.read_rows(refused_table, schemas.REFUSED) if refused_table.is_file() else []
         reasons = Counter(row["reason"] for row in refused)
         examples = {row["reason"]: row for row in reversed(refused)}
         found.append(
@@ -125,14 +125,14 @@ def sources(config: Config, results: Path) -> list[Row]:
 def decisions(results: Path) -> list[Row]:
     """The seed decisions, a row for each problem."""
     path = results / "seeds" / "decisions.parquet"
-    return tables.read_rows(path, tables.SEED_DECISIONS) if path.is_file() else []
+    return tables.read_rows(path, schemas.SEED_DECISIONS) if path.is_file() else []
 
 
 def mc_values(config: Config, results: Path) -> list[float]:
     """The MC values of all nodes of all trees."""
     values: list[float] = []
     for path in annotation_files(config, results, "nodes"):
-        for part in tables.batches(path, tables.NODES, ("mc",)):
+        for part in tables.batches(path, schemas.NODES, ("mc",)):
             values += part["mc"].drop_null().to_pylist()
     return values
 
@@ -143,7 +143,7 @@ def paths(results: Path) -> list[Row]:
     if not path.is_file():
         return []
     columns = ["kind", "split", "n_correct", "n_rollouts", "hard", "label_source"]
-    return [row for part in tables.batches(path, tables.PATHS, columns) for row in part.to_pylist()]
+    return [row for part in tables.batches(path, schemas.PATHS, columns) for row in part.to_pylist()]
 
 
 def costs(config: Config, results: Path) -> list[Row]:

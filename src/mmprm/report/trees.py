@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.config import Config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.report import results
 from mmprm.runtime.errors import UserError
 
@@ -26,10 +26,10 @@ _TYPES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "
 def chosen(config: Config, folder: Path) -> list[Row]:
     """`config.report.trees` trees as nested nodes with their problems; see `choose`."""
     seeds = folder / "seeds" / "seeds.parquet"
-    status = tables.read_rows(results.annotation_files(config, folder, "status"), tables.STATUS)
+    status = tables.read_rows(results.annotation_files(config, folder, "status"), schemas.STATUS)
     kinds = {}
     if seeds.is_file():
-        columns = tables.read(seeds, tables.PROBLEMS).select(["problem_id", "source", "family"])
+        columns = tables.read(seeds, schemas.PROBLEMS).select(["problem_id", "source", "family"])
         kinds = {row["problem_id"]: (row["source"], row["family"]) for row in columns.to_pylist()}
     wanted = {row["problem_id"]: row for row in choose(status, kinds, config.report.trees)}
     if not wanted:
@@ -40,9 +40,9 @@ def chosen(config: Config, folder: Path) -> list[Row]:
             for path in results.annotation_files(config, folder, name)
             for row in tables.read(path, schema, wanted).to_pylist()
         )
-        for name, schema in (("nodes", tables.NODES), ("rollouts", tables.ROLLOUTS))
+        for name, schema in (("nodes", schemas.NODES), ("rollouts", schemas.ROLLOUTS))
     )
-    problems = tables.read(seeds, tables.PROBLEMS, wanted).to_pylist() if kinds else []
+    problems = tables.read(seeds, schemas.PROBLEMS, wanted).to_pylist() if kinds else []
     by_id = {problem["problem_id"]: problem for problem in problems}
     return [
         {

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.engine.base import Completion
 from mmprm.runtime.progress import say
 
@@ -153,7 +153,7 @@ class Journal:
             if current:
                 rows = (_row(key, self._read(path, offset, length)) for _, key, path, offset, length in sorted(current))
                 name = f"{self._name()}.parquet"  # a new one, so that none is written over
-                tables.write(self.folder / name, rows, tables.JOURNAL, group=_GROUP)
+                tables.write(self.folder / name, rows, schemas.JOURNAL, group=_GROUP)
             for path, _ in held:
                 path.unlink()
         except OSError as error:

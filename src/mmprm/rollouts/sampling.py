@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from mmprm.config import Config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
 from mmprm.data.shards import Shard, read_shard
 from mmprm.data.sorted_spill import SortedSpill
@@ -38,7 +38,7 @@ def sample_seeds(
     out: Path,
     open_engine: OpenEngine | None = None,
 ) -> None:
-    """Graded rollouts of each of the shard's problems, as tables.SEED_ROLLOUTS: `config.seeds.rollouts` of each, or
+    """Graded rollouts of each of the shard's problems, as schemas.SEED_ROLLOUTS: `config.seeds.rollouts` of each, or
     with `config.seeds.adaptive` as many as it takes. Of a failed problem those that are missing are empty and have the
     finish reason `error`."""
     settings = config.seeds
@@ -47,7 +47,7 @@ def sample_seeds(
     job = SamplingJob(asker.purpose, config, policy, shard, work, _usage(out), most, open_engine)
     drawn: Counter[tuple[str, bool]] = Counter()
     undecided: dict[str, bool] = {}  # by problem, of those with a readable answer: has none a verdict?
-    with SortedSpill(out.parent, tables.SEED_ROLLOUTS) as spool:
+    with SortedSpill(out.parent, schemas.SEED_ROLLOUTS) as spool:
 
         def write(name: str, blank: bool, rows: Sequence[dict[str, Any]]) -> None:
             first = drawn[name, blank]
@@ -69,11 +69,11 @@ def sample_seeds(
         def ended(name: str, outcome: SearchResult) -> str | None:
             if outcome.error is not None:
                 blank = drawn[name, False] == settings.rollouts
-                write(name, blank, [tables.NO_COMPLETION] * (settings.rollouts - drawn[name, blank]))
+                write(name, blank, [schemas.NO_COMPLETION] * (settings.rollouts - drawn[name, blank]))
             return outcome.error or (_UNDECIDED if undecided.get(name) else None)
 
         run_searches(job, [(problem.problem_id, search(problem)) for problem in read_shard(problems, shard)], ended)
-        tables.write(out, spool.rows(), tables.SEED_ROLLOUTS)
+        tables.write(out, spool.rows(), schemas.SEED_ROLLOUTS)
 
 
 def sample_candidates(
@@ -86,7 +86,7 @@ def sample_candidates(
     out: Path,
     open_engine: OpenEngine | None = None,
 ) -> None:
-    """`config.bench.n` graded candidates of each of the shard's problems, as tables.CANDIDATES."""
+    """`config.bench.n` graded candidates of each of the shard's problems, as schemas.CANDIDATES."""
     asker = RequestFactory.of(config, policy, f"candidates/{benchmark}")
     job = SamplingJob(asker.purpose, config, policy, shard, work, _usage(out), config.bench.n, open_engine)
     _sample(job, read_shard([problems], shard), asker, out)
@@ -94,12 +94,12 @@ def sample_candidates(
 
 def gather_candidates(shards: list[Path], out: Path) -> None:
     """One table of all shards, by problem id and candidate."""
-    table = pa.concat_tables([tables.read(path, tables.CANDIDATES) for path in shards])
+    table = pa.concat_tables([tables.read(path, schemas.CANDIDATES) for path in shards])
     rows = table.sort_by([("problem_id", "ascending"), ("candidate", "ascending")]).to_pylist()
     twice = [key for key, times in Counter((r["problem_id"], r["candidate"]) for r in rows).items() if times > 1]
     if twice:
         raise UserError(f"candidate {twice[0]} is in two of the shards {', '.join(map(str, shards))}; give each once")
-    tables.write(out, rows, tables.CANDIDATES)
+    tables.write(out, rows, schemas.CANDIDATES)
 
 
 def _usage(out: Path) -> Path:
@@ -111,16 +111,16 @@ def _sample(job: SamplingJob, problems: list[Problem], asker: RequestFactory, ou
     out."""
     n = job.most_rollouts
     searches = [(problem.problem_id, one_request(asker(problem, (), n))) for problem in problems]
-    with SortedSpill(out.parent, tables.CANDIDATES) as spool:
+    with SortedSpill(out.parent, schemas.CANDIDATES) as spool:
 
         def keep(name: str, outcome: SearchResult) -> str | None:
             rollouts: Rollouts | None = outcome.value
-            rows = [tables.NO_COMPLETION] * n if rollouts is None else [rollout.row() for rollout in rollouts]
+            rows = [schemas.NO_COMPLETION] * n if rollouts is None else [rollout.row() for rollout in rollouts]
             spool.add(name, [{"problem_id": name, "candidate": number, **row} for number, row in enumerate(rows)])
             return outcome.error or _why_failed(outcome.value)
 
         run_searches(job, searches, keep)
-        tables.write(out, spool.rows(), tables.CANDIDATES)
+        tables.write(out, spool.rows(), schemas.CANDIDATES)
 
 
 def _why_failed(rollouts: Rollouts) -> str | None:

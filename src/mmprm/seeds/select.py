@@ -15,7 +15,7 @@ from typing import Any
 
 from mmprm.annotation.tree import count
 from mmprm.config import Config, Seeds
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.data.shards import Shard, read_shard
 from mmprm.experiments.blank_image import image_needed
@@ -53,7 +53,7 @@ def select_seeds(
     """
     everything = read_shard(problems, Shard())
     drawn: dict[tuple[str, bool], _Drawn] = defaultdict(_Drawn)
-    parts = (part for path in rollouts for part in tables.batches(path, tables.SEED_ROLLOUTS, _READ))
+    parts = (part for path in rollouts for part in tables.batches(path, schemas.SEED_ROLLOUTS, _READ))
     for row in (row for part in parts for row in part.to_pylist()):
         drawn[row["problem_id"], row["blank"]].add(row)
     rows = [_decision(config.seeds, problem, drawn) for problem in everything]
@@ -63,7 +63,7 @@ def select_seeds(
     for row in rows:
         row["kept"] = row["reason"] == KEPT
     names = {row["problem_id"] for row in rows if row["kept"]}
-    tables.write(decisions, rows, tables.SEED_DECISIONS)
+    tables.write(decisions, rows, schemas.SEED_DECISIONS)
     write_problems(seeds, [problem for problem in everything if problem.problem_id in names])
     blank_tokens = sum(one.n_tokens for (_, blank), one in drawn.items() if blank)
     found = summarise(config.seeds, rows) | {"blank_image": _blank(rows, blank_tokens)}

@@ -1,4 +1,4 @@
-"""Step data into paths. In: a source of `step_data`, and benchmark problems. Out: tables.PATHS, and its problems.
+"""Step data into paths. In: a source of `step_data`, and benchmark problems. Out: schemas.PATHS, and its problems.
 
 Training data is of split train, a step benchmark of split test; its paths are of the kind `given`. A problem of a
 benchmark is never trained on: its rows are refused with the reason `in_benchmark`.
@@ -17,7 +17,7 @@ from typing import Any
 
 from mmprm.config import Config
 from mmprm.config.sources import DataFiles, StepBenchmark
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems
 from mmprm.labels.evidence import Label, StepPath
 from mmprm.labels.selection import path_id
@@ -50,10 +50,10 @@ def read_steps(config: Config, name: str, benchmarks: list[Path], out: Path) -> 
     source = config.step_data[name]
     stage = _Intake(name, source, config, Known(read_problems(*benchmarks)))
     # Problems are streamed into their table, since pictures are large; where the stage fails, none is written.
-    tables.write(out.with_name("problems.parquet"), stage.problems(out.with_name("stopped.parquet")), tables.PROBLEMS)
+    tables.write(out.with_name("problems.parquet"), stage.problems(out.with_name("stopped.parquet")), schemas.PROBLEMS)
     stage.paths.sort(key=lambda row: (row["problem_id"], row["path_id"]))
-    tables.write(out.with_name("refused.parquet"), stage.refused, tables.REFUSED)
-    tables.write(out, stage.paths, tables.PATHS)
+    tables.write(out.with_name("refused.parquet"), stage.refused, schemas.REFUSED)
+    tables.write(out, stage.paths, schemas.PATHS)
     out.with_name("stopped.parquet").unlink(missing_ok=True)
     print(f"{name}: {stage.summary()}", file=sys.stderr)
 
@@ -67,7 +67,7 @@ class _Intake:
         self.refused: list[dict[str, Any]] = []
 
     def problems(self, stopped: Path) -> Iterator[dict[str, Any]]:
-        """The problems of the paths, each once, as rows of tables.PROBLEMS."""
+        """The problems of the paths, each once, as rows of schemas.PROBLEMS."""
         reader, where = _READERS[self.source.kind], locate(self.source)
         place = Place(self.name, where.images, self.config.intake.max_image_pixels, where.links)
         columns = {column: column for column in reader.COLUMNS}
@@ -97,7 +97,7 @@ class _Intake:
             soft = [(label.n_correct or 0) / label.n_rollouts if label.n_rollouts else label.hard for label in labels]
             self.paths.append(common | vars(path) | {"steps": list(path.steps), "soft": soft} | columns_of)
             if new:
-                yield {field: getattr(problem, field) for field in tables.PROBLEMS.names}
+                yield {field: getattr(problem, field) for field in schemas.PROBLEMS.names}
         self._bound(number + 1, stopped)
 
     def _refuse(self, number: int, problem_id: str | None, error: RowRefusedError) -> None:
@@ -107,7 +107,7 @@ class _Intake:
     def _bound(self, n_rows: int, stopped: Path) -> None:
         bad = sum(row["reason"] != "in_benchmark" for row in self.refused)
         if not self.paths or bad > self.config.intake.max_refused_share * n_rows:
-            tables.write(stopped, self.refused, tables.REFUSED)
+            tables.write(stopped, self.refused, schemas.REFUSED)
             raise UserError(
                 f"step_data.{self.name}: of {n_rows} rows {self.summary()}; intake.max_refused_share is "
                 f"{self.config.intake.max_refused_share}: mend the rows that {stopped} lists, or raise the bound"

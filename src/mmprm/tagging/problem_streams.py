@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.progress import Bar
@@ -41,8 +41,8 @@ def merged(parents: Sequence[Path]) -> Iterator[Problem]:
 def _problems(path: Path) -> Iterator[Problem]:
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_BATCH, columns=tables.PROBLEMS.names):
-                for row in pa.Table.from_batches([batch]).select(tables.PROBLEMS.names).to_pylist():
+            for batch in file.iter_batches(batch_size=_BATCH, columns=schemas.PROBLEMS.names):
+                for row in pa.Table.from_batches([batch]).select(schemas.PROBLEMS.names).to_pylist():
                     for several in ("images", "choices", "tolerance"):
                         row[several] = tuple(row[several] or ())
                     yield Problem(**row)
@@ -88,13 +88,13 @@ def kept(
     UserError, so that no table is written, where none is kept or more than the share `bound` is refused. `total`: of
     how many.
     """
-    with tables.appending(stopped, tables.REFUSED) as refuse, Bar("tagged", total, "solutions") as bar:
+    with tables.appending(stopped, schemas.REFUSED) as refuse, Bar("tagged", total, "solutions") as bar:
         for number, (problem, outcome) in enumerate(outcomes):
             counts.add(outcome)
             bar.update(number + 1)
             if isinstance(outcome, Kept):
                 tagged = replace(problem, solution=outcome.solution)
-                yield {column: getattr(tagged, column) for column in tables.PROBLEMS.names}
+                yield {column: getattr(tagged, column) for column in schemas.PROBLEMS.names}
                 continue
             its = {"source": problem.source, "row": number, "problem_id": problem.problem_id}
             refuse({**its, "reason": outcome.reason, "detail": outcome.detail})

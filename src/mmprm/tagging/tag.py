@@ -11,7 +11,7 @@ from typing import Any
 
 from mmprm.config import Config
 from mmprm.config.tagging import TaggedSource, TaggingModel
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
 from mmprm.engine.factory import open_instructed
 from mmprm.engine.http_client import Server
@@ -57,7 +57,7 @@ def tag(config: Config, name: str, parents: Sequence[Path], work: Path, out: Pat
         works = ((problem, _work(problem, source, settings)) for problem in merged(parents))
         outcomes = crew.outcomes(works)
         rows = kept(name, outcomes, size(parents), source.max_refused_share, stopped, found)
-        tables.write(out, rows, tables.PROBLEMS)
+        tables.write(out, rows, schemas.PROBLEMS)
         if caller is not None:
             say(f"{name}: {caller.used.total()} calls, {caller.paid} of them made now, the others from the journal")
             journal.compact()

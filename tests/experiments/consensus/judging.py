@@ -12,7 +12,7 @@ import chat_server
 from chat_server import text_of
 
 from mmprm import config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.experiments.consensus.judge_labels import judge_labels
 
@@ -133,7 +133,7 @@ class Judging:
         self.folder = folder
         self.rows = rows or [row for one in problems for row in paths_of(int(one.problem_id[-4:]))] + [EXTRA]
         write_problems(folder / "seeds.parquet", problems)
-        tables.write(folder / "paths.parquet", self.rows, tables.PATHS)
+        tables.write(folder / "paths.parquet", self.rows, schemas.PATHS)
 
     def run(self, settings: config.Config) -> Judging:
         inputs = (self.folder / name for name in ("seeds.parquet", "paths.parquet", "work"))
@@ -142,11 +142,11 @@ class Judging:
 
     @property
     def kept(self) -> list[dict]:
-        return tables.read_rows(self.folder / FILES[0], tables.PATHS)
+        return tables.read_rows(self.folder / FILES[0], schemas.PATHS)
 
     @property
     def dropped(self) -> list[dict]:
-        return tables.read_rows(self.folder / FILES[1], tables.DISAGREED)
+        return tables.read_rows(self.folder / FILES[1], schemas.DISAGREED)
 
     @property
     def counts(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from judging import (
 )
 
 from mmprm import config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
 from mmprm.engine import http_client
 from mmprm.experiments.consensus.verdicts import JudgeReply, disagreement, read
@@ -160,7 +160,7 @@ def test_too_many_unreadable_replies_end_the_job_and_the_dropped_paths_can_be_re
     judging = Judging(tmp_path, some(4))
     with pytest.raises(UserError, match=r"8 of them without .* max_unreadable_share is 0\.2: see .*\.stopped\.parquet"):
         judging.run(run_config(url=server.url))
-    stopped = tables.read_rows(tmp_path / "consensus.dropped.stopped.parquet", tables.DISAGREED)
+    stopped = tables.read_rows(tmp_path / "consensus.dropped.stopped.parquet", schemas.DISAGREED)
     assert Counter(row["reason"] for row in stopped)["reply_malformed"] == 8
     assert not any((tmp_path / name).exists() for name in ("consensus.parquet", "consensus.json"))
     paid = len(server.bodies)

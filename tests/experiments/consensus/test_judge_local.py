@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from judging import EXTRA, Judging, paths_of, problem, run_config
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.mini.problems import generate
 from mmprm.runtime.errors import UserError
 
@@ -21,7 +21,7 @@ def test_the_nonsense_of_a_local_model_without_step_tags_is_unreadable(
     judging = Judging(tmp_path, [problem(3, images=drawn), problem(4)], [*paths_of(3)[:3], *paths_of(4), EXTRA])
     with pytest.raises(UserError, match=r"3 training paths 0 kept, 3 dropped .*, 3 of them without a reply"):
         judging.run(run_config(**local))
-    stopped = tables.read_rows(tmp_path / "consensus.dropped.stopped.parquet", tables.DISAGREED)
+    stopped = tables.read_rows(tmp_path / "consensus.dropped.stopped.parquet", schemas.DISAGREED)
     assert {row["reason"] for row in stopped} <= {"reply_malformed", "reply_truncated"} and len(stopped) == 3
     held_out = Judging(tmp_path, [problem(4)], [*paths_of(4), EXTRA])  # nothing to ask: no model is loaded
     held_out.run(run_config(**local))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from toy_world import toy_config
 
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import write_problems
 from mmprm.engine.scripted import toy_problem
 from mmprm.experiments.guided.measure_guided import measure_guided
@@ -33,17 +33,17 @@ def files(tmp_path: Path) -> dict[str, Path]:
     """Four problems. The PRM ranks the right one of two candidates first in half of them; beam is right in three."""
     write_problems(tmp_path / "problems.parquet", [toy_problem(number) for number in range(4)])
     candidates = [completion(p, c == 0, 10) | {"candidate": c} for p in range(4) for c in range(2)]
-    tables.write(tmp_path / "candidates.parquet", candidates, tables.CANDIDATES)
+    tables.write(tmp_path / "candidates.parquet", candidates, schemas.CANDIDATES)
     scores = [
         {"problem_id": f"toy-{p:04d}", "candidate": c, "probabilities": [0.5, 0.9 if (c == 0) == (p < 2) else 0.1]}
         for p in range(4)
         for c in range(2)
     ]
-    tables.write(tmp_path / "scores.parquet", scores, tables.SCORES)
+    tables.write(tmp_path / "scores.parquet", scores, schemas.SCORES)
     for shard, numbers in (("0-of-2", (0, 2)), ("1-of-2", (1, 3))):
         cost = {"probabilities": [0.9, 0.9], "n_solutions": 1, "n_requests": 3}
         rows = [completion(p, p != 3, 5) | cost | {"n_correct": int(p != 3), "sampled_tokens": 30 + p} for p in numbers]
-        tables.write(tmp_path / f"beam/{shard}.parquet", rows, tables.GUIDED)
+        tables.write(tmp_path / f"beam/{shard}.parquet", rows, schemas.GUIDED)
     return {name: tmp_path / f"{name}.parquet" for name in ("problems", "candidates", "scores")}
 
 

@@ -15,7 +15,7 @@ from toy_world import ExactGrader, make_rollouts, policy_folder, toy_config
 
 from mmprm.config import Sampling
 from mmprm.config.guided import Adaptive, TreeDecoding
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.data.shards import Shard
 from mmprm.engine.base import Request
@@ -239,16 +239,16 @@ def test_the_table_depends_on_no_shards_and_a_second_run_samples_nothing(tmp_pat
 
 def test_the_table_of_a_prm_of_counts_has_the_concentrations_of_what_was_chosen(tmp_path: Path) -> None:
     plain = decoded(tmp_path, "less", Shard(0, 1), ScriptedEngine(POLICY))
-    assert pq.read_schema(plain).names == tables.GUIDED.names
+    assert pq.read_schema(plain).names == schemas.GUIDED.names
     prm = policy_folder(tmp_path / "prm")
     folders.write_manifest(prm, {"config": {"prm": {"label": "counts"}}})
     files = (tmp_path / "policy", prm, tmp_path / "problems.parquet", Shard(0, 1), tmp_path / "work")
     engine, out = ScriptedEngine(POLICY), tmp_path / "counts.parquet"
     decode_guided(CONFIG, "less", "toy", *files, out, lambda: engine, lambda: Oracle(with_concentration(100)))
-    rows = tables.read_rows(out, tables.COUNTED_GUIDED)
+    rows = tables.read_rows(out, schemas.COUNTED_GUIDED)
     assert all(row["concentrations"] == [100.0] * len(row["probabilities"]) for row in rows)
     assert any(row["probabilities"] for row in rows)
-    assert tables.read_rows(out, tables.GUIDED) == tables.read_rows(plain, tables.GUIDED)
+    assert tables.read_rows(out, schemas.GUIDED) == tables.read_rows(plain, schemas.GUIDED)
     assert engine.sampled == []  # it asks for what the other has drawn
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from mmprm.config import Config
 from mmprm.config.consensus import Consensus
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, ProblemFile
 from mmprm.engine.factory import open_instructed
 from mmprm.engine.http_client import Server
@@ -68,7 +68,7 @@ class JudgedCounts:
 
 
 def judge_labels(config: Config, seeds: Path, paths: Path, work: Path, out: Path, dropped: Path, counts: Path) -> None:
-    """Write the kept paths (tables.PATHS, in their order), the dropped ones (tables.DISAGREED), and counts.
+    """Write the kept paths (schemas.PATHS, in their order), the dropped ones (schemas.DISAGREED), and counts.
 
     seeds: the problems of the run's own paths. Calls are kept in the journal in `work`. UserError where no model is
     configured, it stays away (nothing is lost), nothing is kept, or more than max_unreadable_share says nothing that
@@ -88,7 +88,7 @@ def judge_labels(config: Config, seeds: Path, paths: Path, work: Path, out: Path
         crew = BatchRunner(None, caller, _AHEAD * settings.max_concurrent, settings.max_concurrent)
         works = _works(paths, ProblemFile(seeds), seeds, config, settings)
         kept = _kept(crew.outcomes(works), tables.count(paths), settings, stopped, found)
-        tables.write(out, kept, tables.PATHS, group=_ROWS)
+        tables.write(out, kept, schemas.PATHS, group=_ROWS)
         say(f"consensus: {caller.used.total()} calls, {caller.paid} of them made now, the others from the journal")
         journal.compact()
     stopped.replace(dropped)
@@ -100,7 +100,7 @@ def _works(
     paths: Path, problems: ProblemFile, seeds: Path, config: Config, settings: Consensus
 ) -> Iterator[tuple[Row, LlmTask[JudgeReply | None]]]:
     """Each path with what is to be done with it. UserError where its problem is none of the seeds'."""
-    for part in tables.batches(paths, tables.PATHS, rows=_ROWS):
+    for part in tables.batches(paths, schemas.PATHS, rows=_ROWS):
         for row in part.to_pylist():
             own = row["source"] not in config.labels.extra
             if own and row["problem_id"] not in problems:
@@ -129,7 +129,7 @@ def _kept(
 
     UserError, so that no table is written, where none of the judged ones is kept or too many are unreadable.
     """
-    with tables.appending(stopped, tables.DISAGREED, _ROWS) as drop, Bar("judged", total, "paths") as bar:
+    with tables.appending(stopped, schemas.DISAGREED, _ROWS) as drop, Bar("judged", total, "paths") as bar:
         for number, (row, judged) in enumerate(outcomes, start=1):
             bar.update(number)
             if not isinstance(judged, JudgeReply):

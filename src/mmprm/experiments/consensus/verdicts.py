@@ -112,7 +112,7 @@ def labelled(kind: str, parts: int) -> int | None:
 
 
 def disagreement(row: dict[str, Any], judged: JudgeReply) -> str:
-    """Why a path (of tables.PATHS) is dropped; empty where labels and model agree.
+    """Why a path (of schemas.PATHS) is dropped; empty where labels and model agree.
 
     A right solution is kept where the model finds no error, a located error where it finds the same one, and a whole
     wrong solution of unknown error where it finds any (arXiv 2501.07301, on consensus filtering).

@@ -1,4 +1,4 @@
-"""Decodes a benchmark by a strategy that a PRM guides. In: problems, policy, PRM. Out: tables.GUIDED, a row a problem.
+"""Decodes a benchmark by a strategy that a PRM guides. In: problems, policy, PRM. Out: schemas.GUIDED, a row a problem.
 
 The policy samples by the configured engine, over the scheduler and journal of every sampling stage: a killed run
 samples nothing twice. The PRM scores in this process with transformers, a problem's states as one prefix tree.
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.config import Config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
 from mmprm.data.shards import Shard, read_shard
 from mmprm.data.sorted_spill import SortedSpill
@@ -38,7 +38,7 @@ def decode_guided(
     open_engine: OpenEngine | None = None,
     open_scorer: Callable[[], Scorer] | None = None,
 ) -> None:
-    """Write what the strategy (a key of `guided`) chooses for each of the shard's problems, as tables.GUIDED.
+    """Write what the strategy (a key of `guided`) chooses for each of the shard's problems, as schemas.GUIDED.
 
     Or as COUNTED_GUIDED, where the PRM was trained on counts.
     """
@@ -53,7 +53,7 @@ def decode_guided(
         scorer = open_scorer()
 
     counted = folders.learnt_counts(prm)
-    schema = tables.COUNTED_GUIDED if counted else tables.GUIDED
+    schema = schemas.COUNTED_GUIDED if counted else schemas.GUIDED
 
     def score(problem: Problem, partials: Sequence[Partial]) -> list[StepScores]:
         items = [(problem, steps, answer) for steps, answer in partials]
@@ -89,7 +89,7 @@ def row(name: str, found: DecodeResult, primary: str, counted: bool = False) -> 
     chosen = found.best(primary)
     return {
         "problem_id": name,
-        **(chosen.rollout.row() if chosen else tables.NO_COMPLETION),
+        **(chosen.rollout.row() if chosen else schemas.NO_COMPLETION),
         **(chosen.scores if chosen else StepScores()).columns(counted),
         "n_solutions": len(found.solutions),
         "n_correct": sum(one.rollout.verdict == "correct" for one in found.solutions),

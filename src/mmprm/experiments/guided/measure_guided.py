@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mmprm.config import Config
-from mmprm.data import tables
+from mmprm.data import schemas, tables
 from mmprm.data.problem import read_problems
 from mmprm.evaluation import bon, votes
 from mmprm.evaluation.candidates import Candidates, by_problem, counted_candidates, join_scores
@@ -36,13 +36,13 @@ def measure_guided(
     decoded: Sequence[Path],
     out: Path,
 ) -> None:
-    """Write guided.json. `decoded`: tables of tables.GUIDED, of all shards, each in a folder called by its strategy.
+    """Write guided.json. `decoded`: tables of schemas.GUIDED, of all shards, each in a folder called by its strategy.
 
     A problem that has no verdict, in the candidates or by a strategy, is left out of what would need it. Raises
     UserError where a strategy's problems are not those of the benchmark.
     """
     by_id = {problem.problem_id: problem for problem in read_problems(problems)}
-    sampled = by_problem(tables.read_rows(candidates, tables.CANDIDATES), by_id, candidates, problems)
+    sampled = by_problem(tables.read_rows(candidates, schemas.CANDIDATES), by_id, candidates, problems)
     groups = join_scores(sampled, scores)
     every = {name: counted_candidates(by_id[name], rows) for name, rows in groups.items()}
     counted = {name: one for name, one in every.items() if one is not None}
@@ -55,7 +55,7 @@ def measure_guided(
         for strategy, values in (("best_of_n", best), ("majority", measures.majority(n))):
             rows.append(measures.row(strategy, n, values, costs, best, oracle))
     for strategy in dict.fromkeys(path.parent.name for path in decoded):
-        found = tables.read_rows([path for path in decoded if path.parent.name == strategy], tables.GUIDED)
+        found = tables.read_rows([path for path in decoded if path.parent.name == strategy], schemas.GUIDED)
         if sorted(row["problem_id"] for row in found) != sorted(by_id):
             raise UserError(f"guided {strategy}: its problems are not those of {problems}; is a shard missing?")
         by_name = {row["problem_id"]: row for row in found if row["verdict"] != Verdict.UNDECIDED}
