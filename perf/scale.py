@@ -115,10 +115,12 @@ def make(folder: Path, rollouts: int, shards: int) -> None:
 
 def gather(folder: Path) -> dict[str, Any]:
     """Labels of all shards."""
+    from mmprm.labels.cleaning import Cleaning
     from mmprm.labels.gather import gather_labels
 
     shards = sorted(path for path in (folder / "annotation").iterdir())
-    gather_labels(config(), folder / "seeds.parquet", shards, folder / "paths.parquet", folder / "statistics.json")
+    settings, files = config(), [folder / name for name in ("seeds.parquet", "paths.parquet", "statistics.json")]
+    gather_labels(settings, files[0], shards, files[1], files[2], Cleaning(settings.labels))
     found = json.loads((folder / "statistics.json").read_text())
     return {name: found[name] for name in ("rollouts", "problems", "paths")} | {"shards": len(shards)}
 

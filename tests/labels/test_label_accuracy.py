@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_labels import node
+from toy_trees import node
 from toy_world import toy_config
 
 from mmprm.data import schemas, tables

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_world import ExactGrader, grow, rows, toy_config
+from toy_trees import evidence_of, node, rollout, stage
+from toy_world import ExactGrader, grow, toy_config
 
-from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation, Labels
-from mmprm.data import schemas, tables
-from mmprm.data.problem import write_problems
 from mmprm.engine.scripted import ToyPolicy, step_is_right, toy_problem
+from mmprm.labels.cleaning import Cleaning
 from mmprm.labels.evidence import Evidence, StepPath
 from mmprm.labels.gather import gather_labels
 from mmprm.labels.selection import choose, in_dev
 from mmprm.runtime.errors import UserError
 
 KEEP_ALL = Labels(max_positive_ratio=None)
-
-
-def evidence_of(tree: Tree) -> Evidence:
-    return Evidence(tree.node_rows(), tree.rollout_rows())
-
-
-def node(node_id: int, steps: list[str], n_correct: int, n_rollouts: int, n_undecided: int = 0) -> dict:
-    counts = {"n_correct": n_correct, "n_rollouts": n_rollouts, "n_unparsed": 0, "n_undecided": n_undecided}
-    return {"node_id": node_id, "steps": steps, **counts}
-
-
-def rollout(node_id: int, steps: list[str], verdict: str, searched: bool = False, answer: str = "x") -> dict:
-    return {"node_id": node_id, "steps": steps, "verdict": verdict, "searched": searched, "answer": answer}
+PLAIN = Cleaning(Labels())
 
 
 SMALL = Evidence(
@@ -243,26 +229,6 @@ def test_positive_markers_of_a_policy_that_never_repairs_errors_are_true(policy:
         assert all(map(step_is_right, path.steps[:-1]))
 
 
-def stage(folder: Path, count: int = 1, label_set: str | None = None, **sections) -> tuple[list[dict], dict]:
-    """Write the trees of 30 toy problems as `count` shards, and gather them."""
-    problems = [toy_problem(number) for number in range(30)]
-    write_problems(folder / "seeds.parquet", problems)
-    trees = [grow(p, Annotation(k=6, max_rollouts=90), ToyPolicy(error=0.2, garbage=0.05))[0] for p in problems]
-    shards = []
-    for index in range(count):
-        shards.append(folder / f"{index}-of-{count}")
-        mine = trees[index::count]
-        for name, schema, make in (
-            ("nodes", schemas.NODES, Tree.node_rows),
-            ("rollouts", schemas.ROLLOUTS, Tree.rollout_rows),
-        ):
-            tables.write(shards[-1] / f"{name}.parquet", [row for tree in mine for row in make(tree)], schema)
-        tables.write(shards[-1] / "status.parquet", [tree.status_row() for tree in mine], schemas.STATUS)
-    seeds, out, statistics = (folder / name for name in ("seeds.parquet", "paths.parquet", "statistics.json"))
-    gather_labels(toy_config(**sections), seeds, shards, out, statistics, label_set=label_set)
-    return rows(folder / "paths.parquet"), json.loads((folder / "statistics.json").read_text())
-
-
 def test_the_shards_do_not_show_in_the_paths(tmp_path: Path) -> None:
     for count in (1, 2, 5):
         stage(tmp_path / str(count), count)
@@ -296,4 +262,4 @@ def test_a_problem_in_two_shards_is_refused(tmp_path: Path) -> None:
     stage(tmp_path)
     shard, seeds = tmp_path / "0-of-1", tmp_path / "seeds.parquet"
     with pytest.raises(UserError, match="delete the stale one"):
-        gather_labels(toy_config(), seeds, [shard, shard], tmp_path / "o", tmp_path / "s")
+        gather_labels(toy_config(), seeds, [shard, shard], tmp_path / "o", tmp_path / "s", PLAIN)

@@ -6,15 +6,18 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from test_labels import stage
+from toy_trees import stage
 from toy_world import toy_config
 
+from mmprm.config import Labels
 from mmprm.data import schemas, tables
+from mmprm.labels.cleaning import Cleaning
 from mmprm.labels.gather import gather_labels
 from mmprm.labels.tree_tables import sources_of, trees
 from mmprm.runtime.errors import UserError
 
 NAMES = ("nodes", "rollouts")
+PLAIN = Cleaning(Labels())
 SCHEMAS = {"nodes": schemas.NODES, "rollouts": schemas.ROLLOUTS}
 
 
@@ -64,7 +67,7 @@ def test_a_problem_whose_rows_lie_apart_is_refused(tmp_path: Path) -> None:
         others = [row for row in read(shard, name) if row["problem_id"] != apart]
         tables.write(shard / f"{name}.parquet", [first, *others, *more], SCHEMAS[name])
     with pytest.raises(UserError, match="two trees"):
-        gather_labels(toy_config(), tmp_path / "seeds.parquet", [shard], tmp_path / "o", tmp_path / "s")
+        gather_labels(toy_config(), tmp_path / "seeds.parquet", [shard], tmp_path / "o", tmp_path / "s", PLAIN)
     assert not (tmp_path / "o").exists()
 
 
@@ -74,7 +77,9 @@ def test_a_problem_that_is_no_seed_is_refused(tmp_path: Path) -> None:
     tables.write(tmp_path / "seeds.parquet", others, schemas.PROBLEMS)
     assert first["problem_id"] not in sources_of(tmp_path / "seeds.parquet")
     with pytest.raises(UserError, match=f"'{first['problem_id']}' .* is not in"):
-        gather_labels(toy_config(), tmp_path / "seeds.parquet", [tmp_path / "0-of-1"], tmp_path / "o", tmp_path / "s")
+        gather_labels(
+            toy_config(), tmp_path / "seeds.parquet", [tmp_path / "0-of-1"], tmp_path / "o", tmp_path / "s", PLAIN
+        )
 
 
 def test_memory_does_not_grow_with_the_shards(tmp_path: Path) -> None:
@@ -97,7 +102,7 @@ def test_memory_does_not_grow_with_the_shards(tmp_path: Path) -> None:
                 new = [row | {"problem_id": f"{copy}-{row['problem_id']}"} for row in own]
                 tables.write(shard / f"{name}.parquet", new, schema)
         tracemalloc.start()
-        gather_labels(toy_config(), folder / "seeds.parquet", shards, folder / "paths", folder / "statistics")
+        gather_labels(toy_config(), folder / "seeds.parquet", shards, folder / "paths", folder / "statistics", PLAIN)
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return most

@@ -12,6 +12,7 @@ from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.evaluation.measure import measure, summarise
+from mmprm.labels.cleaning import Cleaning
 from mmprm.labels.gather import gather_labels
 from mmprm.labels.label_accuracy import measure_labels
 from mmprm.mini.problems import IN_DOMAIN, generate
@@ -148,7 +149,7 @@ def _seeds_and_trees(config: Config, folder: Path, pool: list[Problem]) -> None:
             shard / "usage.json", {"seconds": 2.5, "completions": 100, "generated_tokens": 1000 * index + 500}
         )
     paths = folder / "labels" / "paths.parquet"
-    gather_labels(config, seeds, shards, paths, folder / "labels" / "statistics.json")
+    gather_labels(config, seeds, shards, paths, folder / "labels" / "statistics.json", Cleaning(config.labels))
     measure_labels(config, seeds, paths, shards, folder / "labels" / "quality.json")
 
 

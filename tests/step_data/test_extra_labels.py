@@ -13,6 +13,7 @@ from toy_world import toy_config
 from mmprm import config
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
+from mmprm.labels.cleaning import Cleaning
 from mmprm.labels.gather import gather_labels
 from mmprm.model import folders
 from mmprm.model.step_text import parse
@@ -130,7 +131,8 @@ def test_extra_paths_stand_beside_the_runs_own_and_are_counted_apart(extra: Any,
     for name, schema in (("nodes", schemas.NODES), ("rollouts", schemas.ROLLOUTS), ("status", schemas.STATUS)):
         tables.write(shard / f"{name}.parquet", [], schema)
     out, statistics = tmp_path / "all.parquet", tmp_path / "statistics.json"
-    gather_labels(settings, tmp_path / "seeds.parquet", [shard], out, statistics, path_tables)
+    cleaning = Cleaning(settings.labels)
+    gather_labels(settings, tmp_path / "seeds.parquet", [shard], out, statistics, cleaning, path_tables)
     rows = tables.read_rows(out, schemas.PATHS)
     assert rows == sorted(rows, key=lambda row: (row["problem_id"], row["path_id"])) and len(rows) == 5
     assert {row["split"] for row in rows} == {"train"}

@@ -177,10 +177,12 @@ def gather_labels(
     label_set: Annotated[str | None, option("--set", "a key of labels.sets; default: the run's own labels")] = None,
 ) -> None:
     """Turn the trees of all shards into labelled step paths."""
+    from mmprm.experiments.cleaning import ExperimentalCleaning
     from mmprm.labels.gather import gather_labels
 
-    folders = [folder_of(shard) for shard in shards]
-    gather_labels(resolved(config), seeds, folders, out, statistics, extra or [], label_set)
+    settings, folders = resolved(config), [folder_of(shard) for shard in shards]
+    cleaning = ExperimentalCleaning(settings.labels.of(label_set))
+    gather_labels(settings, seeds, folders, out, statistics, cleaning, extra or [])
 
 
 @app.command(cls=Verb)

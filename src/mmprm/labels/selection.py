@@ -6,16 +6,11 @@ All choices are by value and by hash, so that neither shards nor the order of an
 from __future__ import annotations
 
 import hashlib
-import math
-from array import array
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
 from itertools import zip_longest
 
-import numpy as np
-
 from mmprm.config.labels import LabelSet
-from mmprm.labels.evidence import Row, StepPath
+from mmprm.labels.evidence import StepPath
 
 
 def path_id(problem_id: str, path: StepPath) -> str:
@@ -63,49 +58,3 @@ def _mixed(problem_id: str, paths: list[StepPath]) -> list[StepPath]:
         ranked.append((seen[text], path))
         seen[text] += 1
     return [path for _, path in sorted(ranked, key=lambda pair: pair[0])]
-
-
-def balanced_information(scores: Sequence[float], smoothing: float) -> float:
-    """BIS of a path with these MC scores, (p (1 - p) + a) R (arXiv 2602.04145, section 4).
-
-    p: the share of steps with a score above 0; R: the mean score of these, 1 where there are none; a: `smoothing`.
-    A path without a score has p = 0.
-    """
-    positive = [score for score in scores if score > 0]
-    p = len(positive) / len(scores) if scores else 0.0
-    reliability = math.fsum(positive) / len(positive) if positive else 1.0
-    return (p * (1 - p) + smoothing) * reliability
-
-
-class Informative:
-    """The share `keep` (rounded up) of each source's paths with the highest BIS over their counted markers.
-
-    All paths are seen first (`see`), and then told apart (`keeps`): 16 bytes a path are in memory in between.
-    """
-
-    def __init__(self, keep: float, smoothing: float) -> None:
-        self._keep, self._smoothing = keep, smoothing
-        self._seen: dict[str, tuple[array[float], array[int]]] = defaultdict(lambda: (array("d"), array("Q")))
-        self._last: dict[str, tuple[float, int]] = {}
-
-    def see(self, row: Row) -> None:
-        """A row of schemas.PATHS that is ranked within its source."""
-        scores, names = self._seen[row["source"]]
-        score, name = self._rank(row)
-        scores.append(score)
-        names.append(name)
-
-    def _rank(self, row: Row) -> tuple[float, int]:
-        counts = zip(row["n_correct"], row["n_rollouts"], strict=True)
-        scores = [right / n for right, n in counts if n]
-        return -balanced_information(scores, self._smoothing), int(row["path_id"], 16)
-
-    def keeps(self, row: Row) -> bool:
-        """Is it one of those kept? Of rows that were seen."""
-        source = row["source"]
-        if source not in self._last:
-            scores, names = (np.asarray(values) for values in self._seen[source])
-            order = np.lexsort((names, scores))
-            last = order[math.ceil(self._keep * len(order) - 1e-9) - 1]
-            self._last[source] = (float(scores[last]), int(names[last]))
-        return self._rank(row) <= self._last[source]

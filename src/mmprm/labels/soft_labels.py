@@ -1,56 +1,30 @@
-"""The column `soft` of schemas.PATHS, which `soft` variants learn. In: the counts of a path. Out: values, or None.
+"""The column `soft` of schemas.PATHS, which variants of the label `soft` learn. In: a path's counts. Out: MC values.
 
-As it is, the MC value of a probed step, and the verdict of an answer. The switches of `labels` that change it come from
-SCAN (arXiv 2509.16548): an MC value is low where the policy is weak on the whole problem, and an error is located too
-late where the policy repairs it.
+The soft label of a step is its MC value, correct rollouts / rollouts (MM-PRM, section 3.3); that of an answer is its
+verdict.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 
-from mmprm.config.labels import LabelSet
 from mmprm.labels.evidence import Row
 
-Changes = Counter[str]
-
 BELOW_MINIMUM = "soft labels below min_rollouts"
-REWEIGHTED = "soft labels reweighted"
-TOLERATED = "soft labels set to 1 beyond the tolerance"
 
 
-def soft_labels(
-    kind: str, labels: Row, confidence: float | None, settings: LabelSet, changes: Changes
-) -> list[float | None]:
-    """The soft label of each marker of a path of the kind, None where there is none; `changes` counts what was changed.
+def soft_labels(labels: Row, min_rollouts: int, changes: Counter[str]) -> list[float | None]:
+    """Return the soft label of each marker of a path, None where there is none.
 
-    labels: the columns of `Evidence.label`; confidence: the policy's pass rate on the problem.
-
-    - min_rollouts: a step of fewer rollouts has none;
-    - reweight: a step's MC value is divided by the confidence, and is at most 1;
-    - tolerance d: steps more than d before the located error are 1, as are all steps of a right solution; the d before
-      it keep their MC values (where they have one), and the error is 0.
+    labels: the columns of `Evidence.label`. A step with fewer than min_rollouts has no soft label; `changes` counts
+    these.
     """
-    found: list[float | None] = []
-    last = len(labels["hard"]) - 1  # where a negative path has its error
+    values: list[float | None] = []
     columns = (labels["n_correct"], labels["n_rollouts"], labels["label_source"])
-    for place, (n_correct, n_rollouts, source) in enumerate(zip(*columns, strict=True)):
-        value = n_correct / n_rollouts if n_rollouts else None
-        if source == "answer":
-            found.append(value)
-            continue
-        if value is not None and n_rollouts < settings.min_rollouts:
-            value = None
+    for n_correct, n_rollouts, source in zip(*columns, strict=True):
+        if source != "answer" and 0 < (n_rollouts or 0) < min_rollouts:
             changes[BELOW_MINIMUM] += 1
-        if settings.reweight and value and confidence:
-            weighed = min(1.0, value / confidence)
-            changes[REWEIGHTED] += weighed != value
-            value = weighed
-        if settings.tolerance is not None and kind != "outcome":
-            if kind == "positive" or place < last - settings.tolerance:
-                changes[TOLERATED] += value != 1
-                value = 1.0
-            elif place == last:
-                value = 0.0
-        found.append(value)
-    return found
+            values.append(None)
+        else:
+            values.append(n_correct / n_rollouts if n_rollouts else None)
+    return values

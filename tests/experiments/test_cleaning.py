@@ -1,4 +1,4 @@
-"""The switches of the labels stage: worked by hand, and what none of them may do."""
+"""The switches of labels that are experiments: worked by hand, and what none of them may do."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_labels import evidence_of, node, rollout, stage
+from toy_trees import evidence_of, node, rollout, stage
 from toy_world import ExactGrader, grow
 
 from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation, Labels
 from mmprm.engine.scripted import ToyPolicy, toy_problem
+from mmprm.experiments.cleaning import InformationRanking, PooledEvidence, balanced_information, scan
 from mmprm.labels.evidence import Evidence, StepPath
-from mmprm.labels.selection import Informative, balanced_information
 from mmprm.labels.soft_labels import soft_labels
 
 # The question and `a, b` were probed. Through `a` went three of the question's rollouts, two of them through `a, b`.
@@ -39,7 +39,7 @@ def counts(evidence: Evidence, path: StepPath) -> list[tuple[int | None, int | N
 
 
 def test_pooled_counts_are_all_rollouts_through_a_state_but_the_paths_own() -> None:
-    evidence = Evidence(NODES, ROLLOUTS, pooled=True)
+    evidence = PooledEvidence(NODES, ROLLOUTS)
     positives = {path.steps: path for path in evidence.positives()}
     # Through `a` go c, x and y, through `a, b` its own four and c and x: without c itself.
     assert counts(evidence, positives["a", "b", "c"]) == [
@@ -68,7 +68,7 @@ def test_without_pooling_only_the_states_own_rollouts_count() -> None:
 def test_undecided_and_unparsed_rollouts_are_not_pooled() -> None:
     more = [*ROLLOUTS, rollout(0, ["a", "b"], "undecided"), rollout(0, ["a"], "unparsed")]
     path = StepPath("positive", ("a", "b"), "ok")
-    assert counts(Evidence(NODES, more, pooled=True), path) == counts(Evidence(NODES, ROLLOUTS, pooled=True), path)
+    assert counts(PooledEvidence(NODES, more), path) == counts(PooledEvidence(NODES, ROLLOUTS), path)
 
 
 policies = st.builds(ToyPolicy, error=st.floats(0.05, 0.5), wrong_answer=st.floats(0, 0.3), wordings=st.integers(1, 2))
@@ -82,11 +82,11 @@ def test_pooling_keeps_hard_labels_only_adds_rollouts_and_does_not_see_their_ord
 ) -> None:
     problem = toy_problem(number)
     tree, _ = grow(problem, limit, policy, ExactGrader(undecided=[str(int(problem.answer) + 2)]))
-    plain, pooled = evidence_of(tree), Evidence(tree.node_rows(), tree.rollout_rows(), pooled=True)
+    plain, pooled = evidence_of(tree), PooledEvidence(tree.node_rows(), tree.rollout_rows())
     nodes, rollouts = tree.node_rows(), tree.rollout_rows()
     rng.shuffle(nodes)
     rng.shuffle(rollouts)
-    shuffled = Evidence(nodes, rollouts, pooled=True)
+    shuffled = PooledEvidence(nodes, rollouts)
     for one in (plain, pooled, shuffled):
         one.negatives()
     paths = pooled.positives() + pooled.negatives()[0]
@@ -99,6 +99,12 @@ def test_pooling_keeps_hard_labels_only_adds_rollouts_and_does_not_see_their_ord
             assert (n or 0) >= (before["n_rollouts"][place] or 0)
             assert n is None or 0 <= label["n_correct"][place] <= n
             assert label["hard"][place] == 1 or not label["n_correct"][place], "no right rollout goes through an error"
+
+
+def soft(kind: str, labels: dict, confidence: float | None, switches: Labels, changes: Counter[str]) -> list:
+    """The soft labels of a path, as the stage makes them."""
+    values = soft_labels(labels, switches.min_rollouts, changes)
+    return scan(kind, values, labels["label_source"], confidence, switches, changes)
 
 
 def columns(*markers: tuple[int | None, int | None, str]) -> dict:
@@ -131,27 +137,27 @@ NEGATIVE = columns(
 )
 def test_the_soft_labels_of_a_negative_path_worked_by_hand(switches: dict, expected: list) -> None:
     """The policy solves half of this problem; the error is the last step."""
-    assert soft_labels("negative", NEGATIVE, 0.5, Labels(**switches), Counter()) == expected
+    assert soft("negative", NEGATIVE, 0.5, Labels(**switches), Counter()) == expected
 
 
 def test_an_error_in_the_answer_is_where_the_tolerance_is_counted_from() -> None:
     labels = columns((3, 4, "probed"), (2, 4, "probed"), (0, 1, "answer"))
-    assert soft_labels("negative", labels, 0.5, Labels(tolerance=1), Counter()) == [1, 0.5, 0]
+    assert soft("negative", labels, 0.5, Labels(tolerance=1), Counter()) == [1, 0.5, 0]
 
 
 def test_with_a_tolerance_a_right_solution_is_right_at_every_step_and_an_outcome_path_says_no_more() -> None:
     labels = columns((3, 4, "probed"), (None, None, "implied"), (1, 1, "answer"))
     changes: Counter[str] = Counter()
-    assert soft_labels("positive", labels, 0.5, Labels(tolerance=2), changes) == [1, 1, 1]
+    assert soft("positive", labels, 0.5, Labels(tolerance=2), changes) == [1, 1, 1]
     assert changes == {"soft labels set to 1 beyond the tolerance": 2}
     outcome = columns((None, None, "none"), (0, 1, "answer"))
-    assert soft_labels("outcome", outcome, 0.5, Labels(tolerance=2, reweight=True), changes) == [None, 0]
+    assert soft("outcome", outcome, 0.5, Labels(tolerance=2, reweight=True), changes) == [None, 0]
     assert changes.total() == 2
 
 
 def test_verdicts_of_answers_are_neither_reweighted_nor_too_few() -> None:
     labels = columns((1, 4, "probed"), (1, 1, "answer"))
-    assert soft_labels("positive", labels, 0.5, Labels(min_rollouts=4, reweight=True), Counter()) == [0.5, 1]
+    assert soft("positive", labels, 0.5, Labels(min_rollouts=4, reweight=True), Counter()) == [0.5, 1]
 
 
 @given(
@@ -167,13 +173,13 @@ def test_verdicts_of_answers_are_neither_reweighted_nor_too_few() -> None:
 )
 def test_soft_labels_are_probabilities_and_never_fall_by_reweighting(markers, kind, confidence, switches) -> None:
     labels = columns(*[(right, 8, "probed") if known else (None, None, "implied") for right, known in markers])
-    found = soft_labels(kind, labels, confidence, switches, Counter())
+    found = soft(kind, labels, confidence, switches, Counter())
     assert len(found) == len(markers)
     for value, (right, known) in zip(found, markers, strict=True):
         assert value is None or 0 <= value <= 1
         if switches.tolerance is None and known and switches.min_rollouts <= 8:
             assert value >= right / 8
-    plain = soft_labels(kind, labels, confidence, Labels(), Counter())
+    plain = soft(kind, labels, confidence, Labels(), Counter())
     assert plain == [right / 8 if known else None for right, known in markers]
 
 
@@ -211,7 +217,7 @@ def test_the_top_share_is_kept_within_each_source() -> None:
     ]
 
     def kept(share: float, order: Sequence[dict] = rows) -> list[str]:
-        best = Informative(share, 0.05)
+        best = InformationRanking(share, 0.05)
         for one in order:
             best.see(one)
         return [one["path_id"] for one in rows if best.keeps(one)]
