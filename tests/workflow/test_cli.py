@@ -1,4 +1,4 @@
-"""The command line: quick to start, and plain about what the user can mend."""
+"""The command line: quick to start, and plain about what the user can fix."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_help_loads_neither_models_nor_the_configuration() -> None:
     assert said.splitlines()[-1] == "[]"
 
 
-def test_an_error_that_the_user_can_mend_is_one_message_and_status_2(tmp_path: Path) -> None:
+def test_an_error_that_the_user_can_fix_is_one_message_and_status_2(tmp_path: Path) -> None:
     done = mmprm(
         "gather-candidates", "--shards", str(tmp_path / "none.parquet"), "--out", str(tmp_path / "out.parquet")
     )

@@ -1,4 +1,4 @@
-"""The verbs for answers and candidates that were made elsewhere: no run is needed. In: files. Out: files."""
+"""The verbs for answers and candidates from outside a run. In: files. Out: files."""
 
 from __future__ import annotations
 
@@ -14,15 +14,11 @@ from mmprm.cli.program import (
     PrmFolder,
     ScoreTable,
     SomeSettings,
-    Verb,
-    app,
-    folder_of,
     on_devices,
     option,
 )
 
 
-@app.command(cls=Verb)
 @on_devices
 def score(
     prm: PrmFolder, candidates: GivenCandidates, out: Out, problems: GivenProblems = None, config: SomeSettings = None
@@ -34,10 +30,9 @@ def score(
     """
     from mmprm.evaluation.offline import score
 
-    score(folder_of(prm), problems, candidates, out, config)
+    score(prm, problems, candidates, out, config)
 
 
-@app.command(cls=Verb)
 def evaluate(
     candidates: GivenCandidates,
     scores: ScoreTable,
@@ -52,7 +47,6 @@ def evaluate(
     evaluate(problems, candidates, scores, out, config, name)
 
 
-@app.command(cls=Verb)
 def grade(
     answers: Annotated[Path, option("--input", "the answers, JSON lines: problem_id, answer (gold), response, ...")],
     output: Annotated[Path, option("--output", "the table of verdicts to write, in parquet")],

@@ -1,7 +1,7 @@
-"""What all verbs share: the program, their options, and how files and shards are named. In: words. Out: values.
+"""What all verbs share: the program, its options, and how their values are read. In: arguments. Out: values.
 
-An error that the user can mend is printed without a traceback, and the exit status is 2. Where a folder is asked for,
-any file in it may be named.
+A UserError is printed without a traceback, and the exit status is 2. Where an option takes a folder, any file in it may
+be given.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Program(TyperGroup):
-    """Prints a UserError as one message."""
+    """The command group; prints a UserError as one message."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -35,8 +35,10 @@ class Program(TyperGroup):
 
 
 class Verb(TyperCommand):
-    """Lets an option that may be repeated take several values, `--problems a.parquet b.parquet`, and the tables of all
-    shards by one name: `--shards results/mini/annotation/all-of-4/nodes.parquet`."""
+    """A command whose repeatable options take several values, `--problems a.parquet b.parquet`.
+
+    The tables of all shards may be given by one name: `--shards results/mini/annotation/all-of-4/nodes.parquet`.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         from mmprm.data.shards import expand_all
@@ -66,15 +68,26 @@ app = typer.Typer(
 )
 
 
-def option(flag: str, text: str) -> Any:
-    return typer.Option(flag, help=text, show_default=False)
+def option(flag: str, text: str, convert: Callable[..., Any] | None = None) -> Any:
+    """Return an option whose default the help does not show; `convert` maps the parsed value to the verb's argument."""
+    return typer.Option(flag, help=text, show_default=False, callback=convert)
+
+
+def folder_of(path: Path) -> Path:
+    """Return the folder that was given, itself or by one of its files (it need not exist yet)."""
+    return path.parent if path.suffix in {".json", ".parquet"} else path
+
+
+def folders_of(paths: list[Path]) -> list[Path]:
+    """Return the folders that were given, each itself or by one of its files."""
+    return [folder_of(path) for path in paths]
 
 
 ConfigFile = Annotated[Path, option("--config", "the run's resolved configuration, results/<run>/config.json")]
 Problems = Annotated[list[Path], option("--problems", "problem tables")]
 ProblemTable = Annotated[Path, option("--problems", "a problem table")]
-PolicyFolder = Annotated[Path, option("--policy", "the policy's model folder")]
-PrmFolder = Annotated[Path, option("--prm", "the PRM's model folder")]
+PolicyFolder = Annotated[Path, option("--policy", "the policy's model folder", folder_of)]
+PrmFolder = Annotated[Path, option("--prm", "the PRM's model folder", folder_of)]
 SeedTable = Annotated[Path, option("--seeds", "the problems that are annotated, seeds/seeds.parquet")]
 PathTable = Annotated[Path, option("--paths", "the labelled step paths, labels/paths.parquet")]
 CandidateTable = Annotated[Path, option("--candidates", "sampled solutions, bench/<benchmark>/candidates.parquet")]
@@ -84,23 +97,23 @@ GivenProblems = Annotated[Path | None, option("--problems", "their problems: JSO
 SomeSettings = Annotated[
     Path | None, option("--config", "YAML with any of the sections prompt, bench, engine, grading, seed")
 ]
-TreeFolders = Annotated[list[Path], option("--shards", "the annotation folders of all shards; …/all-of-4 names four")]
+TreeFolders = Annotated[
+    list[Path], option("--shards", "the annotation folders of all shards; …/all-of-4 names four", folders_of)
+]
 ShardName = Annotated[str, option("--shard", "which part of the problems, e.g. 0-of-4")]
 VariantName = Annotated[str, option("--variant", "a key of prm.variants")]
 BenchmarkName = Annotated[str, option("--benchmark", "a key of benchmarks")]
 StepBenchmarkName = Annotated[str, option("--benchmark", "a key of step_benchmarks")]
 Work = Annotated[Path, option("--work", "folder for what survives a kill: checkpoints, journals")]
 Out = Annotated[Path, option("--out", "the table or page to write")]
-OutFolder = Annotated[Path, option("--out", "the folder to write")]
-
-
+OutFolder = Annotated[Path, option("--out", "the folder to write", folder_of)]
 Devices = Annotated[
     int, option("--devices", "GPUs to wait for and to see no other (0: all that are visible, whoever uses them)")
 ]
 
 
 def on_devices(verb: Callable[..., None]) -> Callable[..., None]:
-    """A verb that loads a model: with `--devices 2` it runs on two of the machine's GPUs that no other one leases."""
+    """Add the option `--devices` to a verb that loads a model, which then runs on as many GPUs that it leases."""
 
     @functools.wraps(verb)
     def leasing(*args: Any, devices: int, **options: Any) -> None:
@@ -109,28 +122,25 @@ def on_devices(verb: Callable[..., None]) -> Callable[..., None]:
         with lease(devices):
             verb(*args, **options)
 
-    own = inspect.signature(verb, eval_str=True)
+    signature = inspect.signature(verb, eval_str=True)
     added = inspect.Parameter("devices", inspect.Parameter.KEYWORD_ONLY, default=0, annotation=Devices)
-    leasing.__signature__ = own.replace(parameters=[*own.parameters.values(), added])  # type: ignore[attr-defined]
+    leasing.__signature__ = signature.replace(parameters=[*signature.parameters.values(), added])  # type: ignore[attr-defined]
     leasing.__annotations__ = {**verb.__annotations__, "devices": Devices}
     return leasing
 
 
-def resolved(path: Path) -> Config:
+def read_config(path: Path) -> Config:
+    """Read the run's resolved configuration; UserError where the file is not one."""
     from mmprm.config import read
 
     return read(path)
 
 
-def folder_of(path: Path) -> Path:
-    """The folder that was named, itself or by one of its files (it need not exist yet)."""
-    return path.parent if path.suffix in {".json", ".parquet"} else path
-
-
-def shard_of(name: str) -> Shard:
+def parse_shard(text: str) -> Shard:
+    """Parse `0-of-4`; UserError where a shard is written otherwise."""
     from mmprm.data.shards import Shard
 
     try:
-        return Shard.parse(name)
+        return Shard.parse(text)
     except UserError as error:
         raise UserError(f"--shard {error}") from None

@@ -1,0 +1,97 @@
+"""The verbs that make problem tables, and the one that checks a configuration. In: files. Out: files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmprm.cli.program import ConfigFile, Out, Problems, Work, on_devices, option, read_config
+from mmprm.runtime.errors import UserError
+
+
+def config(file: Annotated[Path, typer.Argument(help="a configuration in YAML", show_default=False)]) -> None:
+    """Check a configuration and print it with every default filled in."""
+    import yaml
+
+    from mmprm.config import load
+
+    try:
+        values = yaml.safe_load(file.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{file}: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{file}: a configuration is a mapping of keys to values")
+    print(load(values).model_dump_json(indent=2))
+
+
+def fetch(
+    file: Annotated[Path, option("--file", "the copy that Snakemake made of a file in a store")], out: Out
+) -> None:
+    """Put a file that came from an object store where the configuration names it."""
+    import shutil
+
+    from mmprm.data.tables import replacing
+
+    with replacing(out) as temporary:
+        shutil.copyfile(file, temporary)
+
+
+def intake(
+    config: ConfigFile,
+    source: Annotated[str, option("--source", "a key of sources")],
+    out: Out,
+    refused: Annotated[Path, option("--refused", "the table of refused rows to write")],
+    work: Annotated[Path | None, option("--work", "folder for checked rows, which survive a kill")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="processes that check rows")] = 1,
+) -> None:
+    """Read one source into a problem table, and refuse what cannot be used."""
+    from mmprm.problems.intake import make_source
+
+    make_source(read_config(config), source, out, refused, work, threads)
+
+
+@on_devices
+def tag(
+    config: ConfigFile,
+    source: Annotated[str, option("--source", "a key of sources, of kind tagged")],
+    problems: Problems,
+    work: Work,
+    out: Out,
+    refused: Annotated[Path, option("--refused", "the table of refused solutions to write")],
+    counts: Annotated[Path, option("--counts", "the JSON of counts to write")],
+) -> None:
+    """Rewrite solutions into steps and an answer: by rules, or by a model."""
+    from mmprm.tagging.tag import tag
+
+    tag(read_config(config), source, problems, work, out, refused, counts)
+
+
+def curate(
+    config: ConfigFile,
+    source: Annotated[str, option("--source", "a key of sources, of kind curated")],
+    problems: Problems,
+    work: Work,
+    out: Out,
+    refused: Annotated[Path, option("--refused", "the table of refused problems to write, with reasons")],
+    funnel: Annotated[Path, option("--funnel", "the JSON of counts to write")],
+    test: Annotated[Path, option("--test", "the table of problems that are set aside, to write")],
+    tested: Annotated[list[Path], typer.Option("--tested", help="problem tables of benchmarks")] = [],  # noqa: B006
+    workers: Annotated[int, typer.Option(min=1, help="processes that look at pictures")] = 1,
+) -> None:
+    """Keep the problems of a pool that are fit to be seeds; say why the others are not."""
+    from mmprm.curation.curate import Outputs, curate
+
+    curate(read_config(config), source, problems, tested, work, Outputs(out, refused, funnel, test), workers)
+
+
+def set_aside(
+    test: Annotated[Path, option("--test", "the problems that a curated source sets aside")],
+    out: Out,
+    refused: Annotated[Path, option("--refused", "the table of refused rows to write, which has none")],
+) -> None:
+    """Publish the problems that a curated source sets aside as a source of their own."""
+    from mmprm.curation.heldout_test import publish
+
+    publish(test, out, refused)
