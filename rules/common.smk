@@ -26,7 +26,7 @@ from snakemake.settings.types import DeploymentMethod
 from mmprm.runtime import slurm_orphans
 from mmprm.config import NOT_RESULTS, load
 from mmprm.runtime.errors import UserError
-from mmprm.data.shards import finished_count, names
+from mmprm.data.shards import names, stage_count
 from mmprm.data.tables import write_text
 
 try:
@@ -367,12 +367,7 @@ def base_fingerprint(wildcards) -> str:
 @functools.cache
 def n_shards(stage: str) -> int:
     """How many shards a stage has: as many as it was finished in, whatever the configuration says now."""
-    tables = {
-        "seeds": [f"{RESULTS}/seeds/{{shard}}/rollouts.parquet"],
-        "annotation": [f"{RESULTS}/annotation/{{shard}}/status.parquet"],
-        "bench": [f"{RESULTS}/bench/{name}/shards/{{shard}}.parquet" for name in CONFIG.benchmarks],
-    }
-    return finished_count(tables[stage], getattr(CONFIG.shards, stage))
+    return stage_count(stage, getattr(CONFIG.shards, stage), RESULTS, CONFIG.benchmarks)
 
 
 def shards(stage: str) -> list[str]:

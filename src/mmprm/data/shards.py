@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,16 @@ def expand_all(path: str) -> list[str]:
     """
     match = _ALL.search(path)
     return [path.replace(match[0], name) for name in names(int(match[1]))] if match else [path]
+
+
+def stage_count(stage: str, count: int, results: str, benchmarks: Iterable[str]) -> int:
+    """Return the number of shards that a stage of a run has (see `finished_count`); stage: a key of `shards`."""
+    patterns = {
+        "seeds": [f"{results}/seeds/{{shard}}/rollouts.parquet"],
+        "annotation": [f"{results}/annotation/{{shard}}/status.parquet"],
+        "bench": [f"{results}/bench/{name}/shards/{{shard}}.parquet" for name in benchmarks],
+    }
+    return finished_count(patterns[stage], count)
 
 
 def finished_count(patterns: Sequence[str], count: int) -> int:

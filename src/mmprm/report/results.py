@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from mmprm.config import Config
-from mmprm.data import schemas, shard_layout, tables
+from mmprm.data import schemas, shards, tables
 from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
@@ -56,8 +56,8 @@ def read_json(path: Path) -> Any:
 
 def shard_names(config: Config, results: Path, stage: str) -> list[str]:
     """The shards of a stage (a key of `shards`), as they lie there."""
-    patterns = shard_layout.patterns(stage, str(results), config.benchmarks)
-    return shard_layout.names(shard_layout.in_use(patterns, getattr(config.shards, stage)))
+    count = shards.stage_count(stage, getattr(config.shards, stage), str(results), config.benchmarks)
+    return shards.names(count)
 
 
 def existing(paths: Iterable[Path]) -> list[Path]:
