@@ -14,6 +14,7 @@ from mmprm.data.problem import Problem, write_problems
 from mmprm.data.shards import Shard
 from mmprm.engine.base import Request
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
+from mmprm.experiments.blank_image import blanked
 from mmprm.model.step_text import render_solution
 from mmprm.rollouts.run import RequestFactory
 from mmprm.rollouts.sampling import gather_candidates, sample_candidates, sample_seeds
@@ -175,7 +176,8 @@ def sampled(folder: Path, policy: Path, problems: Path, engine: ScriptedEngine, 
     config = toy_config(seeds={"sources": ["toy"], "rollouts": 12, **seeds}, engine={"open_problems": 4})
     outs = [folder / f"{index}-of-{count}.parquet" for index in range(count)]
     for index, out in enumerate(outs):
-        sample_seeds(config, policy, [problems], Shard(index, count), folder / "work", out, lambda: engine)
+        blank = blanked if config.seeds.blank_image else None
+        sample_seeds(config, policy, [problems], Shard(index, count), folder / "work", out, lambda: engine, blank)
     return rows(*outs)
 
 

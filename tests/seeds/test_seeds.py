@@ -11,6 +11,7 @@ from toy_world import rows, toy_config
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems, write_problems
 from mmprm.engine.scripted import toy_problem
+from mmprm.experiments.blank_image import BlankImageComparison
 from mmprm.runtime.errors import UserError
 from mmprm.seeds.select import select_seeds
 
@@ -45,7 +46,7 @@ def select(folder: Path, verdicts: dict[str, list[str]], max_seeds: int | None =
     config = toy_config(seeds=settings, seed=options.get("seed", 0))
     shards = [folder / "r0.parquet", folder / "r1.parquet"]
     outs = [folder / name for name in ("seeds.parquet", "decisions.parquet", "statistics.json")]
-    select_seeds(config, [folder / "p.parquet"], shards, *outs)
+    select_seeds(config, [folder / "p.parquet"], shards, *outs, BlankImageComparison(config.seeds))
     decisions = {row["problem_id"]: row for row in rows(folder / "decisions.parquet")}
     kept = [one.problem_id for one in read_problems(folder / "seeds.parquet")]
     assert kept == [name for name, row in decisions.items() if row["kept"]]

@@ -26,9 +26,12 @@ def sample_seeds(
     config: ConfigFile, policy: PolicyFolder, problems: Problems, shard: ShardName, work: Work, out: Out
 ) -> None:
     """Sample and grade rollouts of each problem, to see which are worth annotating."""
+    from mmprm.experiments.blank_image import blanked
     from mmprm.rollouts.sampling import sample_seeds
 
-    sample_seeds(read_config(config), policy, problems, parse_shard(shard), work, out)
+    settings = read_config(config)
+    blank = blanked if settings.seeds.blank_image else None
+    sample_seeds(settings, policy, problems, parse_shard(shard), work, out, blanked=blank)
 
 
 def select_seeds(
@@ -40,9 +43,12 @@ def select_seeds(
     statistics: Annotated[Path, option("--statistics", "the JSON of counts, and of what was saved, to write")],
 ) -> None:
     """Keep the problems that the policy sometimes solves."""
+    from mmprm.experiments.blank_image import BlankImageComparison
     from mmprm.seeds.select import select_seeds
 
-    select_seeds(read_config(config), problems, rollouts, seeds, decisions, statistics)
+    settings = read_config(config)
+    comparison = BlankImageComparison(settings.seeds)
+    select_seeds(settings, problems, rollouts, seeds, decisions, statistics, comparison)
 
 
 @on_devices

@@ -1,25 +1,31 @@
-"""Is a problem's picture needed? In: the problem; later the counts of its rollouts with and without it. Out: yes or no.
+"""Is a problem's picture needed (`seeds.blank_image`)? In: the problem, and its rollouts with and without the picture.
 
-The problem is shown again with uniform grey pictures of the same sizes. Its picture is *not needed* where a blank one
-leaves more than `share` of the pass rate, by a one-sided comparison at `confidence`. The threshold is a difference in
-proportion to the pass rate, and not a fixed one: of a hard problem, solved one time in ten, a fixed difference of 0.2
-would say that no picture is needed, although it is never solved without it.
+Out: the problem with uniform grey pictures of the same sizes; then yes or no. The picture is *not needed* where a blank
+one leaves more than `blank_share` of the pass rate, by a one-sided comparison at `blank_confidence`. The threshold is
+in proportion to the pass rate, and not a fixed difference: of a hard problem, solved one time in ten, a fixed
+difference of 0.2 would say that no picture is needed, although it is never solved without it.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from mmprm.annotation.tree import Counts
+from mmprm.config.seeds import Seeds
 from mmprm.data.problem import Problem
+from mmprm.seeds.pass_rate import KEPT
+
+Row = dict[str, Any]
 
 _GREY = (128, 128, 128)
 
 
 def blanked(problem: Problem) -> Problem:
-    """The same problem with uniform pictures of the same sizes; UserError where a picture cannot be decoded."""
+    """Give a problem uniform pictures of the same sizes; UserError where a picture cannot be decoded."""
     from PIL import Image
 
     from mmprm.model.folders import decode_image
@@ -32,21 +38,62 @@ def blanked(problem: Problem) -> Problem:
     return replace(problem, images=tuple(pictures))
 
 
-def image_needed(shown: Counts, blank: Counts, share: float, confidence: float) -> bool | None:
-    """False where the pass rate with a blank picture is above `share` of that with the real one, at `confidence`.
+@dataclass(frozen=True)
+class BlankImageComparison:
+    """The comparison of a problem's rollouts with those of a blank picture, for `select_seeds`."""
 
-    The lower end of blank - share * shown must lie above 0: both intervals are Wilson's, put together by the method of
-    squares (Newcombe 1998; Zou and Donner 2008, doi:10.1002/sim.3095). None where one of the two has no verdict.
+    settings: Seeds
+
+    def columns(self, reason: str, shown: Counts, blank: Counts) -> Row:
+        """Return the columns of schemas.SEED_DECISIONS; of a kept problem whether its picture is needed.
+
+        With `drop`, the reason of one that is solved as well without it becomes image_not_needed.
+        """
+        settings = self.settings
+        columns: Row = {"blank_n_rollouts": blank.n_rollouts, "blank_n_correct": blank.n_correct}
+        if reason == KEPT:
+            needed = image_needed(shown, blank, settings.blank_share, settings.blank_confidence)
+            columns["image_needed"] = needed
+            if needed is False and settings.blank_image == "drop":
+                columns["reason"] = "image_not_needed"
+        return columns
+
+    def statistics(self, rows: Sequence[Row], tokens: int) -> Row | None:
+        """Sum up the comparison over all decisions; None where it was not made."""
+        compared = [row for row in rows if row["blank_n_rollouts"] is not None]
+        if not compared:
+            return None
+        return {
+            "problems": len(compared),
+            "image_not_needed": sum(row["image_needed"] is False for row in compared),
+            "rollouts": sum(row["blank_n_rollouts"] for row in compared),
+            "tokens": tokens,
+            "pass_rate": _pass_rate(compared, ""),
+            "pass_rate_blank": _pass_rate(compared, "blank_"),
+        }
+
+
+def _pass_rate(rows: Sequence[Row], prefix: str) -> float | None:
+    n = sum(row[f"{prefix}n_rollouts"] for row in rows)
+    return sum(row[f"{prefix}n_correct"] for row in rows) / n if n else None
+
+
+def image_needed(shown: Counts, blank: Counts, share: float, confidence: float) -> bool | None:
+    """Return False where the pass rate with a blank picture is above `share` of that with the real one.
+
+    At `confidence`: the lower end of blank - share * shown must lie above 0. Both intervals are Wilson's, combined by
+    the method of squares (Newcombe 1998; Zou and Donner 2008, doi:10.1002/sim.3095). None where one of the two has no
+    verdict.
     """
     from scipy.stats import norm
 
     if not shown.n_rollouts or not blank.n_rollouts:
         return None
     z = float(norm.ppf(confidence))
-    with_it, without = shown.n_correct / shown.n_rollouts, blank.n_correct / blank.n_rollouts
-    above = _wilson(shown, z)[1] - with_it
+    with_picture, without = shown.n_correct / shown.n_rollouts, blank.n_correct / blank.n_rollouts
+    above = _wilson(shown, z)[1] - with_picture
     below = without - _wilson(blank, z)[0]
-    return not without - share * with_it - math.hypot(below, share * above) > 0
+    return not without - share * with_picture - math.hypot(below, share * above) > 0
 
 
 def _wilson(counts: Counts, z: float) -> tuple[float, float]:

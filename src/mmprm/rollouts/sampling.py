@@ -19,7 +19,7 @@ from mmprm.model.step_text import Status
 from mmprm.rollouts.run import OpenEngine, RequestFactory, SamplingJob, run_searches
 from mmprm.rollouts.scheduler import Rollouts, SearchResult
 from mmprm.runtime.errors import UserError
-from mmprm.seeds.seed_search import seed_search
+from mmprm.seeds.seed_search import Blanked, seed_search
 
 _UNDECIDED = "no rollout has a verdict: all are undecided"
 
@@ -37,13 +37,14 @@ def sample_seeds(
     work: Path,
     out: Path,
     open_engine: OpenEngine | None = None,
+    blanked: Blanked | None = None,
 ) -> None:
     """Graded rollouts of each of the shard's problems, as schemas.SEED_ROLLOUTS: `config.seeds.rollouts` of each, or
     with `config.seeds.adaptive` as many as it takes. Of a failed problem those that are missing are empty and have the
     finish reason `error`."""
     settings = config.seeds
     asker = RequestFactory.of(config, policy, "seeds")
-    most = settings.rollouts * (2 if settings.blank_image else 1)
+    most = settings.rollouts * (2 if blanked else 1)
     job = SamplingJob(asker.purpose, config, policy, shard, work, _usage(out), most, open_engine)
     drawn: Counter[tuple[str, bool]] = Counter()
     undecided: dict[str, bool] = {}  # by problem, of those with a readable answer: has none a verdict?
@@ -64,7 +65,7 @@ def sample_seeds(
                     if rollout.status == Status.OK:
                         undecided[name] = undecided.get(name, True) and rollout.verdict == "undecided"
 
-            return seed_search(problem, settings, asker, keep)
+            return seed_search(problem, settings, asker, keep, blanked)
 
         def ended(name: str, outcome: SearchResult) -> str | None:
             if outcome.error is not None:

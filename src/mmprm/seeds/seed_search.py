@@ -1,8 +1,8 @@
 """The rollouts of one problem of the pool, in blocks until it is clear whether it is kept. In: problem. Out: rollouts.
 
-A search, as annotation/scheduler.py runs them. After a block it lets all others go first, so that every problem has had
-its first block before any has its second: those that take long go on side by side to the end, and the engine's batch
-does not run dry behind a few of them.
+A search, as `rollouts.scheduler` runs them. After each block it lets all others go first, so that every problem has its
+first block before any has its second: long problems are sampled side by side to the end, and the engine's batch does
+not run dry behind a few of them.
 """
 
 from __future__ import annotations
@@ -13,23 +13,25 @@ from typing import Any
 from mmprm.annotation.tree import count
 from mmprm.config.seeds import Seeds
 from mmprm.data.problem import Problem
-from mmprm.experiments.blank_image import blanked
 from mmprm.rollouts.run import RequestFactory
 from mmprm.rollouts.scheduler import AFTER_OTHERS, Rollouts
 from mmprm.seeds.pass_rate import KEPT, Rule
 
 Keep = Callable[[bool, Rollouts], None]  # (with a blank picture?, the rollouts of a block)
+Blanked = Callable[[Problem], Problem]  # the problem with blank pictures
 
 
-def seed_search(problem: Problem, settings: Seeds, asker: RequestFactory, keep: Keep) -> Generator[Any, Any, None]:
-    """Draw `settings.rollouts` rollouts, or with `settings.adaptive` as many as are needed; `keep` is given each block.
+def seed_search(
+    problem: Problem, settings: Seeds, ask: RequestFactory, keep: Keep, blanked: Blanked | None = None
+) -> Generator[Any, Any, None]:
+    """Draw `settings.rollouts` rollouts, or with `settings.adaptive` as many as are needed; `keep` gets each block.
 
-    With `blank_image`, a problem that would be kept is drawn to the end, and then as often with a blank picture: a
+    With `blanked`, a problem that would be kept is drawn to the end, and then as often with a blank picture: a
     comparison of the few rollouts that show that it is solved sometimes would say nothing.
     """
     rule = Rule.of(settings)
     block = settings.block if settings.adaptive else settings.rollouts
-    compared = settings.blank_image is not None and bool(problem.images)
+    compared = blanked is not None and bool(problem.images)
     verdicts: list[str] = []
     while len(verdicts) < settings.rollouts:
         if verdicts:
@@ -38,9 +40,9 @@ def seed_search(problem: Problem, settings: Seeds, asker: RequestFactory, keep: 
                 break
             yield AFTER_OTHERS
         n = min(block, settings.rollouts - len(verdicts))
-        rollouts: Rollouts = yield asker(problem, (), n, first=len(verdicts))
+        rollouts: Rollouts = yield ask(problem, (), n, first=len(verdicts))
         keep(False, rollouts)
         verdicts += [rollout.verdict for rollout in rollouts]
-    if compared and rule.decide(count(verdicts)) == KEPT:
+    if blanked and compared and rule.decide(count(verdicts)) == KEPT:
         yield AFTER_OTHERS
-        keep(True, (yield asker(blanked(problem), (), settings.rollouts)))
+        keep(True, (yield ask(blanked(problem), (), settings.rollouts)))

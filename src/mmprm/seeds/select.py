@@ -1,4 +1,4 @@
-"""Chooses the problems that are worth a tree: those that the policy solves sometimes (OmegaPRM, section 3.1).
+"""Choose the problems that are worth a tree: those that the policy solves sometimes (OmegaPRM, section 3.1).
 
 In: problems and their seed rollouts. Out: the kept problems, a decision with its reason for each problem, and counts of
 the reasons, of what was drawn, and of what the adaptive stop has saved.
@@ -7,29 +7,41 @@ the reasons, of what was drawn, and of what the adaptive stop has saved.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from mmprm.annotation.tree import count
-from mmprm.config import Config, Seeds
+import pandas as pd
+
+from mmprm.annotation.tree import Counts, count
+from mmprm.config import Config
+from mmprm.config.seeds import Seeds
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.data.shards import Shard, read_shard
-from mmprm.experiments.blank_image import image_needed
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.progress import say
 from mmprm.seeds.pass_rate import KEPT, Rule
 
 Row = dict[str, Any]
 
-_READ = ("problem_id", "blank", "verdict", "n_tokens", "finish_reason")
+_COLUMNS = ("problem_id", "blank", "verdict", "n_tokens", "finish_reason")
+
+
+class ImageComparison(Protocol):
+    """Compares a problem's rollouts with those of a blank picture: `experiments.blank_image`."""
+
+    def columns(self, reason: str, shown: Counts, blank: Counts) -> Row:
+        """Return the columns of schemas.SEED_DECISIONS that the comparison changes."""
+
+    def statistics(self, rows: Sequence[Row], tokens: int) -> Row | None:
+        """Sum up the comparison; rows: all decisions; tokens: of the rollouts with a blank picture."""
 
 
 @dataclass
-class _Drawn:
+class SeedRollouts:
     """What was drawn of a problem, with its picture or with a blank one."""
 
     verdicts: list[str] = field(default_factory=list)
@@ -37,152 +49,147 @@ class _Drawn:
     failed: bool = False
 
     def add(self, row: Row) -> None:
+        """Add a row of schemas.SEED_ROLLOUTS."""
         self.verdicts.append(row["verdict"])
         self.n_tokens += row["n_tokens"]
         self.failed |= row["finish_reason"] == "error"
 
+    @property
+    def complete(self) -> bool:
+        """Was anything drawn, and did no request fail?"""
+        return bool(self.verdicts) and not self.failed
+
 
 def select_seeds(
-    config: Config, problems: list[Path], rollouts: list[Path], seeds: Path, decisions: Path, statistics: Path
+    config: Config,
+    problems: list[Path],
+    rollouts: list[Path],
+    seeds: Path,
+    decisions: Path,
+    statistics: Path,
+    comparison: ImageComparison | None = None,
 ) -> None:
-    """Keep problems with some and not all rollouts right, within the bounds of `config.seeds`; at most
-    `config.seeds.max_seeds` of them, chosen by a hash.
+    """Keep problems with some and not all rollouts right, within the bounds of `config.seeds`.
 
-    Raises UserError where a problem id occurs twice over the tables of `problems`, or where rollouts are of an adaptive
-    stop with other settings.
+    At most `config.seeds.max_seeds` are kept, chosen by a hash. Raises UserError where a problem id occurs twice over
+    the tables of `problems`, or where rollouts were stopped early with other settings.
     """
-    everything = read_shard(problems, Shard())
-    drawn: dict[tuple[str, bool], _Drawn] = defaultdict(_Drawn)
-    parts = (part for path in rollouts for part in tables.batches(path, schemas.SEED_ROLLOUTS, _READ))
-    for row in (row for part in parts for row in part.to_pylist()):
-        drawn[row["problem_id"], row["blank"]].add(row)
-    rows = [_decision(config.seeds, problem, drawn) for problem in everything]
+    pool = read_shard(problems, Shard())
+    drawn: dict[tuple[str, bool], SeedRollouts] = defaultdict(SeedRollouts)
+    for path in rollouts:
+        for part in tables.batches(path, schemas.SEED_ROLLOUTS, _COLUMNS):
+            for row in part.to_pylist():
+                drawn[row["problem_id"], row["blank"]].add(row)
+    rows = [_decision(config.seeds, problem, drawn, comparison) for problem in pool]
     kept = sorted((row for row in rows if row["reason"] == KEPT), key=lambda row: _draw(config.seed, row["problem_id"]))
     for row in kept[config.seeds.max_seeds :] if config.seeds.max_seeds else []:
         row["reason"] = "over_limit"
     for row in rows:
         row["kept"] = row["reason"] == KEPT
-    names = {row["problem_id"] for row in rows if row["kept"]}
     tables.write(decisions, rows, schemas.SEED_DECISIONS)
-    write_problems(seeds, [problem for problem in everything if problem.problem_id in names])
-    blank_tokens = sum(one.n_tokens for (_, blank), one in drawn.items() if blank)
-    found = summarise(config.seeds, rows) | {"blank_image": _blank(rows, blank_tokens)}
-    tables.write_json(statistics, found)
-    _report(found)
+    write_problems(seeds, [problem for problem, row in zip(pool, rows, strict=True) if row["kept"]])
+    blank_tokens = sum(table.n_tokens for (_, blank), table in drawn.items() if blank)
+    summary = summarise(config.seeds, rows)
+    summary["blank_image"] = comparison.statistics(rows, blank_tokens) if comparison else None
+    tables.write_json(statistics, summary)
+    _report(summary)
 
 
-def _decision(settings: Seeds, problem: Problem, drawn: dict[tuple[str, bool], _Drawn]) -> Row:
-    own, blank = drawn[problem.problem_id, False], drawn[problem.problem_id, True]
-    counts, reason, stopped = count(own.verdicts), "failed", None
-    if own.verdicts and not own.failed:
-        reason, stopped = _decide(settings, problem.problem_id, own.verdicts)
-    compared = count(blank.verdicts) if blank.verdicts and not blank.failed else None
-    needed = None
-    if compared is not None and reason == KEPT:
-        needed = image_needed(counts, compared, settings.blank_share, settings.blank_confidence)
-        if needed is False and settings.blank_image == "drop":
-            reason = "image_not_needed"
-    return {
+def _draw(seed: int, problem_id: str) -> bytes:
+    return hashlib.sha256(f"{seed}\x1f{problem_id}".encode()).digest()
+
+
+def _decision(
+    settings: Seeds,
+    problem: Problem,
+    drawn: Mapping[tuple[str, bool], SeedRollouts],
+    comparison: ImageComparison | None,
+) -> Row:
+    shown, blank = drawn[problem.problem_id, False], drawn[problem.problem_id, True]
+    counts, reason, stopped = count(shown.verdicts), "failed", None
+    if shown.complete:
+        reason, stopped = _decide(settings, problem.problem_id, counts)
+    row = {
         "problem_id": problem.problem_id,
         "source": problem.source,
         **vars(counts),
         "kept": False,
         "reason": reason,
         "stopped": stopped,
-        "n_tokens": own.n_tokens,
-        "blank_n_rollouts": compared.n_rollouts if compared else None,
-        "blank_n_correct": compared.n_correct if compared else None,
-        "image_needed": needed,
+        "n_tokens": shown.n_tokens,
+        "blank_n_rollouts": None,
+        "blank_n_correct": None,
+        "image_needed": None,
     }
+    return row | comparison.columns(reason, counts, count(blank.verdicts)) if comparison and blank.complete else row
 
 
-def _decide(settings: Seeds, name: str, verdicts: list[str]) -> tuple[str, str]:
-    """The reason, and why no more was drawn."""
-    rule, counts = Rule.of(settings), count(verdicts)
+def _decide(settings: Seeds, name: str, counts: Counts) -> tuple[str, str]:
+    """Return the reason, and why no more was drawn."""
+    rule = Rule.of(settings)
     if not settings.adaptive:
         return rule.decide(counts), "all_drawn"
     stop = rule.stop(counts)
     if stop is None:
         raise UserError(
-            f"problem {name!r} has {len(verdicts)} of {settings.rollouts} seed rollouts, and they decide nothing: they "
-            "were drawn with other settings of `seeds`; delete the rollouts of the stage and run again"
+            f"problem {name!r} has {counts.n_rollouts + counts.n_undecided} of {settings.rollouts} seed rollouts, and "
+            "they decide nothing: they were drawn with other settings of `seeds`; delete the rollouts of the stage and "
+            "run again"
         )
     return stop
 
 
 def summarise(settings: Seeds, rows: Sequence[Row]) -> Row:
-    """Counts of SEED_DECISIONS; what was drawn, and what was saved against `settings.rollouts` of each problem.
+    """Count SEED_DECISIONS, what was drawn, and what was saved against `settings.rollouts` of each problem."""
+    decisions = pd.DataFrame(rows, columns=schemas.SEED_DECISIONS.names)
+    sampled = decisions[decisions["reason"] != "failed"]
+    return {
+        "problems": len(decisions),
+        "kept": int(decisions["kept"].sum()),
+        "reasons": _counts(decisions["reason"]),
+        "reasons_by_source": {name: _counts(reasons) for name, reasons in decisions.groupby("source")["reason"]},
+        "rollouts": int(_n_drawn(sampled).sum()),
+        "tokens": int(sampled["n_tokens"].sum()),
+        "adaptive": _saving(settings.rollouts, sampled) if settings.adaptive else None,
+    }
+
+
+def _saving(rollouts: int, sampled: pd.DataFrame) -> Row:
+    """Compare what was drawn with `rollouts` of each problem.
 
     Saved tokens are an estimate: the rollouts that were not drawn, at the mean length of those of the same problem.
     """
-    sampled = [row for row in rows if row["reason"] != "failed"]
-    n_drawn = {row["problem_id"]: row["n_rollouts"] + row["n_undecided"] for row in sampled}
-    missing = {name: max(0, settings.rollouts - n) for name, n in n_drawn.items()}
-    each = settings.rollouts * len(sampled)
-    saved = sum(missing.values()) if settings.adaptive else 0
-    tokens = sum(row["n_tokens"] for row in sampled)
-    unspent = sum(row["n_tokens"] * missing[row["problem_id"]] / n_drawn[row["problem_id"]] for row in sampled)
-    by_source: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in rows:
-        by_source[row["source"]][row["reason"]] += 1
+    missing = (rollouts - _n_drawn(sampled)).clip(lower=0)
+    total, saved, tokens = rollouts * len(sampled), int(missing.sum()), int(sampled["n_tokens"].sum())
+    unspent = float(sum(sampled["n_tokens"] * missing / _n_drawn(sampled)))
     return {
-        "problems": len(rows),
-        "kept": sum(row["kept"] for row in rows),
-        "reasons": _counts(row["reason"] for row in rows),
-        "reasons_by_source": {name: dict(sorted(counts.items())) for name, counts in sorted(by_source.items())},
-        "rollouts": sum(n_drawn.values()),
-        "tokens": tokens,
-        "adaptive": {
-            "stopped": _counts(row["stopped"] for row in sampled),
-            "rollouts_of_all": each,
-            "saved_rollouts": saved,
-            "saved_rollouts_share": saved / each if each else None,
-            "saved_tokens_estimate": round(unspent),
-            "saved_tokens_share": unspent / (tokens + unspent) if tokens + unspent else None,
-        }
-        if settings.adaptive
-        else None,
+        "stopped": _counts(sampled["stopped"]),
+        "rollouts_of_all": total,
+        "saved_rollouts": saved,
+        "saved_rollouts_share": saved / total if total else None,
+        "saved_tokens_estimate": round(unspent),
+        "saved_tokens_share": unspent / (tokens + unspent) if tokens + unspent else None,
     }
 
 
-def _blank(rows: Sequence[Row], tokens: int) -> Row | None:
-    """What the comparison with blank pictures came to; None where it was not made."""
-    tried = [row for row in rows if row["blank_n_rollouts"] is not None]
-    if not tried:
-        return None
-    return {
-        "problems": len(tried),
-        "image_not_needed": sum(row["image_needed"] is False for row in tried),
-        "rollouts": sum(row["blank_n_rollouts"] for row in tried),
-        "tokens": tokens,
-        "pass_rate": _rate(tried, ""),
-        "pass_rate_blank": _rate(tried, "blank_"),
-    }
+def _n_drawn(decisions: pd.DataFrame) -> pd.Series[int]:
+    return decisions["n_rollouts"] + decisions["n_undecided"]
 
 
-def _rate(rows: Sequence[Row], prefix: str) -> float | None:
-    n = sum(row[f"{prefix}n_rollouts"] for row in rows)
-    return sum(row[f"{prefix}n_correct"] for row in rows) / n if n else None
+def _counts(names: pd.Series[str]) -> dict[str, int]:
+    """How often each name occurs, by name."""
+    return {str(name): int(times) for name, times in names.value_counts().sort_index().items()}
 
 
-def _report(found: Row) -> None:
-    shares = ", ".join(f"{times} {reason}" for reason, times in found["reasons"].items())
-    say(f"seeds: of {found['problems']} problems {shares}")
-    saving = found["adaptive"]
-    if saving is not None and saving["rollouts_of_all"]:
+def _report(summary: Row) -> None:
+    reasons = ", ".join(f"{times} {reason}" for reason, times in summary["reasons"].items())
+    say(f"seeds: of {summary['problems']} problems {reasons}")
+    saving, blank = summary["adaptive"], summary["blank_image"]
+    if saving and saving["rollouts_of_all"]:
         say(
-            f"seeds: {found['rollouts']} rollouts of {saving['rollouts_of_all']} were drawn: saved "
+            f"seeds: {summary['rollouts']} rollouts of {saving['rollouts_of_all']} were drawn: saved "
             f"{saving['saved_rollouts_share']:.1%} of them and an estimated {saving['saved_tokens_share'] or 0:.1%} of "
             "the tokens"
         )
-    blank = found["blank_image"]
-    if blank is not None:
+    if blank:
         say(f"seeds: {blank['image_not_needed']} of {blank['problems']} problems do as well with a blank picture")
-
-
-def _counts(names: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(names).items()))
-
-
-def _draw(seed: int, problem_id: str) -> bytes:
-    return hashlib.sha256(f"{seed}\x1f{problem_id}".encode()).digest()
