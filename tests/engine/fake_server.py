@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from mmprm.data.image_decoder import decode_image
 from mmprm.data.problem import Problem
 from mmprm.model import folders
 from mmprm.model.step_text import Renderer
@@ -35,7 +36,7 @@ class FakeServer(ThreadingHTTPServer):
 
     def expect(self, problem: Problem, prefix: tuple[str, ...] = ()) -> None:
         """Claim that every prompt is the one of this state."""
-        images = [folders.decode_image(image) for image in problem.images] or None
+        images = [decode_image(image) for image in problem.images] or None
         text = self.renderer.continuation(problem, prefix)
         self.prompt = list(self.processor(text=[text], images=images)["input_ids"][0])
 

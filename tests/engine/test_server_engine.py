@@ -19,6 +19,7 @@ from pictures import encoded, transparent
 from PIL import Image
 
 from mmprm.config import Config, Sampling
+from mmprm.data.image_decoder import decode_image
 from mmprm.data.problem import Problem
 from mmprm.engine import base, http_client, over_http
 from mmprm.engine.base import Finished, Request
@@ -272,11 +273,11 @@ def test_images_are_sent_as_the_local_engine_sees_them(mini_problems: list[Probl
     (drawing,) = mini_problems[0].images
     turned = Image.Exif()
     turned[0x0112] = 6
-    photo = encoded(folders.decode_image(drawing), "JPEG")
+    photo = encoded(decode_image(drawing), "JPEG")
     for data in (drawing, photo):
         assert base64.b64decode(data_uri(data).partition("base64,")[2]) == data
-    for data in (transparent(), encoded(folders.decode_image(drawing), "JPEG", exif=turned), encoded(gray16(), "PNG")):
-        assert pixels(data_uri(data)) == folders.decode_image(data).tobytes()
+    for data in (transparent(), encoded(decode_image(drawing), "JPEG", exif=turned), encoded(gray16(), "PNG")):
+        assert pixels(data_uri(data)) == decode_image(data).tobytes()
 
 
 def gray16() -> Image.Image:

@@ -10,6 +10,7 @@ import pytest
 from drain import drain
 
 from mmprm.config import Config, Sampling
+from mmprm.data.image_decoder import decode_image
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Request
 from mmprm.engine.factory import open_engine
@@ -80,8 +81,8 @@ def test_an_image_is_decoded_once_for_all_requests_and_again_where_vllm_has_drop
     engine: VllmEngine, mini_problems: list[Problem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[bytes] = []
-    decode = folders.decode_image
-    monkeypatch.setattr(folders, "decode_image", lambda data: decoded.append(data) or decode(data))
+    counted = "mmprm.engine.vllm_engine.decode_image"
+    monkeypatch.setattr(counted, lambda data: decoded.append(data) or decode_image(data))
     engine._model.forget_images()
     requests = [Request(str(n), mini_problems[4], (f"{n} + 1 = {n + 1}",), 2, SAMPLING, seed=n) for n in range(3)]
     first = drain(engine, *requests)
@@ -118,7 +119,7 @@ def test_the_prompt_is_token_for_token_that_of_the_processor(
         replace(mini_problems[2], images=(), question=strange),
     ):
         text = engine._model.renderer.continuation(problem, ("1 + 1 = 2",))
-        images = [folders.decode_image(image) for image in problem.images] or None
+        images = [decode_image(image) for image in problem.images] or None
         expected = processor(text=[text], images=images)["input_ids"][0]
         assert list(engine._model.render(text, problem, room=1)["prompt_token_ids"]) == list(expected)
 

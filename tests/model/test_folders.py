@@ -1,15 +1,13 @@
-"""Model folders and images."""
+"""Model folders."""
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 import tiny_qwen
-from PIL import Image
 
 from mmprm.model import folders
 from mmprm.model.step_text import TAGS, control_ids
@@ -116,40 +114,3 @@ def test_whether_embeddings_are_tied_is_read_from_where_the_family_says_it(
     tied = {name: folders.ties_embeddings(tiny_qwen.build(tmp_path / name, name)) for name in tiny_qwen.FAMILIES}
     assert tied == {"qwen2_vl": False, "qwen2_5_vl": True, "qwen3_vl": True}
     assert folders.ties_embeddings(mini_policy_folder)
-
-
-def _encoded(image: Image.Image, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG", **options)
-    return file.getvalue()
-
-
-def test_transparency_is_laid_on_white() -> None:
-    drawing = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
-    drawing.putpixel((1, 1), (0, 0, 0, 255))
-    image = folders.decode_image(_encoded(drawing))
-    assert image.mode == "RGB"
-    assert image.getpixel((0, 0)) == (255, 255, 255)
-    assert image.getpixel((1, 1)) == (0, 0, 0)
-
-
-def test_sixteen_bit_grey_keeps_its_shades() -> None:
-    grey = Image.new("I;16", (2, 1))
-    grey.putpixel((0, 0), 32768)
-    grey.putpixel((1, 0), 65535)
-    image = folders.decode_image(_encoded(grey))
-    assert [image.getpixel((x, 0)) for x in (0, 1)] == [(128, 128, 128), (255, 255, 255)]
-
-
-def test_a_turned_photograph_is_turned_back() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown a quarter turn clockwise
-    file = io.BytesIO()
-    Image.new("RGB", (8, 2)).save(file, "JPEG", exif=exif)
-    assert folders.decode_image(file.getvalue()).size == (2, 8)
-
-
-@pytest.mark.parametrize("data", [b"", b"not an image", _encoded(Image.new("RGB", (64, 64)))[:60]])
-def test_an_image_that_cannot_be_decoded_is_an_error_that_says_so(data: bytes) -> None:
-    with pytest.raises(UserError, match="cannot be decoded"):
-        folders.decode_image(data)

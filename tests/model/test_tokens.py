@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mmprm.data.image_decoder import decode_image
 from mmprm.data.problem import Problem
 from mmprm.model import folders, tokens
 from mmprm.model.step_text import Renderer
@@ -37,7 +38,7 @@ def processor(request: pytest.FixtureRequest) -> Any:
 
 
 def alone(processor: Any, text: str, images: tuple[bytes, ...]) -> dict[str, Any]:
-    pictures = [folders.decode_image(image) for image in images] or None
+    pictures = [decode_image(image) for image in images] or None
     return processor(text=[text], images=pictures, text_kwargs={"add_special_tokens": False})
 
 

@@ -50,7 +50,7 @@ def look(data: bytes) -> Picture:
     import imagehash
     from PIL import Image
 
-    from mmprm.model.folders import decode_image
+    from mmprm.data.image_decoder import decode_image
 
     shown = decode_image(data)
     grey = shown.convert("L")

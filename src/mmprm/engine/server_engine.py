@@ -1,7 +1,7 @@
 """The server engine: the policy behind a vLLM server elsewhere, which many shards share. In: Request. Out: Finished.
 
 A draw is one request to `<engine.url>/chat/completions`, and draw i has seed + i, as in vllm_engine. Its prompt tokens
-are the local ones too: images arrive as `models.decode_image` sees them, a prefix is the assistant's own unfinished
+are the local ones too: images arrive as `decode_image` sees them, a prefix is the assistant's own unfinished
 message, and the first replies are compared with the policy folder's processor. Whether the server has the policy's
 weights cannot be seen from here, unless it shares our disk.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.config import Config
+from mmprm.data.image_decoder import decode_image, open_image
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
@@ -131,7 +132,7 @@ class ServerEngine(HttpEngine):
         shape = (bool(problem.images), bool(request.prefix))
         if shape in self._compared:
             return
-        images = [folders.decode_image(image) for image in problem.images] or None
+        images = [decode_image(image) for image in problem.images] or None
         text = self._chat.continuation(problem, request.prefix)
         own = self._processor(text=[text], images=images, text_kwargs={"add_special_tokens": False})["input_ids"][0]
         if list(own) != list(prompt):
@@ -166,10 +167,9 @@ def data_uri(data: bytes) -> str:
 
     The file itself where a plain reading gives these pixels (it is small), else a PNG of them.
     """
-    from PIL import Image
 
-    image = folders.decode_image(data)
-    file = Image.open(io.BytesIO(data))
+    image = decode_image(data)
+    file = open_image(data)
     kind = file.format
     if kind not in ("PNG", "JPEG") or file.convert("RGB").tobytes() != image.tobytes():
         kind, out = "PNG", io.BytesIO()

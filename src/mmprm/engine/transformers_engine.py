@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.config import Config, Sampling
+from mmprm.data.image_decoder import decode_image
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion, EngineStats, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
@@ -38,7 +39,7 @@ class TransformersModel:
 
     def inputs(self, text: str, problem: Problem, room: int) -> Any:
         """The processor's tensors for one text [1, length]. Raises TooLongError unless `room` more tokens fit."""
-        images = [folders.decode_image(image) for image in problem.images]
+        images = [decode_image(image) for image in problem.images]
         inputs = self.processor(
             text=[text], images=images or None, return_tensors="pt", text_kwargs={"add_special_tokens": False}
         )

@@ -18,6 +18,7 @@ from typing import Any
 
 from mmprm.config import Config
 from mmprm.config.offline import Settings
+from mmprm.data.image_decoder import decode_image
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion, EngineStats, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
@@ -92,7 +93,7 @@ class VllmModel:
                     return self.engine.renderer.render_cmpl([dict(prompt)])[0]
                 except ValueError:  # vLLM has dropped one from its cache
                     self._shown.difference_update(names)
-            prompt["multi_modal_data"] = {"image": [folders.decode_image(image) for image in images]}
+            prompt["multi_modal_data"] = {"image": [decode_image(image) for image in images]}
             self._shown.update(names)
         return self.engine.renderer.render_cmpl([prompt])[0]
 

@@ -48,7 +48,7 @@ def collate(lessons: Sequence[Lesson], processor: Any) -> dict[str, Any]:
     more than one right reply) and pixels."""
     import torch
 
-    from mmprm.model.folders import decode_image
+    from mmprm.data.image_decoder import decode_image
 
     tokenizer = processor.tokenizer
     expanded = "<img>" + "<IMG_CONTEXT>" * base_model.IMAGE_TOKENS + "</img>"

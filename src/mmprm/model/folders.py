@@ -7,7 +7,6 @@ nothing is downloaded.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -210,23 +209,3 @@ def fingerprint(folder: Path) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def decode_image(data: bytes) -> Any:
-    """An encoded image as a PIL image in RGB, turned as its EXIF says, transparency laid on white.
-
-    White, because drawings with a transparent ground have black lines. Raises UserError where it cannot be decoded.
-    """
-    from PIL import Image, ImageOps
-
-    try:
-        image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            image = image.convert("RGBA")
-            ground = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(ground, image)
-        elif image.mode.startswith("I;16"):
-            image = image.point(lambda value: value / 256).convert("L")  # PIL clips 16 bits to 255 where we scale
-        return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"an image of {len(data)} bytes cannot be decoded: {error}") from error

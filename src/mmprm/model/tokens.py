@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from mmprm.model import folders
+from mmprm.data.image_decoder import decode_image
 
 _CHUNK = 64  # texts a processor call: one at a time costs twice as much
 
 
 @functools.lru_cache(maxsize=16)  # paths of one problem follow one another; real images may be large
 def _decoded(image: bytes) -> Any:
-    return folders.decode_image(image)
+    return decode_image(image)
 
 
 def tokenise(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import os
 import warnings
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image, ImageFile, ImageOps
+
+from mmprm.data.image_decoder import open_image
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 # What is often found in place of an image, by its first bytes: named in the refusal, never opened.
@@ -94,13 +95,13 @@ def check(data: bytes, max_pixels: int) -> None:
         raise RowRefusedError("corrupt_image", "the image has no bytes")
     with _own_limits():
         try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            with open_image(data, FORMATS) as image:
                 width, height = image.size
                 if width * height > max_pixels:
                     detail = f"{width:,} x {height:,} pixels are more than max_image_pixels {max_pixels:,}"
                     raise RowRefusedError("image_too_large", detail)
                 image.verify()  # the checksums of a PNG, which decoding alone does not read to the end
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            with open_image(data, FORMATS) as image:
                 image.load()
                 ImageOps.exif_transpose(image)
         except RowRefusedError:
@@ -124,6 +125,6 @@ def check(data: bytes, max_pixels: int) -> None:
 @functools.lru_cache(maxsize=64)  # rows of one picture follow one another
 def pixels(data: bytes) -> str:
     """A hash of the decoded picture, which does not depend on its format. For bytes that passed `check`."""
-    with _own_limits(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with _own_limits(), open_image(data, FORMATS) as image:
         shown = ImageOps.exif_transpose(image).convert("RGB")
         return hashlib.sha256(repr(shown.size).encode() + shown.tobytes()).hexdigest()

@@ -104,7 +104,7 @@ def _first(rows: Sequence[Row], count: int) -> list[Row]:
 
 def thumbnail(image: bytes) -> bytes | None:
     """A picture as a small PNG; None where it cannot be decoded."""
-    from mmprm.model.folders import decode_image
+    from mmprm.data.image_decoder import decode_image
 
     try:
         small = decode_image(image)

@@ -135,7 +135,7 @@ def data_uri(image: bytes) -> str | None:
     """The image as text for the page; a large one smaller; None where it cannot be shown."""
     kind = next((kind for magic, kind in _TYPES.items() if image.startswith(magic)), None)
     if kind is None or len(image) > _MAX_IMAGE:
-        from mmprm.model.folders import decode_image
+        from mmprm.data.image_decoder import decode_image
 
         try:
             small = decode_image(image)
