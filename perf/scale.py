@@ -130,15 +130,16 @@ def assemble(folder: Path) -> dict[str, Any]:
     from mmprm.data.problem import ProblemFile
     from mmprm.model import folders
     from mmprm.model.step_text import Renderer
-    from mmprm.prm.train_prm import assemble
+    from mmprm.prm.marker_examples import ExampleBuilder, assemble
 
     processor = folders.load_processor(BASE)
     folders.add_control_tokens(processor)
     renderer = Renderer(processor, "")
     problems = ProblemFile(folder / "seeds.parquet")
     file = folder / "examples"
-    found = assemble(folder / "paths.parquet", "train", file, problems, processor, renderer, "soft", 8192)
-    tokens = sum(found.examples.outline.lengths)
+    builder = ExampleBuilder(problems, processor, renderer, "soft", 8192)
+    found = assemble(folder / "paths.parquet", "train", file, builder)
+    tokens = sum(found.examples.example_index.lengths)
     return {"examples": len(found.examples), "tokens": tokens, "file_mb": round(file.stat().st_size / 2**20)}
 
 

@@ -26,12 +26,13 @@ from mmprm.model import folders
 from mmprm.model.hf_env import prepare
 from mmprm.model.step_text import NO, YES, Renderer, control_ids
 from mmprm.prefix_trees import attention, packing
-from mmprm.prm.train_prm import marked_examples
-from mmprm.training import data, tree_batches
+from mmprm.prm.marker_examples import ExampleBuilder
+from mmprm.training import batches as layouts
+from mmprm.training.examples import IGNORE, Example, labelled_positions
 from mmprm.training.losses import marker_loss
 from perf.common import finish, machine, need, say, spread, user_errors
 
-Group = list[data.Example]  # the paths of one problem
+Group = list[Example]  # the paths of one problem
 WIDTH, LAYERS, HEADS, INNER = 512, 12, 8, 2048
 VOCABULARY = 1024
 PACK = 8192  # tokens of a forward pass of ordinary packing, and of trees
@@ -43,7 +44,8 @@ def trees_of_run(seeds: Path, paths: Path, prm: Path, instruction: str, count: i
     processor = folders.load_processor(prm)
     rows = tables.read_rows(paths, schemas.PATHS)
     problems = {problem.problem_id: problem for problem in read_problems(seeds)}
-    examples, _ = marked_examples(rows, problems, processor, Renderer(processor, instruction), "soft", 2**20)
+    builder = ExampleBuilder(problems, processor, Renderer(processor, instruction), "soft", 2**20)
+    examples, _ = builder.build(rows)
     groups = [list(group) for _, group in itertools.groupby(examples, key=lambda example: example.problem_id)]
     return spread(groups, count, f"of problems with labelled paths {paths}")
 
@@ -66,10 +68,10 @@ def trees_of_shape(problems: int, paths: int, steps: int, step: int, prompt: int
     return groups
 
 
-def _example(problem_id: str, tokens: np.ndarray, prompt: int, step: int) -> data.Example:
-    labels = np.full(len(tokens), data.IGNORE, dtype=np.float32)
+def _example(problem_id: str, tokens: np.ndarray, prompt: int, step: int) -> Example:
+    labels = np.full(len(tokens), IGNORE, dtype=np.float32)
     labels[prompt + step - 1 :: step] = 0.5
-    return data.Example(problem_id, {"input_ids": tokens}, labels, ())
+    return Example(problem_id, {"input_ids": tokens}, labels, ())
 
 
 def model_of(vocabulary: int) -> Any:
@@ -108,13 +110,13 @@ def padded(groups: Sequence[Group]) -> list[Batch]:
         rows = paths[: max(1, PADDED // paths[0].length)]
         paths = paths[len(rows) :]
         ids = torch.zeros(len(rows), rows[0].length, dtype=torch.long)
-        mask, labels = torch.zeros_like(ids), torch.full(ids.shape, data.IGNORE)
+        mask, labels = torch.zeros_like(ids), torch.full(ids.shape, IGNORE)
         for row, path in enumerate(rows):
             ids[row, : path.length] = torch.from_numpy(path.tokens["input_ids"])
             labels[row, : path.length] = torch.from_numpy(path.labels)
             mask[row, : path.length] = 1
         # Without any padding no mask is needed, and attention is the faster causal one.
-        inputs = {"input_ids": ids, "logits_to_keep": data.kept_positions(labels)}
+        inputs = {"input_ids": ids, "logits_to_keep": labelled_positions(labels)}
         batches.append({**inputs, "labels": labels} | ({} if mask.all() else {"attention_mask": mask}))
     return batches
 
@@ -130,7 +132,7 @@ def laid_out(groups: Sequence[Group]) -> list[Batch]:
             size = 0
         batches[-1].append(group)
         size += length
-    return [tree_batches.laid_out(batch) for batch in batches]
+    return [layouts.lay_out(batch) for batch in batches]
 
 
 def operations(groups: Sequence[Group]) -> float:
@@ -164,7 +166,7 @@ def compare(groups: list[Group], no: int, yes: int, vocabulary: int, repeats: in
     import torch
 
     apart = [[path] for group in groups for path in group]
-    steps = int(sum((path.labels != data.IGNORE).sum() for (path,) in apart))
+    steps = int(sum((path.labels != IGNORE).sum() for (path,) in apart))
     tokens = sum(path.length for (path,) in apart)
     shared = sum(packing.pack([path.tokens for path in group]).length for group in groups)
     arms = {"trees": laid_out(groups), "packed": laid_out(apart), "per_path": padded(groups)}

@@ -23,8 +23,8 @@ from mmprm.evaluation.external_candidates import read_candidates
 from mmprm.evaluation.offline import evaluate, score
 from mmprm.model import folders
 from mmprm.model.step_text import parse
-from mmprm.prm import scoring
-from mmprm.prm.step_scores import StepScores
+from mmprm.prm import score_candidates
+from mmprm.prm.step_scores import Item, StepScores
 from mmprm.runtime.errors import UserError
 
 GOOD = {"problem": "a", "steps": ["3 + 4 = 7"], "answer": "7"}
@@ -46,7 +46,7 @@ class Believer:
 
     prompt_tokens = 0
 
-    def score(self, items: Sequence[scoring.Item]) -> list[StepScores]:
+    def score(self, items: Sequence[Item]) -> list[StepScores]:
         values = [0.9 if "7" in steps[-1] or "1/2" in steps[-1] else 0.2 for _, steps, _ in items]
         return [StepScores([p] * (len(steps) + 1)) for p, (_, steps, _) in zip(values, items, strict=True)]
 
@@ -63,8 +63,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Standalone]:
         seen.append(settings)
         return Believer()
 
-    monkeypatch.setattr(scoring, "open_scorer", opening)
-    monkeypatch.setattr(scoring, "_reference", lambda *_: Believer())
+    monkeypatch.setattr(score_candidates, "open_scorer", opening)
+    monkeypatch.setattr(score_candidates, "_open_reference", lambda *_: Believer())
     return seen
 
 

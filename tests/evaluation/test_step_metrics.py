@@ -15,8 +15,8 @@ from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.evaluation.step_benchmarks import Tables, measure_steps, score_steps
 from mmprm.evaluation.step_metrics import METRICS, JudgedPath, by_subset, choose_threshold, scores, tallies
-from mmprm.prm import scoring
-from mmprm.prm.step_scores import StepScores
+from mmprm.prm import score_candidates
+from mmprm.prm.step_scores import Item, StepScores
 from mmprm.runtime.errors import UserError
 
 
@@ -235,13 +235,13 @@ def test_scores_that_do_not_fit_and_paths_without_a_problem_are_named(files: Fil
 
 
 def test_scoring_reads_each_path_once_and_keeps_its_id(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    def score_items(config: Config, prm: Path, items: list[scoring.Item]) -> Any:
+    def score_items(config: Config, prm: Path, items: list[Item]) -> Any:
         assert [(problem.problem_id, len(parts), answer) for problem, parts, answer in items] == [
             ("t0", 3, None), ("t1", 3, None), ("t1", 1, None)
         ]  # fmt: skip
         return [StepScores([0.5] * len(parts)) for _, parts, _ in items], {"seconds": 1.0}
 
-    monkeypatch.setattr(scoring, "score_items", score_items)
+    monkeypatch.setattr(score_candidates, "score_items", score_items)
     test = files.tables["test"]
     score_steps(configuration(test={"threshold": 0.5}), "test", files.folder, test.problems, test.paths, test.scores)
     found = tables.read_rows(test.scores, schemas.STEP_SCORES)

@@ -12,21 +12,22 @@ from hypothesis import strategies as st
 
 from mmprm.data.problem import Problem
 from mmprm.prefix_trees import attention, packing
-from mmprm.prefix_trees.scoring import TreeScorer
-from mmprm.prm.scoring import Item, TransformersScorer
+from mmprm.prm.scorers import TransformersScorer
+from mmprm.prm.step_scores import Item
+from mmprm.prm.tree_scorer import TreeScorer
 
 # Few tokens, so that prefixes are shared.
 PATHS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_size=1, max_size=8)
 
 
-def paths_of(ids: Sequence[Sequence[int]]) -> list[packing.Path]:
+def paths_of(ids: Sequence[Sequence[int]]) -> list[packing.Tokens]:
     return [{"input_ids": np.asarray(path), "kind": np.asarray(path) % 2} for path in ids]
 
 
 @given(ids=PATHS)
 def test_every_path_stands_in_the_tree_with_its_own_positions(ids: list[list[int]]) -> None:
     packed = packing.pack(paths_of(ids))
-    for path, place in zip(ids, packed.places, strict=True):
+    for path, place in zip(ids, packed.path_indices, strict=True):
         assert packed.tokens["input_ids"][place].tolist() == path
         assert packed.tokens["kind"][place].tolist() == [token % 2 for token in path]
         assert packed.depth[place].tolist() == list(range(len(path)))
@@ -42,7 +43,7 @@ def test_each_shared_prefix_stands_once(ids: list[list[int]]) -> None:
 def test_a_token_sees_itself_and_its_ancestors_and_nothing_else(ids: list[list[int]]) -> None:
     packed = packing.pack(paths_of(ids))
     expected = np.zeros((packed.length, packed.length), dtype=bool)
-    for place in packed.places:
+    for place in packed.path_indices:
         for depth, token in enumerate(place):
             expected[token, place[: depth + 1]] = True
     assert (packed.mask() == expected).all()
@@ -54,7 +55,7 @@ def test_trees_stay_within_the_budget_and_every_path_is_in_one(ids: list[list[in
     assert sorted(index for group, _ in found for index in group) == list(range(len(ids)))
     for group, packed in found:
         assert packed.length <= budget or len(group) == 1
-        for index, place in zip(group, packed.places, strict=True):
+        for index, place in zip(group, packed.path_indices, strict=True):
             assert packed.tokens["input_ids"][place].tolist() == ids[index]
             assert packed.depth[place].tolist() == list(range(len(ids[index])))
         prefixes = {tuple(ids[index][:length]) for index in group for length in range(1, len(ids[index]) + 1)}
@@ -66,11 +67,12 @@ def test_a_tree_within_the_budget_is_not_split() -> None:
     ((group, packed),) = packing.pack_within(paths_of(ids), 4)
     whole = packing.pack(paths_of(ids))
     assert (packed.tokens["input_ids"] == whole.tokens["input_ids"]).all() and (packed.mask() == whole.mask()).all()
-    assert [packed.places[group.index(index)].tolist() for index in range(4)] == [p.tolist() for p in whole.places]
+    paths = [packed.path_indices[group.index(index)].tolist() for index in range(4)]
+    assert paths == [indices.tolist() for indices in whole.path_indices]
 
 
 @pytest.mark.parametrize("paths", [[], [{"input_ids": np.zeros(0, dtype=int)}]])
-def test_nothing_cannot_be_packed(paths: list[packing.Path]) -> None:
+def test_nothing_cannot_be_packed(paths: list[packing.Tokens]) -> None:
     with pytest.raises(ValueError, match="nothing to pack"):
         packing.pack(paths)
     assert packing.pack_within([], 4) == []

@@ -18,11 +18,13 @@ from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems
 from mmprm.model import folders
 from mmprm.model.step_text import MARKER, NO, YES, Renderer, control_ids
-from mmprm.prefix_trees.scoring import TreeScorer
-from mmprm.prm import train_prm
-from mmprm.prm.scoring import TransformersScorer
+from mmprm.prm import marker_examples, train_prm
+from mmprm.prm.scorers import TransformersScorer
+from mmprm.prm.tree_scorer import TreeScorer
 from mmprm.runtime.errors import UserError
-from mmprm.training import data, losses
+from mmprm.training import losses
+from mmprm.training.batches import PaddedCollator
+from mmprm.training.examples import IGNORE
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def processor(mini_policy_folder: Path):
 
 def _examples(rows, problems, processor, label="soft", max_length=512):
     by_id = {problem.problem_id: problem for problem in problems}
-    return train_prm.marked_examples(rows, by_id, processor, Renderer(processor), label, max_length)
+    return marker_examples.ExampleBuilder(by_id, processor, Renderer(processor), label, max_length).build(rows)
 
 
 def test_soft_labels_are_monte_carlo_values_and_unprobed_ones_are_unknown(path_row, mini_problems: list[Problem]):
@@ -40,20 +42,20 @@ def test_soft_labels_are_monte_carlo_values_and_unprobed_ones_are_unknown(path_r
         mini_problems[0], good=True, hard=[1, 1, None, *[1] * (len(path_row(mini_problems[0], True)["hard"]) - 3)]
     )
     n = len(row["steps"])
-    assert train_prm.marker_labels(row, "soft").tolist() == [0.5, *[data.IGNORE] * (n - 1), 1.0]
-    assert train_prm.marker_labels(row, "hard").tolist() == [1.0, 1.0, data.IGNORE, *[1.0] * (n - 2)]
+    assert marker_examples.marker_labels(row, "soft").tolist() == [0.5, *[IGNORE] * (n - 1), 1.0]
+    assert marker_examples.marker_labels(row, "hard").tolist() == [1.0, 1.0, IGNORE, *[1.0] * (n - 2)]
     bad = path_row(mini_problems[0], good=False)
-    assert train_prm.marker_labels(bad, "soft").tolist() == [0.5, 0.0]
-    assert train_prm.marker_labels(bad, "hard").tolist() == [1.0, 0.0]
+    assert marker_examples.marker_labels(bad, "soft").tolist() == [0.5, 0.0]
+    assert marker_examples.marker_labels(bad, "hard").tolist() == [1.0, 0.0]
     nothing = path_row(mini_problems[0], good=False, n_rollouts=[8, 0], n_correct=[4, 0], soft=[0.5, None])
     for label in ("soft", "counts"):
-        assert train_prm.marker_labels(nothing, label).tolist() == [0.5, data.IGNORE], "no graded rollout, no label"
+        assert marker_examples.marker_labels(nothing, label).tolist() == [0.5, IGNORE], "no graded rollout, no label"
 
 
 def test_soft_labels_are_what_the_labels_stage_made_of_the_counts_and_counts_stay_counts(path_row, mini_problems):
     row = path_row(mini_problems[0], good=False, soft=[0.8, 0.0])
-    assert train_prm.marker_labels(row, "soft").tolist() == pytest.approx([0.8, 0.0])
-    assert train_prm.marker_labels(row, "counts").tolist() == [0.5, 0.0]
+    assert marker_examples.marker_labels(row, "soft").tolist() == pytest.approx([0.8, 0.0])
+    assert marker_examples.marker_labels(row, "counts").tolist() == [0.5, 0.0]
 
 
 def test_an_outcome_variant_learns_from_the_verdicts_of_answers_alone(path_row, mini_problems, processor):
@@ -61,11 +63,11 @@ def test_an_outcome_variant_learns_from_the_verdicts_of_answers_alone(path_row, 
     right, no_answer = (path_row(mini_problems[0], good) for good in (True, False))
     n = len(right["steps"])
     wrong = right | {"kind": "outcome", "hard": [None] * n + [0], "n_correct": [None] * n + [0], "path_id": "wrong"}
-    assert train_prm.marker_labels(right, "outcome").tolist() == [data.IGNORE] * n + [1.0]
+    assert marker_examples.marker_labels(right, "outcome").tolist() == [IGNORE] * n + [1.0]
     examples, refused = _examples([right, wrong, no_answer], mini_problems, processor, "outcome")
     assert [refusal.reason for refusal in refused] == ["no_label"] and refused[0].excused
     for example, verdict in zip(examples, (1.0, 0.0), strict=True):
-        assert example.labels[example.labels != data.IGNORE].tolist() == [verdict]
+        assert example.labels[example.labels != IGNORE].tolist() == [verdict]
         assert example.labels[-1] == verdict, "at the last marker"
 
 
@@ -75,7 +77,7 @@ def test_labels_stand_at_their_markers(path_row, mini_problems: list[Problem], p
     assert refused == []
     marker = control_ids(processor.tokenizer)[MARKER]
     for row, example in zip(rows, examples, strict=True):
-        at = np.flatnonzero(example.labels != data.IGNORE)
+        at = np.flatnonzero(example.labels != IGNORE)
         assert np.array_equal(at, np.flatnonzero(example.tokens["input_ids"] == marker))
         assert example.labels[at].tolist() == row["hard"]
 
@@ -87,8 +89,8 @@ def test_a_question_with_markers_and_steps_in_it_shifts_no_label(path_row, mini_
     plain, asking = (_examples([path_row(p, True)], [p], processor, "hard")[0][0] for p in (mini_problems[0], asked))
     marker = control_ids(processor.tokenizer)[MARKER]
     ids = asking.tokens["input_ids"]
-    assert np.array_equal(ids == marker, asking.labels != data.IGNORE)
-    tail = len(plain.labels) - int(np.argmax(plain.labels != data.IGNORE))
+    assert np.array_equal(ids == marker, asking.labels != IGNORE)
+    tail = len(plain.labels) - int(np.argmax(plain.labels != IGNORE))
     assert np.array_equal(plain.labels[-tail:], asking.labels[-tail:])
 
 
@@ -110,7 +112,7 @@ def test_a_path_that_is_too_long_is_cut_at_a_step_and_keeps_its_first_labels(
     (short,), refused = _examples([row], mini_problems, processor, "hard", max_length=whole.length - 1)
     assert short.tokens["input_ids"][-1] == control_ids(processor.tokenizer)[MARKER]
     assert np.array_equal(short.labels, whole.labels[: short.length])
-    assert (short.labels != data.IGNORE).sum() == len(row["steps"])
+    assert (short.labels != IGNORE).sum() == len(row["steps"])
     assert "1 labels dropped" in refused[0].detail
     none, refused = _examples([row], mini_problems, processor, "hard", max_length=20)
     assert none == [] and [refusal.reason for refusal in refused] == ["too_long"]
@@ -194,7 +196,7 @@ def test_training_and_scoring_read_the_same_tokens(
 
 
 def test_the_loss_is_the_mean_cross_entropy_of_the_two_logits_over_labelled_markers():
-    labels = torch.full((2, 6), data.IGNORE)
+    labels = torch.full((2, 6), IGNORE)
     labels[0, 2], labels[0, 5], labels[1, 5] = 0.25, 1.0, 0.0
     logits = torch.randn(2, 2, 9, generator=torch.manual_seed(0), requires_grad=True)  # columns 2 and 5 are kept
     loss = losses.marker_loss(3, 7)(SimpleNamespace(logits=logits), labels, num_items_in_batch=torch.tensor(5))
@@ -213,7 +215,7 @@ def test_unprobed_markers_are_not_in_the_batch_and_carry_no_gradient(
 ):
     row = path_row(mini_problems[0], good=True)
     (example,), _ = _examples([row], mini_problems, processor, "soft")
-    batch = data.Collator(processor, shift=0)([[(0, example)]])
+    batch = PaddedCollator(processor, shift=0)([[(0, example)]])
     assert len(batch["logits_to_keep"]) == 2 < len(row["hard"])
     ids = control_ids(processor.tokenizer)
     model = folders.load_model(mini_policy_folder)
@@ -242,11 +244,11 @@ def test_a_variant_overrides_the_training_and_limits_the_paths_of_a_problem(trai
     assert config.prm.training_of("few").learning_rate == 1e-5
     assert config.prm.training_of("few").batch_size == config.prm.training_of("soft").batch_size
     rows = [{"path_id": f"{problem}/{index}", "problem_id": problem} for problem in "ab" for index in range(5)]
-    kept = train_prm.limit_paths(rows, 2, seed=0)
+    kept = marker_examples.limit_trajectories(rows, 2, seed=0)
     assert [row["problem_id"] for row in kept] == ["a", "a", "b", "b"]
-    again = train_prm.limit_paths(rows[::-1], 2, seed=0)
+    again = marker_examples.limit_trajectories(rows[::-1], 2, seed=0)
     assert {row["path_id"] for row in again} == {row["path_id"] for row in kept}
-    assert train_prm.limit_paths(rows, None, seed=0) == rows
+    assert marker_examples.limit_trajectories(rows, None, seed=0) == rows
 
 
 @pytest.mark.slow

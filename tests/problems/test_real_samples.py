@@ -14,7 +14,7 @@ from mmprm.data.problem import Problem, read_problems, write_problems
 from mmprm.data.shards import Shard
 from mmprm.evaluation.measure import measure
 from mmprm.grading import Verdict, grade
-from mmprm.prm.scoring import score_candidates
+from mmprm.prm.score_candidates import score_candidates
 from mmprm.problems.intake import make_source
 from mmprm.rollouts.sampling import sample_candidates
 

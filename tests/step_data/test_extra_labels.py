@@ -17,10 +17,10 @@ from mmprm.labels.cleaning import Cleaning
 from mmprm.labels.gather import gather_labels
 from mmprm.model import folders
 from mmprm.model.step_text import parse
-from mmprm.prm import train_prm
+from mmprm.prm import marker_examples, train_prm
 from mmprm.runtime.errors import UserError
 from mmprm.step_data.read_steps import read_steps
-from mmprm.training import data
+from mmprm.training.examples import IGNORE
 
 SHEPHERD = {"kind": "math_shepherd", "path": "shepherd.jsonl"}
 
@@ -118,10 +118,10 @@ def test_a_verdict_that_came_without_counts_is_a_label_of_every_variant() -> Non
         "label_source": ["given", "given", "none", "probed"],
         "soft": [1, 0, None, 0.25],
     }
-    assert train_prm.marker_labels(row, "soft").tolist() == [1, 0, data.IGNORE, 0.25]
-    assert train_prm.marker_labels(row, "hard").tolist() == [1, 0, data.IGNORE, 1]
-    assert train_prm.marker_labels(row, "counts").tolist() == [1, 0, data.IGNORE, 0.25]
-    assert train_prm.marker_trials(row).tolist() == [1, 1, 1, 8]
+    assert marker_examples.marker_labels(row, "soft").tolist() == [1, 0, IGNORE, 0.25]
+    assert marker_examples.marker_labels(row, "hard").tolist() == [1, 0, IGNORE, 1]
+    assert marker_examples.marker_labels(row, "counts").tolist() == [1, 0, IGNORE, 0.25]
+    assert marker_examples.marker_trials(row).tolist() == [1, 1, 1, 8]
 
 
 def test_extra_paths_stand_beside_the_runs_own_and_are_counted_apart(extra: Any, tmp_path: Path) -> None:

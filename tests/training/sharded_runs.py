@@ -14,8 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmprm.model import folders
-from mmprm.training import data, loop
-from mmprm.training.job import TrainJob, held_out_batches
+from mmprm.training import loop
+from mmprm.training.batches import PaddedCollator
+from mmprm.training.examples import IGNORE
+from mmprm.training.job import TrainJob
 from mmprm.training.losses import token_loss
 
 PATIENCE = 900  # seconds that a killed run has for its first checkpoint; DeepSpeed may have to compile first
@@ -42,11 +44,11 @@ def held_out_loss(job: TrainJob) -> float:
     model, processor = folders.load_model(job.start), folders.load_processor(job.start)
     total, n = 0.0, 0
     with torch.no_grad():
-        for item in held_out_batches(job):
-            batch = data.Collator(processor, shift=1)([item])
+        for item in job.held_out_batches():
+            batch = PaddedCollator(processor, shift=1)([item])
             batch.pop("examples")
             labels = batch.pop("labels")
-            n += int((labels != data.IGNORE).sum())
+            n += int((labels != IGNORE).sum())
             total += float(token_loss(model(**batch), labels, num_items_in_batch=1))
     return total / n
 

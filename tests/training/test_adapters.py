@@ -12,7 +12,7 @@ import torch
 
 from mmprm import config
 from mmprm.model import folders
-from mmprm.prm import train_prm
+from mmprm.prm import marker_examples, train_prm
 from mmprm.runtime.errors import UserError
 
 Train = Callable[..., Path]
@@ -82,14 +82,15 @@ def prm_loss(out: Path) -> float:
     from mmprm.data import schemas, tables
     from mmprm.data.problem import read_problems
     from mmprm.model.step_text import NO, YES, Renderer, control_ids
-    from mmprm.training import data
+    from mmprm.training.batches import PaddedCollator
     from mmprm.training.losses import marker_loss
 
     processor, model = folders.load_processor(out), folders.load_model(out)
     rows = [row for row in tables.read_rows(out.parent / "paths.parquet", schemas.PATHS) if row["split"] == "dev"]
     problems = {problem.problem_id: problem for problem in read_problems(out.parent / "seeds.parquet")}
-    examples, _ = train_prm.marked_examples(rows, problems, processor, Renderer(processor), "hard", 256)
-    batch = data.Collator(processor, shift=0)([list(enumerate(examples))])
+    builder = marker_examples.ExampleBuilder(problems, processor, Renderer(processor), "hard", 256)
+    examples, _ = builder.build(rows)
+    batch = PaddedCollator(processor, shift=0)([list(enumerate(examples))])
     labels = batch.pop("labels")
     batch.pop("examples")
     ids = control_ids(processor.tokenizer)

@@ -17,16 +17,17 @@ from scipy.stats import betabinom
 
 from mmprm import config
 from mmprm.model import folders
-from mmprm.prm import train_prm
+from mmprm.prm import marker_examples, train_prm
 from mmprm.prm.step_scores import concentration
-from mmprm.training import data, losses
+from mmprm.training import losses
+from mmprm.training.examples import IGNORE
 
 LOGIT = st.floats(-8, 8)
 
 
 def loss_of(logits: torch.Tensor, k: int, n: int) -> torch.Tensor:
     """The loss of one marker whose logits of (No, Yes, marker) are given."""
-    labels, trials = torch.tensor([[data.IGNORE, k / n]]), torch.tensor([[1.0, float(n)]])
+    labels, trials = torch.tensor([[IGNORE, k / n]]), torch.tensor([[1.0, float(n)]])
     outputs = SimpleNamespace(logits=logits[None, None])
     return losses.counts_loss(0, 1, 2)(outputs, labels, num_items_in_batch=torch.tensor(1), trials=trials)
 
@@ -65,9 +66,9 @@ def test_a_probability_that_rounds_to_one_has_a_finite_loss_and_gradient() -> No
 
 def test_an_answer_counts_once_and_a_probed_prefix_its_rollouts(path_row, mini_problems) -> None:
     row = path_row(mini_problems[0], good=True)
-    trials = train_prm.marker_trials(row)
+    trials = marker_examples.marker_trials(row)
     assert trials.tolist() == [8.0, *[1.0] * (len(trials) - 1)]
-    assert train_prm.marker_labels(row, "counts").tolist() == train_prm.marker_labels(row, "soft").tolist()
+    assert marker_examples.marker_labels(row, "counts").tolist() == marker_examples.marker_labels(row, "soft").tolist()
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from mmprm.data.problem import Problem
 from mmprm.model import folders
 from mmprm.model.step_text import Renderer
 from mmprm.training import launch, loop, train_policy
-from mmprm.training.data import IGNORE, Example
+from mmprm.training.examples import IGNORE, Example
 from mmprm.training.job import TrainJob
 
 Make = Callable[..., TrainJob]

@@ -19,9 +19,11 @@ from mmprm.data.problem import Problem
 from mmprm.model import folders
 from mmprm.model.step_text import Renderer
 from mmprm.runtime.errors import UserError
-from mmprm.training import data, launch, loop, order, train_policy
+from mmprm.training import launch, loop, train_policy
 from mmprm.training.arguments import deepspeed_settings
+from mmprm.training.examples import Example
 from mmprm.training.job import TrainJob
+from mmprm.training.update_plan import update_plan
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ def test_a_training_goes_on_from_a_checkpoint_as_if_nothing_had_been(
 
 def test_updates_must_divide_among_the_processes(job: TrainJob, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(UserError, match="batch_size: 6 is no multiple of 4 processes"):
+    with pytest.raises(UserError, match="batch_size: 6 is not a multiple of 4 processes"):
         loop.fit(job, tmp_path / "out")
 
 
@@ -90,6 +92,6 @@ def test_deepspeed_gets_no_optimizer_of_its_own(training_config):
 
 def test_the_longest_examples_share_a_micro_batch():
     tokens = [{"input_ids": np.zeros(length, dtype=np.int64)} for length in (10, 90, 11, 91, 12, 92)]
-    examples = [data.Example("a problem", row, row["input_ids"], ()) for row in tokens]
-    plan, _ = order.update_plan(examples, Training(learning_rate=1, batch_size=6, micro_batch_size=3), 1, seed=0)
+    examples = [Example("a problem", row, row["input_ids"], ()) for row in tokens]
+    plan, _ = update_plan(examples, Training(learning_rate=1, batch_size=6, micro_batch_size=3), 1, seed=0)
     assert sorted(map(sorted, plan)) == [[0, 2, 4], [1, 3, 5]]

@@ -21,9 +21,11 @@ from mmprm.model import folders
 from mmprm.model.step_text import Renderer
 from mmprm.prefix_trees import attention
 from mmprm.runtime.errors import UserError
-from mmprm.training import data, order, train_policy
+from mmprm.training import train_policy
+from mmprm.training.batches import PackedCollator, PaddedCollator
+from mmprm.training.examples import IGNORE, Example
 from mmprm.training.losses import token_loss
-from mmprm.training.packed_batches import PackedCollator
+from mmprm.training.update_plan import update_plan
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def parts(any_policy_folder: Path) -> tuple[Any, Any]:
 
 
 @pytest.fixture(scope="module")
-def examples(parts: tuple[Any, Any], sized_problems: list[Problem], mini_problems: list[Problem]) -> list[data.Example]:
+def examples(parts: tuple[Any, Any], sized_problems: list[Problem], mini_problems: list[Problem]) -> list[Example]:
     """Solutions with an image, with two and without one."""
     problems = [*sized_problems, *mini_problems[len(sized_problems) :]]
     made, refused = train_policy.supervised_examples(problems, parts[0], Renderer(parts[0]), 512)
@@ -54,12 +56,12 @@ def loss_and_gradients(model: Any, batch: dict[str, Any], labels_of_update: int)
 @settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(chosen=st.lists(st.integers(0, 11), min_size=1, max_size=5))
 def test_loss_and_gradients_are_those_of_padded_sequences(
-    parts: tuple[Any, Any], examples: list[data.Example], chosen: list[int]
+    parts: tuple[Any, Any], examples: list[Example], chosen: list[int]
 ) -> None:
     """Also where a solution stands there twice: the second does not see the first."""
     processor, model = parts
     rows = list(enumerate(examples[index] for index in chosen))
-    padded = loss_and_gradients(model, data.Collator(processor, shift=1)([rows]), 100)
+    padded = loss_and_gradients(model, PaddedCollator(processor, shift=1)([rows]), 100)
     packed = loss_and_gradients(model, PackedCollator(processor, model)([rows]), 100)
     assert packed[0] == pytest.approx(padded[0], rel=1e-5)
     assert len(packed[1]) == len(padded[1])
@@ -69,7 +71,7 @@ def test_loss_and_gradients_are_those_of_padded_sequences(
 
 
 def test_a_packed_batch_holds_no_padding_and_each_label_behind_its_logits(
-    parts: tuple[Any, Any], examples: list[data.Example]
+    parts: tuple[Any, Any], examples: list[Example]
 ) -> None:
     processor, model = parts
     batch = PackedCollator(processor, model)([[(7, examples[7]), (3, examples[3])]])
@@ -77,8 +79,8 @@ def test_a_packed_batch_holds_no_padding_and_each_label_behind_its_logits(
     assert batch["examples"].tolist() == [7, 3]
     labels = batch["labels"][0, 1:]
     assert labels.tolist() == batch["input_ids"][0, batch["logits_to_keep"] + 1].tolist()
-    assert labels.tolist() == [token for row in (7, 3) for token in examples[row].labels if token != data.IGNORE]
-    assert (batch["labels"][..., 1:] != data.IGNORE).sum() == len(labels)  # what Trainer counts
+    assert labels.tolist() == [token for row in (7, 3) for token in examples[row].labels if token != IGNORE]
+    assert (batch["labels"][..., 1:] != IGNORE).sum() == len(labels)  # what Trainer counts
 
 
 @example(lengths=[1, 1, 1, 1], budget=16, batch_size=3, processes=3)  # the last update is over two examples
@@ -92,11 +94,11 @@ def test_packs_stay_in_their_budget_and_updates_are_those_of_padded_batches(
     lengths: list[int], budget: int, batch_size: int, processes: int
 ) -> None:
     values = [np.full(length, 1.0, dtype=np.float32) for length in lengths]
-    made = [data.Example("a problem", {"input_ids": value}, value, ()) for value in values]
+    made = [Example("a problem", {"input_ids": value}, value, ()) for value in values]
     training = Training(learning_rate=1, batch_size=batch_size, micro_batch_size=1, epochs=2)
 
     def updates(packed_tokens: int | None) -> list[list[list[int]]]:
-        plan, each = order.update_plan(made, training, processes, 0, packed_tokens=packed_tokens)
+        plan, each = update_plan(made, training, processes, 0, packed_tokens=packed_tokens)
         assert each % processes == 0
         return [plan[first : first + each] for first in range(0, len(plan), each)]
 
@@ -145,7 +147,7 @@ def test_a_model_with_a_sliding_window_is_refused(
     write_problems(tmp_path / "sft.parquet", mini_problems)
     config = training_config()
     policy = config.policy.model_copy(update={"base": base, "packed_tokens": 512})
-    with pytest.raises(UserError, match=r"policy\.packed_tokens cannot be had with a InternVL.*set it to null"):
+    with pytest.raises(UserError, match=r"policy\.packed_tokens is not supported for InternVL.*set it to null"):
         train_policy.train_policy(
             config.model_copy(update={"policy": policy}),
             [tmp_path / "sft.parquet"],

@@ -15,9 +15,9 @@ from mmprm.config import Config
 from mmprm.data.problem import Problem, write_problems
 from mmprm.model import folders
 from mmprm.model.step_text import parse
-from mmprm.prefix_trees.scoring import TreeScorer
 from mmprm.prm import train_prm
-from mmprm.prm.scoring import TransformersScorer
+from mmprm.prm.scorers import TransformersScorer
+from mmprm.prm.tree_scorer import TreeScorer
 from mmprm.training import train_policy
 
 pytestmark = pytest.mark.slow

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from mmprm.data.problem import Problem, read_problems, write_problems
 from mmprm.model import folders
 from mmprm.runtime.errors import UserError
-from mmprm.training import order, train_policy
+from mmprm.training import loop, train_policy
 from mmprm.training.progress import Progress
+from mmprm.training.update_plan import update_plan
 
 pytestmark = pytest.mark.slow
 
@@ -132,7 +133,7 @@ def test_too_many_refused_rows_stop_the_training(mini_problems: list[Problem], t
 def test_a_loss_that_is_not_a_number_stops_with_the_problems_of_its_batch(
     table: Path, training_config, tmp_path: Path, monkeypatch, packed_tokens: int | None
 ):
-    load, plan = folders.load_model, order.update_plan
+    load, plan = folders.load_model, update_plan
 
     def broken(*args, **kwargs):
         model = load(*args, **kwargs)
@@ -147,7 +148,7 @@ def test_a_loss_that_is_not_a_number_stops_with_the_problems_of_its_batch(
         return plans[-1]
 
     monkeypatch.setattr(folders, "load_model", broken)
-    monkeypatch.setattr(order, "update_plan", planned)
+    monkeypatch.setattr(loop, "update_plan", planned)
     config = training_config()
     config = config.model_copy(update={"policy": config.policy.model_copy(update={"packed_tokens": packed_tokens})})
     with pytest.raises(UserError, match=r"policy: the loss is (inf|nan) at update 1; the problems of that"):

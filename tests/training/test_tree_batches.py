@@ -21,12 +21,13 @@ from mmprm.model.step_text import NO, YES, Renderer, control_ids
 from mmprm.model.tokens import image_inputs, tokenise
 from mmprm.prefix_trees import attention
 from mmprm.prm import train_prm
-from mmprm.training import data, order
+from mmprm.training.batches import PaddedCollator, TreeCollator
+from mmprm.training.examples import IGNORE, Example
 from mmprm.training.losses import marker_loss
-from mmprm.training.tree_batches import TreeCollator
+from mmprm.training.update_plan import update_plan
 
 # Labels of the markers of a path: known or not, soft or hard.
-LABELS = st.lists(st.sampled_from([data.IGNORE, 0.0, 0.25, 1.0]), min_size=4, max_size=4)
+LABELS = st.lists(st.sampled_from([IGNORE, 0.0, 0.25, 1.0]), min_size=4, max_size=4)
 PATHS = st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(1, 3), min_size=1, max_size=3), LABELS), min_size=1)
 
 
@@ -38,7 +39,7 @@ def parts(any_policy_folder: Path) -> tuple[Any, Any]:
     return folders.load_processor(any_policy_folder), model
 
 
-def examples_of(problems: list[Problem], paths: list[Any], processor: Any) -> list[data.Example]:
+def examples_of(problems: list[Problem], paths: list[Any], processor: Any) -> list[Example]:
     """Paths of small numbers as steps, so that many share some; their markers labelled as drawn."""
     renderer = Renderer(processor)
     marker = control_ids(processor.tokenizer)["<prm>"]
@@ -46,10 +47,10 @@ def examples_of(problems: list[Problem], paths: list[Any], processor: Any) -> li
     for which, steps, labels in paths:
         text = renderer.marked(problems[which], [f"{step} + 1 = {step + 1}" for step in steps], "5")
         (tokens,) = tokenise(processor, [text], [problems[which].images])
-        values = np.full(len(tokens["input_ids"]), data.IGNORE, dtype=np.float32)
+        values = np.full(len(tokens["input_ids"]), IGNORE, dtype=np.float32)
         places = np.flatnonzero(tokens["input_ids"] == marker)
         values[places] = labels[: len(places)]
-        made.append(data.Example(problems[which].problem_id, tokens, values, problems[which].images))
+        made.append(Example(problems[which].problem_id, tokens, values, problems[which].images))
     return made
 
 
@@ -71,7 +72,7 @@ def test_loss_and_gradients_are_those_of_one_sequence_a_path(
     """For several problems a sequence, with one image, two, or none, of differing sizes."""
     processor, model = parts
     rows = list(enumerate(examples_of(sized_problems, paths, processor)))
-    apart = loss_and_gradients(model, processor, data.Collator(processor, shift=0)([rows]))
+    apart = loss_and_gradients(model, processor, PaddedCollator(processor, shift=0)([rows]))
     trees = loss_and_gradients(model, processor, TreeCollator(processor, model)([rows]))
     assert trees[0] == pytest.approx(apart[0], abs=1e-5)
     assert len(trees[1]) == len(apart[1])
@@ -99,9 +100,9 @@ def test_a_shared_token_and_its_image_stand_once(mini_problems: list[Problem], p
 def test_whole_problems_are_shuffled_and_every_path_is_read_once_an_epoch() -> None:
     ids = list("aaabbbbccdd")
     nothing = np.zeros(9, dtype=np.float32)
-    examples = [data.Example(name, {"input_ids": nothing}, nothing, ()) for name in ids]
+    examples = [Example(name, {"input_ids": nothing}, nothing, ()) for name in ids]
     training = Training(learning_rate=1, batch_size=4, micro_batch_size=4, epochs=2)
-    plan, _ = order.update_plan(examples, training, 1, seed=0, whole_problems=True)
+    plan, _ = update_plan(examples, training, 1, seed=0, whole_problems=True)
     read = [index for part in plan for index in part]
     assert sorted(read[: len(ids)]) == sorted(read[len(ids) :]) == list(range(len(ids)))
     for epoch in (read[: len(ids)], read[len(ids) :]):

@@ -22,9 +22,9 @@ from mmprm.model.step_text import Renderer
 from mmprm.model.tokens import image_inputs, tokenise
 from mmprm.prefix_trees import attention, packing
 from mmprm.prefix_trees.positions import TreePositions
-from mmprm.prefix_trees.scoring import TreeScorer
 from mmprm.prm import train_prm
-from mmprm.prm.scoring import TransformersScorer
+from mmprm.prm.scorers import TransformersScorer
+from mmprm.prm.tree_scorer import TreeScorer
 from mmprm.runtime.errors import UserError
 from mmprm.training import adapters
 
@@ -46,7 +46,7 @@ def parts(request: pytest.FixtureRequest) -> tuple[Any, Any]:
     return processor, tiny_qwen.model(request.param, processor.tokenizer)
 
 
-def paths_of(problem: Problem, solutions: Sequence[Sequence[str]], processor: Any) -> list[packing.Path]:
+def paths_of(problem: Problem, solutions: Sequence[Sequence[str]], processor: Any) -> list[packing.Tokens]:
     renderer = Renderer(processor)
     texts = [renderer.marked(problem, steps, "5") for steps in solutions]
     return list(tokenise(processor, texts, [problem.images] * len(texts)))
@@ -75,7 +75,7 @@ def test_each_path_has_the_positions_that_the_model_counts_over_it_alone(
                 inputs = {name: torch.from_numpy(values)[None] for name, values in path.items()}
                 model(**inputs, **image_inputs(processor, [problem.images], path))
     hook.remove()
-    for place, expected in zip(packed.places, seen, strict=True):
+    for place, expected in zip(packed.path_indices, seen, strict=True):
         assert torch.equal(found[..., place], expected.expand(3, 1, -1))
 
 
@@ -128,11 +128,11 @@ def test_a_model_with_a_sliding_window_is_not_packed(parts: tuple[Any, Any]) -> 
     from transformers import MixtralConfig, MixtralForCausalLM
 
     _, model = parts
-    assert packing.packs(model)
+    assert packing.supports(model)
     small = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     small |= {"num_key_value_heads": 1, "vocab_size": 8, "num_local_experts": 2}
     for window in (None, 16):  # no list of its layers' kinds: all are alike
-        assert packing.packs(MixtralForCausalLM(MixtralConfig(**small, sliding_window=window))) == (window is None)
+        assert packing.supports(MixtralForCausalLM(MixtralConfig(**small, sliding_window=window))) == (window is None)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_a_model_with_a_sliding_window_is_scored_path_by_path_and_nothing_is_pla
     monkeypatch.setattr(attention, "plan", lambda *_: pytest.fail("a plan was made"))
     items = [(problem, steps, "5") for problem in sized_problems for steps in (("a",), ("a", "b + 1"))]
     alone, trees = TransformersScorer(windowed_folder), TreeScorer(windowed_folder)
-    assert not packing.packs(trees._model)
+    assert not packing.supports(trees._model)
     for one, other in zip(alone.score(items), trees.score(items), strict=True):
         assert other.probabilities == pytest.approx(one.probabilities, abs=1e-6)
     assert trees.prompt_tokens == alone.prompt_tokens
@@ -159,7 +159,7 @@ def test_a_sliding_window_is_refused_where_trees_are_trained(
 ) -> None:
     config = training_config(max_steps=1)
     config = config.model_copy(update={"prm": config.prm.model_copy(update={"packing": "trees"})})
-    with pytest.raises(UserError, match="trees cannot be had with a Qwen2_5_VL"):
+    with pytest.raises(UserError, match="trees is not supported for Qwen2_5_VL"):
         train_prm.train_prm(config, "soft", windowed_folder, *prm_tables, tmp_path / "work", tmp_path / "prm")
 
 
@@ -167,7 +167,7 @@ def test_a_family_whose_count_is_not_known_is_neither_packed_nor_sampled(
     parts: tuple[Any, Any], windowed_folder: Path, training_config: Callable[..., Config], monkeypatch
 ) -> None:
     monkeypatch.setattr(rope_positions, "FAMILIES", ())
-    assert not packing.packs(parts[1])
+    assert not packing.supports(parts[1])
     with pytest.raises(UserError, match="is not known here"):
         TransformersEngine(training_config(), windowed_folder)
 

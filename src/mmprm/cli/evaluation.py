@@ -57,7 +57,7 @@ def score_candidates(
     config: ConfigFile, prm: PrmFolder, problems: ProblemTable, candidates: CandidateTable, out: Out
 ) -> None:
     """Score each step of each candidate with a PRM."""
-    from mmprm.prm.scoring import score_candidates
+    from mmprm.prm.score_candidates import score_candidates
 
     score_candidates(read_config(config), prm, problems, candidates, out)
 

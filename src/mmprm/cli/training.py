@@ -60,7 +60,7 @@ def evaluate_prm(
     out: Out,
 ) -> None:
     """Measure a PRM, and the untrained one, on held-out problems."""
-    from mmprm.prm.heldout import evaluate_prm
+    from mmprm.evaluation.evaluate_prm import evaluate_prm
 
     evaluate_prm(read_config(config), variant, policy, prm, seeds, paths, shards, out)
 

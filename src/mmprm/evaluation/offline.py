@@ -22,7 +22,7 @@ from mmprm.evaluation.selection_rules import measured
 from mmprm.grading import Grader
 from mmprm.model import folders
 from mmprm.model.step_text import Status
-from mmprm.prm.scoring import write_scores
+from mmprm.prm.score_candidates import write_scores
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.progress import Bar
 

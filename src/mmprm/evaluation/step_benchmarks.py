@@ -37,7 +37,7 @@ class Tables(NamedTuple):
 
 def score_steps(config: Config, benchmark: str, prm: Path, problems: Path, paths: Path, out: Path) -> None:
     """Write P(yes) at every marker of the benchmark's paths as schemas.STEP_SCORES; raises as scoring.score_items."""
-    from mmprm.prm.scoring import score_items
+    from mmprm.prm.score_candidates import score_items
 
     by_id, rows = _read(config.step_benchmarks[benchmark], problems, paths)
     items = [(by_id[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rows]

@@ -1,1 +1,1 @@
-"""Paths that begin alike as one sequence: packed, attended to and placed so that each token is computed once."""
+"""Token sequences that share prefixes, as one sequence in which each shared token is computed once."""

@@ -1,9 +1,9 @@
-"""Attention over prefix trees that computes only what a token may see. In: queries, keys, values, a plan. Out: outputs.
+"""Attention over prefix trees that computes only visible pairs. In: queries, keys, values, a plan. Out: outputs.
 
-A dense mask over a whole tree pays for all that it masks. On the CPU attention is computed part by part, as `planning`
-cuts it; on CUDA, FlexAttention skips the blocks that no token of a block may see, and needs no plan.
+A dense mask over a whole tree costs as much as the pairs that it masks. On the CPU attention is computed part by part,
+as `planning` divides it; on CUDA, FlexAttention skips the blocks in which no pair is visible, and needs no plan.
 
-Registered with transformers under NAME; without a tree it is sdpa, so a model keeps working on ordinary batches.
+Registered with transformers under NAME; without a tree it is sdpa, so a model still reads ordinary batches.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ NAME = "mmprm_tree"
 
 
 def model_inputs(packed: Packed, position_ids: Any = None, device: str = "cpu") -> dict[str, Any]:
-    """What a model with `install` takes: the tokens' arrays (1, n), position_ids, and who sees whom, as `tree`.
+    """Return the inputs of a model with `install`: the tokens' arrays (1, n), position_ids, and the `tree`.
 
-    position_ids: as `positions` gives them; without, a token's is its depth. device: where the model computes,
-    `cpu` or `cuda`. `tree` is a plan with its masks, or on CUDA `last` (n,) of the Packed alone.
+    position_ids: as `positions` computes them (default: the depths). device: where the model computes, `cpu` or `cuda`.
+    `tree` is a plan with its masks, or on CUDA only Packed.last (n,).
     """
     import torch
 
     return {
         **{name: torch.from_numpy(values)[None] for name, values in packed.tokens.items()},
-        "attention_mask": torch.zeros(1, 1, 0, 0),  # of four dimensions: transformers makes none of its own
+        "attention_mask": torch.zeros(1, 1, 0, 0),  # four-dimensional, so that transformers makes none of its own
         "position_ids": torch.from_numpy(packed.depth)[None] if position_ids is None else position_ids,
         "tree": {"last": torch.from_numpy(packed.last)} if device == "cuda" else plan(packed),
     }
@@ -44,10 +44,9 @@ def attend(
     tree: dict[str, Any] | None = None,
     **kwargs: Any,
 ) -> tuple[Any, None]:
-    """transformers' attention interface. query: (1, heads, n, d); key and value may have fewer heads; tree: see
-    `model_inputs`.
+    """Implement transformers' attention interface; without a tree this is sdpa, with its mask.
 
-    Out: (1, n, heads, d). Without a tree: sdpa, with its mask.
+    query: (1, heads, n, d); key and value may have fewer heads; tree: see `model_inputs`. Out: (1, n, heads, d).
     """
     if tree is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -64,13 +63,13 @@ def attend(
 
 
 def block_mask(last: Any) -> Any:
-    """FlexAttention's mask of a tree whose tokens' subtrees end at `last` (n,): the two comparisons of Packed.mask."""
+    """Make FlexAttention's mask of a tree from Packed.last (n,): the two comparisons of Packed.mask."""
     from torch.nn.attention.flex_attention import create_block_mask
 
-    def sees(_batch: Any, _head: Any, row: Any, column: Any) -> Any:
+    def visible(_batch: Any, _head: Any, row: Any, column: Any) -> Any:
         return (column <= row) & (row <= last[column])
 
-    return create_block_mask(sees, None, None, len(last), len(last), device=str(last.device))
+    return create_block_mask(visible, None, None, len(last), len(last), device=str(last.device))
 
 
 @functools.cache
@@ -82,7 +81,7 @@ def _flex(compiled: bool) -> Any:
 
 
 def _by_blocks(query: Any, key: Any, value: Any, scaling: float | None, tree: dict[str, Any]) -> Any:
-    """(1, heads, n, d) to the same. Compiled on CUDA alone: uncompiled it computes every pair."""
+    """Attend from (1, heads, n, d) to the same shape. Compiled only on CUDA: uncompiled it computes every pair."""
     if "blocks" not in tree:  # once a forward pass, for all layers
         tree["blocks"] = block_mask(tree["last"])
     grouped = query.shape[1] != key.shape[1]
@@ -91,7 +90,7 @@ def _by_blocks(query: Any, key: Any, value: Any, scaling: float | None, tree: di
 
 
 def install(model: Any) -> None:
-    """Let the model's language layers attend by `attend`; the vision encoder keeps its own attention."""
+    """Make the model's language layers attend by `attend`; the vision encoder keeps its own attention."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 

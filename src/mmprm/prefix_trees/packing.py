@@ -1,8 +1,8 @@
-"""Token sequences that share prefixes, laid out as prefix trees in one sequence. In: paths. Out: a Packed.
+"""Token sequences that share prefixes, laid out as prefix trees in one sequence. In: token sequences. Out: a Packed.
 
-All paths of a problem share the image, the question and many steps. Each shared token stands once; a token attends to
-itself and to its ancestors alone, and its position is that in its path, so that a causal model computes for each token
-just what it would in any of the paths that go through it. (How a model counts positions: `positions`.)
+A problem's paths share the image, the question and many steps. Each shared token stands once; a token attends only to
+itself and its ancestors, and its position is that in its path, so a causal model computes for it exactly what it would
+in any of the paths through it. (How a model counts positions: `positions`.)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from mmprm.model import rope_positions
 from mmprm.model.tokens import common_prefix
 
-Path = dict[str, np.ndarray]  # input_ids and whatever else a processor gives a token, each of shape (length,)
+Tokens = dict[str, np.ndarray]  # a path: input_ids and the processor's other per-token arrays, each of shape (length,)
 
 
 @dataclass(frozen=True)
@@ -24,52 +24,52 @@ class Packed:
     """A forest in depth-first order, `n` tokens long.
 
     tokens: the paths' arrays, by name, each (n,). depth: (n,), how many tokens of its path precede a token. last: (n,),
-    the last token of the subtree of each token. places: for each path, where its tokens stand.
+    the last token of each token's subtree. path_indices: for each path, the indices of its tokens in the sequence.
     """
 
-    tokens: Path
+    tokens: Tokens
     depth: np.ndarray
     last: np.ndarray
-    places: tuple[np.ndarray, ...]
+    path_indices: tuple[np.ndarray, ...]
 
     @property
     def length(self) -> int:
-        """How many tokens."""
+        """The number of tokens."""
         return len(self.depth)
 
     def mask(self) -> np.ndarray:
-        """(n, n) of bool: may the row's token attend to the column's? To itself and its ancestors.
+        """Return (n, n) of bool: whether the row's token attends to the column's, itself or an ancestor.
 
-        In depth-first order a token's subtree is the run from itself to its last, so this is two comparisons; a block
-        mask can make them without the whole matrix.
+        In depth-first order a token's subtree is the range from itself to its last token, so two comparisons suffice; a
+        block mask makes them without the full matrix.
         """
         row, column = np.arange(self.length)[:, None], np.arange(self.length)[None, :]
         return (column <= row) & (row <= self.last[None, :])
 
 
-def pack(paths: Sequence[Path]) -> Packed:
-    """One tree of paths (a forest where they share no first token); equal paths share all their tokens.
+def pack(paths: Sequence[Tokens]) -> Packed:
+    """Pack paths into one tree (a forest if they share no first token); equal paths share all their tokens.
 
-    ValueError for no path, an empty one, or arrays of differing names.
+    Raises ValueError if there is no path, an empty one, or if their arrays differ in name.
     """
     if not paths:
         raise ValueError("there is nothing to pack: no path")
     names, rows = _rows(paths)
-    return _tree(names, rows, _in_order(rows))
+    return _tree(names, rows, _depth_first(rows))
 
 
-def pack_within(paths: Sequence[Path], budget: int) -> list[tuple[list[int], Packed]]:
-    """Trees of at most `budget` tokens, each with the indices of its paths, in the order of its `places`.
+def pack_within(paths: Sequence[Tokens], budget: int) -> list[tuple[list[int], Packed]]:
+    """Pack paths into trees of at most `budget` tokens; return each with its paths' indices, as its path_indices are.
 
-    A longer path is a tree of its own. Neighbours in the tree stay together, so that little more than the prefix above
-    a cut is repeated. ValueError as for `pack`, but no path makes no tree.
+    A longer path is a tree of its own. Neighbours in the tree stay together, so little more than the prefix above a
+    cut is repeated. Raises ValueError as `pack` does, but no path gives no tree.
     """
     if not paths:
         return []
     names, rows = _rows(paths)
     groups: list[list[int]] = []
     size = 0
-    for index in _in_order(rows):
+    for index in _depth_first(rows):
         shared = common_prefix(rows[groups[-1][-1]], rows[index]) if groups else 0
         if not groups or size + len(rows[index]) - shared > budget:
             groups.append([])
@@ -79,8 +79,8 @@ def pack_within(paths: Sequence[Path], budget: int) -> list[tuple[list[int], Pac
     return [(group, _tree(names, [rows[index] for index in group], range(len(group)))) for group in groups]
 
 
-def _rows(paths: Sequence[Path]) -> tuple[list[str], list[np.ndarray]]:
-    """The names of the paths' arrays, and each path's tokens (length, names)."""
+def _rows(paths: Sequence[Tokens]) -> tuple[list[str], list[np.ndarray]]:
+    """Return the names of the paths' arrays, and each path as a matrix (length, names)."""
     names = list(paths[0])
     if any(list(path) != names for path in paths):
         raise ValueError(f"paths have differing arrays: {sorted({tuple(path) for path in paths})}")
@@ -89,51 +89,51 @@ def _rows(paths: Sequence[Path]) -> tuple[list[str], list[np.ndarray]]:
     return names, [np.stack([path[name] for name in names], axis=1).astype(np.int64) for path in paths]
 
 
+def _depth_first(rows: Sequence[np.ndarray]) -> list[int]:
+    """Return the paths' indices in lexicographic order of their tokens, which is that of a depth-first walk."""
+    # Big-endian bytes are ordered as the numbers are (none is negative).
+    return sorted(range(len(rows)), key=lambda index: (rows[index].astype(">i8").tobytes(), index))
+
+
 def _tree(names: Sequence[str], rows: Sequence[np.ndarray], order: Sequence[int]) -> Packed:
-    """The tree of rows of tokens, which are walked in `order`, that of `_in_order`."""
-    places: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(rows)
+    """Build the tree of the paths `rows`, which are visited in `order`, that of `_depth_first`."""
+    path_indices: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(rows)
     fresh: list[np.ndarray] = []
     n = 0
-    before, place = rows[0][:0], places[0]  # the path before and where it stands: at first an empty one
-    for index in order:
-        row = rows[index]
-        shared = common_prefix(before, row)
-        place = places[index] = np.concatenate([place[:shared], np.arange(n, n + len(row) - shared)])
+    previous, indices = rows[0][:0], path_indices[0]  # the path before and its indices: initially empty
+    for path in order:
+        row = rows[path]
+        shared = common_prefix(previous, row)
+        indices = path_indices[path] = np.concatenate([indices[:shared], np.arange(n, n + len(row) - shared)])
         fresh.append(row[shared:])
         n += len(row) - shared
-        before = row
+        previous = row
     tokens = np.concatenate(fresh)
     depth, last = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-    for place in places:
-        depth[place] = np.arange(len(place))
-        np.maximum.at(last, place, place[-1])  # where a path goes through a token, the token's subtree reaches its end
-    return Packed({name: tokens[:, column] for column, name in enumerate(names)}, depth, last, tuple(places))
+    for indices in path_indices:
+        depth[indices] = np.arange(len(indices))
+        np.maximum.at(last, indices, indices[-1])  # a token's subtree extends to the end of every path through it
+    return Packed({name: tokens[:, column] for column, name in enumerate(names)}, depth, last, tuple(path_indices))
 
 
 def join(trees: Sequence[Packed]) -> Packed:
-    """Several trees one after another; none sees another. `places` has the paths of the first tree first."""
+    """Concatenate trees, none of which sees another; `path_indices` has the paths of the first tree first."""
     starts = np.cumsum([0, *(tree.length for tree in trees)])[:-1]
     return Packed(
         {name: np.concatenate([tree.tokens[name] for tree in trees]) for name in trees[0].tokens},
         np.concatenate([tree.depth for tree in trees]),
         np.concatenate([tree.last + start for tree, start in zip(trees, starts, strict=True)]),
-        tuple(place + start for tree, start in zip(trees, starts, strict=True) for place in tree.places),
+        tuple(indices + start for tree, start in zip(trees, starts, strict=True) for indices in tree.path_indices),
     )
 
 
-def packs(model: Any) -> bool:
-    """Can this model read trees? We must know how it counts positions, and every layer must see the whole path.
+def supports(model: Any) -> bool:
+    """Return whether a model can read trees: its position scheme is known, and every layer attends to the full path.
 
-    A layer with a sliding window counts tokens between, not those of the path.
+    A layer with a sliding window counts the tokens in between, not those of the path.
     """
     config = model.config.get_text_config()
     kinds = getattr(config, "layer_types", None)
     if kinds is None:  # the layers are all alike
         kinds = ["sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"]
     return rope_positions.known(model) and all(kind == "full_attention" for kind in kinds)
-
-
-def _in_order(rows: Sequence[np.ndarray]) -> list[int]:
-    """The indices of token rows in lexicographic order: that of a depth-first walk, each path next to its kin."""
-    # Bytes of big-endian numbers are ordered as the numbers are (none is negative).
-    return sorted(range(len(rows)), key=lambda index: (rows[index].astype(">i8").tobytes(), index))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from mmprm.config import Lora
+from mmprm.config.training import Lora
 from mmprm.model.step_text import TAGS
 from mmprm.runtime.errors import UserError
 

@@ -6,8 +6,8 @@ import math
 import os
 from typing import Any
 
-from mmprm.config import Training
-from mmprm.training.job import TrainJob, keeps_best
+from mmprm.config.training import Training
+from mmprm.training.job import TrainJob
 
 
 def training_arguments(job: TrainJob, updates: int, accumulation: int) -> Any:
@@ -44,11 +44,11 @@ def training_arguments(job: TrainJob, updates: int, accumulation: int) -> Any:
         logging_nan_inf_filter=False,
         disable_tqdm=True,
         report_to=list(training.report_to) or "none",
-        eval_strategy="steps" if keeps_best(job) else "no",
-        eval_steps=training.save_every if keeps_best(job) else None,
-        load_best_model_at_end=keeps_best(job),
-        metric_for_best_model="eval_loss" if keeps_best(job) else None,
-        greater_is_better=False if keeps_best(job) else None,
+        eval_strategy="steps" if job.keeps_best else "no",
+        eval_steps=training.save_every if job.keeps_best else None,
+        load_best_model_at_end=job.keeps_best,
+        metric_for_best_model="eval_loss" if job.keeps_best else None,
+        greater_is_better=False if job.keeps_best else None,
         remove_unused_columns=False,
         train_sampling_strategy="sequential",
         dataloader_pin_memory=not on_cpu,

@@ -35,7 +35,7 @@ class Checkpoint:
     processes: int
 
 
-def last_whole(folder: Path, same: Sequence[str], arguments: Any) -> Checkpoint | None:
+def last_complete(folder: Path, same: Sequence[str], arguments: Any) -> Checkpoint | None:
     """The last whole checkpoint in `folder`, or None. Half-written ones, and those of another job, are deleted.
 
     same: all that makes it the same job (start, data, order, settings, seed; not the number of processes). arguments:
@@ -93,7 +93,7 @@ def _reshape(checkpoint: Checkpoint, target: Path) -> None:
         )
 
 
-def mend_optimizer() -> Any:
+def repair_optimizer() -> Any:
     """A Trainer callback for a training that goes on from a universal checkpoint.
 
     What DeepSpeed 0.19 reads wrongly under ZeRO-3: all groups of parameters get the settings of the first, so that
@@ -101,7 +101,7 @@ def mend_optimizer() -> Any:
     """
     from transformers import TrainerCallback
 
-    class _MendOptimizer(TrainerCallback):
+    class _RepairOptimizer(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             optimizer = kwargs["optimizer"]
             for group in optimizer.param_groups[1:]:  # Trainer's second group is that of norms and biases
@@ -109,7 +109,7 @@ def mend_optimizer() -> Any:
             for moments in optimizer.state.values():
                 moments["step"] = copy.deepcopy(moments["step"])
 
-    return _MendOptimizer()
+    return _RepairOptimizer()
 
 
 def copy_model(folder: Path, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a training run is told: a Job, which can be pickled, to be run by other processes."""
+"""The description of a training run: a TrainJob, which can be pickled for other processes to run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mmprm.config import Training
-from mmprm.training import data
-from mmprm.training.store import ExampleIndex
+from mmprm.config.training import Training
+from mmprm.training.example_store import ExampleIndex
+from mmprm.training.examples import Example
 
 
 @dataclass(frozen=True)
@@ -17,26 +17,25 @@ class TrainJob:
     """One training run."""
 
     title: str
-    start: Path  # model folder that it starts from
-    examples: Sequence[data.Example]
+    start: Path  # the model folder to start from
+    examples: Sequence[Example]
     loss: Literal["tokens", "markers", "counts"]
     training: Training
     seed: int
     work: Path  # checkpoints go to work/checkpoints
-    trees: bool = False  # a problem's sequences as one prefix tree (packing); for markers alone
-    held_out: Sequence[data.Example] = ()  # what training.keep_best judges by
-    packed_tokens: int | None = None  # sequences one after another up to so many tokens; None: padded, or trees
+    trees: bool = False  # lay a problem's examples out as one prefix tree; only for a loss at markers
+    held_out: Sequence[Example] = ()  # what training.keep_best compares checkpoints on
+    packed_tokens: int | None = None  # pack examples one after another up to this many tokens; None: padded, or trees
 
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the best checkpoint is exported, not the last: requested, and there are held-out examples."""
+        return self.training.keep_best and bool(self.held_out)
 
-def keeps_best(job: TrainJob) -> bool:
-    """Is the best checkpoint exported? Where it is asked for and there is something to judge by."""
-    return job.training.keep_best and bool(job.held_out)
-
-
-def held_out_batches(job: TrainJob) -> Iterator[list[tuple[int, data.Example]]]:
-    """The held-out examples in micro-batches, problem by problem."""
-    names = ExampleIndex.of(job.held_out).problem_ids
-    order = sorted(range(len(names)), key=lambda index: (names[index], index))
-    size = job.training.micro_batch_size
-    for start in range(0, len(order), size):
-        yield [(index, job.held_out[index]) for index in order[start : start + size]]
+    def held_out_batches(self) -> Iterator[list[tuple[int, Example]]]:
+        """Yield the held-out examples with their indices in micro-batches, ordered by problem."""
+        problem_ids = ExampleIndex.of(self.held_out).problem_ids
+        order = sorted(range(len(problem_ids)), key=lambda index: (problem_ids[index], index))
+        size = self.training.micro_batch_size
+        for start in range(0, len(order), size):
+            yield [(index, self.held_out[index]) for index in order[start : start + size]]

@@ -1,7 +1,7 @@
-"""The losses of the policy and of the PRM, summed over what is labelled. In: a model's outputs, labels. Out: a loss.
+"""The losses of the policy and of the PRM, summed over labelled positions. In: a model's outputs, labels. Out: a loss.
 
-Both are means over everything that is labelled in an update, over all micro-batches and devices: not a mean of the
-micro-batches' means, which would weigh a token by how few others share its micro-batch.
+Each is a mean over everything that is labelled in an update, across micro-batches and devices; a mean of the
+micro-batches' means would weigh a token by how few others share its micro-batch.
 """
 
 from __future__ import annotations
@@ -9,29 +9,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mmprm.prm.step_scores import SMALLEST, concentration
-from mmprm.training import data
+from mmprm.training.examples import IGNORE, labelled_positions
+
+# The least parameter of a Beta distribution, for when P(yes) rounds to 0 or 1; the loss and the readers share it.
+SMALLEST = 1e-6
 
 
 def token_loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
-    """Cross-entropy of the next token, summed over labelled positions, over the number of them in the whole update.
+    """Compute the cross-entropy of the next token, summed, over the number of labelled positions in the whole update.
 
-    outputs.logits: (batch, kept, vocabulary) at the positions `data.kept_positions(labels)`; labels: (batch, length).
+    outputs.logits: (batch, columns, vocabulary) at `labelled_positions(labels)`; labels: (batch, length).
     """
     import torch.nn.functional as F
 
-    targets = labels[:, data.kept_positions(labels)]
+    targets = labels[:, labelled_positions(labels)]
     logits = outputs.logits.float().flatten(0, 1)
-    total = F.cross_entropy(logits, targets.flatten(), ignore_index=int(data.IGNORE), reduction="sum")
-    return total / (num_items_in_batch if num_items_in_batch is not None else (targets != data.IGNORE).sum())
+    total = F.cross_entropy(logits, targets.flatten(), ignore_index=int(IGNORE), reduction="sum")
+    return total / (num_items_in_batch if num_items_in_batch is not None else (targets != IGNORE).sum())
 
 
 def marker_loss(no: int, yes: int) -> Callable[..., Any]:
-    """Cross-entropy of softmax over the logits [no, yes] at each marker against its label, P(yes), soft or hard."""
+    """Return the loss of a PRM: cross-entropy of softmax over the logits [no, yes] at each marker against its label.
+
+    A label is P(yes), soft or hard.
+    """
 
     def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
-        targets = labels[:, data.kept_positions(labels)]
-        known = targets != data.IGNORE
+        targets = labels[:, labelled_positions(labels)]
+        known = targets != IGNORE
         log_p = outputs.logits[..., [no, yes]].float().log_softmax(dim=-1)[known]
         targets = targets[known]
         total = -(targets * log_p[:, 1] + (1 - targets) * log_p[:, 0]).sum()
@@ -40,19 +45,30 @@ def marker_loss(no: int, yes: int) -> Callable[..., Any]:
     return loss
 
 
-def counts_loss(no: int, yes: int, marker: int) -> Callable[..., Any]:
-    """Minus the log of the Beta-Binomial likelihood of k right rollouts of n (BetaPRM, arXiv 2605.15529).
+def concentration(logits: Any) -> Any:
+    """Return how many rollouts a prediction is worth: (..., 3) to (...), from the logits of (No, Yes, `<prm>`).
 
-    P(yes) is that of `marker_loss`; its concentration is that of `step_scores.concentration`, as in scoring.
-    labels: k / n; trials: n, of the same shape. The binomial coefficient, which no weight changes, is left out: with
-    n = 1 this is the cross-entropy, and with a large concentration n times it.
+    κ = softplus(logsumexp(No, Yes) - `<prm>`) + 0.001: how far Yes and No together exceed the marker's own logit. It
+    does not change when all logits are shifted, and needs no head beside the language model's.
+    """
+    import torch
+
+    return torch.nn.functional.softplus(logits[..., :2].logsumexp(dim=-1) - logits[..., 2]) + 1e-3
+
+
+def counts_loss(no: int, yes: int, marker: int) -> Callable[..., Any]:
+    """Return minus the log of the Beta-Binomial likelihood of k right rollouts of n (BetaPRM, arXiv 2605.15529).
+
+    P(yes) is that of `marker_loss`, the Beta's concentration that of `concentration`. labels: k / n; trials: n, of the
+    same shape. The binomial coefficient is omitted, as it does not depend on the weights: with n = 1 this is the
+    cross-entropy, and with a large concentration n times it.
     """
 
     def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, trials: Any = None) -> Any:
-        kept = data.kept_positions(labels)
-        targets, n = labels[:, kept], trials[:, kept]
-        known = targets != data.IGNORE
-        # In doubles: what is left of large log-gammas is small.
+        columns = labelled_positions(labels)
+        targets, n = labels[:, columns], trials[:, columns]
+        known = targets != IGNORE
+        # In float64: differences of large log-gammas are small.
         logits = outputs.logits[..., [no, yes, marker]][known].double()
         n = n[known].double()
         k = targets[known] * n

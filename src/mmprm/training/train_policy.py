@@ -23,7 +23,8 @@ from mmprm.model.step_text import STEP_CLOSE, STEP_OPEN, Renderer, Status, contr
 from mmprm.model.tokens import cut, tokenise
 from mmprm.runtime.cache import CACHE
 from mmprm.runtime.errors import UserError
-from mmprm.training import cards, data, launch, model_cache
+from mmprm.training import launch, model_cache, model_cards
+from mmprm.training.examples import IGNORE, Example, ExampleRefusal, check_refusals, count_reasons
 from mmprm.training.job import TrainJob
 from mmprm.training.progress import Progress, quiet
 
@@ -58,8 +59,8 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
     )
     examples = [example for example in examples for _ in range(taken[example.problem_id])]
     tables.write_json(out / "refused.json", [asdict(refusal) for refusal in refused])
-    say(f"{len(examples)} solutions to train on; refused or cut: {data.reasons(refused) or 'none'}")
-    data.bound_refusals(refused, len(rows), config.intake.max_refused_share, "policy training")
+    say(f"{len(examples)} solutions to train on; refused or cut: {count_reasons(refused) or 'none'}")
+    check_refusals(refused, len(rows), config.intake.max_refused_share, "policy training")
     job = TrainJob(
         "policy", start, examples, "tokens", training, config.seed, work, packed_tokens=config.policy.packed_tokens
     )
@@ -75,13 +76,13 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
             **({"weights": config.policy_weights} if config.policy_weights else {}),
         },
         "examples": len(examples),
-        "refused": data.reasons(refused),
+        "refused": count_reasons(refused),
         "steps": outcome.steps,
         "final_loss": outcome.loss,
         "seconds": round(outcome.seconds, 1),
     }
     tables.write_json(out / "losses.json", outcome.history)
-    tables.write_text(out / "README.md", cards.policy_card(config, info))
+    tables.write_text(out / "README.md", model_cards.policy_card(config, info))
     folders.write_manifest(out, info)
     model_cache.store(key, out)
     for leftover in ("checkpoints", "start"):
@@ -111,7 +112,7 @@ def times_taken(problem: Problem, weights: Mapping[str, float], seed: int) -> in
 
 def supervised_examples(
     problems: Sequence[Problem], processor: Any, renderer: Renderer, max_length: int
-) -> tuple[list[data.Example], list[data.ExampleRefusal]]:
+) -> tuple[list[Example], list[ExampleRefusal]]:
     """An example for each problem with a solution that parses and fits; the others, with the reason.
 
     A solution that is too long is cut after the last step that fits; where no step fits, the row is refused.
@@ -120,7 +121,7 @@ def supervised_examples(
     refused, taken, texts = [], [], []
     for problem in problems:
         if problem.solution is None:
-            refused.append(data.ExampleRefusal(problem.problem_id, "no_solution", "the row has no solution"))
+            refused.append(ExampleRefusal(problem.problem_id, "no_solution", "the row has no solution"))
             continue
         parsed = parse(problem.solution)
         if parsed.status is not Status.OK or parsed.answer is None:
@@ -128,7 +129,7 @@ def supervised_examples(
                 f"its solution is not <step>…</step>…<answer>…</answer> ({parsed.status.value}); "
                 "a source of kind tagged puts a raw one into steps"
             )
-            refused.append(data.ExampleRefusal(problem.problem_id, "unparsed_solution", detail))
+            refused.append(ExampleRefusal(problem.problem_id, "unparsed_solution", detail))
             continue
         taken.append((problem, len(parsed.steps)))
         texts.append("".join(renderer.supervised(problem, parsed.steps, parsed.answer)))
@@ -148,11 +149,11 @@ def supervised_examples(
             fitting = closed[(closed > begins) & (closed <= max_length)]
             whole = f"{length} tokens of at most {max_length}, {begins} of them before the solution"
             if len(fitting) == 0:
-                refused.append(data.ExampleRefusal(problem.problem_id, "too_long", whole))
+                refused.append(ExampleRefusal(problem.problem_id, "too_long", whole))
                 continue
             length = int(fitting[-1])
-            refused.append(data.ExampleRefusal(problem.problem_id, "cut_at_a_step", whole, excused=True))
+            refused.append(ExampleRefusal(problem.problem_id, "cut_at_a_step", whole, excused=True))
         labels = sequence[:length].copy()
-        labels[:begins] = int(data.IGNORE)
-        examples.append(data.Example(problem.problem_id, cut(tokens, length), labels, problem.images))
+        labels[:begins] = int(IGNORE)
+        examples.append(Example(problem.problem_id, cut(tokens, length), labels, problem.images))
     return examples, refused

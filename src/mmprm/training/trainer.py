@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer for a job: model, micro-batches, loss, and what it does besides. In: a Job. Out: a Trainer."""
+"""Hugging Face's Trainer for a job: model, micro-batches, loss and callbacks. In: a TrainJob. Out: a Trainer."""
 
 from __future__ import annotations
 
@@ -13,24 +13,71 @@ from mmprm.model import folders
 from mmprm.model.step_text import MARKER, NO, YES, control_ids
 from mmprm.prefix_trees import attention, packing
 from mmprm.runtime.errors import UserError
-from mmprm.training import adapters, checkpoints, data
-from mmprm.training.job import TrainJob, held_out_batches, keeps_best
+from mmprm.training import adapters, checkpoints
+from mmprm.training.batches import MicroBatches, PackedCollator, PaddedCollator, TreeCollator
+from mmprm.training.example_store import ExampleIndex
+from mmprm.training.examples import Example
+from mmprm.training.job import TrainJob
 from mmprm.training.losses import counts_loss, marker_loss, token_loss
-from mmprm.training.packed_batches import PackedCollator
 from mmprm.training.progress import Progress
-from mmprm.training.store import ExampleIndex
-from mmprm.training.tree_batches import TreeCollator
 
 _VISION = ("vision_tower", "visual", "vision_model", "vision_encoder")
 
 
+def make_trainer(job: TrainJob, arguments: Any, plan: list[list[int]], processor: Any) -> Any:
+    """Load the job's model, and return its Trainer. `plan`: the micro-batches, see `update_plan`."""
+    from transformers import set_seed
+    from transformers.trainer_callback import PrinterCallback
+
+    set_seed(job.seed)  # Trainer seeds itself only when it is constructed, after adapters have been drawn
+    model = _load_model(job, processor.tokenizer)
+    loss, collate, report = _loss(job, processor.tokenizer), _collator(job, processor, model), Progress(job.title)
+    trainer = _trainer_class(job, loss, collate)(
+        model=model,
+        args=arguments,
+        train_dataset=MicroBatches(job.examples, plan),
+        data_collator=collate,
+        compute_loss_func=loss,
+        eval_dataset=job.held_out if job.keeps_best else None,
+        callbacks=[report.callback(), checkpoints.mark_complete()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.report = report
+    return trainer
+
+
+def _load_model(job: TrainJob, tokenizer: Any) -> Any:
+    """Load the model, with its attention, frozen parts and adapters set up as the job requires."""
+    # DeepSpeed keeps the float32 master weights itself; without it the weights are the master copy.
+    sharded_bf16 = job.training.deepspeed and job.training.precision == "bf16"
+    model = folders.load_model(job.start, "bfloat16" if sharded_bf16 else "float32")
+    if job.trees or job.packed_tokens:
+        if not packing.supports(model):
+            key, instead = ("prm.packing: trees", "paths") if job.trees else ("policy.packed_tokens", "null")
+            raise UserError(
+                f"{key} is not supported for {type(model).__name__}: unknown position scheme, or a layer with a "
+                f"sliding window; set it to {instead}"
+            )
+        attention.install(model)
+    if job.training.freeze_vision:
+        freeze_vision(model)
+    return adapters.add(model, tokenizer, job.training.lora) if job.training.lora else model
+
+
 def freeze_vision(model: Any) -> None:
-    """Switch off the gradients of the vision encoder; the projector after it goes on learning."""
+    """Switch off the gradients of the vision encoder; the projector after it is still trained."""
     for name, module in model.named_modules():
         if name.rsplit(".", 1)[-1] in _VISION:
             module.requires_grad_(False)
             return
-    raise UserError(f"{type(model).__name__} has no vision encoder by a known name: set training.freeze_vision: false")
+    raise UserError(f"{type(model).__name__} has no vision encoder of a known name: set training.freeze_vision: false")
+
+
+def _loss(job: TrainJob, tokenizer: Any) -> Callable[..., Any]:
+    if job.loss == "tokens":
+        return token_loss
+    ids = control_ids(tokenizer)
+    return marker_loss(ids[NO], ids[YES]) if job.loss == "markers" else counts_loss(ids[NO], ids[YES], ids[MARKER])
 
 
 def _collator(job: TrainJob, processor: Any, model: Any) -> Callable[..., dict[str, Any]]:
@@ -38,77 +85,48 @@ def _collator(job: TrainJob, processor: Any, model: Any) -> Callable[..., dict[s
         return TreeCollator(processor, model, folders.device())
     if job.packed_tokens:
         return PackedCollator(processor, model, folders.device())
-    return data.Collator(processor, shift=1 if job.loss == "tokens" else 0)
+    return PaddedCollator(processor, shift=1 if job.loss == "tokens" else 0)
 
 
-def _stop_unless_finite(job: TrainJob, loss: float, update: int, batch: Sequence[data.Example]) -> None:
-    """UserError where the loss is no number, after writing the batch's problems to work/nan_batch.json."""
+def _require_finite(job: TrainJob, loss: float, update: int, batch: Sequence[Example]) -> None:
+    """Raise UserError if the loss is not finite, after writing the batch's problems to work/nan_batch.json."""
     if math.isfinite(loss):
         return
     path = job.work / "nan_batch.json"
     tables.write_json(path, {"step": update, "loss": str(loss), "problem_ids": [row.problem_id for row in batch]})
     raise UserError(
         f"{job.title}: the loss is {loss} at update {update}; the problems of that batch are in {path}. Lower the "
-        "learning rate, or look at these rows"
+        "learning rate, or inspect these rows"
     )
 
 
-def make_trainer(job: TrainJob, arguments: Any, plan: list[list[int]], processor: Any) -> Any:
-    """The Trainer of a job, with its model loaded."""
-    from transformers import Trainer, set_seed
-    from transformers.trainer_callback import PrinterCallback
+def _trainer_class(job: TrainJob, loss: Callable[..., Any], collate: Callable[..., dict[str, Any]]) -> Any:
+    """Make the subclass of Trainer, which transformers must be imported for."""
+    from transformers import Trainer
 
-    set_seed(
-        job.seed
-    )  # Trainer seeds when it is made: what is drawn for the model before, as adapters are, hangs on it too
-    # DeepSpeed keeps the float32 master weights itself; without it the weights are the master copy.
-    sharded_bf16 = job.training.deepspeed and job.training.precision == "bf16"
-    model = folders.load_model(job.start, "bfloat16" if sharded_bf16 else "float32")
-    if job.trees or job.packed_tokens:
-        if not packing.packs(model):
-            key, instead = ("prm.packing: trees", "paths") if job.trees else ("policy.packed_tokens", "null")
-            raise UserError(
-                f"{key} cannot be had with a {type(model).__name__}: how it counts positions is not known here, or a "
-                f"layer sees only a window; set it to {instead}"
-            )
-        attention.install(model)
-    if job.training.freeze_vision:
-        freeze_vision(model)
-    if job.training.lora:
-        model = adapters.add(model, processor.tokenizer, job.training.lora)
-    ids = control_ids(processor.tokenizer)
-    report = Progress(job.title)
-    collator = _collator(job, processor, model)
-
-    loss_of: Callable[..., Any] = {
-        "tokens": token_loss,
-        "markers": marker_loss(ids[NO], ids[YES]),
-        "counts": counts_loss(ids[NO], ids[YES], ids[MARKER]),
-    }[job.loss]
     n_held_out = max(1, sum(ExampleIndex.of(job.held_out).n_labels))
 
-    def taken(inputs: Any) -> tuple[list[int], Callable[..., Any]]:
-        """Takes out of a batch what is not the model's: its examples' indices; the loss, with the trials it needs."""
+    def split_batch(inputs: Any) -> tuple[list[int], Callable[..., Any]]:
+        """Take out what is not the model's input: return the examples' indices, and the loss with its trials."""
         rows, trials = inputs.pop("examples").tolist(), inputs.pop("trials", None)
-        return rows, loss_of if trials is None else functools.partial(loss_of, trials=trials)
+        return rows, loss if trials is None else functools.partial(loss, trials=trials)
 
-    class _Trainer(Trainer):
-        """Trainer that stops at a loss that is not finite, resumes from the weights that were saved, and judges by
-        the mean over all held-out labels."""
+    class _Trainer(Trainer):  # type: ignore[misc]
+        """Trainer that stops at a loss that is not finite, resumes from the saved weights, and evaluates by the mean
+        over all held-out labels."""
 
-        control: Any  # Trainer's: what is to be done after this step
+        control: Any  # Trainer's own: what to do after this step
 
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            rows, self.compute_loss_func = taken(inputs)
-            loss = super().compute_loss(model, inputs, *args, **kwargs)
-            _stop_unless_finite(
-                job, float(loss.detach()), self.state.global_step + 1, [job.examples[row] for row in rows]
-            )
-            return loss
+            rows, self.compute_loss_func = split_batch(inputs)
+            value = super().compute_loss(model, inputs, *args, **kwargs)
+            update = self.state.global_step + 1
+            _require_finite(job, float(value.detach()), update, [job.examples[row] for row in rows])
+            return value
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-            # Trainer puts the file's tensors in by name, and only warns of names that it does not know. In some
-            # families they differ from the model's: it would go on from other weights. from_pretrained maps them.
+            # Trainer loads a file's tensors by name, and only warns about unknown names. In some model families they
+            # differ from the model's, and it would continue from other weights; from_pretrained maps them.
             if job.training.lora:
                 super()._load_from_checkpoint(resume_from_checkpoint, model)
                 return
@@ -126,29 +144,18 @@ def make_trainer(job: TrainJob, arguments: Any, plan: list[list[int]], processor
             self.model_wrapped.eval()
             total = 0.0
             with torch.no_grad():
-                for item in held_out_batches(job):
-                    inputs = self._prepare_inputs(collator([item]))
-                    _, loss_of_batch = taken(inputs)
+                for batch in job.held_out_batches():
+                    inputs = self._prepare_inputs(collate([batch]))
+                    _, batch_loss = split_batch(inputs)
                     labels = inputs.pop("labels")
-                    loss = float(loss_of_batch(self.model_wrapped(**inputs), labels, num_items_in_batch=n_held_out))
-                    _stop_unless_finite(job, loss, self.state.global_step, [example for _, example in item])
-                    total += loss
+                    value = float(batch_loss(self.model_wrapped(**inputs), labels, num_items_in_batch=n_held_out))
+                    _require_finite(job, value, self.state.global_step, [example for _, example in batch])
+                    total += value
             self.model_wrapped.train()
             metrics = {"eval_loss": total}
             self.log(dict(metrics))
-            # What Trainer's own evaluate ends with; without it the last update would be judged twice.
+            # Trainer's own evaluate ends like this; without it the last update would be evaluated twice.
             self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
             return metrics
 
-    trainer = _Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=data.MicroBatches(job.examples, plan),
-        data_collator=collator,
-        compute_loss_func=loss_of,
-        eval_dataset=job.held_out if keeps_best(job) else None,
-        callbacks=[report.callback(), checkpoints.mark_complete()],
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.report = report
-    return trainer
+    return _Trainer

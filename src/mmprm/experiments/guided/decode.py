@@ -17,9 +17,9 @@ from mmprm.data.shards import Shard, read_shard
 from mmprm.data.sorted_spill import SortedSpill
 from mmprm.experiments.guided.strategies import DecodeResult, Partial, decode
 from mmprm.model import folders
-from mmprm.prefix_trees.scoring import TreeScorer
-from mmprm.prm.scoring import Scorer, check_scores
-from mmprm.prm.step_scores import StepScores
+from mmprm.prm.score_candidates import check_scores
+from mmprm.prm.step_scores import Scorer, StepScores
+from mmprm.prm.tree_scorer import TreeScorer
 from mmprm.rollouts.run import OpenEngine, RequestFactory, SamplingJob, run_searches
 from mmprm.rollouts.scheduler import SearchResult
 from mmprm.runtime.errors import UserError

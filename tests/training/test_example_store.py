@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +15,23 @@ from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, ProblemFile, read_problems, write_problems
 from mmprm.model import folders
 from mmprm.model.step_text import Renderer
-from mmprm.prm import train_prm
+from mmprm.prm import marker_examples
 from mmprm.runtime.errors import UserError
-from mmprm.training import data
-from mmprm.training.store import ExampleIndex, Examples, ExampleWriter
+from mmprm.training.example_store import ExampleIndex, ExampleWriter, StoredExamples
+from mmprm.training.examples import IGNORE, Example, digest
 
 
-def make(number: int, length: int, trials: bool = False, images: tuple[bytes, ...] = (b"a",)) -> data.Example:
+def make(number: int, length: int, trials: bool = False, images: tuple[bytes, ...] = (b"a",)) -> Example:
     rng = np.random.default_rng(number)
-    labels = np.where(rng.random(length) < 0.5, data.IGNORE, rng.random(length)).astype(np.float32)
+    labels = np.where(rng.random(length) < 0.5, IGNORE, rng.random(length)).astype(np.float32)
     tokens = {
         "input_ids": rng.integers(0, 2**17, length),
         "token_type_ids": rng.integers(-(2**40), 2**40, length),  # wider than 32 bits
     }
-    return data.Example(f"p{number // 3}", tokens, labels, images, np.ones(length, np.float32) if trials else None)
+    return Example(f"p{number // 3}", tokens, labels, images, np.ones(length, np.float32) if trials else None)
 
 
-def same(one: data.Example, other: data.Example) -> bool:
+def same(one: Example, other: Example) -> bool:
     arrays = [(one.labels, other.labels), *((values, other.tokens[name]) for name, values in one.tokens.items())]
     if (one.trials is None) != (other.trials is None):
         return False
@@ -43,7 +44,7 @@ def same(one: data.Example, other: data.Example) -> bool:
     )
 
 
-def stored(file: Path, examples: list[data.Example]) -> Examples:
+def stored(file: Path, examples: list[Example]) -> StoredExamples:
     with ExampleWriter(file) as writer:
         for example in examples:
             writer.add(example)
@@ -63,11 +64,11 @@ def test_what_was_written_is_read_in_any_order_and_after_pickling(tmp_path_facto
     assert all(map(same, found[1:], written[1:]))
     with pytest.raises(IndexError):
         found[len(written)]
-    assert (list(found.outline.lengths), list(found.outline.n_labels)) == (
+    assert (list(found.example_index.lengths), list(found.example_index.n_labels)) == (
         ExampleIndex.of(written).lengths,
         ExampleIndex.of(written).n_labels,
     )
-    assert data.digest(found, []) == data.digest(written, []), "a checkpoint knows them as the same data"
+    assert digest(found, []) == digest(written, []), "a checkpoint knows them as the same data"
 
 
 def test_images_that_follow_one_another_are_on_disk_once(tmp_path: Path) -> None:
@@ -115,18 +116,19 @@ def test_a_training_set_is_the_same_however_many_problems_are_taken_at_a_time(
     rows = [path_row(p, n, "dev" if place == 3 else "train") for place, p in enumerate(ordered) for n in range(5)]
     tables.write(tmp_path / "paths.parquet", rows, schemas.PATHS)
     processor = folders.load_processor(mini_policy_folder)
-    how = (ProblemFile(tmp_path / "seeds.parquet"), processor, Renderer(processor), "soft", 256)
+    renderer, by_id = Renderer(processor), {problem.problem_id: problem for problem in ordered}
+    builder = marker_examples.ExampleBuilder(ProblemFile(tmp_path / "seeds.parquet"), processor, renderer, "soft", 256)
     train = [row for row in rows if row["split"] == "train"]
-    chosen = train_prm.limit_paths(train, 3, seed=1)
-    expected, _ = train_prm.marked_examples(chosen, {p.problem_id: p for p in ordered}, *how[1:])
+    chosen = marker_examples.limit_trajectories(train, 3, seed=1)
+    expected, _ = replace(builder, problems=by_id).build(chosen)
     for at_once in (1, 7, 10_000):
-        monkeypatch.setattr(train_prm, "_ROWS_AT_ONCE", at_once)
-        found = train_prm.assemble(tmp_path / "paths.parquet", "train", tmp_path / "train", *how, limit=(3, 1))
-        assert found.n_paths == len(chosen) == 33 and not found.refused
+        monkeypatch.setattr(marker_examples, "_ROWS_AT_ONCE", at_once)
+        found = marker_examples.assemble(tmp_path / "paths.parquet", "train", tmp_path / "train", builder, 3, seed=1)
+        assert found.n_trajectories == len(chosen) == 33 and not found.refusals
         assert len(found.examples) == len(expected) and all(map(same, found.examples, expected))
-        assert found.label_sum == pytest.approx(sum(e.labels[e.labels != data.IGNORE].sum() for e in expected))
-    held_out = train_prm.assemble(tmp_path / "paths.parquet", "dev", tmp_path / "dev", *how)
-    assert set(held_out.examples.outline.problem_ids) == {ordered[3].problem_id} and held_out.n_paths == 5
+        assert found.label_sum == pytest.approx(sum(e.labels[e.labels != IGNORE].sum() for e in expected))
+    held_out = marker_examples.assemble(tmp_path / "paths.parquet", "dev", tmp_path / "dev", builder)
+    assert set(held_out.examples.example_index.problem_ids) == {ordered[3].problem_id} and held_out.n_trajectories == 5
 
 
 def test_a_table_that_has_a_problem_in_two_places_is_refused(
@@ -137,6 +139,7 @@ def test_a_table_that_has_a_problem_in_two_places_is_refused(
     rows = [path_row(problem, number, "train") for number in range(2) for problem in (first, second)]
     tables.write(tmp_path / "paths.parquet", rows, schemas.PATHS)
     processor = folders.load_processor(mini_policy_folder)
-    how = (ProblemFile(tmp_path / "seeds.parquet"), processor, Renderer(processor), "soft", 256)
+    problems = ProblemFile(tmp_path / "seeds.parquet")
+    builder = marker_examples.ExampleBuilder(problems, processor, Renderer(processor), "soft", 256)
     with pytest.raises(UserError, match="in two places"):
-        train_prm.assemble(tmp_path / "paths.parquet", "train", tmp_path / "train", *how)
+        marker_examples.assemble(tmp_path / "paths.parquet", "train", tmp_path / "train", builder)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmprm.config import Config, Training
+from mmprm.config import Config
+from mmprm.config.training import Training
 
 
 def policy_card(config: Config, info: Mapping[str, Any]) -> str:

@@ -13,9 +13,9 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from mmprm.config import Training
-from mmprm.training.data import Example
-from mmprm.training.store import ExampleIndex
+from mmprm.config.training import Training
+from mmprm.training.example_store import ExampleIndex
+from mmprm.training.examples import Example
 
 
 def update_plan(
@@ -73,7 +73,7 @@ def update_plan(
     return plan, parts
 
 
-def of_updates(plan: Sequence[Sequence[int]], parts: int) -> list[list[int]]:
+def examples_by_update(plan: Sequence[Sequence[int]], parts: int) -> list[list[int]]:
     """The examples of each update of a plan with so many micro-batches an update: the same for all processes."""
     starts = range(0, len(plan), parts)
     return [sorted(i for part in plan[start : start + parts] for i in part if i >= 0) for start in starts]

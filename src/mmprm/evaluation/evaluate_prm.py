@@ -1,7 +1,7 @@
-"""What a PRM knows on problems that it was not trained on, beside the untrained one. Out: prm/{variant}.heldout.json.
+"""A PRM on problems that it was not trained on, beside the untrained PRM. In: PRM, dev split. Out: a JSON of measures.
 
 Two questions are kept apart. Over all steps: does P(yes) match the MC values (loss, calibration, AUC)? Within a
-problem: does an aggregate rank right solutions above wrong ones? Best-of-N lives on the second alone; a PRM that has
+problem: does an aggregate rank right solutions above wrong ones? Best-of-N depends on the second alone; a PRM that has
 learnt which problems are hard does well on the first and is useless.
 """
 
@@ -25,21 +25,31 @@ from mmprm.evaluation.auc import auc, auc_within_problem
 from mmprm.model import folders
 from mmprm.model.hf_env import prepare
 from mmprm.model.step_text import Status
-from mmprm.prefix_trees.scoring import Item, TreeScorer
-from mmprm.prm.train_prm import initial_prm, marker_labels
+from mmprm.prm.marker_examples import marker_labels
+from mmprm.prm.step_scores import Item
+from mmprm.prm.train_prm import initial_prm
+from mmprm.prm.tree_scorer import TreeScorer
 from mmprm.runtime.errors import UserError
-from mmprm.training import data
+from mmprm.training.examples import IGNORE
 from mmprm.training.progress import Progress, quiet
 
 BINS = 10
 
 
 def evaluate_prm(
-    config: Config, variant: str, policy: Path, prm: Path, seeds: Path, paths: Path, shards: list[Path], out: Path
+    config: Config,
+    variant: str,
+    policy: Path,
+    prm: Path,
+    seeds: Path,
+    trajectories: Path,
+    shards: list[Path],
+    out: Path,
 ) -> None:
-    """Write {"trained": …, "untrained": …}: see `measures`. On the paths and root rollouts of the split `dev`.
+    """Write {"trained": measures, "untrained": measures} over the trajectories and root rollouts of the split `dev`.
 
-    paths: labels/paths.parquet; shards: folders with rollouts.parquet. Raises UserError where `dev` has no path.
+    trajectories: labels/paths.parquet; shards: folders with rollouts.parquet. The measures are those of `step_measures`
+    and `ranking_measures`. Raises UserError if the PRM is not of this policy, or `dev` has no trajectory.
     """
     prepare()
     quiet()
@@ -47,13 +57,16 @@ def evaluate_prm(
     if folders.check_manifest(prm)["info"].get("base") != folders.fingerprint(policy):
         raise UserError(f"{prm}: it was not trained from the policy {policy}; run `snakemake {prm / folders.MANIFEST}`")
     problems = ProblemFile(seeds)
-    rows = [row for part in tables.batches(paths, schemas.PATHS) for row in part.to_pylist() if row["split"] == "dev"]
+    rows = [
+        row for part in tables.batches(trajectories, schemas.PATHS) for row in part.to_pylist() if row["split"] == "dev"
+    ]
     if not rows:
-        raise UserError(f"{paths}: no path of split dev; raise labels.dev_share or annotate more problems")
+        raise UserError(f"{trajectories}: no path of split dev; raise labels.dev_share or annotate more problems")
     dev = {row["problem_id"] for row in rows}
     rollouts = root_rollouts(shards, dev)
-    steps: list[Item] = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rows]
-    whole: list[Item] = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rollouts]
+    items: list[Item] = [
+        (problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in (*rows, *rollouts)
+    ]
     say = Progress(f"prm {variant} held out").say
     say(f"{len(rows)} paths and {len(rollouts)} rollouts of {len(dev)} problems")
 
@@ -62,33 +75,33 @@ def evaluate_prm(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         for name, folder in (("trained", prm), ("untrained", initial_prm(config, policy, Path(scratch)))):
             scorer = TreeScorer(folder, config.prompt.instruction, config.engine.dtype)
-            scores = [one.probabilities for one in scorer.score([*steps, *whole])]
+            scores = [score.probabilities for score in scorer.score(items)]
             scorer.close()
-            found = measures(rows, scores[: len(rows)]) | ranking(rollouts, scores[len(rows) :])
-            result[name] = found
-            within = found["auc_within_problem"][config.bench.primary]
+            measures = step_measures(rows, scores[: len(rows)]) | ranking_measures(rollouts, scores[len(rows) :])
+            result[name] = measures
+            within = measures["auc_within_problem"][config.bench.primary]
             say(
-                f"{name}: loss {_shown(found['loss'])}, AUC over steps {_shown(found['auc_steps'])}, "
+                f"{name}: loss {_shown(measures['loss'])}, AUC over steps {_shown(measures['auc_steps'])}, "
                 f"within a problem by {config.bench.primary} {_shown(within)}"
             )
     tables.write_json(out, result)
 
 
 def root_rollouts(shards: Sequence[Path], problems: set[str]) -> list[dict[str, Any]]:
-    """The graded rollouts of some problems' questions that parse, of all shards, read without their texts."""
-    found = []
+    """Return the graded rollouts of the problems' roots that parse, from all shards, without their texts."""
+    rollouts = []
     columns = ("problem_id", "node_id", "steps", "answer", "status", "verdict")
     for shard in shards:
         for part in tables.batches(shard / "rollouts.parquet", schemas.ROLLOUTS, columns):
             roots = part.filter(pc.equal(part["node_id"], 0)).to_pylist()
-            found += [row for row in roots if row["problem_id"] in problems and row["status"] == Status.OK]
-    return [row for row in found if row["verdict"] in ("correct", "incorrect")]
+            rollouts += [row for row in roots if row["problem_id"] in problems and row["status"] == Status.OK]
+    return [row for row in rollouts if row["verdict"] in ("correct", "incorrect")]
 
 
-def measures(rows: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """Against the labels of dev paths: loss (soft labels), n_markers, calibration, ece, auc_steps (hard labels).
+def step_measures(rows: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Measure scores against labels: loss, n_markers, calibration, ece (soft labels), auc_steps (hard labels).
 
-    rows: PATHS rows; scores: P(yes) at each of their markers. A measure is None where nothing is labelled.
+    rows: PATHS rows; scores: P(yes) at each of their markers. A measure is None if nothing is labelled.
     """
     for row, score in zip(rows, scores, strict=True):
         if len(score) != len(row["hard"]):
@@ -96,10 +109,9 @@ def measures(rows: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[float]
     predicted = np.concatenate([np.asarray(score, dtype=np.float64) for score in scores])
     soft = np.concatenate([marker_labels(row, "soft") for row in rows])
     hard = np.concatenate([marker_labels(row, "hard") for row in rows])
-    known = soft != data.IGNORE
+    known, graded = soft != IGNORE, hard != IGNORE
     p, label = predicted[known], soft[known].astype(np.float64)
     bins = calibration(p, label)
-    graded = hard != data.IGNORE
     clipped = np.clip(p, 1e-7, 1 - 1e-7)
     loss = -(label * np.log(clipped) + (1 - label) * np.log1p(-clipped))
     return {
@@ -112,7 +124,7 @@ def measures(rows: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[float]
 
 
 def calibration(predicted: np.ndarray, label: np.ndarray) -> list[dict[str, Any]]:
-    """Mean prediction, mean label and count in BINS bins of equal width over [0, 1]; empty bins are left out."""
+    """Return mean prediction, mean label and count in BINS bins of equal width over [0, 1]; empty bins are omitted."""
     index = np.minimum((predicted * BINS).astype(int), BINS - 1)
     return [
         {
@@ -127,8 +139,8 @@ def calibration(predicted: np.ndarray, label: np.ndarray) -> list[dict[str, Any]
     ]
 
 
-def ranking(rollouts: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """auc_within_problem by aggregate, over root rollouts (ROLLOUTS rows that parsed), and n_problems.
+def ranking_measures(rollouts: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Return auc_within_problem by aggregate, over root rollouts (ROLLOUTS rows that parsed), n_problems, n_rollouts.
 
     n_problems counts those with both a right and a wrong rollout: only they have pairs to compare.
     """

@@ -17,9 +17,10 @@ from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.model import folders
 from mmprm.model.step_text import ANSWER_CLOSE, MARKER, STEP_CLOSE, Renderer, control_ids, parse
-from mmprm.prm import scoring
-from mmprm.prm.scoring import Item, TransformersScorer, score_candidates, spread
-from mmprm.prm.step_scores import StepScores
+from mmprm.prm import score_candidates
+from mmprm.prm.score_candidates import spread
+from mmprm.prm.scorers import TransformersScorer
+from mmprm.prm.step_scores import Item, StepScores
 from mmprm.runtime.errors import UserError
 
 STRANGE = "Is <prm> or <step>a</step><prm> or <IMG_CONTEXT> or <img> a step? <|im_end|>"
@@ -65,7 +66,7 @@ class Tables:
 
     def score(self, config: Config, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         tables.write(self.folder / "candidates.parquet", rows, schemas.CANDIDATES)
-        score_candidates(
+        score_candidates.score_candidates(
             config, self.prm, self.folder / "problems.parquet", self.folder / "candidates.parquet", self.out
         )
         return tables.read_rows(self.out, schemas.SCORES)
@@ -97,8 +98,8 @@ class Scripted:
 
 def use(monkeypatch: pytest.MonkeyPatch, values: Any, reference: Any = None) -> Scripted:
     scorer = Scripted(values)
-    monkeypatch.setattr(scoring, "open_scorer", lambda *_: scorer)
-    monkeypatch.setattr(scoring, "_reference", lambda *_: Scripted(reference or values))
+    monkeypatch.setattr(score_candidates, "open_scorer", lambda *_: scorer)
+    monkeypatch.setattr(score_candidates, "_open_reference", lambda *_: Scripted(reference or values))
     return scorer
 
 
@@ -174,7 +175,7 @@ def test_a_prm_folder_with_another_tokenizer_is_refused(files: Tables, monkeypat
 @pytest.mark.parametrize("kind", ["transformers", "vllm"])
 def test_a_model_without_control_tokens_scores_nothing(kind: str, mini_model_folder: Path) -> None:
     with pytest.raises(UserError, match=r"writes '<step>' as .* tokens, not as one: use a policy folder"):
-        scoring.open_scorer(make_config(kind), mini_model_folder)
+        score_candidates.open_scorer(make_config(kind), mini_model_folder)
 
 
 def test_the_stage_fails_where_transformers_gives_other_probabilities(
@@ -231,8 +232,8 @@ def test_the_table_of_another_label_has_no_column_more(files: Tables, monkeypatc
     ("kappa", "lost", "says"),
     [
         (1.0, 1, r"probabilities and \d+ concentrations for"),
-        (0.0, 0, "no number above 0"),
-        (math.nan, 0, "no number above 0"),
+        (0.0, 0, "not a positive number"),
+        (math.nan, 0, "not a positive number"),
     ],
 )
 def test_concentrations_that_are_none_stop_the_stage_with_the_problem(

@@ -11,8 +11,9 @@ import pytest
 
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
+from mmprm.evaluation.evaluate_prm import evaluate_prm, ranking_measures, step_measures
 from mmprm.model import folders
-from mmprm.prm import heldout, train_prm
+from mmprm.prm import train_prm
 from mmprm.runtime.errors import UserError
 
 
@@ -22,7 +23,7 @@ def _row(**labels):
 
 def test_loss_and_calibration_are_against_soft_labels_and_step_auc_against_hard_ones():
     rows = [_row(soft=[0.5, None, 0.0], hard=[1, 1, 0])]
-    found = heldout.measures(rows, [[0.5, 0.9, 0.25]])
+    found = step_measures(rows, [[0.5, 0.9, 0.25]])
     assert found["n_markers"] == 2
     assert found["loss"] == pytest.approx((math.log(2) - math.log(0.75)) / 2)
     assert found["auc_steps"] == 1.0
@@ -45,7 +46,7 @@ def test_ranking_compares_the_rollouts_of_one_problem_only():
         )
     ]
     # Every score of problem a is above every score of b, and within each problem the wrong one is above the right one.
-    found = heldout.ranking(rollouts, [[0.8, 0.9], [0.9, 0.95], [0.1, 0.2], [0.3, 0.25], [0.99]])
+    found = ranking_measures(rollouts, [[0.8, 0.9], [0.9, 0.95], [0.1, 0.2], [0.3, 0.25], [0.99]])
     assert found["auc_within_problem"]["min"] == 0.0
     assert found["n_problems"] == 2 and found["n_rollouts"] == 5
 
@@ -80,7 +81,7 @@ def test_trained_and_untrained_prm_stand_side_by_side_on_the_development_split(
     shards = [tmp_path / "0-of-2", tmp_path / "1-of-2"]
     tables.write(shards[0] / "rollouts.parquet", rollouts[:40], schemas.ROLLOUTS)
     tables.write(shards[1] / "rollouts.parquet", rollouts[40:], schemas.ROLLOUTS)
-    heldout.evaluate_prm(
+    evaluate_prm(
         config, "soft", mini_policy_folder, tmp_path / "prm", seeds, paths, shards, tmp_path / "soft.heldout.json"
     )
     found = json.loads((tmp_path / "soft.heldout.json").read_text())
@@ -96,6 +97,4 @@ def test_trained_and_untrained_prm_stand_side_by_side_on_the_development_split(
     (other / "generation_config.json").write_text("{}")
     folders.write_manifest(other, {})
     with pytest.raises(UserError, match=r"prm: it was not trained from the policy .*other"):
-        heldout.evaluate_prm(
-            config, "soft", other, tmp_path / "prm", seeds, paths, shards, tmp_path / "soft.heldout.json"
-        )
+        evaluate_prm(config, "soft", other, tmp_path / "prm", seeds, paths, shards, tmp_path / "soft.heldout.json")

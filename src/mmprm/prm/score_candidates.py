@@ -1,0 +1,183 @@
+"""Scores of candidates: the PRM's P(yes) at every `<prm>`. In: a PRM, problems, candidates. Out: a score table.
+
+A few candidates are scored again, one at a time with transformers, and the stage fails if the two differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmprm.config.offline import Settings
+from mmprm.data import schemas, tables
+from mmprm.data.problem import Problem, read_problems
+from mmprm.model import folders
+from mmprm.model.step_text import Status
+from mmprm.prm.scorers import TransformersScorer, VllmScorer
+from mmprm.prm.step_scores import Item, Scorer, StepScores, dispersion
+from mmprm.prm.tree_scorer import TreeScorer
+from mmprm.runtime.errors import UserError
+from mmprm.runtime.progress import Bar
+
+
+def open_scorer(config: Settings, prm: Path) -> Scorer:
+    """Open the scorer that engine.kind names; vLLM also with a sampling server, which does not serve the PRM."""
+    engine = config.engine
+    if engine.kind != "transformers":
+        return VllmScorer(config, prm)
+    return TreeScorer(prm, config.prompt.instruction, engine.dtype, engine.max_model_len)
+
+
+def score_candidates(config: Settings, prm: Path, problems: Path, candidates: Path, out: Path) -> None:
+    """Write the SCORES of all candidates of a table (`write_scores`); UserError if one's problem is unknown."""
+    by_id = {problem.problem_id: problem for problem in read_problems(problems)}
+    rows = tables.read_rows(candidates, schemas.CANDIDATES)
+    unknown = sorted({row["problem_id"] for row in rows if row["status"] == Status.OK} - by_id.keys())
+    if unknown:
+        raise UserError(f"{candidates}: problem {unknown[0]!r} (of {len(unknown)}) is not in {problems}")
+    write_scores(config, prm, by_id, rows, out)
+
+
+def write_scores(
+    config: Settings,
+    prm: Path,
+    problems: Mapping[str, Problem],
+    rows: Sequence[Mapping[str, Any]],
+    out: Path,
+    stamp: Mapping[str, str] | None = None,
+) -> None:
+    """Write the SCORES of candidates (rows of schemas.CANDIDATES), and their cost to `{out}.usage.json`.
+
+    COUNTED_SCORES, with one more column, for a PRM that was trained on counts. A candidate whose status is not ok, or
+    that is too long for the model, gets an empty list. `stamp` goes into the file's metadata. Raises as `score_items`.
+    """
+    rows = sorted(rows, key=lambda row: (row["problem_id"], row["candidate"]))  # an image is processed once
+    parsed = [row for row in rows if row["status"] == Status.OK]
+    items: list[Item] = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in parsed]
+    scores, usage = score_items(config, prm, items)
+    by_row = {(row["problem_id"], row["candidate"]): score for row, score in zip(parsed, scores, strict=True)}
+    counted = folders.learnt_counts(prm)
+    schema = schemas.COUNTED_SCORES if counted else schemas.SCORES
+    table = []
+    for row in rows:
+        key = (row["problem_id"], row["candidate"])
+        columns = by_row.get(key, StepScores()).columns(counted)
+        table.append({"problem_id": key[0], "candidate": key[1], **columns})
+    tables.write(out, table, schema.with_metadata(stamp) if stamp else schema)
+    tables.write_json(out.with_name(out.name + ".usage.json"), usage)
+
+
+def score_items(config: Settings, prm: Path, items: Sequence[Item]) -> tuple[list[StepScores], dict[str, Any]]:
+    """Return each item's scores (none if it is too long for the model), and their cost.
+
+    Raises UserError if the PRM folder is not complete, a score is not a number, markers are missing, or transformers
+    disagrees (bench.cross_check).
+    """
+    folders.check_manifest(prm)
+    started = time.monotonic()
+    scorer = open_scorer(config, prm)
+    try:
+        scores = _score_all(scorer, items)
+        prompt_tokens = scorer.prompt_tokens
+    finally:
+        scorer.close()  # before transformers loads the same weights onto the same device
+    too_long = sum(not score.probabilities for score in scores)
+    if too_long:
+        print(f"{too_long} of {len(items)} candidates are too long for engine.max_model_len: no score", file=sys.stderr)
+    _cross_check(config, prm, items, scores)
+    usage: dict[str, Any] = {"seconds": round(time.monotonic() - started, 3), "requests": len(items), "completions": 0}
+    usage |= {"generated_tokens": 0, "prompt_tokens": prompt_tokens, "cached_prompt_tokens": 0}
+    return scores, usage | {"replayed_completions": 0}
+
+
+def _score_all(scorer: Scorer, items: Sequence[Item]) -> list[StepScores]:
+    """Score and check all items, in parts of 1024, or of a tenth if that is less."""
+    scores: list[StepScores] = []
+    size = min(1024, max(64, len(items) // 10))
+    with Bar("scored", len(items), "solutions") as bar:
+        for first in range(0, len(items), size):
+            part = items[first : first + size]
+            for item, score in zip(part, scorer.score(part), strict=True):
+                check_scores(item, score)
+                scores.append(score)
+            bar.update(len(scores))
+    return scores
+
+
+def check_scores(item: Item, scores: StepScores) -> None:
+    """Raise UserError unless each marker (or none at all) has a finite probability and, if any, a concentration > 0."""
+    problem, steps, answer = item
+    markers = len(steps) + (answer is not None)
+    n, concentrations = len(scores.probabilities), scores.concentrations
+    if n not in (0, markers) or (concentrations is not None and len(concentrations) != n):
+        beside = "" if concentrations is None else f" and {len(concentrations)} concentrations"
+        raise UserError(
+            f"problem {problem.problem_id!r}: {n} probabilities{beside} for {markers} markers; "
+            "does the PRM have the tokenizer that it was trained with?"
+        )
+    if not all(math.isfinite(value) for value in scores.probabilities):
+        raise UserError(f"problem {problem.problem_id!r}: a probability is not a number: the PRM is broken, retrain it")
+    if not all(math.isfinite(value) and value > 0 for value in concentrations or ()):
+        raise UserError(
+            f"problem {problem.problem_id!r}: a concentration is not a positive number: the PRM is broken, retrain it"
+        )
+
+
+def _open_reference(config: Settings, prm: Path) -> TransformersScorer:
+    engine = config.engine
+    return TransformersScorer(prm, config.prompt.instruction, engine.dtype, engine.max_model_len)
+
+
+def _cross_check(config: Settings, prm: Path, items: Sequence[Item], scores: Sequence[StepScores]) -> None:
+    """Raise UserError if scores differ from the reference's by more than bench.tolerance.
+
+    Concentrations are compared by `dispersion`, on whose scale the tolerance of a probability is meaningful.
+    """
+    chosen = [index for index in spread(items) if scores[index].probabilities][: config.bench.cross_check]
+    if not chosen:
+        return
+    reference = _open_reference(config, prm)
+    try:
+        expected = reference.score([items[index] for index in chosen])
+    finally:
+        reference.close()
+    largest, worst = 0.0, chosen[0]
+    for index, other in zip(chosen, expected, strict=True):
+        check_scores(items[index], other)
+        difference = max(abs(a - b) for a, b in zip(_compared(scores[index]), _compared(other), strict=True))
+        if difference > largest:
+            largest, worst = difference, index
+    print(f"cross-check: {len(chosen)} candidates, largest difference {largest:.2e}", file=sys.stderr)
+    if largest > config.bench.tolerance:
+        scorer = "tree packing" if config.engine.kind == "transformers" else "vLLM"
+        raise UserError(
+            f"{scorer} and transformers differ by {largest:.2e} on a candidate of problem "
+            f"{items[worst][0].problem_id!r}; bench.tolerance is {config.bench.tolerance:g}: set engine.kind to "
+            "transformers, or raise the tolerance if the weights are in half precision"
+        )
+
+
+def _compared(scores: StepScores) -> list[float]:
+    return scores.probabilities + [dispersion(value) for value in scores.concentrations or ()]
+
+
+def spread(items: Sequence[Item]) -> list[int]:
+    """Return all indices in an order that visits each problem once before any twice, and else follows a hash."""
+
+    def digest(index: int) -> str:
+        problem, steps, answer = items[index]
+        return hashlib.sha256("\x1f".join([problem.problem_id, *steps, answer or ""]).encode()).hexdigest()
+
+    visits: Counter[str] = Counter()
+    rounds = {}
+    for index in sorted(range(len(items)), key=digest):
+        problem_id = items[index][0].problem_id
+        rounds[index] = visits[problem_id]
+        visits[problem_id] += 1
+    return sorted(rounds, key=lambda index: rounds[index])

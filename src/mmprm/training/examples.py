@@ -1,0 +1,83 @@
+"""Labelled token sequences. In: tokens, as `mmprm.model.tokens` makes them, and labels. Out: Examples.
+
+Images stay encoded until their micro-batch is assembled (`batches`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mmprm.runtime.errors import UserError
+
+IGNORE = -100.0  # the label that transformers, too, reads as "no loss here"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One sequence: `tokens` holds input_ids and the processor's other per-token arrays; `labels` has one per token.
+
+    trials: how many rollouts each label is the mean of, for a loss that needs it (1 where there is no label).
+    """
+
+    problem_id: str
+    tokens: dict[str, np.ndarray]
+    labels: np.ndarray
+    images: tuple[bytes, ...]
+    trials: np.ndarray | None = None
+
+    @property
+    def length(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class ExampleRefusal:
+    """A row that is not trained on, and why; `excused` if the row is not at fault, or a part of it is used."""
+
+    problem_id: str
+    reason: str
+    detail: str
+    excused: bool = False
+
+
+def labelled_positions(labels: Any) -> Any:
+    """Return the columns of `labels` (batch, length) that hold any label, in order: shape (columns,)."""
+    return (labels != IGNORE).any(dim=0).nonzero()[:, 0]
+
+
+def digest(examples: Sequence[Example], updates: Sequence[Sequence[int]]) -> str:
+    """Hash everything that the training reads, so that a checkpoint of other data is never resumed."""
+    sha = hashlib.sha256()
+    for example in examples:
+        sha.update(example.problem_id.encode())
+        for name in sorted(example.tokens):
+            sha.update(example.tokens[name].tobytes())
+        sha.update(example.labels.tobytes())
+        if example.trials is not None:
+            sha.update(example.trials.tobytes())
+        for image in example.images:
+            sha.update(image)
+    sha.update(repr(updates).encode())
+    return sha.hexdigest()[:32]
+
+
+def count_reasons(refusals: Sequence[ExampleRefusal]) -> dict[str, int]:
+    """Count the rows that were refused or cut, by reason."""
+    return dict(sorted(Counter(refusal.reason for refusal in refusals).items()))
+
+
+def check_refusals(refusals: Sequence[ExampleRefusal], total: int, max_share: float, title: str) -> None:
+    """Raise UserError if more than the share `max_share` of `total` rows was refused, not counting excused ones."""
+    counted = [refusal for refusal in refusals if not refusal.excused]
+    if total == 0 or len(counted) > max_share * total or len(counted) == total:
+        first = f"; the first: {counted[0].problem_id}: {counted[0].detail}" if counted else ""
+        raise UserError(
+            f"{title}: {len(counted)} of {total} rows cannot be trained on {count_reasons(counted)}{first}. Fix the "
+            f"rows, or raise intake.max_refused_share (now {max_share})"
+        )
