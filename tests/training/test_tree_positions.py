@@ -107,7 +107,7 @@ def test_paths_that_count_a_shared_token_in_different_ways_are_no_tree(
         return torch.arange(input_ids.shape[1]).flip(0).expand(3, 1, -1), None
 
     monkeypatch.setattr(model.model, "get_rope_index", from_the_end)
-    with pytest.raises(UserError, match="in different ways"):
+    with pytest.raises(UserError, match="share differently"):
         TreePositions(model)([tree], [0], {})
 
 
