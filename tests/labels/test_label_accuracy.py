@@ -1,17 +1,26 @@
-"""Label quality: worked by hand on one figure, and on the truth itself."""
+"""Label accuracy: worked by hand on one figure, and on the truth itself."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from toy_trees import node
 from toy_world import toy_config
 
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
-from mmprm.labels.label_accuracy import Ratios, World, first_errors, measure_labels, path_markers, quality, states_by_k
+from mmprm.labels.label_accuracy import (
+    MiniWorld,
+    Ratios,
+    first_errors,
+    label_accuracy,
+    measure_labels,
+    path_markers,
+    states_by_k,
+)
 from mmprm.mini.problems import generate
 from mmprm.mini.truth import figure_of
 from mmprm.model.step_text import render_solution
@@ -21,7 +30,7 @@ PROBLEM = Problem(
     problem_id="p", source="pool", question="Find A * B + C.", answer="10", family="bars",
     solution=render_solution(RIGHT, "10"),
 )  # fmt: skip
-WORLD = World({"p": PROBLEM}, {"p": figure_of(PROBLEM)})
+WORLD = MiniWorld({"p": PROBLEM}, {"p": figure_of(PROBLEM)})
 RATIOS = Ratios(toy_config(bench={"n": 5, "resamples": 200}))
 
 
@@ -43,7 +52,7 @@ def test_precision_and_recall_worked_by_hand() -> None:
         path("positive", ["A = 2", "C = 5"], [1, 1], soft=[1.0, 0.25]),  # a wrong state called right
         path("outcome", RIGHT, [None] * 5 + [0], answer="11"),
     ]
-    found = quality(WORLD, paths, [], [], RATIOS)
+    found = label_accuracy(WORLD, paths, [], [], RATIOS)
     # States: A = 2 (once), B = 5, B = 3, C = 5, and the answer 11.
     assert (found["markers"], found["problems"], found["markers_unreadable"]) == (5, 1, 0)
     assert value(found, "hard", "precision", source="all") == pytest.approx(2 / 3)
@@ -64,7 +73,7 @@ def test_a_state_is_wrong_from_its_first_wrong_step_on_and_unreadable_ones_are_c
             path("positive", ["hm", "B = 3"], [1, 1]),
         ],
     )
-    assert [marker.wrong for marker in markers] == [True, True, True, True]
+    assert markers["wrong"].tolist() == [True, True, True, True]
     assert unreadable == 2  # `hm`, and `hm, B = 3`
 
 
@@ -100,22 +109,26 @@ def test_states_are_called_wrong_while_none_of_their_first_k_rollouts_is_right()
     ]
     found = states_by_k(WORLD, [row | {"problem_id": "p"} for row in nodes], rollouts[::-1])
     assert [k for k, _ in found] == [1, 2, 4]
-    assert dict(found) == {
+    assert {k: list(states.itertuples(name=None)) for k, states in found} == {
         1: [("p", False, True), ("p", True, True)],
         2: [("p", False, True), ("p", True, True)],
         4: [("p", False, False), ("p", True, True)],
     }
 
 
+def ratio(parts: list[tuple[str, bool]]) -> dict:
+    return RATIOS(pd.Series([hit for _, hit in parts], index=[name for name, _ in parts], dtype=bool))
+
+
 def test_intervals_are_over_problems_and_hold_the_value() -> None:
     parts = [(f"p{number}", (number + item) % 3 == 0) for number in range(30) for item in range(4)]
-    found = RATIOS(parts)
+    found = ratio(parts)
     assert found["ci_low"] < found["value"] < found["ci_high"] and found["count"] == 120
     # Items of one problem that are all alike say no more than one of them.
     alike = [(f"p{number}", number % 2 == 0) for number in range(20)]
-    once, often = RATIOS(alike), RATIOS(alike * 10)
+    once, often = ratio(alike), ratio(alike * 10)
     assert (once["ci_low"], once["ci_high"]) == pytest.approx((often["ci_low"], often["ci_high"]))
-    assert RATIOS([]) == {"value": None, "ci_low": None, "ci_high": None, "count": 0}
+    assert ratio([]) == {"value": None, "ci_low": None, "ci_high": None, "count": 0}
 
 
 def test_labels_that_are_the_truth_are_measured_as_perfect_and_other_problems_are_left_out(tmp_path: Path) -> None:
