@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from mmprm.config import load
 from mmprm.data import schemas, tables
 from mmprm.runtime.errors import UserError
-from mmprm.runtime.progress import Bar
+from mmprm.runtime.progress import Progress
 from perf.common import finish, machine, say, user_errors
 from perf.planted import FAULTS, HARD, rows, tested_rows
 
@@ -46,13 +46,13 @@ def write_pool(folder: Path, seed: int, size: int, tested: int) -> list[str]:
     """The pool and the benchmark as tables; returns what each row of the pool was planned to be."""
     planned: list[str] = []
 
-    def told(bar: Bar) -> Iterator[dict[str, Any]]:
+    def told(bar: Progress) -> Iterator[dict[str, Any]]:
         for row, what in rows(seed, size, tested):
             planned.append(what)
             bar.update(len(planned))
             yield row
 
-    with Bar("benchmark: rows made:", size, "rows") as bar:
+    with Progress("benchmark: rows made", size, "rows") as bar:
         tables.write(folder / "pool_rows.parquet", told(bar), _ROW, group=_CHUNK)
     tables.write(folder / "tested_rows.parquet", tested_rows(seed, tested), _ROW, group=_CHUNK)
     return planned

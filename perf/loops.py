@@ -20,7 +20,6 @@ from mmprm.engine.base import Completion, Engine, Finished, Request
 from mmprm.grading import VERSION, Graded, Grader, Verdict
 from mmprm.model.step_text import Status, parse
 from mmprm.rollouts.journal import Journal
-from mmprm.rollouts.progress import Progress
 from mmprm.rollouts.scheduler import Scheduler, rollout_of
 
 UNPARSED = Graded(Verdict.UNPARSED, "parse")
@@ -105,16 +104,13 @@ def scheduled(task: Task, engine: Engine, asked: dict[str, Request]) -> list[Tre
         asked[request.key] = request
         return request
 
-    most = len(task.problems) * task.settings.max_rollouts
-    progress = Progress("scheduled", len(task.problems), most)
     trees: list[Tree] = []
     with tempfile.TemporaryDirectory() as folder, Grader() as grader:
         journal = Journal(Path(folder), "benchmark")
         try:
-            scheduler = Scheduler(lambda: engine, grader, journal, VERSION, task.open_limit, progress)
+            scheduler = Scheduler(lambda: engine, grader, journal, VERSION, task.open_limit)
             scheduler.run(task.searches(ask), lambda name, outcome: trees.append(outcome.value))
         finally:
-            progress.close()
             journal.close()
     return trees
 

@@ -19,7 +19,6 @@ from mmprm.engine.base import Completion, Finished, Request, request_key, reques
 from mmprm.engine.scripted import Policy, ScriptedEngine
 from mmprm.model.step_text import parse
 from mmprm.rollouts.journal import Journal
-from mmprm.rollouts.progress import Progress
 from mmprm.rollouts.scheduler import Scheduler, rollout_of
 
 VERSION = "exact-1"
@@ -134,8 +133,7 @@ def run_scheduler(
 ) -> tuple[Any, Scheduler]:
     """Outcomes of searches over an engine with the journal in `folder`, by name; and the scheduler for its counters."""
     journal = Journal(folder, "test")
-    progress = Progress("test", 0, 0)
-    scheduler = Scheduler(lambda: engine, grader or ExactGrader(), journal, grading, open_limit, progress)
+    scheduler = Scheduler(lambda: engine, grader or ExactGrader(), journal, grading, open_limit)
     outcomes: dict[str, Any] = {}
     try:
         scheduler.run(searches, outcomes.__setitem__)

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from mmprm.data.problem import Problem, read_problems, write_problems
 from mmprm.model import folders
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.progress import Progress
 from mmprm.training import loop, train_policy
-from mmprm.training.progress import Progress
 from mmprm.training.update_plan import update_plan
 
 pytestmark = pytest.mark.slow
@@ -75,7 +75,7 @@ def test_a_killed_training_goes_on_to_the_same_losses_and_weights(
     config = training_config(epochs=4, save_every=2)
     work, out = tmp_path / "work", tmp_path / "policy"
 
-    def die(self: Progress, step: int, total: int, loss: float) -> None:
+    def die(self: Progress, step: int, details: str) -> None:
         if step == 5:
             raise KeyboardInterrupt
 
@@ -97,7 +97,7 @@ def test_a_killed_training_goes_on_to_the_same_losses_and_weights(
 def test_a_checkpoint_of_other_settings_is_not_resumed(table: Path, training_config, tmp_path, monkeypatch, capsys):
     work, out = tmp_path / "work", tmp_path / "policy"
 
-    def die(self: Progress, step: int, total: int, loss: float) -> None:
+    def die(self: Progress, step: int, details: str) -> None:
         if step == 2:
             raise KeyboardInterrupt
 

@@ -23,9 +23,9 @@ from mmprm.config import Config
 from mmprm.data import tables
 from mmprm.data.shards import Shard, read_shard
 from mmprm.engine.base import EngineStats
-from mmprm.rollouts.progress import duration
 from mmprm.rollouts.run import OpenEngine, SamplingJob, run_searches
 from mmprm.rollouts.scheduler import SearchResult
+from mmprm.runtime.progress import duration
 
 _CONFIDENCE = 0.95
 _SHARD_COUNTS = (1, 2, 4, 8)  # and the configured one

@@ -22,7 +22,7 @@ from mmprm.curation.signature_journal import Settings, signed
 from mmprm.data import schemas, tables
 from mmprm.data.problem import row_of
 from mmprm.runtime.errors import UserError
-from mmprm.runtime.progress import say
+from mmprm.runtime.log import log
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _write(decided: Decided, paths: Sequence[Path], out: Outputs) -> None:
     tables.write(out.problems, chosen(kept), schemas.PROBLEMS)
     tables.write(out.test, chosen(aside), schemas.PROBLEMS)
     tables.write(out.refused, (_refused(fates[row]) for row in refused), schemas.REFUSED)
-    say(f"curation: {len(kept)} of {len(fates)} problems kept, {len(aside)} set aside, {len(refused)} refused")
+    log.info(f"curation: {len(kept)} of {len(fates)} problems kept, {len(aside)} set aside, {len(refused)} refused")
 
 
 def _refused(fate: Fate) -> dict[str, Any]:

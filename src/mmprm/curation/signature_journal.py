@@ -24,7 +24,7 @@ from mmprm import grading
 from mmprm.curation.signatures import SIGNATURES, VERSION, n_groups, settle, sign_group
 from mmprm.data import tables
 from mmprm.grading import Grader
-from mmprm.runtime.progress import Bar
+from mmprm.runtime.progress import Progress
 from mmprm.runtime.workers import end_with_parent
 
 _AHEAD = 2  # row groups that wait for their turn, for each process
@@ -86,7 +86,7 @@ def _is_whole(path: Path) -> bool:
 def _make(parts: Sequence[SignaturePart], settings: Settings) -> None:
     with (
         Grader(settings.grading_workers, settings.timeout) as grader,
-        Bar("signatures:", len(parts), "row groups") as bar,
+        Progress("signatures", len(parts), "row groups") as bar,
     ):
         for done, (part, made) in enumerate(_in_order(parts, settings), 1):
             whole = settle(made, part.path, part.group, grader)

@@ -23,15 +23,15 @@ from mmprm.data.problem import ProblemFile
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.auc import auc, auc_within_problem
 from mmprm.model import folders
-from mmprm.model.hf_env import prepare
+from mmprm.model.hf_env import prepare, quiet
 from mmprm.model.step_text import Status
 from mmprm.prm.marker_examples import marker_labels
 from mmprm.prm.step_scores import Item
 from mmprm.prm.train_prm import initial_prm
 from mmprm.prm.tree_scorer import TreeScorer
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.log import log
 from mmprm.training.examples import IGNORE
-from mmprm.training.progress import Progress, quiet
 
 BINS = 10
 
@@ -67,8 +67,7 @@ def evaluate_prm(
     items: list[Item] = [
         (problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in (*rows, *rollouts)
     ]
-    say = Progress(f"prm {variant} held out").say
-    say(f"{len(rows)} paths and {len(rollouts)} rollouts of {len(dev)} problems")
+    log.info(f"prm {variant} held out: {len(rows)} paths and {len(rollouts)} rollouts of {len(dev)} problems")
 
     out.parent.mkdir(parents=True, exist_ok=True)
     result = {}
@@ -80,8 +79,9 @@ def evaluate_prm(
             measures = step_measures(rows, scores[: len(rows)]) | ranking_measures(rollouts, scores[len(rows) :])
             result[name] = measures
             within = measures["auc_within_problem"][config.bench.primary]
-            say(
-                f"{name}: loss {_shown(measures['loss'])}, AUC over steps {_shown(measures['auc_steps'])}, "
+            log.info(
+                f"prm {variant} held out: {name}: loss {_shown(measures['loss'])}, "
+                f"AUC over steps {_shown(measures['auc_steps'])}, "
                 f"within a problem by {config.bench.primary} {_shown(within)}"
             )
     tables.write_json(out, result)

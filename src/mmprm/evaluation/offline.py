@@ -6,7 +6,6 @@ files look like: `given`.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,8 @@ from mmprm.model import folders
 from mmprm.model.step_text import Status
 from mmprm.prm.score_candidates import write_scores
 from mmprm.runtime.errors import UserError
-from mmprm.runtime.progress import Bar
+from mmprm.runtime.log import log
+from mmprm.runtime.progress import Progress
 
 # Keys of the metadata of a score table.
 _OF, _BY = "mmprm.candidates", "mmprm.prm"
@@ -45,7 +45,7 @@ def score(prm: Path, problems: Path | None, candidates: Path, out: Path, config:
     settings = _fitted(read_standalone(config), manifest, given)
     stamp = {_OF: given.fingerprint, _BY: str(prm)}
     write_scores(settings, prm, given.problems, given.rows, out, stamp)
-    print(f"{out}: scores of {len(given.rows)} candidates of {len(given.problems)} problems", file=sys.stderr)
+    log.info(f"{out}: scores of {len(given.rows)} candidates of {len(given.problems)} problems")
 
 
 def evaluate(
@@ -92,7 +92,7 @@ def _say_statuses(given: ExternalCandidates) -> None:
     counts = Counter(row["status"] for row in given.rows if row["status"] != Status.OK)
     if counts:
         words = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-        print(f"{sum(counts.values())} of {len(given.rows)} candidates count as unparsed: {words}", file=sys.stderr)
+        log.info(f"{sum(counts.values())} of {len(given.rows)} candidates count as unparsed: {words}")
 
 
 def _check_stamp(scores: Path, candidates: Path, given: ExternalCandidates) -> str:
@@ -107,7 +107,7 @@ def _check_stamp(scores: Path, candidates: Path, given: ExternalCandidates) -> s
 def _grade(settings: Standalone, given: ExternalCandidates) -> None:
     """Put verdicts into the rows that have an answer."""
     answered = [row for row in given.rows if row["status"] == Status.OK]
-    with Grader.of(settings.grading) as grader, Bar("graded", len(answered), "answers") as bar:
+    with Grader.of(settings.grading) as grader, Progress("graded", len(answered), "answers") as bar:
         for first in range(0, len(answered), 256):
             part = answered[first : first + 256]
             verdicts = grader.grade_many([(row["answer"], given.problems[row["problem_id"]]) for row in part])

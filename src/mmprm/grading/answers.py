@@ -22,7 +22,7 @@ from mmprm.grading import official, reading, rules
 from mmprm.grading.pool import Grader, Grading
 from mmprm.grading.verdict import Graded, Verdict, graded
 from mmprm.runtime.errors import UserError
-from mmprm.runtime.progress import Bar
+from mmprm.runtime.progress import Progress
 
 VERDICTS = pa.schema([(name, pa.string()) for name in ("problem_id", "verdict", "method", "extracted")])
 _CHUNK = 64  # answers that are read before the processes' results are looked at
@@ -189,7 +189,7 @@ def grade_answers(
     """Grade a file and write the table, whole or not at all. Returns how many answers have each verdict."""
     rows = read_rows(source)
     written = []
-    with Grader(workers, timeout, patient=False) as grader, Bar("graded", len(rows), "answers") as bar:
+    with Grader(workers, timeout, patient=False) as grader, Progress("graded", len(rows), "answers") as bar:
         for count, answer in enumerate(grade_rows(rows, grader, nearest), 1):
             found = answer.graded
             written.append((answer.problem_id, str(found.verdict), found.method, answer.extracted))

@@ -24,7 +24,8 @@ from mmprm.labels.evidence import Row
 from mmprm.labels.selection import choose, in_dev, path_id
 from mmprm.labels.statistics import Statistics, ordered
 from mmprm.labels.tree_tables import check_problems, sources_of, trees
-from mmprm.runtime.progress import Bar, say
+from mmprm.runtime.log import log
+from mmprm.runtime.progress import Progress
 
 
 def gather_labels(
@@ -48,7 +49,7 @@ def gather_labels(
     with (
         SortedSpill(out.parent, schemas.PATHS) as paths,
         SortedSpill(out.parent, schemas.PATHS) as extra_paths,
-        Bar("labels", len(sources), "problems") as bar,
+        Progress("labels", len(sources), "problems") as bar,
     ):
         for shard in shards:
             for part in tables.batches(shard / "status.parquet", schemas.STATUS):
@@ -64,7 +65,7 @@ def gather_labels(
     if extra_counts:
         value["extra_paths_by_source"] = ordered(extra_counts)
     tables.write_json(statistics, value)
-    say(
+    log.info(
         f"labels: {value['paths']} paths of {value['problems_with_paths']} problems from {value['problems']} trees"
         + (f", and {extra_counts.total()} of {', '.join(config.labels.extra)}" if extra_counts else "")
     )

@@ -23,7 +23,7 @@ from mmprm.data.problem import Problem, read_problems
 from mmprm.evaluation.bon import sizes
 from mmprm.evaluation.intervals import bootstrap
 from mmprm.mini.truth import Figure, Truth, figure_of, so_far
-from mmprm.runtime.progress import say
+from mmprm.runtime.log import log
 
 Row = dict[str, Any]
 THRESHOLDS = (0.0, 0.125, 0.25, 0.5)  # a state with an MC value at or below is called wrong; 0 is the hard label
@@ -70,7 +70,7 @@ def measure_labels(
             measures["rows"].append(_row("hard", f"training, {name} consensus", called))
             measures[f"first_error_{name}_consensus"] = first_errors(world, train, ratio)
     tables.write_json(out, measures)
-    say(f"labels: {measures['markers']} markers of {measures['problems']} problems judged by the truth")
+    log.info(f"labels: {measures['markers']} markers of {measures['problems']} problems judged by the truth")
 
 
 class Ratios:

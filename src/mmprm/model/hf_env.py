@@ -39,6 +39,13 @@ def prepare() -> None:
             torch.library.define(f"torchvision::{name}", schema)
 
 
+def quiet() -> None:
+    """Switch off transformers' own bars for loading and saving weights."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
 def _has_operator(name: str) -> bool:
     import torch
 

@@ -21,7 +21,7 @@ from mmprm.data.problem import Problem, ProblemFile
 from mmprm.model.step_text import MARKER, Renderer, control_ids
 from mmprm.model.tokens import cut, tokenise
 from mmprm.runtime.errors import UserError
-from mmprm.runtime.progress import Bar
+from mmprm.runtime.progress import Progress
 from mmprm.training.example_store import ExampleWriter, StoredExamples
 from mmprm.training.examples import IGNORE, Example, ExampleRefusal
 
@@ -111,7 +111,7 @@ def assemble(
     """
     refusals: list[ExampleRefusal] = []
     n_trajectories = done = 0
-    with ExampleWriter(file) as writer, Bar(f"paths ({split})", tables.count(trajectories), "read") as bar:
+    with ExampleWriter(file) as writer, Progress(f"paths ({split})", tables.count(trajectories), "read") as bar:
         for rows in _problem_groups(trajectories):
             done += len(rows)
             bar.update(done)

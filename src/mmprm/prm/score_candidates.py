@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,8 @@ from mmprm.prm.scorers import TransformersScorer, VllmScorer
 from mmprm.prm.step_scores import Item, Scorer, StepScores, dispersion
 from mmprm.prm.tree_scorer import TreeScorer
 from mmprm.runtime.errors import UserError
-from mmprm.runtime.progress import Bar
+from mmprm.runtime.log import log
+from mmprm.runtime.progress import Progress
 
 
 def open_scorer(config: Settings, prm: Path) -> Scorer:
@@ -89,7 +89,7 @@ def score_items(config: Settings, prm: Path, items: Sequence[Item]) -> tuple[lis
         scorer.close()  # before transformers loads the same weights onto the same device
     too_long = sum(not score.probabilities for score in scores)
     if too_long:
-        print(f"{too_long} of {len(items)} candidates are too long for engine.max_model_len: no score", file=sys.stderr)
+        log.info(f"{too_long} of {len(items)} candidates are too long for engine.max_model_len: no score")
     _cross_check(config, prm, items, scores)
     usage: dict[str, Any] = {"seconds": round(time.monotonic() - started, 3), "requests": len(items), "completions": 0}
     usage |= {"generated_tokens": 0, "prompt_tokens": prompt_tokens, "cached_prompt_tokens": 0}
@@ -100,7 +100,7 @@ def _score_all(scorer: Scorer, items: Sequence[Item]) -> list[StepScores]:
     """Score and check all items, in parts of 1024, or of a tenth if that is less."""
     scores: list[StepScores] = []
     size = min(1024, max(64, len(items) // 10))
-    with Bar("scored", len(items), "solutions") as bar:
+    with Progress("scored", len(items), "solutions") as bar:
         for first in range(0, len(items), size):
             part = items[first : first + size]
             for item, score in zip(part, scorer.score(part), strict=True):
@@ -153,7 +153,7 @@ def _cross_check(config: Settings, prm: Path, items: Sequence[Item], scores: Seq
         difference = max(abs(a - b) for a, b in zip(_compared(scores[index]), _compared(other), strict=True))
         if difference > largest:
             largest, worst = difference, index
-    print(f"cross-check: {len(chosen)} candidates, largest difference {largest:.2e}", file=sys.stderr)
+    log.info(f"cross-check: {len(chosen)} candidates, largest difference {largest:.2e}")
     if largest > config.bench.tolerance:
         scorer = "tree packing" if config.engine.kind == "transformers" else "vLLM"
         raise UserError(

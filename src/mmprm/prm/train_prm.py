@@ -16,15 +16,15 @@ from mmprm.config import Config
 from mmprm.data import tables
 from mmprm.data.problem import ProblemFile
 from mmprm.model import folders
-from mmprm.model.hf_env import prepare
+from mmprm.model.hf_env import prepare, quiet
 from mmprm.model.step_text import MARKER, Renderer, control_ids
 from mmprm.prm.marker_examples import ExampleBuilder, TrainingSet, assemble
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.log import log
 from mmprm.training import launch, model_cards
 from mmprm.training.example_store import StoredExamples
 from mmprm.training.examples import check_refusals, count_reasons
 from mmprm.training.job import TrainJob
-from mmprm.training.progress import Progress, quiet
 
 
 def train_prm(
@@ -46,7 +46,6 @@ def train_prm(
     quiet()
     recipe, training = config.prm.variants[variant], config.prm.training_of(variant)
     packing = config.prm.packing_of(variant)
-    say = Progress(f"prm {variant}").say
     out.mkdir(parents=True, exist_ok=True)
     (out / folders.MANIFEST).unlink(missing_ok=True)
     folders.check_manifest(policy)
@@ -55,7 +54,9 @@ def train_prm(
     train, held_out = _training_sets(config, variant, start, problems, trajectories, work / "examples")
     tables.write_json(out / "refused.json", [asdict(refusal) for refusal in train.refusals])
     refused, n_markers = count_reasons(train.refusals), sum(train.examples.example_index.n_labels)
-    say(f"{len(train.examples)} paths, {n_markers} labelled markers; refused or cut: {refused or 'none'}")
+    log.info(
+        f"prm {variant}: {len(train.examples)} paths, {n_markers} labelled markers; refused or cut: {refused or 'none'}"
+    )
     max_share = config.intake.max_refused_share
     check_refusals(train.refusals, train.n_trajectories, max_share, f"PRM training ({variant})")
     result = launch.fit(
@@ -100,7 +101,7 @@ def train_prm(
     folders.write_manifest(out, info)
     for leftover in ("checkpoints", "start", "examples"):
         shutil.rmtree(work / leftover, ignore_errors=True)
-    say(f"{result.steps} updates in {result.seconds:.0f} s, loss {result.loss:.4f}")
+    log.info(f"prm {variant}: {result.steps} updates in {result.seconds:.0f} s, loss {result.loss:.4f}")
 
 
 def _training_sets(

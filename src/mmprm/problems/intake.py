@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -34,7 +33,8 @@ from mmprm.problems.files import locate
 from mmprm.problems.parts import Checker, whole_parts
 from mmprm.problems.values import Place
 from mmprm.runtime.errors import UserError
-from mmprm.runtime.progress import Bar
+from mmprm.runtime.log import log
+from mmprm.runtime.progress import Progress
 
 SUMMARY = ".intake.json"
 VERSION = 1  # of how rows are checked: parts of another version are not gone on from
@@ -71,7 +71,7 @@ def make_source(
                 out.parent.mkdir(parents=True, exist_ok=True)
                 work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}.")))
             counts = _from_files(config, source, name, work, workers, out, refused)
-    print(f"{name}: {counts['problems']} problems, {_told(counts['refused'])}", file=sys.stderr)
+    log.info(f"{name}: {counts['problems']} problems, {_told(counts['refused'])}")
 
 
 def _drawn(source: MiniSource, name: str, seed: int) -> list[Problem]:
@@ -122,7 +122,7 @@ def _from_files(
     sizes = [size for size in (source.limit, rows.count(where.files)) if size is not None]
     tally = Tally(whole_parts(folder), bounds.max_refused_share, bounds.judge_after, min(sizes, default=None))
     if tally.rows:
-        print(f"{name}: going on after row {tally.rows}, which was checked before", file=sys.stderr)
+        log.info(f"{name}: going on after row {tally.rows}, which was checked before")
     if not tally.hopeless:
         _read(source, Checker(source, place, folder), where.files, tally, workers)
     assembly = Assembly(folder, name, tally.parts)
@@ -151,7 +151,7 @@ def _read(source: ProblemFiles, checker: Checker, files: tuple[Path, ...], tally
     adapter = adapter_of(source)
     found = rows.read(files, adapter.columns, adapter.hint, tally.rows)
     left = islice(found, None if source.limit is None else source.limit - tally.rows)
-    with Bar(checker.place.source, tally.at_most, "rows") as bar:
+    with Progress(checker.place.source, tally.at_most, "rows") as bar:
         for part in check(stretches(left, tally.rows, tally.done), checker, workers):
             tally.add(part)
             bar.update(tally.rows)

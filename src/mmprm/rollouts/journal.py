@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from mmprm.data import schemas, tables
 from mmprm.engine.base import Completion
-from mmprm.runtime.progress import say
+from mmprm.runtime.log import log
 
 _HEAD = b'{"crc": "'
 _KEY = b'", "key": "'
@@ -157,7 +157,7 @@ class Journal:
             for path, _ in held:
                 path.unlink()
         except OSError as error:
-            say(f"journal: {self.folder} was not compacted ({error}); nothing is lost, its lines stay")
+            log.warning(f"journal: {self.folder} was not compacted ({error}); nothing is lost, its lines stay")
         finally:
             self.close()
             for _, file in held:
@@ -199,9 +199,9 @@ def _lines(path: Path) -> Iterator[tuple[str, int, bytes]]:
             if key is not None:
                 yield key, offset, line
             elif not line.endswith(b"\n"):
-                say(f"journal: dropped the torn last line of {path.name} (the writer was stopped there)")
+                log.warning(f"journal: dropped the torn last line of {path.name} (the writer was stopped there)")
             else:
-                say(f"journal: line {number} of {path} is damaged; its request will be sampled again")
+                log.warning(f"journal: line {number} of {path} is damaged; its request will be sampled again")
             offset += len(line)
 
 

@@ -17,12 +17,13 @@ from mmprm.data.problem import Problem
 from mmprm.data.shards import Shard
 from mmprm.engine.base import Engine, Request, request_key, request_seed
 from mmprm.rollouts.journal import Journal
-from mmprm.rollouts.progress import Progress
+from mmprm.rollouts.rates import rates
 from mmprm.rollouts.scheduler import Scheduler, SearchResult
 from mmprm.runtime import locks
 from mmprm.runtime.cache import shared
 from mmprm.runtime.errors import UserError
-from mmprm.runtime.progress import say
+from mmprm.runtime.log import log
+from mmprm.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from mmprm.grading.judge import Judge
@@ -126,15 +127,20 @@ def _drive(
     config, name = job.config, f"{job.label} {job.shard}"
     journal = Journal(_journals(job), str(job.shard))
     if len(journal):
-        say(f"{name}: the journal holds {len(journal)} finished requests")
-    progress = Progress(name, len(searches), len(searches) * job.most_rollouts)
-    with Grader.of(config.grading) as grader:
-        scheduler = Scheduler(job.engine, grader, journal, grader.version, config.engine.open_problems, progress)
+        log.info(f"{name}: the journal holds {len(journal)} finished requests")
+    progress = Progress(name, len(searches), "problems")
+    most = len(searches) * job.most_rollouts
+
+    def report(at: Scheduler) -> None:
+        counts = (at.sampled_completions, at.sampled_tokens, at.replayed_completions)
+        progress.update(at.ended_searches, rates(progress.seconds, most, *counts, at.stats))
+
+    with Grader.of(config.grading) as grader, progress:
+        scheduler = Scheduler(job.engine, grader, journal, grader.version, config.engine.open_problems, report)
         try:
             scheduler.run(searches, note)
             journal.compact()
         finally:
-            progress.close()
             journal.close()
             scheduler.close()
     stats = scheduler.stats
@@ -143,9 +149,9 @@ def _drive(
     judge = grader.judge
     if judge is not None:
         cost |= {"judge": {"asked": judge.asked, "unanswered": judge.unanswered}}
-        say(f"{name}: the judge was asked {judge.asked} questions and left {judge.unanswered} unanswered")
+        log.info(f"{name}: the judge was asked {judge.asked} questions and left {judge.unanswered} unanswered")
     tables.write_json(job.usage, cost | {"replayed_completions": scheduler.replayed_completions})
-    say(
+    log.info(
         f"{name}: {len(searches)} problems ({len(failed)} failed) in {progress.seconds:.1f} s; sampled "
         f"{stats.completions} completions, {stats.generated_tokens} tokens; replayed {scheduler.replayed_requests} "
         f"requests ({scheduler.replayed_completions} completions) from the journal"

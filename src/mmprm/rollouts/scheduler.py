@@ -20,8 +20,7 @@ from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion, Engine, EngineStats, Finished, Request
 from mmprm.model.step_text import Parsed, Status, parse
 from mmprm.rollouts.journal import Entry, Journal
-from mmprm.rollouts.progress import Progress
-from mmprm.runtime.progress import say
+from mmprm.runtime.log import log
 
 Rollouts = tuple[Rollout, ...]
 AFTER_OTHERS = "after others"
@@ -83,7 +82,10 @@ class _Open:
 
 
 class Scheduler:
-    """See the module. `grading` is the version of the grader's rules: verdicts of another version are made anew."""
+    """See the module. `grading` is the version of the grader's rules: verdicts of another version are made anew.
+
+    `report` is called often, for a progress line that is made from the counters.
+    """
 
     def __init__(
         self,
@@ -92,8 +94,9 @@ class Scheduler:
         journal: Journal,
         grading: str,
         open_limit: int,
-        progress: Progress,
+        report: Callable[[Scheduler], None] = lambda scheduler: None,
     ) -> None:
+        self.ended_searches = 0
         self.replayed_requests = 0
         self.replayed_completions = 0
         self.sampled_completions = 0
@@ -105,14 +108,13 @@ class Scheduler:
         self._journal = journal
         self._grading = grading
         self._open_limit = open_limit
-        self._progress = progress
+        self._report = report
         self._waiters: dict[str, tuple[Request, list[tuple[_Open, int]]]] = {}
         self._to_regrade: dict[str, Finished] = {}
         self._in_grading: list[_InGrading] = []
         self._paused: deque[_Open] = deque()
         self._ended: Callable[[str, SearchResult], None] = lambda name, outcome: None
         self._n_open = 0
-        self._n_ended = 0
 
     @property
     def stats(self) -> EngineStats:
@@ -133,13 +135,7 @@ class Scheduler:
             if not self._n_open:
                 return
             self._step()
-            self._progress.update(
-                self._n_ended,
-                self.sampled_completions,
-                self.sampled_tokens,
-                self.replayed_completions,
-                self.stats,
-            )
+            self._report(self)
 
     def close(self) -> None:
         """Free the engine, if one was opened."""
@@ -166,7 +162,7 @@ class Scheduler:
                 self._finish(opened, SearchResult(end.value))
                 return
             except RequestFailed as failure:
-                say(f"{opened.name}: failed: {failure}")
+                log.warning(f"{opened.name}: failed: {failure}")
                 self._finish(opened, SearchResult(error=str(failure)))
                 return
             if asked is AFTER_OTHERS:
@@ -185,7 +181,7 @@ class Scheduler:
 
     def _finish(self, opened: _Open, outcome: SearchResult) -> None:
         self._n_open -= 1
-        self._n_ended += 1
+        self.ended_searches += 1
         self._ended(opened.name, outcome)
 
     def _replay(self, request: Request) -> Rollouts | None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from mmprm.runtime.errors import UserError
-from mmprm.runtime.progress import say
+from mmprm.runtime.log import log
 
 VISIBLE, LOCKS = "CUDA_VISIBLE_DEVICES", "MMPRM_DEVICE_LOCKS"
 _POLL_SECONDS = 0.25
@@ -85,7 +85,7 @@ def _take(devices: Sequence[Device], count: int, held: ExitStack) -> list[Device
             if time.monotonic() - said > _SAY_SECONDS:
                 said = time.monotonic()
                 have = f"{len(taken)} of them so far" if my_turn else "behind another job that waits"
-                say(f"waiting for {count} of the GPUs {_named(devices)}, {have}; other jobs have them")
+                log.info(f"waiting for {count} of the GPUs {_named(devices)}, {have}; other jobs have them")
             time.sleep(_POLL_SECONDS)
 
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from mmprm.runtime.progress import say
+from mmprm.runtime.log import log
 
 _SAY_AGAIN = 600.0  # seconds
 
@@ -33,7 +33,7 @@ def single_writer(folder: Path, name: str) -> Iterator[None]:
             if time.monotonic() - said > _SAY_AGAIN or not said:
                 file.seek(0)
                 who = file.read().decode(errors="replace").strip() or "another process"
-                say(f"{name}: {who} is at it; waiting for its end, to go on from what it leaves")
+                log.info(f"{name}: {who} is at it; waiting for its end, to go on from what it leaves")
                 said = time.monotonic()
             time.sleep(0.5)
         file.truncate(0)

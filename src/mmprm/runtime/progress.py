@@ -1,7 +1,4 @@
-"""How far a count has come: a bar on a terminal, a line every ten seconds in a log. Writes to stderr only.
-
-And `say`, a line for people there.
-"""
+"""Progress of a long task on stderr: a bar on a terminal, a line every ten seconds in a log."""
 
 from __future__ import annotations
 
@@ -10,47 +7,71 @@ import time
 from types import TracebackType
 from typing import Any
 
-_SECONDS = 10.0
+from mmprm.runtime.log import console, log
+
+_LINE_SECONDS = 10.0
 
 
-def say(message: str) -> None:
-    """One line on stderr."""
-    print(f"mmprm: {message}", file=sys.stderr, flush=True)
+class Progress:
+    """A context manager. `total` counts items of the kind `unit`; it is None where it is not known beforehand.
 
-
-class Bar:
-    """A context manager. `total` counts things of the kind `unit`, None where it is not known beforehand; call `update`
-    as often as you like."""
+    Nothing is shown before the first `update`, which only one of several processes may call.
+    """
 
     def __init__(self, label: str, total: int | None, unit: str) -> None:
         self.label = label
         self.total = total
         self.unit = unit
-        self._written = time.monotonic()
+        self._started = self._written = time.monotonic()
         self._bar: Any = None
 
-    def __enter__(self) -> Bar:
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True))
-            self._task = self._bar.add_task(self.label, total=self.total)
-            self._bar.start()
+    def update(self, done: int, details: str = "") -> None:
+        """Report that `done` items are done; `details` are further numbers, such as rates. Call it often."""
+        if sys.stderr.isatty():
+            if self._bar is None:
+                self._open_bar(bool(details))
+            self._bar.update(self._task, completed=done, details=details)
+        elif time.monotonic() - self._written >= _LINE_SECONDS:
+            self._written = time.monotonic()
+            total = "" if self.total is None else f" of {self.total}"
+            log.info(f"{self.label}: {done}{total} {self.unit}" + (f", {details}" if details else ""))
+
+    def _open_bar(self, details: bool) -> None:
+        from rich import progress
+
+        columns = (
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn(f"{self.unit} {{task.fields[details]}}"),
+            # Whoever gives details estimates the time left better than from the share of items that are done.
+            progress.TimeElapsedColumn() if details else progress.TimeRemainingColumn(),
+        )
+        self._bar = progress.Progress(*columns, console=console())
+        self._task = self._bar.add_task(self.label, total=self.total, details="")
+        self._bar.start()
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __enter__(self) -> Progress:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self.close()
 
-    def update(self, done: int) -> None:
-        """So many are done."""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done)
-        elif time.monotonic() - self._written > _SECONDS:
-            self._written = time.monotonic()
-            of = "" if self.total is None else f" of {self.total}"
-            print(f"{self.label} {done}{of} {self.unit}", file=sys.stderr, flush=True)
+
+def duration(seconds: float) -> str:
+    """Write seconds as 45 s, 12 min or 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -22,7 +22,7 @@ from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.data.shards import Shard, read_shard
 from mmprm.runtime.errors import UserError
-from mmprm.runtime.progress import say
+from mmprm.runtime.log import log
 from mmprm.seeds.pass_rate import KEPT, Rule
 
 Row = dict[str, Any]
@@ -183,13 +183,13 @@ def _counts(names: pd.Series[str]) -> dict[str, int]:
 
 def _report(summary: Row) -> None:
     reasons = ", ".join(f"{times} {reason}" for reason, times in summary["reasons"].items())
-    say(f"seeds: of {summary['problems']} problems {reasons}")
+    log.info(f"seeds: of {summary['problems']} problems {reasons}")
     saving, blank = summary["adaptive"], summary["blank_image"]
     if saving and saving["rollouts_of_all"]:
-        say(
+        log.info(
             f"seeds: {summary['rollouts']} rollouts of {saving['rollouts_of_all']} were drawn: saved "
             f"{saving['saved_rollouts_share']:.1%} of them and an estimated {saving['saved_tokens_share'] or 0:.1%} of "
             "the tokens"
         )
     if blank:
-        say(f"seeds: {blank['image_not_needed']} of {blank['problems']} problems do as well with a blank picture")
+        log.info(f"seeds: {blank['image_not_needed']} of {blank['problems']} problems do as well with a blank picture")

@@ -7,7 +7,6 @@ benchmark is never trained on: its rows are refused with the reason `in_benchmar
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,6 +27,7 @@ from mmprm.problems.images import RowRefusedError
 from mmprm.problems.overlap import Known
 from mmprm.problems.values import Fields, Place, object_of, problem_of, text_of
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.log import log
 from mmprm.step_data import math_shepherd, prmbench, processbench, visualprm400k, visualprocessbench
 from mmprm.step_data.raw_step_row import RawStepRow
 
@@ -55,7 +55,7 @@ def read_steps(config: Config, name: str, benchmarks: list[Path], out: Path) -> 
     tables.write(out.with_name("refused.parquet"), stage.refused, schemas.REFUSED)
     tables.write(out, stage.paths, schemas.PATHS)
     out.with_name("stopped.parquet").unlink(missing_ok=True)
-    print(f"{name}: {stage.summary()}", file=sys.stderr)
+    log.info(f"{name}: {stage.summary()}")
 
 
 class _Intake:

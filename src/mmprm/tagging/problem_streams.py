@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
 from mmprm.runtime.errors import UserError
-from mmprm.runtime.progress import Bar
+from mmprm.runtime.progress import Progress
 from mmprm.tagging.tag_result import Kept, TagResult
 
 _BATCH = 64  # rows of a table that are read at once
@@ -88,7 +88,7 @@ def kept(
     UserError, so that no table is written, where none is kept or more than the share `bound` is refused. `total`: of
     how many.
     """
-    with tables.appending(stopped, schemas.REFUSED) as refuse, Bar("tagged", total, "solutions") as bar:
+    with tables.appending(stopped, schemas.REFUSED) as refuse, Progress("tagged", total, "solutions") as bar:
         for number, (problem, outcome) in enumerate(outcomes):
             counts.add(outcome)
             bar.update(number + 1)

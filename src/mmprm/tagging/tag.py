@@ -20,7 +20,7 @@ from mmprm.llm.batch_runner import BatchRunner
 from mmprm.llm.client import LlmClient
 from mmprm.rollouts.journal import Journal
 from mmprm.runtime.errors import UserError
-from mmprm.runtime.progress import say
+from mmprm.runtime.log import log
 from mmprm.tagging.llm_rewrite import by_model
 from mmprm.tagging.problem_streams import TagCounts, kept, merged, size
 from mmprm.tagging.rule_tagging import by_rules
@@ -59,11 +59,11 @@ def tag(config: Config, name: str, parents: Sequence[Path], work: Path, out: Pat
         rows = kept(name, outcomes, size(parents), source.max_refused_share, stopped, found)
         tables.write(out, rows, schemas.PROBLEMS)
         if caller is not None:
-            say(f"{name}: {caller.used.total()} calls, {caller.paid} of them made now, the others from the journal")
+            log.info(f"{name}: {caller.used.total()} calls, {caller.paid} made now, the others from the journal")
             journal.compact()
     stopped.replace(refused)
     tables.write_json(counts, _report(name, source, found, caller))
-    say(f"{name}: {found}")
+    log.info(f"{name}: {found}")
 
 
 def _caller(config: Config, name: str, settings: TaggingModel, journal: Journal) -> LlmClient:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.model import folders
-from mmprm.model.hf_env import prepare
+from mmprm.model.hf_env import prepare, quiet
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.log import log
+from mmprm.runtime.progress import Progress
 from mmprm.training import adapters, checkpoints
 from mmprm.training.arguments import training_arguments
 from mmprm.training.examples import digest
 from mmprm.training.job import TrainJob
-from mmprm.training.progress import quiet
 from mmprm.training.trainer import make_trainer
 from mmprm.training.update_plan import examples_by_update, update_plan
 
@@ -52,23 +53,25 @@ def fit(job: TrainJob, out: Path) -> TrainResult:
     checkpoint = checkpoints.last_complete(Path(arguments.output_dir), identity, arguments)
     folder = checkpoints.readable(checkpoint, arguments) if checkpoint else None
     processor = folders.load_processor(job.start)
-    trainer = make_trainer(job, arguments, plan, processor)
-    if checkpoint and trainer.is_world_process_zero():
-        changed = f": {checkpoint.processes} processes before, {processes} now"
-        trainer.report.say(
-            f"resuming after update {checkpoint.update} of {updates}" + changed * (checkpoint.processes != processes)
-        )
-    if checkpoint and folder != checkpoint.folder:
-        trainer.add_callback(checkpoints.repair_optimizer())
-    trainer.train(resume_from_checkpoint=str(folder) if folder else None)
+    with Progress(job.title, updates, "updates") as progress:
+        trainer = make_trainer(job, arguments, plan, processor, progress)
+        if checkpoint and trainer.is_world_process_zero():
+            changed = f": {checkpoint.processes} processes before, {processes} now"
+            log.info(
+                f"{job.title}: resuming after update {checkpoint.update} of {updates}"
+                + changed * (checkpoint.processes != processes)
+            )
+        if checkpoint and folder != checkpoint.folder:
+            trainer.add_callback(checkpoints.repair_optimizer())
+        trainer.train(resume_from_checkpoint=str(folder) if folder else None)
 
     _export(trainer, job, out)
     if trainer.is_world_process_zero():
         (out / "training_args.bin").unlink(missing_ok=True)  # a pickle of this machine's paths
         processor.save_pretrained(out)
-    log = trainer.state.log_history
-    history = [{key: row[key] for key in ("step", "loss", "learning_rate")} for row in log if "loss" in row]
-    held_out = [{"step": row["step"], "loss": row["eval_loss"]} for row in log if "eval_loss" in row]
+    entries = trainer.state.log_history
+    history = [{key: row[key] for key in ("step", "loss", "learning_rate")} for row in entries if "loss" in row]
+    held_out = [{"step": row["step"], "loss": row["eval_loss"]} for row in entries if "eval_loss" in row]
     last = [row["loss"] for row in history[-max(1, len(history) // 10) :]]
     resumed = checkpoint.update if checkpoint else 0
     return TrainResult(updates, sum(last) / len(last), time.monotonic() - started, resumed, history, held_out)

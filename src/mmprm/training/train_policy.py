@@ -18,15 +18,15 @@ from mmprm.config import NOT_RESULTS, Config
 from mmprm.data import tables
 from mmprm.data.problem import Problem, read_problems
 from mmprm.model import folders
-from mmprm.model.hf_env import prepare
+from mmprm.model.hf_env import prepare, quiet
 from mmprm.model.step_text import STEP_CLOSE, STEP_OPEN, Renderer, Status, control_ids, parse
 from mmprm.model.tokens import cut, tokenise
 from mmprm.runtime.cache import CACHE
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.log import log
 from mmprm.training import launch, model_cache, model_cards
 from mmprm.training.examples import IGNORE, Example, ExampleRefusal, check_refusals, count_reasons
 from mmprm.training.job import TrainJob
-from mmprm.training.progress import Progress, quiet
 
 
 def train_policy(config: Config, problems: list[Path], work: Path, out: Path) -> None:
@@ -38,14 +38,13 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
     prepare()
     quiet()
     training = config.policy.training
-    say = Progress("policy").say
     out.mkdir(parents=True, exist_ok=True)
     (out / folders.MANIFEST).unlink(missing_ok=True)
     policy = config.policy.model_dump(mode="json", exclude={"base": True, "sources": True, "training": NOT_RESULTS})
     decided = {"policy": policy, "prompt": config.prompt.model_dump(mode="json"), "seed": config.seed}
     key = model_cache.key({**decided, "base": folders.fingerprint(config.policy.base)}, problems)
     if model_cache.fetch(key, out):
-        say(f"taken from {CACHE}, {key}: another run has trained it")
+        log.info(f"policy: taken from {CACHE}, {key}: another run has trained it")
         return
     start = start_model(config.policy.base, work / "start")
     processor = folders.load_processor(start)
@@ -59,7 +58,7 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
     )
     examples = [example for example in examples for _ in range(taken[example.problem_id])]
     tables.write_json(out / "refused.json", [asdict(refusal) for refusal in refused])
-    say(f"{len(examples)} solutions to train on; refused or cut: {count_reasons(refused) or 'none'}")
+    log.info(f"policy: {len(examples)} solutions to train on; refused or cut: {count_reasons(refused) or 'none'}")
     check_refusals(refused, len(rows), config.intake.max_refused_share, "policy training")
     job = TrainJob(
         "policy", start, examples, "tokens", training, config.seed, work, packed_tokens=config.policy.packed_tokens
@@ -87,7 +86,7 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
     model_cache.store(key, out)
     for leftover in ("checkpoints", "start"):
         shutil.rmtree(work / leftover, ignore_errors=True)
-    say(f"{outcome.steps} updates in {outcome.seconds:.0f} s, loss {outcome.loss:.4f}")
+    log.info(f"policy: {outcome.steps} updates in {outcome.seconds:.0f} s, loss {outcome.loss:.4f}")
 
 
 def start_model(base: Path, folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,25 +14,25 @@ from mmprm.model import folders
 from mmprm.model.step_text import MARKER, NO, YES, control_ids
 from mmprm.prefix_trees import attention, packing
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.progress import Progress, duration
 from mmprm.training import adapters, checkpoints
 from mmprm.training.batches import MicroBatches, PackedCollator, PaddedCollator, TreeCollator
 from mmprm.training.example_store import ExampleIndex
 from mmprm.training.examples import Example
 from mmprm.training.job import TrainJob
 from mmprm.training.losses import counts_loss, marker_loss, token_loss
-from mmprm.training.progress import Progress
 
 _VISION = ("vision_tower", "visual", "vision_model", "vision_encoder")
 
 
-def make_trainer(job: TrainJob, arguments: Any, plan: list[list[int]], processor: Any) -> Any:
+def make_trainer(job: TrainJob, arguments: Any, plan: list[list[int]], processor: Any, progress: Progress) -> Any:
     """Load the job's model, and return its Trainer. `plan`: the micro-batches, see `update_plan`."""
     from transformers import set_seed
     from transformers.trainer_callback import PrinterCallback
 
     set_seed(job.seed)  # Trainer seeds itself only when it is constructed, after adapters have been drawn
     model = _load_model(job, processor.tokenizer)
-    loss, collate, report = _loss(job, processor.tokenizer), _collator(job, processor, model), Progress(job.title)
+    loss, collate = _loss(job, processor.tokenizer), _collator(job, processor, model)
     trainer = _trainer_class(job, loss, collate)(
         model=model,
         args=arguments,
@@ -39,11 +40,27 @@ def make_trainer(job: TrainJob, arguments: Any, plan: list[list[int]], processor
         data_collator=collate,
         compute_loss_func=loss,
         eval_dataset=job.held_out if job.keeps_best else None,
-        callbacks=[report.callback(), checkpoints.mark_complete()],
+        callbacks=[_report_updates(progress), checkpoints.mark_complete()],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.report = report
     return trainer
+
+
+def _report_updates(progress: Progress) -> Any:
+    """Return the Trainer callback that reports loss, rate and time left."""
+    from transformers import TrainerCallback
+
+    class _Report(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.started, self.first = time.monotonic(), state.global_step
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            if state.is_world_process_zero and "loss" in (logs or {}):
+                rate = (state.global_step - self.first) / max(time.monotonic() - self.started, 1e-9)
+                left = duration((state.max_steps - state.global_step) / rate) if rate else "unknown time"
+                progress.update(state.global_step, f"loss {logs['loss']:.4f}, {rate:.2f} updates/s, {left} left")
+
+    return _Report()
 
 
 def _load_model(job: TrainJob, tokenizer: Any) -> Any:

@@ -30,7 +30,8 @@ from mmprm.llm.client import LlmClient
 from mmprm.llm.tasks import LlmTask, Refused
 from mmprm.rollouts.journal import Journal
 from mmprm.runtime.errors import UserError
-from mmprm.runtime.progress import Bar, say
+from mmprm.runtime.log import log
+from mmprm.runtime.progress import Progress
 
 Row = dict[str, Any]
 _AHEAD = 4  # paths in memory for each call on its way: a slow reply must not hold up the others
@@ -89,11 +90,11 @@ def judge_labels(config: Config, seeds: Path, paths: Path, work: Path, out: Path
         works = _works(paths, ProblemFile(seeds), seeds, config, settings)
         kept = _kept(crew.outcomes(works), tables.count(paths), settings, stopped, found)
         tables.write(out, kept, schemas.PATHS, group=_ROWS)
-        say(f"consensus: {caller.used.total()} calls, {caller.paid} of them made now, the others from the journal")
+        log.info(f"consensus: {caller.used.total()} calls, {caller.paid} of them made now, the others from the journal")
         journal.compact()
     stopped.replace(dropped)
     tables.write_json(counts, _report(settings, found, caller))
-    say(f"consensus: of {found.paths} training paths {found}")
+    log.info(f"consensus: of {found.paths} training paths {found}")
 
 
 def _works(
@@ -129,7 +130,7 @@ def _kept(
 
     UserError, so that no table is written, where none of the judged ones is kept or too many are unreadable.
     """
-    with tables.appending(stopped, schemas.DISAGREED, _ROWS) as drop, Bar("judged", total, "paths") as bar:
+    with tables.appending(stopped, schemas.DISAGREED, _ROWS) as drop, Progress("judged", total, "paths") as bar:
         for number, (row, judged) in enumerate(outcomes, start=1):
             bar.update(number)
             if not isinstance(judged, JudgeReply):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mmprm.engine.base import EngineStats
-from mmprm.rollouts import progress
-from mmprm.rollouts.progress import Progress, duration
+from mmprm.rollouts.rates import rates
+from mmprm.runtime import progress
+from mmprm.runtime.progress import Progress
 
 
 @pytest.fixture
@@ -16,21 +17,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_a_log_gets_a_line_every_ten_seconds(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    report = Progress("annotation 0-of-1", total=4, most_rollouts=4 * 72)
-    for second in range(35):
-        clock[0] = float(second)
-        report.update(0, second, second, 0, EngineStats())
-    assert capsys.readouterr().err.count("annotation 0-of-1: 0 of 4 problems") == 3
-
-
 def test_rates_leave_out_what_was_replayed_and_the_time_left_counts_it_as_done(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = Progress("annotation", total=4, most_rollouts=400)
+    report = Progress("annotation", 4, "problems")
     clock[0] = 20.0
     stats = EngineStats(generated_tokens=6000, steps=100, prompt_tokens=1000, cached_prompt_tokens=750)
-    report.update(1, 100, 6000, 200, stats)
+    report.update(1, rates(report.seconds, 400, 100, 6000, 200, stats))
     assert capsys.readouterr().err == (
         "mmprm: annotation: 1 of 4 problems, 5 rollouts/s, 300 tokens/s, mean batch 60, 75% of prompt tokens cached, "
         "at most 20 s left\n"
@@ -38,12 +31,7 @@ def test_rates_leave_out_what_was_replayed_and_the_time_left_counts_it_as_done(
 
 
 def test_what_an_engine_cannot_count_is_left_out(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    report = Progress("seeds", total=4, most_rollouts=32)
+    report = Progress("seeds", 4, "problems")
     clock[0] = 10.0
-    report.update(0, 0, 0, 0, EngineStats())
+    report.update(0, rates(report.seconds, 4 * 32, 0, 0, 0, EngineStats()))
     assert capsys.readouterr().err == "mmprm: seeds: 0 of 4 problems, 0 rollouts/s, 0 tokens/s\n"
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (720, "12 min"), (12_600, "3.5 h")])
-def test_a_duration_is_written_in_its_own_unit(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

@@ -1,0 +1,46 @@
+"""Messages to the user. In: `log.info(...)` and so on. Out: lines `mmprm: ...` on stderr; rich formats a terminal's."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+
+@functools.cache
+def console() -> Console:
+    """Return the terminal's console, shared with the progress bar so that messages are printed above it."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+@functools.cache
+def _rich_handler() -> RichHandler:
+    from rich.logging import RichHandler
+
+    return RichHandler(console=console(), show_path=False)
+
+
+class _StderrHandler(logging.Handler):
+    """Looks up sys.stderr at each message, and imports rich only for a terminal: the import takes 0.1 s."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            if sys.stderr.isatty():
+                _rich_handler().emit(record)
+            else:
+                print(f"mmprm: {self.format(record)}", file=sys.stderr, flush=True)
+        except Exception:
+            self.handleError(record)
+
+
+log = logging.getLogger("mmprm")
+log.setLevel(logging.INFO)
+log.propagate = False  # libraries put handlers of their own on the root logger
+log.addHandler(_StderrHandler())
