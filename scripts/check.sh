@@ -3,6 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"
+# Some hundred processes start below: without bytecode, each would compile anew whatever it imports.
+unset PYTHONDONTWRITEBYTECODE
 
 check() {
     echo "check: $*" >&2

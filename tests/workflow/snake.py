@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
+import functools
+import json
 import os
 import re
 import subprocess
@@ -60,12 +63,36 @@ class Workflow:
         return self.call(self.command(*arguments, config=config))
 
     def call(self, command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-        """The same of a command as `command` gives it, and of more environment variables."""
+        """The same of a command as `command` gives it, and of more environment variables.
+
+        What starts no job is run by a process that has loaded Snakemake already.
+        """
         # A PATH without the virtual environment: the workflow itself must find its commands.
-        whole = {**os.environ, "PATH": os.defpath, **environment}
-        return subprocess.run(
-            command, cwd=self.folder, env=whole, text=True, capture_output=True, check=False, timeout=300
-        )
+        variables = {**os.environ, "PATH": os.defpath, **environment}
+        if {"-n", "--touch"} & set(command):
+            return self._fork(command, variables)
+        return subprocess.run(command, cwd=self.folder, env=variables, text=True, capture_output=True, check=False)
+
+    def _fork(self, command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """Have `snake_server` run a command as `command` gives it."""
+        server, outputs = _server(), {name: self.folder / f".{name}" for name in ("stdout", "stderr")}
+        run = {"arguments": command[3:], "folder": self.folder, "environment": environment, **outputs}
+        assert server.stdin is not None and server.stdout is not None
+        server.stdin.write(json.dumps(run, default=str) + "\n")
+        server.stdin.flush()
+        status = int(server.stdout.readline())
+        return subprocess.CompletedProcess(command, status, *(path.read_text() for path in outputs.values()))
+
+    def finish(self, *targets: str, config: Mapping[str, Any] | None = None) -> Plan:
+        """Leave behind what a run of every job would, as far as Snakemake knows; returns the jobs."""
+        plan = self.plan(*targets, config=config)
+        for path in plan.outputs:
+            file = self.folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(path)
+        done = self.run("--touch", "--forceall", *targets, config=config)
+        assert done.returncode == 0, done.stderr
+        return plan
 
     def processes(self, command: str) -> list[int]:
         """The numbers of the running `mmprm COMMAND` processes of this workflow."""
@@ -86,6 +113,15 @@ class Workflow:
         done = self.run("-n", *targets, config=config)
         assert done.returncode == 0, done.stderr + done.stdout
         return Plan(done.stderr + done.stdout)
+
+
+@functools.cache
+def _server() -> subprocess.Popen[str]:
+    """Start the process that runs Snakemake for all tests of this one."""
+    script = str(Path(__file__).with_name("snake_server.py"))
+    server = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(server.communicate)
+    return server
 
 
 class Plan:

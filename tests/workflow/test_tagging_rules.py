@@ -28,14 +28,8 @@ def job(text: str) -> str:
 def tagged(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     """A folder in which the policy of `with_tagged` is trained, as far as Snakemake knows."""
     workflow = Workflow(tmp_path_factory.mktemp("tagged"))
-    plan = workflow.plan("policy", config=with_tagged())
+    plan = workflow.finish("policy", config=with_tagged())
     assert plan.rules == {"intake", "tag", "train_policy"}
-    for path in plan.outputs:
-        file = workflow.folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(path)
-    done = workflow.run("--touch", "--forceall", "policy", config=with_tagged())
-    assert done.returncode == 0, done.stderr
     return workflow
 
 
