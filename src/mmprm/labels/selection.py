@@ -1,6 +1,6 @@
 """Which paths are kept. In: the paths of a problem, or rows of schemas.PATHS. Out: fewer of them.
 
-All choices are by value and by hash, so that neither shards nor the order of anything shows in them.
+All choices are by value and by hash, so that they depend on neither shards nor any order.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from mmprm.labels.evidence import StepPath
 
 
 def path_id(problem_id: str, path: StepPath) -> str:
-    """A stable hash of the path."""
+    """Return a stable hash of the path."""
     parts = [problem_id, path.kind, *path.steps, "\x1e", path.answer or ""]
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
 
 
 def in_dev(seed: int, problem_id: str, share: float) -> bool:
-    """Is the problem held out? By a hash, so that all its paths fall on one side, whatever else there is."""
+    """Decide by a hash whether the problem is held out, so that all its paths are in one split."""
     digest = hashlib.sha256(f"{seed}\x1fsplit\x1f{problem_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < share * 2**64
 
@@ -32,25 +32,25 @@ def choose(
     outcomes: list[StepPath],
     settings: LabelSet,
 ) -> list[StepPath]:
-    """At most max_positive_ratio positive paths for each negative one, and max_paths_per_problem in all.
+    """Choose at most max_positive_ratio positive paths for each negative one, and max_paths_per_problem in all.
 
     Outcome paths bring the wrong answers up to max_outcome_ratio for each right one. The choice is by hash, and takes
-    texts that differ by more than case and spaces first. Under the limit on all paths the kinds keep their shares as
-    far as they can: they are taken in turn.
+    texts that differ by more than case and spaces first. Under the limit on all paths the kinds are taken in turn, so
+    that they keep their shares as far as possible.
     """
-    positives, negatives = _mixed(problem_id, positives), _mixed(problem_id, negatives)
+    positives, negatives = _shuffled(problem_id, positives), _shuffled(problem_id, negatives)
     if settings.max_positive_ratio is not None:
         positives = positives[: int(settings.max_positive_ratio * len(negatives) + 1e-9)]
     answered = {(path.steps, path.answer) for path in negatives}
     wrong_answers = sum(path.answer is not None for path in negatives)
     room = max(0, int(settings.max_outcome_ratio * len(positives) + 1e-9) - wrong_answers)
-    outcomes = [path for path in _mixed(problem_id, outcomes) if (path.steps, path.answer) not in answered][:room]
+    outcomes = [path for path in _shuffled(problem_id, outcomes) if (path.steps, path.answer) not in answered][:room]
     turns = [path for turn in zip_longest(negatives, positives, outcomes) for path in turn if path is not None]
     return turns[: settings.max_paths_per_problem]
 
 
-def _mixed(problem_id: str, paths: list[StepPath]) -> list[StepPath]:
-    """In the order of their hashes, paths with a text like one before last."""
+def _shuffled(problem_id: str, paths: list[StepPath]) -> list[StepPath]:
+    """Sort paths by their hashes, those last whose text is like an earlier one."""
     seen: Counter[str] = Counter()
     ranked = []
     for path in sorted(paths, key=lambda path: path_id(problem_id, path)):

@@ -1,4 +1,7 @@
-"""The statistics of a run's labels, counted as trees and paths go by. In: parts of tables. Out: JSON values."""
+"""Statistics of a run's labels. In: parts of tables, one after another. Out: counts as JSON values.
+
+Only counts are in memory, whatever the number of trees and paths.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _BINS = 10
 
 @dataclass
 class Statistics:
-    """What came of the problems, what it cost, and what the paths hold."""
+    """Counts of problems, of what their annotation cost, and of the paths and their labels."""
 
     sums: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
@@ -25,17 +28,14 @@ class Statistics:
     label_sources: Counter[str] = field(default_factory=Counter)
 
     def add_status(self, part: pa.Table) -> None:
-        """Rows of schemas.STATUS."""
+        """Count rows of schemas.STATUS."""
         self.sums["problems"] += len(part)
-        self.statuses.update(
-            f"{status}: {reason}"
-            for status, reason in zip(part["status"].to_pylist(), part["reason"].to_pylist(), strict=True)
-        )
+        self.statuses.update(pc.binary_join_element_wise(part["status"], part["reason"], ": ").to_pylist())
         for name, column in (("searches", "n_searches"), ("rollouts", "n_rollouts"), ("tokens", "n_tokens")):
             self.sums[name] += pc.sum(part[column]).as_py() or 0
 
     def add_nodes(self, nodes: Iterable[Row], unlocated: int) -> None:
-        """A tree's nodes, and how many of its searches located no error."""
+        """Count a tree's nodes; unlocated: how many of its searches located no error."""
         self.sums["unlocated"] += unlocated
         for node in nodes:
             self.sums["nodes"] += 1
@@ -45,7 +45,7 @@ class Statistics:
                 self.histogram[min(int(node["mc"] * _BINS), _BINS - 1)] += 1
 
     def add_paths(self, part: pa.Table) -> None:
-        """All paths of a problem, rows of schemas.PATHS."""
+        """Count all paths of a problem, rows of schemas.PATHS."""
         self.sums["problems_with_paths"] += len(part) > 0
         self.sums["steps"] += pc.sum(pc.list_value_length(part["steps"])).as_py() or 0
         hard = pc.list_flatten(part["hard"])
@@ -57,17 +57,14 @@ class Statistics:
         self.splits_and_kinds.update(zip(part["split"].to_pylist(), part["kind"].to_pylist(), strict=True))
         self.label_sources.update(pc.list_flatten(part["label_source"]).to_pylist())
 
-    @property
-    def paths(self) -> int:
-        return self.splits_and_kinds.total()
-
     def value(self) -> Row:
-        """All of it as JSON values."""
-        sums, both = self.sums, self.splits_and_kinds
-        splits, kinds = Counter[str](), Counter[str]()
-        for (split, kind), times in both.items():
+        """Return all counts as JSON values."""
+        sums, paths = self.sums, self.splits_and_kinds.total()
+        splits, kinds, both = Counter[str](), Counter[str](), Counter[str]()
+        for (split, kind), times in self.splits_and_kinds.items():
             splits[split] += times
             kinds[kind] += times
+            both[f"{split}/{kind}"] += times
         return {
             "problems": sums["problems"],
             "problems_with_paths": sums["problems_with_paths"],
@@ -80,14 +77,13 @@ class Statistics:
             "undecided_rollouts": sums["undecided"],
             "unparsed_rollouts": sums["unparsed"],
             "mc_histogram": [
-                {"from": place / _BINS, "to": (place + 1) / _BINS, "nodes": self.histogram[place]}
-                for place in range(_BINS)
+                {"from": bin / _BINS, "to": (bin + 1) / _BINS, "nodes": self.histogram[bin]} for bin in range(_BINS)
             ],
-            "paths": self.paths,
+            "paths": paths,
             "paths_by_split": ordered(splits),
             "paths_by_kind": ordered(kinds),
-            "paths_by_split_and_kind": ordered(Counter({"/".join(pair): times for pair, times in both.items()})),
-            "mean_steps": sums["steps"] / self.paths if self.paths else None,
+            "paths_by_split_and_kind": ordered(both),
+            "mean_steps": sums["steps"] / paths if paths else None,
             "markers": sums["markers"],
             "markers_by_label_source": ordered(self.label_sources),
             "markers_with_soft_label": sums["soft"],
@@ -96,5 +92,5 @@ class Statistics:
 
 
 def ordered(counts: Counter[str]) -> dict[str, int]:
-    """By name."""
+    """Sort counts by name."""
     return dict(sorted(counts.items()))

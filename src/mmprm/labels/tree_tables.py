@@ -1,13 +1,14 @@
 """Trees of all shards, a problem at a time. In: annotation folders. Out: each problem's nodes and rollouts.
 
-A shard's tables hold a problem's rows side by side, the problems of both in the same order: so neither a shard nor a
-column that nobody asks for (the rollouts' texts are most of an annotation) is ever in memory whole.
+A shard's tables hold a problem's rows side by side, the problems of both in the same order. So a shard is never in
+memory as a whole, and the rollouts' texts, which are most of an annotation, are not read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ ROLLOUT_COLUMNS = ("problem_id", "node_id", "steps", "answer", "verdict", "searc
 
 
 def trees(shards: Iterable[Path]) -> Iterator[tuple[str, list[Row], list[Row]]]:
-    """(problem id, rows of NODE_COLUMNS, rows of ROLLOUT_COLUMNS) of each tree, shard by shard.
+    """Yield (problem id, rows of NODE_COLUMNS, rows of ROLLOUT_COLUMNS) of each tree, shard by shard.
 
-    A problem without nodes is left out. UserError where a problem comes twice, or the rollouts' problems in another
-    order than the nodes'.
+    A problem without nodes is left out. Raises UserError where a problem occurs twice, or the rollouts' problems have
+    another order than the nodes'.
     """
     seen: set[str] = set()
     for shard in shards:
@@ -35,52 +36,44 @@ def trees(shards: Iterable[Path]) -> Iterator[tuple[str, list[Row], list[Row]]]:
             if name in seen:
                 raise UserError(f"{shard}: problem {name!r} has two trees; delete the annotation and run again")
             seen.add(name)
-            own: list[Row] = []
+            drawn: list[Row] = []
             if following is not None and following[0] == name:
-                own, following = following[1], next(rollouts, None)
-            yield name, nodes, own
+                drawn, following = following[1], next(rollouts, None)
+            yield name, nodes, drawn
         if following is not None:
             raise UserError(
-                f"{shard}: rollouts.parquet has problem {following[0]!r} where nodes.parquet has none; the two are not "
+                f"{shard}: rollouts.parquet has problem {following[0]!r} where nodes.parquet does not; the two are not "
                 "of one annotation: delete the folder and run again"
             )
 
 
 def _problems(path: Path, schema: pa.Schema, columns: Sequence[str]) -> Iterator[tuple[str, list[Row]]]:
-    """The rows of each problem, problems in the table's order."""
+    """Yield the rows of each problem, problems in the table's order."""
     rows = (row for part in tables.batches(path, schema, columns) for row in part.to_pylist())
-    for name, own in groupby(rows, key=_problem_id):
-        yield name, list(own)
-
-
-def _problem_id(row: Row) -> str:
-    return str(row["problem_id"])
+    for name, group in groupby(rows, key=itemgetter("problem_id")):
+        yield name, list(group)
 
 
 def sources_of(seeds: Path) -> dict[str, str]:
-    """The source of each problem of a problem table, read without its images."""
-    found: dict[str, str] = {}
+    """Read the source of each problem of a problem table, without its images."""
+    sources: dict[str, str] = {}
     for part in tables.batches(seeds, schemas.PROBLEMS, ("problem_id", "source"), rows=65536):
-        found.update(zip(part["problem_id"].to_pylist(), part["source"].to_pylist(), strict=True))
-    return found
+        sources.update(zip(part["problem_id"].to_pylist(), part["source"].to_pylist(), strict=True))
+    return sources
 
 
 def check_problems(shards: Sequence[Path], sources: dict[str, str], seeds: Path) -> None:
-    """UserError where a problem is in two shards, or is none of the seeds'."""
+    """Raise UserError where a problem is in two shards, or is not among the seeds."""
     seen: set[str] = set()
     for shard in shards:
         for part in tables.batches(shard / "status.parquet", schemas.STATUS, ("problem_id",), rows=65536):
             for name in part["problem_id"].to_pylist():
                 if name in seen:
-                    raise UserError(f"problem {name!r} is in two of {_listed(shards)}: delete the stale one")
+                    folders = ", ".join(map(str, shards[:8])) + (", …" if len(shards) > 8 else "")
+                    raise UserError(f"problem {name!r} is in two of {folders}: delete the stale one")
                 if name not in sources:
                     raise UserError(
                         f"problem {name!r} of {shard} was annotated but is not in {seeds}: delete the annotation, "
                         "run again"
                     )
                 seen.add(name)
-
-
-def _listed(shards: Sequence[Path]) -> str:
-    named = [str(shard) for shard in shards]
-    return ", ".join(named if len(named) <= 8 else [*named[:7], f"… ({len(named)} folders)"])

@@ -1,11 +1,11 @@
 """Is a problem's pass rate between the bounds, and when is that clear? In: counts of rollouts. Out: a reason, or none.
 
-Two stops. *Certain*: whatever the rollouts still to come (and those without a verdict) turn out, the decision stays.
-*Bound*: the pass rate of the policy lies outside the bounds with a given confidence, however often one looks.
-The second rests on an e-process: a mixture of likelihood ratios against the bound, over the rates beyond it (Robbins
-1970; Howard et al. 2021, doi:10.1214/20-AOS1991). If the rate does not lie beyond the bound it is a non-negative
-supermartingale that starts at 1, so that by Ville's inequality it ever reaches 1/a with probability a at most. Looking
-after each block costs nothing, which it would with a test of a fixed size.
+Sampling stops early in two cases. *Certain*: no result of the missing rollouts (and of those without a verdict) could
+change the decision. *Bound*: the policy's pass rate lies outside the bounds with a given confidence. The second is a
+sequential test by an e-process: a mixture of likelihood ratios against the bound, over the rates beyond it (Robbins
+1970; Howard et al. 2021, doi:10.1214/20-AOS1991). If the rate does not lie beyond the bound, the e-process is a
+non-negative supermartingale that starts at 1, so that by Ville's inequality it ever reaches 1/a with probability a at
+most. Testing after each block therefore costs no confidence, as it would with a test of a fixed size.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HARD, _EASY = ("none_right", "too_hard"), ("all_right", "too_easy")
 
 @dataclass(frozen=True)
 class Rule:
-    """Kept is a problem with some and not all rollouts right, and their share from `low` to `high`.
+    """A problem is kept with some and not all rollouts right, and their share between `low` and `high` (inclusive).
 
     confidence: of the stop by the bounds, for both together; None switches it off.
     """
@@ -35,12 +35,12 @@ class Rule:
 
     @classmethod
     def of(cls, settings: Seeds) -> Rule:
-        """As it is configured."""
+        """Make the configured rule."""
         confidence = settings.stop_confidence if settings.adaptive else None
         return cls(settings.rollouts, settings.min_pass_rate, settings.max_pass_rate, confidence)
 
     def stop(self, counts: Counts) -> tuple[str, str] | None:
-        """(reason, why) where no more need be drawn after `counts`: all_drawn, certain or bound; else None."""
+        """Return (reason, why) where sampling stops after `counts`: all_drawn, certain or bound; else None."""
         left = self.rollouts - counts.n_rollouts - counts.n_undecided
         if left <= 0:
             return self.decide(counts), "all_drawn"
@@ -51,13 +51,17 @@ class Rule:
         return (reason, "bound") if reason is not None else None
 
     def decide(self, counts: Counts) -> str:
-        """The reason when all is drawn: kept, none_right, all_right, too_hard or too_easy; undecided where rollouts
-        without a verdict could change it."""
+        """Decide when all is drawn: kept, none_right, all_right, too_hard or too_easy.
+
+        Or undecided, where rollouts without a verdict could change the decision.
+        """
         return self.certain(counts, 0) or "undecided"
 
     def certain(self, counts: Counts, left: int) -> str | None:
-        """The reason that stands whatever becomes of `left` rollouts and of those without a verdict; None where none
-        does. Of a problem that is too hard, or has none right, it is too_hard; likewise too_easy."""
+        """Decide where no result of `left` more rollouts, and of those without a verdict, could change it; else None.
+
+        too_hard covers none_right where that is still open; likewise too_easy.
+        """
         unknown = left + counts.n_undecided
         total = counts.n_rollouts + unknown
         if not total:
@@ -77,13 +81,13 @@ class Rule:
         return "too_easy" if right / total > self.high else KEPT
 
     def outside(self, counts: Counts) -> str | None:
-        """too_hard or too_easy where the policy's pass rate is so with `confidence`, else None.
+        """Return too_hard or too_easy where the policy's pass rate is so with `confidence`, else None.
 
-        A rollout without a verdict counts against either.
+        A rollout without a verdict counts against both.
         """
         if self.confidence is None:
             return None
-        needed = 2 / (1 - self.confidence)  # each of the two bounds has half of the error
+        needed = 2 / (1 - self.confidence)  # each of the two bounds has half of the error probability
         drawn = counts.n_rollouts + counts.n_undecided
         if self.low > 0 and evidence_below(counts.n_correct + counts.n_undecided, drawn, self.low) >= needed:
             return "too_hard"
@@ -93,9 +97,9 @@ class Rule:
 
 
 def evidence_below(successes: int, draws: int, bound: float) -> float:
-    """The e-value of `successes` of `draws` against a rate of at least `bound` (0 < bound < 1).
+    """Compute the e-value of `successes` of `draws` against a rate of at least `bound` (0 < bound < 1).
 
-    The likelihood ratio to a rate of exactly the bound, averaged over Beta(1/2, 1/2) cut off at the bound.
+    It is the likelihood ratio to a rate of exactly the bound, averaged over Beta(1/2, 1/2) cut off at the bound.
     """
     from scipy.special import betainc, betaln
 
