@@ -17,7 +17,7 @@ from mmprm.config import Config
 from mmprm.data import tables
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.report.ablations import Ranked, write_ablation
-from mmprm.report.label_accuracy import label_quality
+from mmprm.report.sections.label_charts import label_accuracy
 from mmprm.runtime.errors import UserError
 
 VARIANTS = {"soft": {}, "hard": {"label": "hard"}, "slow": {"learning_rate": 1e-6}, "few": {"max_paths_per_problem": 2}}
@@ -208,7 +208,7 @@ def test_label_quality_has_a_row_a_labelling_and_a_chart_of_each_kind(tmp_path: 
     first = {"paths": 40, "exact": ratio(0.6), "too_late": ratio(0.2), "too_early": ratio(0.2)}
     found = {"problems": 9, "markers": 50, "markers_unreadable": 3, "errors": {"reading": 4}, "rows": rows}
     tables.write_json(tmp_path / "labels/quality.json", found | {"first_error": first | {"offsets": {"0": 24, "2": 8}}})
-    shown = label_quality(tmp_path)
+    shown = label_accuracy(tmp_path)
     assert shown is not None
     assert [row["name"] for row in shown["rows"]][:3] == ["hard, all", "hard, implied", "soft, wrong where MC ≤ 0"]
     charts = [str(chart) for chart in shown["charts"]]
@@ -217,6 +217,6 @@ def test_label_quality_has_a_row_a_labelling_and_a_chart_of_each_kind(tmp_path: 
 
 
 def test_where_no_step_can_be_judged_nothing_is_said(tmp_path: Path) -> None:
-    assert label_quality(tmp_path) is None
+    assert label_accuracy(tmp_path) is None
     tables.write_json(tmp_path / "labels/quality.json", {"markers": 0, "rows": []})
-    assert label_quality(tmp_path) is None
+    assert label_accuracy(tmp_path) is None

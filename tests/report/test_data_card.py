@@ -19,9 +19,11 @@ from mmprm import config as configuration
 from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems, write_problems
-from mmprm.report import examples, figures, funnel
-from mmprm.report.data_card import escaped, gather, licence_of, section, write_data_card
+from mmprm.report import figures
+from mmprm.report.data_card import data_section, gather, licence_of, write_data_card
 from mmprm.report.page import render
+from mmprm.report.sections import data_funnel, examples
+from mmprm.report.templates import escaped
 
 DETAIL = "there is no file 'a.png' in /home/someone/data/pictures, see /srv/x.txt"
 
@@ -117,7 +119,7 @@ def test_the_funnels_follow_the_problems_from_rows_to_paths_and_to_training(run:
 
 def test_a_source_that_two_are_made_of_is_read_once() -> None:
     config = settings(seeds={"sources": ["curated", "pool"], "rollouts": 4})
-    assert funnel.lineage(config, config.seeds.sources) == ["pool", "own", "curated"]
+    assert data_funnel.lineage(config, config.seeds.sources) == ["pool", "own", "curated"]
 
 
 def test_the_card_says_who_is_made_of_whom_and_every_count(card: str) -> None:
@@ -219,7 +221,7 @@ def test_what_is_missing_is_not_shown(tmp_path: Path, lacking: str, monkeypatch:
     text = (tmp_path / "card.md").read_text()
     heading = {"seeds": "## Difficulty filter", "labels": "## Annotation and labels"}.get(lacking, "## Curation")
     assert (heading in text) == (lacking == "annotation")
-    assert section(settings(), tmp_path)["sources"]
+    assert data_section(settings(), tmp_path)["sources"]
 
 
 def test_an_empty_run_has_a_card_of_its_sources_alone(tmp_path: Path) -> None:

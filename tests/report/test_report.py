@@ -19,9 +19,12 @@ from PIL import Image
 from report_example import SPITE, settings
 
 from mmprm.data import tables
-from mmprm.report import figures, results, trees
-from mmprm.report.numbers import duration, percent, points
-from mmprm.report.page import finding, render, write_report
+from mmprm.report import figures, results
+from mmprm.report.page import render, write_report
+from mmprm.report.sections import tree_view
+from mmprm.report.sections.benchmark_results import finding
+from mmprm.report.sections.costs import costs_by_rule
+from mmprm.report.templates import duration, percent, points
 from mmprm.runtime.errors import UserError
 
 
@@ -149,7 +152,7 @@ def test_only_an_interval_clear_of_zero_is_called_a_difference(low: float, high:
 def test_trees_show_images_mc_values_and_the_first_error_below_the_last_right_state(
     page: str, example_run: Path
 ) -> None:
-    shown = trees.chosen(settings(), example_run)
+    shown = tree_view.shown_trees(settings(), example_run)
     assert len(shown) == 2
     for tree in shown:
         problem = tree["problem"]
@@ -166,8 +169,8 @@ def test_the_most_searched_trees_of_each_kind_are_shown() -> None:
     rows = [("a1", 5, 9), ("a2", 5, 8), ("a3", 7, 1), ("b1", 1, 1), ("b2", 0, 0)]
     status = [{"problem_id": name, "n_searches": searches, "n_nodes": nodes} for name, searches, nodes in rows]
     kinds = {name: name[0] for name, _, _ in rows}
-    assert [row["problem_id"] for row in trees.choose(status, kinds, 3)] == ["a3", "b1", "a1"]
-    assert [row["problem_id"] for row in trees.choose(status, {}, 9)] == ["a3", "a1", "a2", "b1"]
+    assert [row["problem_id"] for row in tree_view.choose(status, kinds, 3)] == ["a3", "b1", "a1"]
+    assert [row["problem_id"] for row in tree_view.choose(status, {}, 9)] == ["a3", "a1", "a2", "b1"]
 
 
 def test_of_many_rollouts_the_searched_and_a_right_one_are_shown() -> None:
@@ -176,7 +179,7 @@ def test_of_many_rollouts_the_searched_and_a_right_one_are_shown() -> None:
         {"node_id": 0, "verdict": "correct" if at == 9 else "incorrect", "searched": at in (7, 8), "text": str(at)}
         for at in range(10)
     ]
-    root = trees.nested([node], own)
+    root = tree_view.nested([node], own)
     assert [rollout["text"] for rollout in root["rollouts"]] == ["0", "1", "2", "7", "8", "9"] and root["more"] == 4
 
 
@@ -185,14 +188,14 @@ def test_a_large_image_is_shown_smaller_and_a_broken_one_is_not() -> None:
     out = io.BytesIO()
     noise.save(out, "PNG")
     assert len(out.getvalue()) > 300_000
-    shown = trees.data_uri(out.getvalue())
+    shown = tree_view.data_uri(out.getvalue())
     assert shown and shown.startswith("data:image/jpeg;base64,")
     assert Image.open(io.BytesIO(base64.b64decode(shown.split(",")[1]))).size == (640, 427)
-    assert trees.data_uri(b"no image") is None
+    assert tree_view.data_uri(b"no image") is None
 
 
 def test_colours_go_from_red_to_green_and_unknown_is_grey() -> None:
-    assert [trees.colour(mc) for mc in (0.0, 0.5, 1.0, None)] == ["#c43c2e", "#d9971c", "#2c8a57", "#9a9a9a"]
+    assert [tree_view.colour(mc) for mc in (0.0, 0.5, 1.0, None)] == ["#c43c2e", "#d9971c", "#2c8a57", "#9a9a9a"]
 
 
 def test_mc_values_of_exactly_0_and_1_stand_apart() -> None:
@@ -204,7 +207,7 @@ def test_mc_values_of_exactly_0_and_1_stand_apart() -> None:
 
 def test_costs_add_up_over_jobs_and_stale_shards_are_not_counted(copied: Path) -> None:
     tables.write_json(copied / "annotation" / "0-of-7" / "usage.json", {"generated_tokens": 10**9})
-    rows = {row["stage"]: row for row in results.costs(settings(), copied)}
+    rows = {row["stage"]: row for row in costs_by_rule(settings(), copied)}
     assert list(rows) == ["intake", "annotate", "sample_candidates", "summarise"]
     assert rows["annotate"] | {} == {
         "stage": "annotate",
@@ -285,10 +288,10 @@ def test_durations_are_readable(seconds: float | None, shown: str) -> None:
 
 
 def test_no_tree_is_shown_where_none_is_asked_for(example_run: Path) -> None:
-    assert trees.chosen(settings(trees=0), example_run) == []
+    assert tree_view.shown_trees(settings(trees=0), example_run) == []
 
 
 def test_a_tree_without_a_root_is_named() -> None:
     node: dict[str, Any] = {"problem_id": "p", "node_id": 1, "parent_id": 1, "steps": [], "mc": None}
     with pytest.raises(UserError, match="tree of p has no root"):
-        trees.nested([node], [])
+        tree_view.nested([node], [])

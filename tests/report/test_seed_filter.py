@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mmprm.data import schemas, tables
-from mmprm.report.seed_filter import _chart, _tenth, seed_filter
+from mmprm.report.sections.seed_filter import _chart, _tenth, seed_filter
 
 
 def decision(right: int, drawn: int, reason: str, stopped: str) -> dict[str, Any]:

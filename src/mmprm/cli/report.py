@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from mmprm.cli.program import ConfigFile, Out, option, read_config
+
+if TYPE_CHECKING:
+    from mmprm.report.extras import ReportExtra
 
 
 def write_report(
@@ -14,7 +17,15 @@ def write_report(
     """Write the run's report as one self-contained page."""
     from mmprm.report.page import write_report
 
-    write_report(read_config(config), results, out)
+    write_report(read_config(config), results, out, _extras())
+
+
+def _extras() -> list[ReportExtra]:
+    """Return what the experiments add to report and data card."""
+    from mmprm.experiments.consensus.consensus_section import ConsensusSection
+    from mmprm.experiments.guided.guided_section import GuidedSection
+
+    return [GuidedSection(), ConsensusSection()]
 
 
 def write_data_card(
@@ -26,7 +37,7 @@ def write_data_card(
     """Write the card of the run's data: all counts, licences, and a few problems."""
     from mmprm.report.data_card import write_data_card
 
-    write_data_card(read_config(config), results, out, pictures)
+    write_data_card(read_config(config), results, out, pictures, _extras())
 
 
 def write_ablation(

@@ -6,20 +6,20 @@ variants are compared with the first of them problem by problem (`evaluation.pai
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from markupsafe import Markup
 
 from mmprm.config import Ablation, Config
 from mmprm.data import tables
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.paired import minus_first
-from mmprm.report import figures, numbers, results, templates
+from mmprm.report import figures, results
+from mmprm.report.templates import render_html
 from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
@@ -36,79 +36,77 @@ _AXES = {"learning_rate": "learning rate", "epochs": "epochs", "max_paths_per_pr
 
 @dataclass(frozen=True)
 class Ranked:
-    """The files of an ablation: problem tables, each called by its source; the candidates in the folder of their
+    """The files of an ablation: problem tables, each named by its source; the candidates in the folder of their
     benchmark; scores.parquet and metrics.json in the folder of their variant below it."""
 
     problems: Sequence[Path]
     candidates: Sequence[Path]
     scores: Sequence[Path]
     metrics: Sequence[Path]
-    manifests: Sequence[Path] = ()  # of the variants' folders, which tell what a training has cost
+    manifests: Sequence[Path] = ()  # in the variants' folders, with what a training has cost
 
 
 def write_ablation(config: Config, ablation: str, files: Ranked, page: Path, table: Path) -> None:
     """Write the named ablation's page and its table: COLUMNS, every metric at every N.
 
-    minus_first is the paired difference to the first variant: of what a PRM decides, and of all variants but the first;
-    paths, markers (labelled ones) and updates are those of the variant's training, where its manifest is given.
-    UserError where a file is missing, or is not what it should be.
+    minus_first is the paired difference to the first variant, for all variants but the first; paths, markers (labelled
+    ones) and updates are those of the variant's training, where its manifest is given. Raises UserError where a file is
+    missing or is not of its kind.
     """
     settings = config.ablations[ablation]
-    found = read_metrics(files.metrics)
-    chosen = [name for name in config.benchmarks if settings.benchmarks is None or name in settings.benchmarks]
-    for pair in ((benchmark, variant) for benchmark in chosen for variant in settings.variants):
-        _taken(found, pair, f"ablation {ablation}: no metrics of", files.metrics)
-    differences = _differences(config, ablation, chosen, files)
+    metrics = read_metrics(files.metrics)
+    benchmarks = [name for name in config.benchmarks if settings.benchmarks is None or name in settings.benchmarks]
+    for pair in ((benchmark, variant) for benchmark in benchmarks for variant in settings.variants):
+        _entry(metrics, pair, f"ablation {ablation}: no metrics of", files.metrics)
+    differences = _differences(config, ablation, benchmarks, files)
     costs = {path.parent.name: _cost(path) for path in files.manifests}
     rows = [
         {"by": settings.by, "setting": _setting(config, settings, variant), **row, **costs.get(variant, {})}
         | _in_columns(differences[benchmark].get(variant, {}).get((row["metric"], row["n"])))
-        for benchmark in chosen
+        for benchmark in benchmarks
         for variant in settings.variants
-        for row in found[benchmark, variant]["rows"]
+        for row in metrics[benchmark, variant]["rows"]
     ]
-    tables.write_text(table, _as_csv(rows))
-    text = (
-        templates.environment(autoescape=True, filters=numbers.FILTERS)
-        .get_template("ablation.html.jinja")
-        .render(
-            title=settings.title,
-            name=ablation,
-            run=config.run,
-            primary=config.bench.primary,
-            confidence=f"{100 * config.bench.confidence:g} %",
-            recipes=_recipes(config, settings),
-            costs=costs,
-            parts=[_part(config, settings, name, found, differences[name]) for name in chosen],
-        )
+    # As objects: a column of integers with gaps stays one of integers.
+    tables.write_text(table, pd.DataFrame(rows, columns=COLUMNS, dtype=object).to_csv(index=False))
+    text = render_html(
+        "ablation.html.jinja",
+        title=settings.title,
+        name=ablation,
+        run=config.run,
+        primary=config.bench.primary,
+        confidence=f"{100 * config.bench.confidence:g} %",
+        recipes=[_recipe(config, variant) for variant in settings.variants],
+        costs=costs,
+        parts=[_part(config, settings, name, metrics, differences[name]) for name in benchmarks],
     )
     tables.write_text(page, text)
 
 
 def read_metrics(files: Sequence[Path]) -> dict[tuple[str, str], Row]:
-    """(benchmark, variant) -> metrics.json; UserError names a file that is none."""
-    found = {}
+    """Return (benchmark, variant) -> metrics.json; UserError names a file that is not one."""
+    by_pair = {}
     for path in files:
         metrics = results.read_json(path)
         if not isinstance(metrics, dict) or not {"benchmark", "variant", "rows"} <= set(metrics):
             raise UserError(f"{path}: not the metrics of a benchmark and variant; delete it and run again")
-        found[metrics["benchmark"], metrics["variant"]] = metrics
-    return found
+        by_pair[metrics["benchmark"], metrics["variant"]] = metrics
+    return by_pair
 
 
 def _differences(config: Config, ablation: str, benchmarks: Sequence[str], files: Ranked) -> dict[str, Differences]:
-    """By benchmark, what `minus_first` says of the ablation's variants."""
+    """Return for each benchmark the paired differences of the ablation's variants to the first."""
     problems = {path.stem: path for path in files.problems}
     candidates = {path.parent.name: path for path in files.candidates}
     scores = {(path.parent.parent.name, path.parent.name): path for path in files.scores}
-    where = f"ablation {ablation}: no"
+    missing = f"ablation {ablation}: no"
     return {
         name: minus_first(
             config,
-            _taken(problems, config.benchmarks[name].source, f"{where} problems of", files.problems),
-            _taken(candidates, name, f"{where} candidates of", files.candidates),
+            _entry(problems, config.benchmarks[name].source, f"{missing} problems of", files.problems),
+            _entry(candidates, name, f"{missing} candidates of", files.candidates),
             {
-                variant: _taken(scores, (name, variant), f"{where} scores of", files.scores)
+                variant: _entry(scores, (name, variant), f"{missing} scores of", files.scores)
                 for variant in config.ablations[ablation].variants
             },
         )
@@ -117,20 +115,19 @@ def _differences(config: Config, ablation: str, benchmarks: Sequence[str], files
 
 
 def _cost(manifest: Path) -> Row:
-    """What a variant was trained on, and for how long; UserError where its manifest does not say."""
-    found = results.read_json(manifest)
+    """Return what a variant was trained on, and for how many updates; UserError where its manifest does not say."""
     try:
-        info = found["info"]
+        info = results.read_json(manifest)["info"]
         return {"paths": info["examples"], "markers": info["markers"], "updates": info["steps"]}
     except (KeyError, TypeError) as error:
         raise UserError(f"{manifest}: not the manifest of a PRM; delete it and run again") from error
 
 
-def _taken(found: Mapping[Any, Any], name: Any, what: str, files: Sequence[Path]) -> Any:
-    """The entry of this name; UserError where there is none."""
-    if name not in found:
-        raise UserError(f"{what} {name} among {[str(path) for path in files]}")
-    return found[name]
+def _entry(by_name: Mapping[Any, Any], name: Any, missing: str, files: Sequence[Path]) -> Any:
+    """Return the entry of this name; UserError where there is none."""
+    if name not in by_name:
+        raise UserError(f"{missing} {name} among {[str(path) for path in files]}")
+    return by_name[name]
 
 
 def _in_columns(difference: Row | None) -> Row:
@@ -141,43 +138,33 @@ def _in_columns(difference: Row | None) -> Row:
 
 
 def _setting(config: Config, settings: Ablation, variant: str) -> Any:
-    """What the variant has at the key in which the variants differ: its own value, or that of prm.training."""
+    """Return the value of the key in which the variants differ: the variant's own, or that of prm.training."""
     if settings.by is None:
         return variant
     if settings.by == "packing":
         return config.prm.packing_of(variant)
-    own = getattr(config.prm.variants[variant], settings.by)
-    return getattr(config.prm.training, settings.by, None) if own is None else own
+    value = getattr(config.prm.variants[variant], settings.by)
+    return getattr(config.prm.training, settings.by, None) if value is None else value
 
 
-def _recipes(config: Config, settings: Ablation) -> list[Row]:
-    return [
-        {"variant": name, **config.prm.variants[name].model_dump(mode="json", exclude_none=True)}
-        | _of_set(config, config.prm.variants[name].label_set)
-        for name in settings.variants
-    ]
-
-
-def _of_set(config: Config, label_set: str | None) -> Row:
-    """What a label set has otherwise than the run's own labels."""
-    return {} if label_set is None else config.labels.changed(label_set)
-
-
-def _as_csv(rows: Sequence[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def _recipe(config: Config, variant: str) -> Row:
+    """Return the variant's own settings, and those in which its label set differs from the run's labels."""
+    settings = config.prm.variants[variant]
+    changed = {} if settings.label_set is None else config.labels.changed(settings.label_set)
+    return {"variant": variant, **settings.model_dump(mode="json", exclude_none=True)} | changed
 
 
 def _part(
-    config: Config, settings: Ablation, benchmark: str, found: dict[tuple[str, str], Row], differences: Differences
+    config: Config,
+    settings: Ablation,
+    benchmark: str,
+    all_metrics: Mapping[tuple[str, str], Row],
+    differences: Differences,
 ) -> Row:
-    """One benchmark: a line a variant, and the charts."""
+    """Return the part on one benchmark: a line for each variant, and the charts."""
     lines = []
     for variant in settings.variants:
-        metrics = found[benchmark, variant]
+        metrics = all_metrics[benchmark, variant]
         n = max(row["n"] for row in metrics["rows"])
         lines.append(
             {
@@ -204,7 +191,7 @@ def _part(
 
 
 def _charts(primary: str, settings: Ablation, benchmark: str, lines: Sequence[Row]) -> list[str]:
-    """The primary aggregate by setting and over N, and all aggregates of all variants."""
+    """Draw the primary aggregate by setting and over N, and all aggregates of all variants."""
     metric, n = f"bon/{primary}", lines[0]["n"]
     charts = []
     if len(lines) > 1:
@@ -227,7 +214,7 @@ def _charts(primary: str, settings: Ablation, benchmark: str, lines: Sequence[Ro
 
 
 def _by_setting(settings: Ablation, lines: Sequence[Row], metric: str, title: str) -> str:
-    """The metric over a number where all variants have one, else a point a variant."""
+    """Draw the metric over the setting where it is a number for all variants, else a point for each variant."""
     points = [
         {"x": line["setting"], "series": "best of N (PRM)", **figures.with_interval(line["at_n"][metric])}
         for line in lines

@@ -6,9 +6,8 @@ run's folder can be published as a data set. The report shows the same in its se
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,43 +16,40 @@ from markupsafe import Markup
 from mmprm import __version__
 from mmprm.config import Config
 from mmprm.data import tables
-from mmprm.report import examples, figures, funnel, numbers, results, templates
-from mmprm.report.consensus import consensus
-from mmprm.report.trees import data_uri
+from mmprm.report import figures, results
+from mmprm.report.extras import CardPart, ReportExtra
+from mmprm.report.sections import data_funnel, examples
+from mmprm.report.sections.tree_view import data_uri
+from mmprm.report.templates import render_markdown
 
 Row = dict[str, Any]
 
-_LONGEST = 300  # characters of a text that is shown
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-_LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")  # the hub's identifiers look so
+_LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")  # the form of the hub's identifiers
 
 
-def gather(config: Config, folder: Path) -> Row:
-    """All that the card says; what is not there yet is None or empty."""
-    known = funnel.sources(config, folder)
-    flows = [
-        {"name": "seeds", "title": "From rows to labelled paths", "stages": funnel.of_seeds(config, folder, known)},
-        {
-            "name": "policy",
-            "title": "From rows to the policy's training",
-            "stages": funnel.of_policy(config, folder, known),
-        },
-    ]
+def gather(config: Config, folder: Path, extras: Sequence[ReportExtra] = ()) -> Row:
+    """Return all that the card says; what is missing is None or empty."""
+    known = data_funnel.sources(config, folder)
+    stages = {
+        ("seeds", "From rows to labelled paths"): data_funnel.of_seeds(config, folder, known),
+        ("policy", "From rows to the policy's training"): data_funnel.of_policy(config, folder, known),
+    }
     return {
         "sources": list(known.values()),
         "curated": [row for row in known.values() if row["curation"]],
         "tagged": [row for row in known.values() if row["tagging"]],
-        "flows": [flow for flow in flows if flow["stages"]],
+        "flows": [{"name": name, "title": title, "stages": rows} for (name, title), rows in stages.items() if rows],
         "seeds": results.read_json(folder / "seeds" / "statistics.json"),
         "labels": results.read_json(folder / "labels" / "statistics.json"),
-        "consensus": consensus(config, folder),
+        "extras": [part for extra in extras if (part := extra.in_card(config, folder))],
         "kept": examples.kept(config, folder),
         "refused": examples.refused(config, folder),
     }
 
 
-def section(config: Config, folder: Path) -> Row:
-    """The same for the report: funnels as charts, thumbnails as text."""
+def data_section(config: Config, folder: Path) -> Row:
+    """Return the same for the report: funnels as charts, thumbnails as data URIs."""
     card = gather(config, folder)
     for flow in card["flows"]:
         flow["chart"] = Markup(figures.funnel(flow["stages"], flow["title"]))
@@ -62,10 +58,12 @@ def section(config: Config, folder: Path) -> Row:
     return card
 
 
-def write_data_card(config: Config, results: Path, out: Path, pictures: Path) -> None:
+def write_data_card(
+    config: Config, results: Path, out: Path, pictures: Path, extras: Sequence[ReportExtra] = ()
+) -> None:
     """Write the card of the run in the folder `results`, and its pictures into the folder `pictures` beside it:
     seeds.svg, policy.svg, example-1.png, ...; examples of an earlier card are removed."""
-    card = gather(config, results)
+    card = gather(config, results, extras)
     for old in pictures.glob("example-*.png"):
         old.unlink()
     for flow in card["flows"]:
@@ -80,22 +78,22 @@ def write_data_card(config: Config, results: Path, out: Path, pictures: Path) ->
 
 
 def render(config: Config, card: Row) -> str:
-    """The card as markdown. Whatever comes from data is escaped, and stays on its line."""
-    filters = {"md": escaped, "num": numbers.number, "words": _words}
-    page = templates.environment(autoescape=False, filters=filters).get_template("data_card.md.jinja")
-    text = page.render(card, front=front_matter(config, card), run=config.run, seed=config.seed, version=__version__)
+    """Return the card as markdown. Whatever comes from data is escaped, and stays on its line."""
+    front = front_matter(config, card)
+    names = {"run": config.run, "seed": config.seed, "version": __version__}
+    text = render_markdown("data_card.md.jinja", **{**card, **names, "front": front})
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 
 def front_matter(config: Config, card: Row) -> str:
-    """What the hub reads: YAML between two lines of dashes."""
+    """Return what the hub reads: YAML between two lines of dashes."""
     from huggingface_hub import DatasetCardData
 
     labels = card["labels"] or {}
-    files = ["paths"] if labels else []
-    files += ["consensus"] if card["consensus"] else []
+    extras: list[CardPart] = card["extras"]
+    files = ["paths"] * bool(labels) + [name for part in extras for name in part.tables]
     known = {row["name"]: row for row in card["sources"]}
-    read = [known[name] for name in funnel.lineage(config, config.seeds.sources) if not known[name]["made_of"]]
+    read = [known[name] for name in data_funnel.lineage(config, config.seeds.sources) if not known[name]["made_of"]]
     data = DatasetCardData(
         language=list(config.data_card.language),
         pretty_name=f"Step labels of the run {config.run}",
@@ -110,9 +108,9 @@ def front_matter(config: Config, card: Row) -> str:
 
 
 def licence_of(licences: Iterable[str | None]) -> dict[str, Any]:
-    """The hub's licence, or licences, of what is made from data under these; unknown, if that of any is.
+    """Return the hub's licence, or licences, of what is made from data under these; unknown, if that of any is.
 
-    Where one of them is written as no identifier of the hub is, they are `other`, with all of them as the name.
+    Where one of them is not an identifier of the hub, the licence is `other`, with all of them as its name.
     """
     names = sorted({name or "drawn-here" for name in licences})
     if not names or "unknown" in names:
@@ -124,15 +122,3 @@ def licence_of(licences: Iterable[str | None]) -> dict[str, Any]:
 
 def _size(paths: int) -> str:
     return next((name for limit, name in _SIZES if paths < limit), "n>1M")
-
-
-def escaped(value: Any) -> str:
-    """Text for a line or a cell of markdown: shortened, on one line, and neither HTML nor markdown."""
-    text = " ".join(str("–" if value is None else value).split())
-    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
-    return re.sub(r"([\\`*_{}\[\]#+!|~$])", r"\\\1", html.escape(text, quote=False))
-
-
-def _words(counts: dict[str, int]) -> str:
-    """`12 near duplicate, 3 proof`."""
-    return escaped(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()) or "–")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from toy_world import toy_config
 from mmprm.data import schemas, tables
 from mmprm.data.problem import write_problems
 from mmprm.engine.scripted import toy_problem
+from mmprm.experiments.guided.guided_section import GuidedSection
 from mmprm.experiments.guided.measure_guided import measure_guided
-from mmprm.report.guided import guided
 from mmprm.runtime.errors import UserError
 
 CONFIG = toy_config(
@@ -59,10 +60,10 @@ def test_strategies_stand_beside_best_of_n_and_majority(files: dict[str, Path], 
     assert beam["minus_best_of_n"]["value"] == 0.25
     assert beam["minus_best_of_n"]["ci_low"] <= 0.25 <= beam["minus_best_of_n"]["ci_high"]
     assert (beam["problems"], beam["oracle"]["value"]) == (4, 0.75)
-    shown = guided(tmp_path, "toy", "soft")
-    assert shown is not None and "<svg" in shown["chart"]
-    assert [row["strategy"] for row in shown["rows"]][-1] == "beam"
-    assert guided(tmp_path, "toy", "hard") is None
+    shown = GuidedSection().below_benchmark(tmp_path, "toy", "soft")
+    assert shown is not None and "<svg" in shown
+    assert re.findall(r"<tr><td>([^<]*)</td>", shown)[-1] == "beam"
+    assert GuidedSection().below_benchmark(tmp_path, "toy", "hard") is None
 
 
 def test_a_missing_shard_is_told(files: dict[str, Path], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from report_example import SPITE
 from mmprm import config as configuration
 from mmprm.config import Config
 from mmprm.data import tables
+from mmprm.experiments.consensus.consensus_section import ConsensusSection
 from mmprm.report.data_card import write_data_card
 from mmprm.report.page import render
 
@@ -39,6 +40,7 @@ def settings(**labels: Any) -> Config:
 
 
 JUDGED = {"consensus": {"url": "http://host/v1", "model": "judge"}}
+EXTRAS = [ConsensusSection()]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def words(page: str) -> str:
 
 
 def test_the_report_counts_what_was_kept_by_kind_and_why_paths_were_dropped(run: Path) -> None:
-    page = render(settings(**JUDGED), run)
+    page = render(settings(**JUDGED), run, EXTRAS)
     assert SPITE not in page
     said = words(page.split('<section id="labels">')[1].split("</section>")[0])
     assert "the first error of each of 120 training paths: the PRMs learn from the 48 of which" in said
@@ -63,7 +65,7 @@ def test_the_report_counts_what_was_kept_by_kind_and_why_paths_were_dropped(run:
 
 
 def test_the_card_has_the_same_and_names_both_tables(run: Path, tmp_path: Path) -> None:
-    write_data_card(settings(**JUDGED), run, tmp_path / "card.md", tmp_path / "card")
+    write_data_card(settings(**JUDGED), run, tmp_path / "card.md", tmp_path / "card", EXTRAS)
     card = (tmp_path / "card.md").read_text()
     assert "| negative | 60 | 20 | 33 | 7 |\n| positive | 60 | 28 | 30 | 2 |\n| all | 120 | 48 | 63 | 9 |" in card
     assert "30 error found, 33 error earlier, 9 reply malformed" in card and "<script" not in card
@@ -71,16 +73,16 @@ def test_the_card_has_the_same_and_names_both_tables(run: Path, tmp_path: Path) 
 
 
 def test_without_a_judge_nothing_is_said_even_of_one_that_there_was(run: Path, tmp_path: Path) -> None:
-    assert "onsensus with" not in render(settings(), run)
-    write_data_card(settings(), run, tmp_path / "card.md", tmp_path / "card")
+    assert "onsensus with" not in render(settings(), run, EXTRAS)
+    write_data_card(settings(), run, tmp_path / "card.md", tmp_path / "card", EXTRAS)
     assert "onsensus" not in (tmp_path / "card.md").read_text()
     unfinished = Path(shutil.copytree(run, tmp_path / "run"))
     (unfinished / "labels" / "consensus.json").unlink()
-    assert "onsensus with" not in render(settings(**JUDGED), unfinished)
+    assert "onsensus with" not in render(settings(**JUDGED), unfinished, EXTRAS)
 
 
 def test_labels_before_and_after_are_shown_beside_the_truth(run: Path, tmp_path: Path) -> None:
-    from mmprm.report.label_accuracy import label_quality
+    from mmprm.report.sections.label_charts import label_accuracy
 
     folder = Path(shutil.copytree(run, tmp_path / "run"))
     share = {"value": 0.5, "ci_low": 0.25, "ci_high": 0.75, "count": 8}
@@ -93,8 +95,8 @@ def test_labels_before_and_after_are_shown_beside_the_truth(run: Path, tmp_path:
     found = {"problems": 3, "markers": 8, "markers_unreadable": 0, "errors": {}, "rows": rows, "first_error": errors}
     both = {f"first_error_{name}_consensus": errors | {"paths": paths} for name, paths in (("before", 8), ("after", 5))}
     tables.write_json(folder / "labels" / "quality.json", found | both)
-    quality = label_quality(folder)
+    quality = label_accuracy(folder)
     assert quality is not None and len(quality["filtered"]) == 2
-    said = words(render(settings(**JUDGED), folder))
+    said = words(render(settings(**JUDGED), folder, EXTRAS))
     assert "hard, training, before consensus" in said and "hard, training, after consensus" in said
     assert re.search(r"of 8 are exact before the consensus filter, 50\.0 .* of 5 are exact after the consensus", said)

@@ -1,4 +1,4 @@
-"""From the rows of the sources to labelled paths, stage by stage. In: results/<run>. Out: counts, and what was lost.
+"""The problems from the rows of the sources to labelled paths. In: results/<run>. Out: counts and losses by stage.
 
 A source's counts are in `problems/{source}.intake.json`, `.curation.json` or `.tagging.json`; where there is none, what
 its tables say.
@@ -20,12 +20,12 @@ Row = dict[str, Any]
 
 
 def sources(config: Config, folder: Path) -> dict[str, Row]:
-    """What is known of each source, by name: what it is made of, its licence and weight, and its counts.
+    """Return for each source, by name, what it is made of, its licence and weight, and its counts.
 
     rows: what came in; problems: what is in its table; refused: reason -> rows; curation, tagging: the JSON of a
     derived source. What is not known is None.
     """
-    found: dict[str, Row] = {}
+    by_name: dict[str, Row] = {}
     for row in results.sources(config, folder):
         name = row["name"]
         settings = config.sources[name]
@@ -38,7 +38,7 @@ def sources(config: Config, folder: Path) -> dict[str, Row]:
         n_rows = known.get("rows")
         if n_rows is None and row["problems"] is not None and not isinstance(settings, DERIVED):
             n_rows = row["problems"] + sum(refused.values())
-        found[name] = {
+        by_name[name] = {
             **{key: row[key] for key in ("name", "kind", "about", "problems")},
             "made_of": list(settings.sources) if isinstance(settings, DERIVED) else [],
             "used_for": used_for(config, name),
@@ -51,17 +51,17 @@ def sources(config: Config, folder: Path) -> dict[str, Row]:
             "curation": curation,
             "tagging": tagging,
         }
-    return found
+    return by_name
 
 
 def used_for(config: Config, name: str) -> list[str]:
-    """Which stages take the problems of a source as they are."""
+    """Return the stages that read the source's table directly."""
     stages = [stage for stage in ("policy", "seeds") if name in getattr(config, stage).sources]
-    return stages + [f"benchmark {bench}" for bench, own in config.benchmarks.items() if own.source == name]
+    return stages + [f"benchmark {bench}" for bench, settings in config.benchmarks.items() if settings.source == name]
 
 
 def lineage(config: Config, names: Sequence[str]) -> list[str]:
-    """The sources and all that they are made of, each after its own."""
+    """Return the sources and all that they are made of, each after its parents."""
     ordered: list[str] = []
 
     def visit(name: str) -> None:
@@ -77,25 +77,23 @@ def lineage(config: Config, names: Sequence[str]) -> list[str]:
 
 
 def of_sources(config: Config, known: Mapping[str, Row], names: Sequence[str]) -> list[Row]:
-    """The stages up to the tables of these sources: {stage, count, lost: reason -> problems}."""
-    behind = [known[name] for name in lineage(config, names)]
-    read = [row for row in behind if not row["made_of"]]
+    """Return the stages up to the tables of these sources: {stage, count, lost: reason -> problems}."""
+    ancestors = [known[name] for name in lineage(config, names)]
+    read = [row for row in ancestors if not row["made_of"]]
     stages: list[Row] = []
     if read and all(row["rows"] is not None and row["problems"] is not None for row in read):
-        lost: Counter[str] = Counter()
-        for row in read:
-            lost.update(row["refused"])
+        refused: Counter[str] = sum((Counter(row["refused"]) for row in read), Counter())
         stages.append(_stage("rows read", sum(row["rows"] for row in read), {}))
-        stages.append(_stage("taken", sum(row["problems"] for row in read), lost))
-    for row in behind:
+        stages.append(_stage("taken", sum(row["problems"] for row in read), refused))
+    for row in ancestors:
         if row["made_of"] and row["problems"] is not None:
-            aside = {"set aside": row["set_aside"]} if row["set_aside"] else {}
-            stages.append(_stage(f"{row['kind']}: {row['name']}", row["problems"], row["refused"] | aside))
+            lost = Counter(row["refused"] | {"set aside": row["set_aside"] or 0})
+            stages.append(_stage(f"{row['kind']}: {row['name']}", row["problems"], lost))
     return stages
 
 
 def of_seeds(config: Config, folder: Path, known: Mapping[str, Row]) -> list[Row]:
-    """The stages from the rows of the seeds' sources to problems with labelled paths."""
+    """Return the stages from the rows of the seeds' sources to problems with labelled paths."""
     stages = of_sources(config, known, config.seeds.sources)
     seeds = results.read_json(folder / "seeds" / "statistics.json")
     if seeds is None:
@@ -111,12 +109,12 @@ def of_seeds(config: Config, folder: Path, known: Mapping[str, Row]) -> list[Row
     labels = results.read_json(folder / "labels" / "statistics.json")
     if labels is not None:
         paths = labels["problems_with_paths"]
-        stages.append(_stage("with labelled paths", paths, {"no path": done - paths} if done > paths else {}))
+        stages.append(_stage("with labelled paths", paths, {"no path": max(0, done - paths)}))
     return stages
 
 
 def of_policy(config: Config, folder: Path, known: Mapping[str, Row]) -> list[Row]:
-    """The stages from the rows of the policy's sources to the solutions that it was trained on."""
+    """Return the stages from the rows of the policy's sources to the solutions that it was trained on."""
     stages = of_sources(config, known, config.policy.sources)
     manifest = results.read_json(folder / "policy" / "manifest.json") or {}
     info = manifest.get("info", {})

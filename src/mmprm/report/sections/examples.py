@@ -1,6 +1,6 @@
-"""A few problems to look at, kept and refused, with small pictures. In: results/<run>. Out: plain values.
+"""A few problems, kept and refused, with thumbnails. In: results/<run>. Out: plain values.
 
-Which ones is decided by a hash of their ids, so that the same run shows the same.
+They are chosen by a hash of their ids, so that the same run always shows the same ones.
 """
 
 from __future__ import annotations
@@ -26,40 +26,42 @@ _FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/'\",;:]+/)+(?=[^\s/'\",;:])")
 
 
 def kept(config: Config, folder: Path) -> list[Row]:
-    """`config.data_card.examples` of the seeds, with their pass rates."""
+    """Return `config.data_card.examples` of the seeds, with their pass rates."""
     decisions = [row for row in results.decisions(folder) if row["kept"]]
     chosen = _first(decisions, config.data_card.examples)
     problems = _problems([folder / "seeds" / "seeds.parquet"], [row["problem_id"] for row in chosen])
-    return [
-        _shown(row["problem_id"], problems) | {"why": f"{row['n_correct']} of {row['n_rollouts']} rollouts right"}
-        for row in chosen
-    ]
+    return [_shown(row["problem_id"], problems) | {"why": _pass_rate(row)} for row in chosen]
 
 
 def refused(config: Config, folder: Path) -> list[Row]:
-    """Of each stage that refuses problems as many, of different reasons as far as there are: {stage, reason, ...}."""
-    found = []
+    """Return as many refusals of each stage, of as many different reasons as there are: {stage, reason, ...}."""
+    examples = []
     for name, source in config.sources.items():
-        table = folder / "problems" / f"{name}.refused.parquet"
-        rows = tables.read_rows(table, schemas.REFUSED) if table.is_file() else []
+        rows = tables.read_rows(results.existing([folder / "problems" / f"{name}.refused.parquet"]), schemas.REFUSED)
         chosen = _of_each_reason(rows, config.data_card.examples)
         parents = [folder / "problems" / f"{parent}.parquet" for parent in getattr(source, "sources", [])]
         problems = _problems(parents, [row["problem_id"] for row in chosen]) if isinstance(source, DERIVED) else {}
         for row in chosen:
             shown = _shown(row["problem_id"] or f"row {row['row']}", problems)
-            found.append(shown | {"stage": name, "reason": row["reason"], "why": without_folders(row["detail"] or "")})
+            examples.append(
+                shown | {"stage": name, "reason": row["reason"], "why": without_folders(row["detail"] or "")}
+            )
     dropped = [row for row in results.decisions(folder) if not row["kept"]]
     chosen = _of_each_reason(dropped, config.data_card.examples)
     pool = [folder / "problems" / f"{name}.parquet" for name in config.seeds.sources]
     problems = _problems(pool, [row["problem_id"] for row in chosen])
-    for row in chosen:
-        why = f"{row['n_correct']} of {row['n_rollouts']} rollouts right"
-        found.append(_shown(row["problem_id"], problems) | {"stage": "seeds", "reason": row["reason"], "why": why})
-    return found
+    return examples + [
+        _shown(row["problem_id"], problems) | {"stage": "seeds", "reason": row["reason"], "why": _pass_rate(row)}
+        for row in chosen
+    ]
+
+
+def _pass_rate(decision: Row) -> str:
+    return f"{decision['n_correct']} of {decision['n_rollouts']} rollouts right"
 
 
 def without_folders(text: str) -> str:
-    """The text with absolute paths cut to their last part: a card is published, and folders are nobody's business."""
+    """Cut absolute paths to their last part: a card is published, and local folders must not be."""
     return _FOLDERS.sub("…/", text)
 
 
@@ -86,14 +88,14 @@ def _problems(paths: Sequence[Path], names: Sequence[str | None]) -> dict[str, R
 
 
 def _of_each_reason(rows: Iterable[Row], count: int) -> list[Row]:
-    """`count` rows, taken in turn from the reasons, the most frequent first."""
+    """Return `count` rows, taken in turn from the reasons, the most frequent first."""
     by_reason: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_reason[row["reason"]].append(row)
     turns = [
-        (turn, -len(own), reason, row)
-        for reason, own in by_reason.items()
-        for turn, row in enumerate(_first(own, count))
+        (turn, -len(same), reason, row)
+        for reason, same in by_reason.items()
+        for turn, row in enumerate(_first(same, count))
     ]
     return [row for *_, row in sorted(turns, key=lambda item: item[:3])[:count]]
 
@@ -103,7 +105,7 @@ def _first(rows: Sequence[Row], count: int) -> list[Row]:
 
 
 def thumbnail(image: bytes) -> bytes | None:
-    """A picture as a small PNG; None where it cannot be decoded."""
+    """Return the picture as a small PNG; None where it cannot be decoded."""
     from mmprm.data.image_decoder import decode_image
 
     try:

@@ -1,4 +1,4 @@
-"""A few annotated trees for people to read. In: the annotation of a run. Out: nested plain values for the template."""
+"""The section with a few annotated trees. In: the annotation of a run. Out: nested plain values for the template."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _MAX_SIDE = 640  # pixels of an image that is shown smaller
 _TYPES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp", b"BM": "bmp"}
 
 
-def chosen(config: Config, folder: Path) -> list[Row]:
-    """`config.report.trees` trees as nested nodes with their problems; see `choose`."""
+def shown_trees(config: Config, folder: Path) -> list[Row]:
+    """Return `config.report.trees` trees as nested nodes with their problems, selected by `choose`."""
     seeds = folder / "seeds" / "seeds.parquet"
     status = tables.read_rows(results.annotation_files(config, folder, "status"), schemas.STATUS)
     kinds = {}
@@ -36,9 +36,12 @@ def chosen(config: Config, folder: Path) -> list[Row]:
         return []
     nodes, rollouts = (
         _grouped(
-            row
-            for path in results.annotation_files(config, folder, name)
-            for row in tables.read(path, schema, wanted).to_pylist()
+            (
+                row
+                for path in results.annotation_files(config, folder, name)
+                for row in tables.read(path, schema, wanted).to_pylist()
+            ),
+            "problem_id",
         )
         for name, schema in (("nodes", schemas.NODES), ("rollouts", schemas.ROLLOUTS))
     )
@@ -57,7 +60,7 @@ def chosen(config: Config, folder: Path) -> list[Row]:
 
 
 def choose(status: Sequence[Row], kinds: Mapping[str, Any], count: int) -> list[Row]:
-    """The STATUS rows of the trees with the most searches, then nodes, taken in turn from each kind of problem."""
+    """Return the STATUS rows of the trees with the most searches, then nodes, alternating between kinds of problems."""
     ranked = sorted(
         (row for row in status if row["n_nodes"]),
         key=lambda row: (-row["n_searches"], -row["n_nodes"], row["problem_id"]),
@@ -71,32 +74,30 @@ def choose(status: Sequence[Row], kinds: Mapping[str, Any], count: int) -> list[
     return [row for _, row in sorted(zip(turns, ranked, strict=True), key=lambda pair: pair[0])][:count]
 
 
-def _grouped(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    grouped: dict[str, list[Row]] = defaultdict(list)
+def _grouped(rows: Iterable[Row], key: str) -> dict[Any, list[Row]]:
+    grouped: dict[Any, list[Row]] = defaultdict(list)
     for row in rows:
-        grouped[row["problem_id"]].append(row)
+        grouped[row[key]].append(row)
     return grouped
 
 
 def nested(nodes: list[Row], rollouts: list[Row]) -> Row:
-    """The root with its children below it: each node with the steps that it adds to its parent's, and its rollouts."""
-    of_node: dict[int, list[Row]] = defaultdict(list)
-    for rollout in rollouts:
-        of_node[rollout["node_id"]].append(rollout)
-    made: dict[int, Row] = {}
-    for node in sorted(nodes, key=lambda node: node["node_id"]):
-        own = of_node[node["node_id"]]
-        made[node["node_id"]] = {
+    """Return the root with its children: each node with the steps that it adds to its parent's, and its rollouts."""
+    by_node = _grouped(rollouts, "node_id")
+    by_id = {
+        node["node_id"]: {
             **node,
             "colour": colour(node["mc"]),
             "children": [],
-            "verdicts": Counter(rollout["verdict"] for rollout in own),
-            "rollouts": _shown(own),
-            "more": max(0, len(own) - _MAX_ROLLOUTS),
+            "verdicts": Counter(rollout["verdict"] for rollout in by_node[node["node_id"]]),
+            "rollouts": _shown(by_node[node["node_id"]]),
+            "more": max(0, len(by_node[node["node_id"]]) - _MAX_ROLLOUTS),
         }
+        for node in sorted(nodes, key=lambda node: node["node_id"])
+    }
     root = None
-    for node in made.values():
-        parent = made.get(node["parent_id"]) if node["parent_id"] is not None else None
+    for node in by_id.values():
+        parent = by_id.get(node["parent_id"]) if node["parent_id"] is not None else None
         node["added"] = node["steps"][len(parent["steps"]) :] if parent else node["steps"]
         if parent is None:
             root = node
@@ -104,18 +105,17 @@ def nested(nodes: list[Row], rollouts: list[Row]) -> Row:
             parent["children"].append(node)
     if root is None:
         raise UserError(f"the tree of {nodes[0]['problem_id'] if nodes else '?'} has no root; annotate it again")
-    for node in made.values():  # a chain is read best in the order of its steps
+    for node in by_id.values():  # a chain is easiest to read in the order of its steps
         node["children"].sort(key=lambda child: (len(child["steps"]), child["node_id"]))
     return root
 
 
 def _shown(rollouts: list[Row]) -> list[Row]:
-    """The rollouts that tell most: searched ones, then a right one, then the others, in their order."""
-    first_right = next((at for at, rollout in enumerate(rollouts) if rollout["verdict"] == "correct"), None)
-    ranked = sorted(range(len(rollouts)), key=lambda at: (not rollouts[at]["searched"], at != first_right, at))[
-        :_MAX_ROLLOUTS
-    ]
-    return [{**rollouts[at], "short": _shorten(rollouts[at]["text"] or "")} for at in sorted(ranked)]
+    """Return the most informative rollouts: searched ones, then a right one, then the others, in their order."""
+    first_right = next((index for index, rollout in enumerate(rollouts) if rollout["verdict"] == "correct"), None)
+    ranked = sorted(range(len(rollouts)), key=lambda i: (not rollouts[i]["searched"], i != first_right, i))
+    chosen = (rollouts[index] for index in sorted(ranked[:_MAX_ROLLOUTS]))
+    return [{**rollout, "short": _shorten(rollout["text"] or "")} for rollout in chosen]
 
 
 def _shorten(text: str) -> str:
@@ -123,7 +123,7 @@ def _shorten(text: str) -> str:
 
 
 def colour(mc: float | None) -> str:
-    """From red (0) over amber (0.5) to green (1); grey where nothing could be graded."""
+    """Return a colour from red (0) over amber (0.5) to green (1); grey where nothing could be graded."""
     if mc is None:
         return "#9a9a9a"
     stops = [(0xC4, 0x3C, 0x2E), (0xD9, 0x97, 0x1C), (0x2C, 0x8A, 0x57)]
@@ -132,7 +132,7 @@ def colour(mc: float | None) -> str:
 
 
 def data_uri(image: bytes) -> str | None:
-    """The image as text for the page; a large one smaller; None where it cannot be shown."""
+    """Return the image as a data URI, a large one at a smaller size; None where it cannot be shown."""
     kind = next((kind for magic, kind in _TYPES.items() if image.startswith(magic)), None)
     if kind is None or len(image) > _MAX_IMAGE:
         from mmprm.data.image_decoder import decode_image

@@ -1,4 +1,4 @@
-"""The part of the report on the seed filter. In: seeds/ of a run. Out: reasons, a chart, and what was saved."""
+"""The section on the seed filter. In: seeds/ of a run. Out: reasons, a chart, and what was saved."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mmprm.report import figures, results
 
 Row = dict[str, Any]
 
-_TENTHS = [f"{place / 10:.1f}" for place in range(11)]
+_TENTHS = [f"{tenth / 10:.1f}" for tenth in range(11)]
 
 
 def seed_filter(folder: Path) -> Row | None:
-    """Seed problems by reason, and a chart of their pass rates; None where there are no decisions."""
+    """Count seed problems by reason, and draw their pass rates; None where there are no decisions."""
     rows = results.decisions(folder)
     if not rows:
         return None
@@ -34,7 +34,7 @@ def seed_filter(folder: Path) -> Row | None:
 
 
 def _chart(rows: list[Row]) -> str:
-    """Problems by right rollouts; by their share where some problems were drawn more often than others."""
+    """Draw problems by right rollouts; by their share where problems were given different numbers of rollouts."""
     adaptive = any(row["stopped"] in ("certain", "bound") for row in rows)
     most = max(row["n_correct"] or 0 for row in rows)
     order = _TENTHS if adaptive else [str(count) for count in range(most + 1)]

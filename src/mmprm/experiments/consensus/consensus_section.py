@@ -1,0 +1,40 @@
+"""What the consensus filter adds to report and data card. In: labels/consensus.json. Out: its counts, with shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from mmprm.config import Config
+from mmprm.report.extras import CardPart, ReportExtra
+from mmprm.report.results import read_json
+from mmprm.report.templates import render_html, render_markdown
+
+_PACKAGE = "mmprm.experiments.consensus"
+
+
+class ConsensusSection(ReportExtra):
+    """What the judging model left of the training paths; None where none is configured, or it has not judged yet."""
+
+    def in_labels(self, config: Config, folder: Path) -> Markup | None:
+        """Return a paragraph and a table of counts by kind of path."""
+        counts = _counts(config, folder)
+        return Markup(render_html("consensus_section.html.jinja", _PACKAGE, consensus=counts)) if counts else None
+
+    def in_card(self, config: Config, folder: Path) -> CardPart | None:
+        """Return the same for the data card; its table is labels/consensus.parquet."""
+        counts = _counts(config, folder)
+        text = counts and render_markdown("consensus_section.md.jinja", _PACKAGE, consensus=counts)
+        return CardPart(text, ["consensus"]) if text else None
+
+
+def _counts(config: Config, folder: Path) -> dict[str, Any] | None:
+    """Return labels/consensus.json with `kinds`: {kind, paths, agreed, disagreed, unreadable}, one row for all last."""
+    counts = read_json(folder / "labels" / "consensus.json") if config.labels.consensus else None
+    if counts is None:
+        return None
+    kinds = [{"kind": kind, "paths": sum(by.values()), **by} for kind, by in counts["by_kind"].items()]
+    sums = {name: sum(row[name] for row in kinds) for name in ("paths", "agreed", "disagreed", "unreadable")}
+    return {**counts, "kinds": [*kinds, {"kind": "all", **sums}] if kinds else []}

@@ -1,0 +1,181 @@
+"""The section on benchmarks: Best-of-N beside random, votes and oracle. In: bench/, steps/. Out: tables, charts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from mmprm.config import Config
+from mmprm.evaluation.selection_rules import weight_of
+from mmprm.report import figures
+from mmprm.report.extras import ReportExtra
+from mmprm.report.results import read_json
+
+Row = dict[str, Any]
+
+BASELINES = {
+    "random": "a random pick",
+    "random_parsed": "a random pick of those that parse",
+    "majority": "majority voting",
+}
+STEP_METRICS = ("first_error", "accuracy_wrong", "accuracy_right", "macro_f1", "f1_right", "f1_wrong")
+# Lines of the result table; what is not named here comes before the oracle.
+_ORDER = {name: rank for rank, name in enumerate([*BASELINES, "weighted_majority", "orm", "bon", "", "oracle"])}
+_DOMAINS = {"in_domain": "in-domain", "out_of_domain": "out-of-domain", "development": "development"}
+
+
+def results_at_largest_n(config: Config, folder: Path, extras: Sequence[ReportExtra] = ()) -> list[Row]:
+    """Return for each measured benchmark and variant its rows at the largest N by metric, and its chart over N."""
+    metrics = _benchmark_metrics(config, folder)
+    summary = read_json(folder / "bench" / "summary.json")
+    if summary is None:
+        summary = [row for entry in metrics.values() for row in entry.get("rows", [])]
+    entries = []
+    for benchmark, settings in config.benchmarks.items():
+        for variant in config.prm.variants:
+            rows = [row for row in summary if (row["benchmark"], row["variant"]) == (benchmark, variant)]
+            if not rows:
+                continue
+            n = max(row["n"] for row in rows)
+            at_n = {row["metric"]: row for row in rows if row["n"] == n}
+            additions = (extra.below_benchmark(folder, benchmark, variant) for extra in extras)
+            entries.append(
+                {
+                    "benchmark": benchmark,
+                    "variant": variant,
+                    "domain": _DOMAINS[settings.domain],
+                    "development": settings.domain == "development",
+                    "n": n,
+                    "problems": next((row["problems"] for row in rows if row.get("problems") is not None), None),
+                    "metrics": metrics.get((benchmark, variant), {}),
+                    "at_n": at_n,
+                    "table": _table(at_n, config.bench.primary),
+                    "chart": _chart_over_n(rows, config.bench.primary, f"{benchmark}, PRM {variant}"),
+                    "extras": [text for text in additions if text],
+                }
+            )
+    return entries
+
+
+def _benchmark_metrics(config: Config, folder: Path) -> dict[tuple[str, str], Row]:
+    """Read metrics.json of each benchmark and variant of the configuration that has one."""
+    pairs = [(benchmark, variant) for benchmark in config.benchmarks for variant in config.prm.variants]
+    read = {pair: read_json(folder / "bench" / pair[0] / pair[1] / "metrics.json") for pair in pairs}
+    return {
+        pair: {"benchmark": pair[0], "variant": pair[1], **metrics}
+        for pair, metrics in read.items()
+        if metrics is not None
+    }
+
+
+def _table(at_n: dict[str, Row], primary: str) -> list[Row]:
+    """Return the lines of the result table: baselines, votes, outcome models, aggregates with differences, the oracle.
+
+    A vote by the weights of the line `weighted majority` itself is not shown twice.
+    """
+    values = [name for name in at_n if "_minus_" not in name]
+    lines = []
+    for name in sorted(values, key=lambda name: _ORDER.get(name.partition("/")[0], len(_ORDER) - 1)):
+        kind, _, aggregate = name.partition("/")
+        if kind == "weighted_majority" and "weighted_majority" in at_n and aggregate == weight_of(primary):
+            continue
+        suffix = f"/{aggregate}" if aggregate else ""
+        lines.append(
+            {
+                "name": aggregate or name.replace("_", " "),
+                "what": kind if aggregate else "",
+                "primary": name == f"bon/{primary}",
+                "metric": name,
+                "row": at_n[name],
+                "minus": {other: at_n.get(f"{kind}_minus_{other}{suffix}") for other in BASELINES},
+            }
+        )
+    return lines
+
+
+def _chart_over_n(rows: Sequence[Row], primary: str, title: str) -> Markup | None:
+    names = {"random": "random", "majority": "majority", "weighted_majority": "weighted majority"}
+    names |= {f"bon/{primary}": "best of N (PRM)", "oracle": "oracle"}
+    shown = [
+        {
+            "n": row["n"],
+            "series": names[row["metric"]],
+            "value": row["value"],
+            # Five overlapping bands cannot be read: the PRM's alone is drawn.
+            "low": row.get("ci_low") if row["metric"].startswith("bon/") else None,
+            "high": row.get("ci_high") if row["metric"].startswith("bon/") else None,
+        }
+        for name in names
+        for row in rows
+        if row["metric"] == name and row["value"] is not None
+    ]
+    return Markup(figures.accuracy_by_n(shown, title)) if len({row["n"] for row in shown}) > 1 else None
+
+
+def headline(entry: Row) -> Row | None:
+    """Return the comparison that was fixed beforehand and what it shows; None for development, or without a primary."""
+    primary = _primary_line(entry)
+    if primary is None or entry["development"]:
+        return None
+    vote = entry["at_n"].get("weighted_majority_minus_majority")
+    return {
+        **{key: entry[key] for key in ("benchmark", "variant", "domain", "n", "problems")},
+        **{name: entry["at_n"].get(name) for name in ("random", "majority", "oracle")},
+        "chosen": primary["row"],
+        # The vote that the PRM weighs is the other use of it that was fixed beforehand.
+        "vote": vote and {**vote, "finding": finding(vote, "the vote alone")},
+        "tests": [test for test in entry["metrics"].get("mcnemar", []) if test["choice"] == primary["metric"]],
+        "comparisons": [
+            {"against": words, "row": primary["minus"][other], "finding": finding(primary["minus"][other], words)}
+            for other, words in BASELINES.items()
+        ],
+    }
+
+
+def _primary_line(entry: Row) -> Row | None:
+    return next((line for line in entry["table"] if line["primary"]), None)
+
+
+def finding(difference: Row | None, against: str) -> str:
+    """Say in a sentence what the interval of a paired difference shows."""
+    if difference is None or difference.get("ci_low") is None or difference.get("ci_high") is None:
+        return f"No interval of the difference to {against} was computed, so nothing can be said of it."
+    if difference["ci_low"] > 0:
+        return f"The interval lies above zero: better than {against}."
+    if difference["ci_high"] < 0:
+        return f"The interval lies below zero: worse than {against}."
+    return f"The interval includes zero: no difference to {against} is shown."
+
+
+def difference_chart(config: Config, entries: Sequence[Row]) -> Markup | None:
+    """Draw the differences of the primary aggregate to the baselines, on all benchmarks."""
+    points = []
+    several = len(config.prm.variants) > 1
+    for entry in entries:
+        primary = _primary_line(entry)
+        for baseline in BASELINES:
+            row = primary and primary["minus"][baseline]
+            if row and row["value"] is not None:
+                name = f"{entry['benchmark']} ({entry['domain']})" + (f", {entry['variant']}" if several else "")
+                interval = {"value": row["value"], "low": row.get("ci_low"), "high": row.get("ci_high")}
+                points.append({"name": name, "against": f"minus {baseline.replace('_', ' ')}", **interval})
+    title = f"Best of N by {config.bench.primary}, differences"
+    return Markup(figures.differences(points, title)) if points else None
+
+
+def step_benchmarks(config: Config, folder: Path) -> list[Row]:
+    """Return metrics.json of each step benchmark and variant that has one, with `lines`: subset -> metric -> row."""
+    entries = []
+    for name in config.step_benchmarks:
+        for variant in config.prm.variants:
+            metrics = read_json(folder / "steps" / name / variant / "metrics.json")
+            if metrics is None:
+                continue
+            lines: dict[str, Row] = {}
+            for row in metrics["rows"]:
+                lines.setdefault(row["subset"], {})[row["metric"]] = row if row["value"] is not None else None
+            entries.append(metrics | {"lines": lines})
+    return entries

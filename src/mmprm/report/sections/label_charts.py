@@ -1,0 +1,134 @@
+"""The section on labels. In: the tables of nodes, labels/. Out: charts of MC values and labels, and their accuracy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from mmprm.config import Config
+from mmprm.data import schemas, tables
+from mmprm.report import figures
+from mmprm.report.results import annotation_files, read_json
+
+Row = dict[str, Any]
+
+_TENTHS = [f"{tenth / 10:.1f}" for tenth in range(11)]
+_ORIGINS = ("probed", "pooled", "implied", "answer", "given", "none")
+_MEASURES = ("precision", "recall")
+_FILTERED = ("first_error_before_consensus", "first_error_after_consensus")
+
+
+def label_charts(config: Config, folder: Path) -> Row:
+    """Return charts of MC values and labels, and the statistics of the labels stage as facts and tables of counts."""
+    statistics = read_json(folder / "labels" / "statistics.json") or {}
+    counts = {name: value for name, value in statistics.items() if isinstance(value, dict) and value}
+    return {
+        "charts": [Markup(chart) for chart in _charts(config, folder)],
+        "facts": {
+            name.replace("_", " "): value for name, value in statistics.items() if isinstance(value, int | float)
+        },
+        "tables": {
+            name.replace("_", " "): value
+            for name, value in counts.items()
+            if all(isinstance(count, int | float) for count in value.values())
+        },
+    }
+
+
+def _charts(config: Config, folder: Path) -> list[str]:
+    """Draw MC values of all nodes, soft labels of probed steps, and hard labels by origin, where there are any."""
+    charts = []
+    nodes = annotation_files(config, folder, "nodes")
+    parts = (part["mc"] for path in nodes for part in tables.batches(path, schemas.NODES, ("mc",)))
+    values = [value for part in parts for value in part.drop_null().to_pylist()]
+    if values:
+        charts.append(figures.mc_histogram(values, "MC values of all probed states"))
+    steps = _labelled_steps(folder)
+    if steps.empty:
+        return charts
+    probed = steps[(steps["label_source"] == "probed") & (steps["n_rollouts"] > 0)]
+    if not probed.empty:
+        tenths = (10 * probed["n_correct"] / probed["n_rollouts"]).round().astype(int)
+        soft = _counts(probed.assign(kind=probed["kind"] + " path", tenth=tenths), ["kind", "tenth"])
+        kinds = ["negative path", "positive path"]  # steps of outcome paths have no label
+        kinds += ["given path"] if any(kind == "given path" for kind, _ in soft) else []
+        bars = [
+            {"bin": name, "count": soft.get((kind, tenth), 0), "kind": kind}
+            for kind in kinds
+            for tenth, name in enumerate(_TENTHS)
+        ]
+        title = "Soft labels at probed steps"
+        charts.append(figures.stacked(bars, _TENTHS, "soft label (MC value)", "markers", title))
+    named = steps.assign(hard=steps["hard"].map({1.0: "right", 0.0: "wrong"}).fillna("unknown"))
+    hard = _counts(named, ["label_source", "hard"])
+    bars = [{"bin": source, "count": count, "kind": kind} for (source, kind), count in hard.items()]
+    origins = [name for name in _ORIGINS if name in set(steps["label_source"])]
+    charts.append(figures.stacked(bars, origins, "where the label is from", "markers", "Hard labels"))
+    return charts
+
+
+def _counts(rows: pd.DataFrame, columns: list[str]) -> dict[Any, int]:
+    """Count the rows by their values in two columns, in the order of these."""
+    return rows.groupby(columns).size().to_dict()
+
+
+def _labelled_steps(folder: Path) -> pd.DataFrame:
+    """Read the labels of all paths (without their texts), a row a state: kind, counts, hard label and origin."""
+    path, lists = folder / "labels" / "paths.parquet", ["n_correct", "n_rollouts", "hard", "label_source"]
+    if not path.is_file():
+        return pd.DataFrame()
+    parts = [part.to_pandas() for part in tables.batches(path, schemas.PATHS, ["kind", *lists])]
+    steps = pd.concat(parts).explode(lists).dropna(subset="label_source") if parts else pd.DataFrame()
+    return steps.astype(dict.fromkeys(lists[:3], float)) if parts else steps
+
+
+def label_accuracy(folder: Path) -> Row | None:
+    """Return how right the labels are by labels/quality.json; None where it was not measured, or on no state."""
+    measured = read_json(folder / "labels" / "quality.json")
+    if not measured or not measured["markers"]:
+        return None
+    rows = [{"name": _name(row), **row} for row in measured["rows"] if row["right"]["count"]]
+    return {
+        **{key: measured[key] for key in ("problems", "markers", "markers_unreadable", "errors", "first_error")},
+        "rows": rows,
+        "filtered": [errors for errors in map(measured.get, _FILTERED) if errors and errors["paths"]],
+        "charts": [Markup(chart) for chart in _accuracy_charts(rows, measured["first_error"])],
+    }
+
+
+def _name(row: Row) -> str:
+    if row["labels"] == "hard":
+        return f"hard, {row['source']}"
+    if row["labels"] == "soft":
+        return f"soft, wrong where MC ≤ {row['threshold']:g}"
+    return f"probed states, first {row['k']} rollouts"
+
+
+def _accuracy_charts(rows: list[Row], first_error: Row) -> list[str]:
+    points = [
+        {"name": row["name"], "x": row["k"], "series": measure, **figures.with_interval(row[measure])}
+        for row in rows
+        for measure in _MEASURES
+        if row[measure]["value"] is not None
+    ]
+    by_label = [point for point in points if point["x"] is None]
+    by_k = [point for point in points if point["x"] is not None]
+    charts = []
+    if by_label:
+        title = "Wrong states, by label"
+        charts.append(figures.shares(by_label, "% of the states called wrong, or that are", title))
+    if by_k:
+        charts.append(figures.curves(by_k, "rollouts a state (k)", "%", "Wrong states, by rollouts"))
+    if first_error["paths"]:
+        early = round(first_error["too_early"]["value"] * first_error["paths"])
+        offsets = {int(offset): count for offset, count in first_error["offsets"].items()}
+        late = range(1, max(offsets, default=0) + 1)
+        bars = [{"bin": "0", "count": offsets.get(0, 0), "kind": "exact"}]
+        bars += [{"bin": "no error", "count": early, "kind": "off"}]
+        bars += [{"bin": str(offset), "count": offsets.get(offset, 0), "kind": "off"} for offset in late]
+        names = ["no error", "0", *map(str, late)]
+        charts.append(figures.stacked(bars, names, "steps after the first wrong one", "paths", "Located first errors"))
+    return charts
