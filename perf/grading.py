@@ -21,7 +21,7 @@ from typing import Any
 from mmprm.data import tables
 from mmprm.data.problem import Problem
 from mmprm.grading import Grader, Verdict
-from mmprm.grading.answers import Answer, Row, grade_rows, read_rows
+from mmprm.grading.grade_answers import CollectedAnswer, GradedAnswer, grade_collected, read_answers
 from mmprm.runtime.errors import UserError
 from perf.common import finish, machine, say, user_errors
 
@@ -39,7 +39,7 @@ def official_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def agrees(answer: Answer, official: bool, nearest: bool = True) -> bool:
+def agrees(answer: GradedAnswer, official: bool, nearest: bool = True) -> bool:
     """Is the verdict the official one? Without `nearest`, an option that was merely the nearest is no right answer."""
     verdict = answer.graded.verdict
     if verdict is Verdict.UNDECIDED:
@@ -47,7 +47,7 @@ def agrees(answer: Answer, official: bool, nearest: bool = True) -> bool:
     return (verdict is Verdict.CORRECT and (nearest or answer.graded.method != "nearest")) == official
 
 
-def agreement(given: Sequence[dict[str, Any]], answers: Sequence[Answer]) -> dict[str, dict[str, Any]]:
+def agreement(given: Sequence[dict[str, Any]], answers: Sequence[GradedAnswer]) -> dict[str, dict[str, Any]]:
     """By benchmark: n, and the shares of agreeing verdicts."""
     found: dict[str, dict[str, Any]] = {}
     for name in sorted({row["benchmark"] for row in given}):
@@ -59,17 +59,17 @@ def agreement(given: Sequence[dict[str, Any]], answers: Sequence[Answer]) -> dic
     return found
 
 
-def slowest(rows: Sequence[Row], grader: Grader) -> float:
+def slowest(rows: Sequence[CollectedAnswer], grader: Grader) -> float:
     """Seconds that the slowest answer takes, each graded alone by processes that have started."""
     longest = 0.0
     for row in rows:
         start = time.perf_counter()
-        list(grade_rows([row], grader))
+        list(grade_collected([row], grader))
         longest = max(longest, time.perf_counter() - start)
     return longest
 
 
-def write_disagreements(path: Path, given: Sequence[dict[str, Any]], answers: Sequence[Answer]) -> int:
+def write_disagreements(path: Path, given: Sequence[dict[str, Any]], answers: Sequence[GradedAnswer]) -> int:
     """A CSV with a row for each; returns how many."""
     text = io.StringIO()
     table = csv.writer(text)
@@ -95,9 +95,9 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     with user_errors("grading"):
         start = time.perf_counter()
-        rows = read_rows(given.input)
+        rows = read_answers(given.input)
         with Grader(given.workers, given.timeout, patient=False) as grader:
-            answers = list(grade_rows(rows, grader))
+            answers = list(grade_collected(rows, grader))
         seconds = time.perf_counter() - start
         official = official_rows(given.input)
         say(f"{len(rows)} answers in {seconds:.1f} s; each alone now")

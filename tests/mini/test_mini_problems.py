@@ -18,8 +18,8 @@ from mmprm.mini.checking import check
 from mmprm.mini.families import apply
 from mmprm.mini.lessons import KINDS, lesson
 from mmprm.mini.problems import ALL_FAMILIES, FAMILIES, IN_DOMAIN, OUT_OF_DOMAIN, SPLITS, draw_task, generate, split_of
+from mmprm.mini.solutions import solve
 from mmprm.mini.statements import wrong_value
-from mmprm.mini.wording import solve
 from mmprm.model.step_text import Status, parse
 from mmprm.runtime.errors import UserError
 

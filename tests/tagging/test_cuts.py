@@ -12,7 +12,7 @@ from mmprm.config.tagging import TaggedSource
 from mmprm.llm.tasks import ItemRefusedError
 from mmprm.model.step_text import has_control, neutralise
 from mmprm.tagging.cuts import LEVELS, cut
-from mmprm.tagging.rule_tagging import steps_of
+from mmprm.tagging.tag_by_rules import steps_of
 
 
 def limits(**given: int) -> TaggedSource:

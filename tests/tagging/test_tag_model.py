@@ -17,7 +17,7 @@ from mmprm.llm.tasks import ItemRefusedError
 from mmprm.mini.problems import generate
 from mmprm.model.step_text import parse
 from mmprm.runtime.errors import UserError
-from mmprm.tagging.prompts import read_rewrite
+from mmprm.tagging.rewrite_prompts import read_rewrite
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def grade(
     nearest: Annotated[bool, typer.Option(help="MathVista: no option named, then the nearest by edit distance")] = True,
 ) -> None:
     """Grade answers made elsewhere, by each benchmark's own rule: one verdict a line, in order."""
-    from mmprm.grading.answers import grade_answers
+    from mmprm.grading.grade_answers import grade_answers
 
     counts = grade_answers(answers, output, workers, timeout, nearest)
     print(", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())))

@@ -37,7 +37,7 @@ def answer_key(problem: Problem, answer: str, correct: bool) -> str:
         return RIGHT
     target = rules.target_of(problem)
     if target.kind == "choice":
-        return f"options {sorted(choice.named(target.options, answer))}"
+        return f"options {sorted(choice.named_options(target.options, answer))}"
     value = number.parse(clean(answer))
     return f"number {value.value}" if value else f"text {compact(answer).casefold()}"
 

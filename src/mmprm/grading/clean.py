@@ -1,4 +1,4 @@
-r"""Strips what surrounds an answer (`$`, `\boxed{}`, bold, "the answer is", a full stop); splits one of several parts.
+r"""Strip what surrounds an answer (`$`, `\boxed{}`, bold, "the answer is", a full stop); split one of several parts.
 
 In and out: text. Nothing here knows the gold answer.
 """
@@ -6,6 +6,8 @@ In and out: text. Nothing here knows the gold answer.
 from __future__ import annotations
 
 import re
+
+from mmprm.grading.boxed import last_boxed
 
 _WIDE = str.maketrans("（）［］｛｝，．：；＝＋－／％０１２３４５６７８９−–—\u00a0", "()[]{},.:;=+-/%0123456789--- ")
 _LEAD = re.compile(
@@ -20,21 +22,8 @@ _NUMBERED = re.compile(r"(?:^|(?<=[\s$.,;]))\((\d)\)\s*")
 
 
 def narrow(text: str) -> str:
-    """Wide characters (of Chinese text) and typographic minus signs as their plain counterparts."""
+    """Replace wide characters (of Chinese text) and typographic minus signs by their plain counterparts."""
     return text.translate(_WIDE)
-
-
-def _last_boxed(text: str) -> str | None:
-    r"""What the last `\boxed{…}` holds, its braces balanced; None where there is none."""
-    start = text.rfind(r"\boxed{")
-    if start < 0:
-        return None
-    depth, begin = 0, start + len(r"\boxed{")
-    for position in range(begin - 1, len(text)):
-        depth += (text[position] == "{") - (text[position] == "}")
-        if depth == 0:
-            return text[begin:position]
-    return text[begin:]
 
 
 def _unwrapped_once(text: str) -> str:
@@ -50,10 +39,10 @@ def _unwrapped_once(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """The bare answer: wide characters made narrow, the last box opened, delimiters and introductions taken off."""
+    """Return the bare answer: wide characters made narrow, the last box opened, delimiters and introductions off."""
     text = narrow(text)
     while True:
-        inner = _last_boxed(text) or text
+        inner = last_boxed(text) or text
         inner = inner[max((match.end() for match in _ANSWER_IS.finditer(inner)), default=0) :] or inner
         inner = _LEAD.sub("", _unwrapped_once(inner))
         if inner == text or not inner:
@@ -62,7 +51,7 @@ def clean(text: str) -> str:
 
 
 def words(text: str) -> str:
-    """For comparing words: lower case, without a leading article, LaTeX's spaces and the punctuation around."""
+    """Normalise for comparing words: lower case, no leading article, no LaTeX spaces or surrounding punctuation."""
     text = re.sub(r"\\(?:text|textbf|mathrm|mathbf|mbox|rm)\s*\{([^{}]*)\}", r"\1", clean(text)).casefold()
     text = re.sub(r"\\[,;!: ]|[~$]|\\left|\\right", " ", text)
     text = re.sub(r"^(?:the|an?)\s+(?=\S)", "", " ".join(text.split()))
@@ -70,14 +59,14 @@ def words(text: str) -> str:
 
 
 def compact(text: str) -> str:
-    """For comparing formulas letter by letter: without spaces and delimiters, with one spelling of \\frac."""
+    """Normalise for comparing formulas letter by letter: no spaces or delimiters, one spelling of \\frac."""
     text = re.sub(r"\\(?:dfrac|tfrac)", r"\\frac", clean(text))
     text = re.sub(r"\\left|\\right|\\[,;!: ]|\\quad|[~$\s]", "", text)
     return re.sub(r"\^\{?\\circ\}?|°", "°", text).rstrip(".")
 
 
 def _top_level_commas(text: str) -> list[str]:
-    """Split at commas outside of brackets, and not within a number such as 1,000."""
+    """Split at commas outside of brackets, but not inside a number such as 1,000."""
     pieces, depth, start = [], 0, 0
     for position, character in enumerate(text):
         depth += (character in "([{") - (character in ")]}")
@@ -89,20 +78,21 @@ def _top_level_commas(text: str) -> list[str]:
 
 
 def parts(text: str) -> tuple[list[str], bool]:
-    """(the parts of an answer, does their order count?): lines, `;`, (1)…(2)… in order; commas, "and", "or" not.
+    """Split an answer into (its parts, whether their order counts).
 
-    `{1, 2}` is a set of two; `(1, 2)` is one point and stays whole.
+    Lines, `;` and (1)…(2)… separate ordered parts; commas, "and" and "or" separate unordered ones. `{1, 2}` is a set of
+    two parts, `(1, 2)` is one point.
     """
     numbered = _NUMBERED.split(text)
     if numbered[1::2] == [str(index + 1) for index in range(len(numbered) // 2)] and len(numbered) > 3:
-        found, ordered = numbered[2::2], True
+        pieces, ordered = numbered[2::2], True
     elif re.search(r"[\n;]", text.strip()):
-        found, ordered = re.split(r"[\n;]", text), True
+        pieces, ordered = re.split(r"[\n;]", text), True
     else:
         bare = re.sub(r"\\(?:text|mathrm)\s*\{\s*(or|and)\s*\}", r" \1 ", clean(text))
         if set_of := re.match(r"^\\?\{(.*?)\\?\}$", bare):
             bare = set_of[1]
-        found = [piece for chunk in re.split(r"\s+(?:or|and)\s+", bare) for piece in _top_level_commas(chunk)]
+        pieces = [piece for chunk in re.split(r"\s+(?:or|and)\s+", bare) for piece in _top_level_commas(chunk)]
         ordered = False
-    found = [clean(piece) for piece in found if piece.strip(" $.,;")]
-    return (found or [clean(text)]), ordered
+    pieces = [clean(piece) for piece in pieces if piece.strip(" $.,;")]
+    return (pieces or [clean(text)]), ordered

@@ -1,6 +1,6 @@
-r"""Numbers as people write them: `1,000`, `-3/4`, `1 1/2`, `\frac{1}{2}`, `40 %`, `2.5 \text{ cm}`, `x = 5`.
+r"""Parse numbers as people write them: `1,000`, `-3/4`, `1 1/2`, `\frac{1}{2}`, `40 %`, `2.5 \text{ cm}`, `x = 5`.
 
-In: cleaned text. Out: `Number` or None. Values are exact fractions, so nothing depends on floating point.
+In: cleaned text. Out: `Number` or None. Values are exact fractions, so that nothing depends on floating point.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from mmprm.grading.closeness import EXACT, Closeness
+from mmprm.grading.benchmark_rules import EXACT, Closeness
 
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-# Of each unit its kind, how many of the kind's first unit it is, and its names.
+# For each unit: what it measures, its size in the SI-like unit of that kind, and its names.
 _SCALES = {
     "mm": ("length", "0.001", "mm millimeter millimetre 毫米"),
     "cm": ("length", "0.01", "cm centimeter centimetre 厘米"),
@@ -40,7 +40,7 @@ _SCALES = {
     "euro": ("euros", "1", "euro eur"),
 }
 _UNITS = {alias: unit for unit, (_, _, aliases) in _SCALES.items() for alias in aliases.split()}
-# Words of three letters and more that follow a number and are not its unit.
+# Words of three or more letters that may follow a number and are not its unit.
 _NOT_UNITS = re.compile(r"\b(?:sin|cos|tan|cot|log|sqrt|exp|pi|or|and|not|to|plus|minus|times|over|frac)\b|\\")
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d*)?|\.\d+)"
 _NUMBER = re.compile(
@@ -60,7 +60,7 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class Number:
-    """`decimals` is how many were written, None for a fraction; `unit` is None for none and for an unknown one."""
+    """A number. `decimals`: how many were written, None for a fraction; `unit`: None also for an unknown unit."""
 
     value: Fraction
     decimals: int | None
@@ -69,7 +69,7 @@ class Number:
 
 
 def _plain(text: str) -> str:
-    """LaTeX's spaces, units and signs as plain characters."""
+    """Replace LaTeX spaces, units and signs by plain characters."""
     text = re.sub(r"\\(?:dfrac|tfrac)", r"\\frac", text)
     text = re.sub(r"\\number\s*\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"\{,\}", ",", text)
@@ -80,7 +80,7 @@ def _plain(text: str) -> str:
 
 
 def _unit(rest: str) -> tuple[bool, str | None]:
-    """(is `rest` something that may follow a number?, the unit if it is a known one)."""
+    """Return (whether `rest` may follow a number, its unit if that is a known one)."""
     text = rest.strip(" .,")
     if not text:
         return True, None
@@ -123,7 +123,7 @@ def _value(match: re.Match[str]) -> tuple[Fraction, int | None] | None:
 
 
 def parse(text: str) -> Number | None:
-    """The number that the whole text is (a name before it and a unit behind it allowed), or None."""
+    """Return the number that the whole text is, possibly with a name before it and a unit behind it, or None."""
     text = _plain(text)
     while shorter := _NAME.match(text):
         text = text[shorter.end() :]
@@ -132,18 +132,18 @@ def parse(text: str) -> Number | None:
     match = _NUMBER.match(text)
     if match is None:
         return None
-    found = _value(match)
+    parsed = _value(match)
     rest = match["rest"].strip()
     percent = rest.startswith("%") or rest.casefold() in _PERCENT
     allowed, unit = (rest.casefold() in _PERCENT, None) if percent else _unit(rest)
-    if found is None or not allowed:
+    if parsed is None or not allowed:
         return None
     unit = {"$": "dollar", "€": "euro"}.get(match["currency"], unit)
-    return Number(found[0], found[1], unit, percent)
+    return Number(*parsed, unit, percent)
 
 
 def parse_prose(text: str) -> Number | None:
-    """The number of a sentence: what follows its last "is", "are", "equals" or "=", or the only number in it."""
+    """Return the number of a sentence: what follows its last "is", "are", "equals" or "=", or the only number in it."""
     if number := parse(text):
         return number
     tail = re.split(r"\b(?:is|are|equals|has|have)\b|=|≈|\\approx", _plain(text))[-1]
@@ -156,7 +156,7 @@ def parse_prose(text: str) -> Number | None:
 
 
 def with_unit(value: Number, unit: str | None) -> Number:
-    """The number in the unit that the problem states apart from it; one that it names itself stays."""
+    """Return the number in the unit that the problem states separately; a unit of its own stays."""
     if value.unit or not unit:
         return value
     if unit.strip().casefold() in _PERCENT:
@@ -164,8 +164,8 @@ def with_unit(value: Number, unit: str | None) -> Number:
     return replace(value, unit=_unit(_plain(unit))[1])
 
 
-def converted(gold: Number, answer: Number) -> Number | None:
-    """The answer in the unit of the gold; None where these measure different things (an unwritten unit fits any)."""
+def _converted(gold: Number, answer: Number) -> Number | None:
+    """Convert the answer to the unit of the gold; None if they measure different things (a missing unit fits any)."""
     if not (gold.unit and answer.unit) or gold.unit == answer.unit:
         return answer
     (kind, scale, power), (other, factor, other_power) = _scale(gold.unit), _scale(answer.unit)
@@ -180,21 +180,18 @@ def _scale(unit: str) -> tuple[str, Fraction, int]:
 
 
 def equal(gold: Number, answer: Number, closeness: Closeness = EXACT, part: int = 0) -> bool:
-    """Equal values in equal units: 1 m is 100 cm, and an unwritten unit fits any.
+    """Tell whether the values are equal in equal units: 1 m is 100 cm, and a missing unit fits any.
 
-    `closeness` is the benchmark's own rule for near values, which counts beside this project's:
-
-    Rounding: an answer with more decimals than a decimal gold (or an exact fraction for a gold of two decimals or more)
-    may round to it; for a fraction as gold, three correct decimals will do. Integers are exact. `40 %` is 40 and 0.4
-    where the other side has no percent sign.
+    An answer with more decimals than a decimal gold (or an exact fraction for a gold of two or more decimals) may round
+    to it. For a fraction as gold, three correct decimals suffice. Integers are exact. `40 %` equals 40 and 0.4 if the
+    other side has no percent sign. `closeness` is the benchmark's own rule, which applies in addition.
     """
-    fitting = converted(gold, answer)
-    if fitting is None:
+    converted = _converted(gold, answer)
+    if converted is None:
         return False
-    answer = fitting
-    values = {answer.value}
+    values = {converted.value}
     if gold.percent != answer.percent:
-        values.add(answer.value / 100 if answer.percent else answer.value * 100)
+        values.add(converted.value / 100 if answer.percent else converted.value * 100)
     if any(closeness.near(gold.value, value, part) for value in values):
         return True
     return not closeness.only and any(_rounds_to(gold, value, answer.decimals) for value in values)

@@ -1,6 +1,6 @@
-"""What is compared with what: reads the gold answer once, then grades each answer by the cheapest rule that can tell.
+"""The grading rules: read the gold answer once, then grade each answer by the cheapest rule that can decide.
 
-In: a problem and the text of an answer. Out: a `Graded`, or None where only `expression.compare` can tell.
+In: a problem and the text of an answer. Out: a `Graded`, or None if only `expression.compare` can decide.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from fractions import Fraction
 from functools import lru_cache
 
 from mmprm.data.problem import Problem
-from mmprm.grading import choice, number, official
+from mmprm.grading import choice, number
+from mmprm.grading.benchmark_rules import EXACT, INTEGER, Closeness, closeness_of
 from mmprm.grading.clean import clean, compact, words
-from mmprm.grading.closeness import EXACT, Closeness
 from mmprm.grading.expression import MATHS, MAX_CHARACTERS, is_formula
 from mmprm.grading.verdict import Graded, Verdict, graded
 
 
 @dataclass(frozen=True)
 class Target:
-    """What an answer is held against; `kind` is choice, number, expression or text."""
+    """What an answer is compared with; `kind` is choice, number, expression or text."""
 
     kind: str
     gold: str
@@ -48,21 +48,21 @@ def _target(
 
 
 def target_of(problem: Problem, benchmark: str = "") -> Target:
-    """What the problem's answers are held against. A gold that cannot be read as its stated type is an expression.
+    """Return what the problem's answers are compared with; a gold not readable as its stated type is an expression.
 
-    `benchmark`: whose rule for near values holds (see `official.closeness`), this project's own where it is none.
+    benchmark: whose rule for near values applies (see `closeness_of`); this project's own if empty.
     """
-    # The question matters only where it may hold the options, so that equal golds share an entry otherwise.
+    # The question matters only if it may hold the options; equal golds share an entry otherwise.
     question = problem.question if problem.answer_type in ("auto", "choice") and not problem.choices else ""
     tolerances = tuple(Fraction(str(tolerance)) for tolerance in problem.tolerance)  # as it was written
-    closeness = official.closeness(benchmark, problem.precision, tolerances)
+    closeness = closeness_of(benchmark, problem.precision, tolerances)
     if problem.answer_type == "integer":
-        closeness = official.INTEGER
+        closeness = INTEGER
     return _target(problem.answer, problem.choices, problem.answer_type, question, closeness, problem.unit or None)
 
 
 def decide(target: Target, answer: str | None) -> Graded | None:
-    """The verdict of the rules, in microseconds; None where the formulas must be compared."""
+    """Return the verdict of the rules, within microseconds; None if formulas must be compared."""
     if answer is None or not answer.strip():
         return Graded(Verdict.UNPARSED, "none")
     if target.kind == "choice":
@@ -77,8 +77,8 @@ def decide(target: Target, answer: str | None) -> Graded | None:
 
 
 def _choice(target: Target, answer: str) -> Graded | None:
-    if found := choice.named(target.options, answer):
-        return graded(found == target.right, "choice")
+    if indices := choice.named_options(target.options, answer):
+        return graded(indices == target.right, "choice")
     # No option is named, but an expression may equal one: `1/2 + 1/4` for the option 3/4.
     if len(target.right) != 1 or len(answer) > MAX_CHARACTERS or not is_formula(answer):
         return graded(False, "choice")
@@ -87,26 +87,26 @@ def _choice(target: Target, answer: str) -> Graded | None:
 
 def _number(target: Target, answer: str) -> Graded | None:
     text = clean(answer)
-    if target.number and (found := number.parse_prose(text)):
-        return graded(number.equal(target.number, found, target.closeness), "number")
+    if target.number and (value := number.parse_prose(text)):
+        return graded(number.equal(target.number, value, target.closeness), "number")
     return None if len(text) <= MAX_CHARACTERS and is_formula(text) else graded(False, "number")
 
 
 def was_read(target: Target, answer: str) -> bool:
-    """Where `decide` says "incorrect": has it read the answer, so that this is final?
+    """Tell whether `decide` understood the answer, so that its verdict "incorrect" is final.
 
-    Not read are, among at most MAX_CHARACTERS (a longer text is no final answer, whatever it says): for a choice, what
-    names no option; for a number, what is no number; for words, all other words, whose meaning no rule knows.
+    It did not understand: for a choice, a text that names no option; for a number, a text that is no number; for words,
+    all other words, whose meaning no rule knows. A text of more than MAX_CHARACTERS is no final answer in any case.
     """
     if len(answer) > MAX_CHARACTERS:
         return True
     if target.kind == "choice":
-        return bool(choice.named(target.options, answer))
+        return bool(choice.named_options(target.options, answer))
     if target.number is not None:
         return number.parse_prose(clean(answer)) is not None
     return target.kind != "text"
 
 
 def symbolic_gold(target: Target) -> str:
-    """The text that `expression.compare` compares an answer with."""
+    """Return the text that `expression.compare` compares an answer with."""
     return target.options[min(target.right)] if target.kind == "choice" else target.gold

@@ -1,16 +1,16 @@
-"""What a grader says: the verdict, and the method that gave it."""
+"""The result of grading: the verdict and the method that gave it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-# Enters the keys of the journal: raise it with every change that can alter a verdict.
+# Part of the journal's keys: raise it with every change that can alter a verdict.
 VERSION = "2"
 
 
 class Verdict(StrEnum):
-    """`undecided` (the grader failed) is retried and never counted as wrong: defect 2 of the specification."""
+    """`undecided` (the grader failed) is retried and never counted as wrong."""
 
     CORRECT = "correct"
     INCORRECT = "incorrect"
@@ -20,12 +20,12 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Graded:
-    """A verdict and where it comes from: `number`, `choice`, `text`, `math_verify`, `judge`, …"""
+    """A verdict and the method that gave it: `number`, `choice`, `text`, `math_verify`, `judge`, …"""
 
     verdict: Verdict
     method: str
 
 
 def graded(correct: bool, method: str) -> Graded:
-    """A decided verdict."""
+    """Return a decided verdict."""
     return Graded(Verdict.CORRECT if correct else Verdict.INCORRECT, method)

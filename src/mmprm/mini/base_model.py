@@ -12,7 +12,7 @@ from typing import Any
 
 from mmprm.mini.drawing import SIZE
 from mmprm.mini.problems import FAMILIES, draw_task
-from mmprm.mini.wording import solve
+from mmprm.mini.solutions import solve
 from mmprm.model import hf_env
 
 PATCH = 16

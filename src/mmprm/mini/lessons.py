@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from mmprm.mini.families import Task, apply
 from mmprm.mini.problems import FAMILIES, draw_task
+from mmprm.mini.solutions import fact_text, op_text, read_text
 from mmprm.mini.statements import Statement, some_op, some_operation, some_reading, wrong_operation_for, wrong_value
-from mmprm.mini.wording import fact_text, op_text, read_text
 
 KINDS = ("read", "judge_figure", "compute", "judge_facts", "use", "use_figure", "judge_use", "judge_plan")
 Fact = tuple[str, int, int]

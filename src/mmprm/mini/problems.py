@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from mmprm.data.problem import Problem
 from mmprm.mini import checking
 from mmprm.mini.families import FAMILIES, IN_DOMAIN, OUT_OF_DOMAIN, Task
-from mmprm.mini.wording import solve
+from mmprm.mini.solutions import solve
 from mmprm.model.step_text import render_solution
 from mmprm.runtime.errors import UserError
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mmprm.mini.families import Op, Quantity, Task, apply
-from mmprm.mini.wording import op_text, read_text
+from mmprm.mini.solutions import op_text, read_text
 
 RESULTS = ("p", "q", "r", "s", "t", "u", "h", "v", "answer")
 _LARGEST = 199  # of the results that are computed

@@ -17,7 +17,7 @@ from mmprm.model.step_text import has_control
 from mmprm.problems import images
 from mmprm.problems.images import RowRefusedError
 
-ANSWER_TYPES = ("auto", "choice", "number", "integer", "expression", "text")  # integer: see official.INTEGER
+ANSWER_TYPES = ("auto", "choice", "number", "integer", "expression", "text")  # integer: see benchmark_rules.INTEGER
 # A placeholder at the end or start of a question only says that there is an image: the prompt has its own.
 _OUTER_PLACEHOLDER = re.compile(r"^(?:\s*<image>)+\s*|\s*(?:<image>\s*)+$")
 

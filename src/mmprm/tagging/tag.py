@@ -21,9 +21,9 @@ from mmprm.llm.client import LlmClient
 from mmprm.rollouts.journal import Journal
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
-from mmprm.tagging.llm_rewrite import by_model
 from mmprm.tagging.problem_streams import TagCounts, kept, merged, size
-from mmprm.tagging.rule_tagging import by_rules
+from mmprm.tagging.tag_by_model import by_model
+from mmprm.tagging.tag_by_rules import by_rules
 from mmprm.tagging.tag_result import TagTask
 
 KEYS = ("MMPRM_TAGGING_API_KEY", "OPENAI_API_KEY")  # environment variables, the first that is set counts

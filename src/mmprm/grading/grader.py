@@ -1,9 +1,9 @@
-"""`Grader`: grades many answers, the easy ones at once, the others in processes that are killed when they hang.
+"""`Grader` grades many answers: easy ones at once, the others in processes that are killed when they hang.
 
-In: (answer, problem) pairs. Out: one `Graded` each, at once (`grade_many`) or while the caller goes on with other work
-(`start`). A time-out or a crash gives `undecided` after one retry, never "wrong" (defect 2). A judge, where there is
-one, is asked about what was not read or stays undecided. The cache lives as long as the Grader: an undecided answer
-gets a new chance in the next run.
+In: (answer, problem) pairs. Out: one `Graded` each, either when all are done (`grade_many`) or while the caller
+continues with other work (`start`). A time-out or a crash gives `undecided` after one retry, never "incorrect". If a
+judge is configured, it decides what the rules did not understand or left undecided. The cache lives as long as the
+Grader: an undecided answer is tried again in the next run.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from mmprm.model.step_text import question_text
 if TYPE_CHECKING:
     from mmprm.grading.judge import Judge
 
-_Key = tuple[rules.Target, str, str]  # the answer, and the question where a judge reads it
+GradingKey = tuple[rules.Target, str, str]  # target, answer, and the question if a judge reads it
 
 
 def grade(answer: str | None, problem: Problem) -> Graded:
-    """Grade one answer in this process, without a time limit; `Grader` is what stages use."""
+    """Grade one answer in this process, without a time limit; stages use `Grader`."""
     target = rules.target_of(problem)
     decided = rules.decide(target, answer)
     if decided is not None or answer is None:
@@ -39,42 +39,42 @@ def grade(answer: str | None, problem: Problem) -> Graded:
 
 
 @dataclass(frozen=True)
-class Grading:
-    """Verdicts that are being made."""
+class PendingVerdicts:
+    """Verdicts of several answers, some of which may still be computed."""
 
-    keys: tuple[_Key, ...]
-    cache: Mapping[_Key, Graded]
+    keys: tuple[GradingKey, ...]
+    cache: Mapping[GradingKey, Graded]
 
     @property
     def done(self) -> bool:
-        """Are all verdicts there? Asking costs nothing; `Grader.wait` brings it about."""
+        """Tell whether all verdicts are there; only `Grader.wait` makes progress."""
         return all(key in self.cache for key in self.keys)
 
     @property
     def verdicts(self) -> list[Graded]:
-        """One for each item, in order; KeyError unless `done`."""
+        """Return one verdict for each item, in order; KeyError unless `done`."""
         return [self.cache[key] for key in self.keys]
 
 
 class Grader:
-    """A context manager. The processes start with the first answer that needs them: integers never do."""
+    """A context manager. Its processes start with the first answer that needs them; integers never do."""
 
     def __init__(
         self, workers: int = 2, timeout: float = 5.0, judge: Judge | None = None, patient: bool = True
     ) -> None:
-        """`patient`: does an answer that takes longer than `timeout` seconds get a second try?"""
+        """Create a grader; `patient`: an answer that takes longer than `timeout` seconds gets a second try."""
         self.workers = workers
         self.timeout = timeout
         self.patient = patient
         self.judge = judge
         self._pool: Any = None
-        self._cache: dict[_Key, Graded] = {}
-        self._running: dict[_Key, tuple[Any, int]] = {}  # the comparison, and how many came before it
-        self._asked: dict[_Key, Future[Graded]] = {}  # at the judge
+        self._cache: dict[GradingKey, Graded] = {}
+        self._running: dict[GradingKey, tuple[Any, int]] = {}  # the comparison, and how many tries came before it
+        self._asked: dict[GradingKey, Future[Graded]] = {}  # the judge
 
     @classmethod
     def of(cls, settings: config.GradingSettings) -> Grader:
-        """For a run's configuration."""
+        """Create the grader of a run's configuration."""
         if settings.judge is None:
             return cls(settings.workers, settings.timeout)
         from mmprm.grading.judge import Judge
@@ -83,7 +83,7 @@ class Grader:
 
     @property
     def version(self) -> str:
-        """What the verdicts depend on: the rules, and the judge."""
+        """Name what the verdicts depend on: the rules and the judge."""
         return VERSION if self.judge is None else f"{VERSION}, judge {self.judge.identity}"
 
     def __enter__(self) -> Grader:
@@ -95,7 +95,7 @@ class Grader:
         self.close()
 
     def close(self) -> None:
-        """Stop the processes, also those that hang, and the judge's threads."""
+        """Stop the processes, including those that hang, and the judge's threads."""
         if self._pool is not None:
             self._pool.stop()
             self._pool.join()
@@ -104,24 +104,24 @@ class Grader:
             self.judge.close()
 
     def forget(self) -> None:
-        """Empty the cache, for who grades millions of answers. No `Grading` that is not read yet may be left."""
+        """Empty the cache, so that millions of answers fit in memory; all `PendingVerdicts` must have been read."""
         self._cache.clear()
 
     def grade_many(self, items: Sequence[tuple[str | None, Problem]]) -> list[Graded]:
-        """Verdicts in the order of the items."""
-        grading = self.start(items)
-        while not grading.done:
+        """Return verdicts in the order of the items."""
+        pending = self.start(items)
+        while not pending.done:
             self.wait(1.0)
-        return grading.verdicts
+        return pending.verdicts
 
-    def start(self, items: Sequence[tuple[str | None, Problem]]) -> Grading:
+    def start(self, items: Sequence[tuple[str | None, Problem]]) -> PendingVerdicts:
         """Begin to grade; equal answers to the same gold (and question, for a judge) are compared once."""
-        return self.hold_against(
+        return self.start_keys(
             [(rules.target_of(problem), answer or "", self._question(problem)) for answer, problem in items]
         )
 
-    def hold_against(self, keys: Sequence[_Key]) -> Grading:
-        """Begin to grade answers: (target, answer, question), the question empty where no judge is asked."""
+    def start_keys(self, keys: Sequence[GradingKey]) -> PendingVerdicts:
+        """Begin to grade (target, answer, question) keys; the question is empty if no judge is asked."""
         for key in dict.fromkeys(keys):
             if key in self._cache or key in self._running or key in self._asked:
                 continue
@@ -130,12 +130,12 @@ class Grader:
                 self._running[key] = self._schedule(key), 0
             else:
                 self._settle(key, decided, decided.verdict is not Verdict.INCORRECT or rules.was_read(*key[:2]))
-        return Grading(tuple(keys), self._cache)
+        return PendingVerdicts(tuple(keys), self._cache)
 
     def wait(self, seconds: float) -> None:
-        """Take in what ended, comparisons and the judge's replies; where nothing has, wait at most `seconds` for it."""
+        """Collect finished comparisons and the judge's replies; if there are none, wait at most `seconds` for one."""
         futures = [*(future for future, _ in self._running.values()), *self._asked.values()]
-        if futures and seconds:  # where it need not wait, to lock thousands of futures would be for nothing
+        if futures and seconds:  # `wait` locks each of perhaps thousands of futures
             concurrent.futures.wait(futures, seconds, concurrent.futures.FIRST_COMPLETED)
         for key, asked in list(self._asked.items()):
             if asked.done():
@@ -146,7 +146,7 @@ class Grader:
             del self._running[key]
             try:
                 same = future.result()
-            except Exception as error:  # whatever a formula does to sympy, its process or its memory
+            except Exception as error:  # a formula may break sympy, its process or its memory in any way
                 if before or (isinstance(error, TimeoutError) and not self.patient):
                     self._settle(key, Graded(Verdict.UNDECIDED, f"math_verify:{type(error).__name__}"), False)
                 else:
@@ -155,18 +155,18 @@ class Grader:
                 self._settle(key, graded(bool(same), "math_verify"), same is not None)
 
     def _question(self, problem: Problem) -> str:
-        # Interned: a long run's cache holds it many times.
+        # Interned, since a long run's cache holds it many times.
         return "" if self.judge is None else sys.intern(question_text(problem))
 
-    def _settle(self, key: _Key, found: Graded, final: bool) -> None:
-        """Take a verdict; one that is not final is the judge's to give, if there is one."""
+    def _settle(self, key: GradingKey, verdict: Graded, final: bool) -> None:
+        """Record a verdict; if it is not final and there is a judge, ask the judge instead."""
         if final or self.judge is None:
-            self._cache[key] = found
+            self._cache[key] = verdict
         else:
             target, answer, question = key
             self._asked[key] = self.judge.start(question, target.gold, answer)
 
-    def _schedule(self, key: _Key) -> Any:
+    def _schedule(self, key: GradingKey) -> Any:
         from pebble import ProcessPool
 
         if self._pool is None:
@@ -176,5 +176,5 @@ class Grader:
                 max_workers=self.workers, max_tasks=2000, initializer=expression.prepare_worker, context=context
             )
         target, answer, _ = key
-        sides = rules.symbolic_gold(target), answer, target.closeness
-        return self._pool.schedule(expression.compare, args=sides, timeout=self.timeout)
+        arguments = rules.symbolic_gold(target), answer, target.closeness
+        return self._pool.schedule(expression.compare, args=arguments, timeout=self.timeout)

@@ -13,7 +13,7 @@ from perf import grading as benchmark
 from typer.testing import CliRunner
 
 from mmprm.cli import app
-from mmprm.grading.answers import grade_answers, read_rows
+from mmprm.grading.grade_answers import grade_answers, read_answers
 from mmprm.runtime.errors import UserError
 
 CHOICE = {"benchmark": "mathvista", "choices": ["Yes", "No"], "question_type": "multi_choice", "answer_type": "text"}
@@ -70,8 +70,8 @@ def test_a_refusal_is_unparsed_where_the_nearest_option_is_not_asked_for(tmp_pat
         ("[1]", "not a JSON object"),
         ('{"problem_id": "1", "response": "x"}', "no answer"),
         ('{"problem_id": "1", "answer": "1", "response": 3}', "response is int"),
-        ('{"problem_id": "1", "answer": null, "response": "x"}', "answer, the gold one"),
-        ('{"problem_id": "1", "answer": "1", "response": "x", "choices": "AB"}', "choices is no list"),
+        ('{"problem_id": "1", "answer": null, "response": "x"}', "answer (the gold one)"),
+        ('{"problem_id": "1", "answer": "1", "response": "x", "choices": "AB"}', "choices is not a list"),
         ('{"problem_id": "1", "answer": "1", "response": "x", "precision": "two"}', "precision is 'two'"),
         ('{"problem_id": "1", "answer": "1", "response": "x", "error": "little"}', "little"),
         ("[" * 100_000, "not JSON"),
@@ -88,10 +88,10 @@ def test_a_row_that_cannot_be_used_is_named_and_nothing_is_written(line: str, sa
 
 def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
-        read_rows(tmp_path / "none.jsonl")
+        read_answers(tmp_path / "none.jsonl")
     (tmp_path / "image.png").write_bytes(b"\x89PNG\xff\xfe")
     with pytest.raises(UserError, match="not UTF-8"):
-        read_rows(tmp_path / "image.png")
+        read_answers(tmp_path / "image.png")
 
 
 def test_the_benchmark_counts_agreement_and_lists_what_differs(

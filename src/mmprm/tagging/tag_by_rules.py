@@ -12,8 +12,8 @@ from mmprm.config.tagging import TaggedSource
 from mmprm.data.problem import Problem
 from mmprm.llm.tasks import AnswerCheck, ItemRefusedError
 from mmprm.model.step_text import ANSWER_CLOSE, ANSWER_OPEN, STEP_OPEN, Status, neutralise, parse, render_solution
-from mmprm.tagging.answers import stated_answer
 from mmprm.tagging.cuts import LEVELS, cut
+from mmprm.tagging.stated_answer import stated_answer
 from mmprm.tagging.tag_result import Kept, TagTask, check_verdict
 
 _INTRODUCES = re.compile(r"[:：,，]\W*$")  # what follows belongs to it: a formula, a list

@@ -1,7 +1,7 @@
-"""The number that a sentence states: "So there are only 3 bars with values below 6." states 3.
+"""Find the number that a sentence states: "So there are only 3 bars with values below 6." states 3.
 
-In: a sentence. Out: the number, or None where it states none or several. A sentence states what follows its last "is",
-"are", "has", "=" and the like; else what is bold; else its only number.
+In: a sentence. Out: the number, or None if it states none or several. A sentence states what is bold, else what follows
+its last "is", "are", "has", "=" and the like, else its only number.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from mmprm.grading import number
 from mmprm.grading.clean import clean
 
-_FEW, _LENGTH = 8, 300  # the last links of a sentence, and the characters behind each, that are looked at
+_MOST, _LENGTH = 8, 300  # how many of the last links of a sentence are read, and how many characters behind each
 _LINK = re.compile(
     r"\\approx\b|\\?≈|=|:\s|\b(?:is|are|was|were|be|equals?|equal\s+to|has|have|had|gives?|gets?|costs?|saves?|spends?|needs?"
     r"|spent|pays?|contains?|shows?|sold|becomes?|remains?|leaves?|makes?|totals?|represents?|approximately|about|around|of)\b"
@@ -41,13 +41,13 @@ _BOLD = re.compile(r"\*\*([^*]+)\*\*")
 _NUMERAL = re.compile(r"(?<![\w.,^{])[-+]?[$€£]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s*\\?%)?(?![\w^])")
 
 
-def leading(text: str) -> str | None:
-    """The number that the text begins with, where what follows are words and not the rest of a formula or of a list."""
-    if number.parse(whole := clean(text)):
-        return whole
+def leading_number(text: str) -> str | None:
+    """Return the number that the text begins with, if words follow and not the rest of a formula or of a list."""
+    if number.parse(cleaned := clean(text)):
+        return cleaned
     bare = _SKIP.sub("", text)
-    if named := _WORD.match(bare):
-        return None if re.match(r"one\s+of\b", bare, re.IGNORECASE) else named[0]
+    if word := _WORD.match(bare):
+        return None if re.match(r"one\s+of\b", bare, re.IGNORECASE) else word[0]
     match = _TOKEN.match(bare)
     if match is None:
         return None
@@ -56,21 +56,24 @@ def leading(text: str) -> str | None:
         return None
     token = match["token"].strip()
     unit = _UNIT.match(rest)
-    # Its unit, if that is one that is known: the words behind a number are mostly what is counted.
+    # Only a known unit is kept: most words behind a number say what is counted.
     measured = number.parse(token + unit[0]) if unit else None
-    return token + unit[0] if unit and measured and measured.unit else token if number.parse(token) else None
+    if unit and measured and measured.unit:
+        return token + unit[0]
+    return token if number.parse(token) else None
 
 
-def stated(sentence: str) -> str | None:
-    """The number that the sentence states, as it is written there, or None."""
-    if number.parse(whole := clean(sentence)):
-        return whole
-    if bold := [found for piece in _BOLD.findall(sentence) if (found := stated(piece))]:
+def stated_number(sentence: str) -> str | None:
+    """Return the number that the sentence states, as it is written there, or None."""
+    if number.parse(cleaned := clean(sentence)):
+        return cleaned
+    if bold := list(filter(None, map(stated_number, _BOLD.findall(sentence)))):
         return bold[-1]
     # "There is 1 street with exactly 36 houses": what there is comes first, everything else last.
-    links = [*list(_THERE.finditer(sentence))[:1], *list(_LINK.finditer(sentence))[: -_FEW - 1 : -1]]
-    if found := next((piece for link in links if (piece := leading(sentence[link.end() :][:_LENGTH]))), None):
-        return found
+    links = [*list(_THERE.finditer(sentence))[:1], *list(_LINK.finditer(sentence))[: -_MOST - 1 : -1]]
+    for link in links:
+        if value := leading_number(sentence[link.end() :][:_LENGTH]):
+            return value
     numerals = _NUMERAL.findall(sentence)
     alone = len(numerals) == 1 and not re.search(r"[\\^]|\d\s*[-+*/=]\s*\w|\w\s*[+*/=]\s*\d", sentence)
     return numerals[0] if alone else None

@@ -9,7 +9,11 @@ from __future__ import annotations
 import re
 
 from mmprm.data.problem import Problem
-from mmprm.grading import choice, prose, reading, response, rules
+from mmprm.grading import choice, rules
+from mmprm.grading.answer_statements import narrow_body, sentences
+from mmprm.grading.boxed import boxed_texts
+from mmprm.grading.final_answer import FinalAnswer, read_final_answer
+from mmprm.grading.stated_number import stated_number
 
 _EXPLICIT = ("tag", "box", "said", "chosen")
 _PICTURE = re.compile(r"!\[[^\]\n]{0,200}\]\([^)\n]{0,1000}\)")
@@ -21,11 +25,11 @@ def stated_answer(problem: Problem, text: str) -> str | None:
     """What the solution `text` gives as its answer, of a choice the letters; None where it gives none."""
     target = rules.target_of(problem)
     text = _PICTURE.sub(" ", text).rstrip()
-    found = reading.read(target, text, problem.question)
-    if found.how not in _EXPLICIT and (said := response.sentences(response.narrowed(text))):
-        last = reading.read(target, said[-1], problem.question)
-        if last.text is None and target.kind == "choice" and (value := prose.stated(said[-1])):
-            last = reading.Reading(value, "line", choice.named(target.options, value))  # an option by its value
+    found = read_final_answer(target, text, problem.question)
+    if found.how not in _EXPLICIT and (said := sentences(narrow_body(text))):
+        last = read_final_answer(target, said[-1], problem.question)
+        if last.text is None and target.kind == "choice" and (value := stated_number(said[-1])):
+            last = FinalAnswer(value, "line", choice.named_options(target.options, value))  # an option by its value
             last = last if last.options else found
         found = found if last.text is None else last
     if found.options:
@@ -42,7 +46,7 @@ def tidied(answer: str) -> str | None:
 
     None where nothing is left.
     """
-    if len(boxes := response.boxes(answer)) == 1:
+    if len(boxes := boxed_texts(answer)) == 1:
         answer = boxes[0]
     before = None
     while answer != before:  # a mark may stand behind the full stop: "7.$$"

@@ -12,7 +12,7 @@ from dataclasses import replace
 from mmprm.data.problem import Problem
 from mmprm.llm.tasks import ItemRefusedError, without_thought
 from mmprm.model.step_text import neutralise, question_text
-from mmprm.tagging.answers import tidied
+from mmprm.tagging.stated_answer import tidied
 
 # With every change of these, or of how a reply is read, raise config.tagging.TAGGING_PROMPT.
 _KNOWLEDGE = """\

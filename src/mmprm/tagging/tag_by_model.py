@@ -12,8 +12,8 @@ from mmprm.config.tagging import TaggedSource, TaggingModel
 from mmprm.data.problem import Problem
 from mmprm.llm.tasks import AnswerCheck, ItemRefusedError, LlmCall, Refused, whole
 from mmprm.model.step_text import STEP_OPEN, render_solution
-from mmprm.tagging import prompts
-from mmprm.tagging.rule_tagging import as_tagged, check_limits
+from mmprm.tagging import rewrite_prompts
+from mmprm.tagging.tag_by_rules import as_tagged, check_limits
 from mmprm.tagging.tag_result import Kept, TagTask, check_verdict
 
 
@@ -28,11 +28,11 @@ def by_model(problem: Problem, source: TaggedSource, settings: TaggingModel) -> 
         return (yield from as_tagged(problem, problem.solution.strip(), source))
     points = yield from _knowledge(problem, settings)
     last = Refused("", "")
-    asked = prompts.rewrite(problem, points, settings.images)
+    asked = rewrite_prompts.rewrite(problem, points, settings.images)
     for attempt in range(settings.tries):
         reply = yield LlmCall(asked, "rewrite", attempt)
         try:
-            steps, answer = prompts.read_rewrite(whole(reply))
+            steps, answer = rewrite_prompts.read_rewrite(whole(reply))
             check_limits(steps, source)
             check_verdict((yield AnswerCheck(answer, problem)), answer, problem)
         except ItemRefusedError as error:
@@ -46,9 +46,9 @@ def _knowledge(problem: Problem, settings: TaggingModel) -> Generator[LlmCall, A
     """The knowledge points. Raises RefusedError with the last try's reason."""
     last = ItemRefusedError("", "")
     for attempt in range(settings.tries):
-        reply = yield LlmCall(prompts.knowledge(problem, settings.images), "knowledge", attempt)
+        reply = yield LlmCall(rewrite_prompts.knowledge(problem, settings.images), "knowledge", attempt)
         try:
-            return prompts.read_knowledge(whole(reply))
+            return rewrite_prompts.read_knowledge(whole(reply))
         except ItemRefusedError as error:
             last = error
     raise last

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmprm.data.problem import Problem
-from mmprm.grading import Verdict, reading, rules
+from mmprm.grading import Verdict, rules
+from mmprm.grading.final_answer import FinalAnswer, read_final_answer
 
 OPTIONS = ("10 cm", "20 cm", "30 cm", "40 cm")
 LETTERS = "ABCD"
@@ -21,13 +22,13 @@ def target(gold: str, *choices: str, answer_type: str = "auto") -> rules.Target:
 
 def chosen(response: str, *options: str) -> str | None:
     """The letters that a response is read as, None for none."""
-    found = reading.read(target("B", *(options or OPTIONS)), response)
+    found = read_final_answer(target("B", *(options or OPTIONS)), response)
     return None if found.text is None else "".join(LETTERS[index] for index in sorted(found.options))
 
 
 def right(response: str, gold: str, answer_type: str = "auto") -> bool:
     aim = target(gold, answer_type=answer_type)
-    found = reading.read(aim, response)
+    found = read_final_answer(aim, response)
     decided = rules.decide(aim, found.text) if found.text is not None else None
     return decided is not None and decided.verdict is Verdict.CORRECT
 
@@ -71,12 +72,12 @@ def test_an_option_is_found_in_a_response(response: str) -> None:
     "response", ["(A) or (B)", "The answer is A or B.", "A and B", r"\boxed{A, B}", "So: (A), (B)."]
 )
 def test_a_final_answer_that_names_two_letters_is_unparsed(response: str) -> None:
-    assert reading.read(target("B", *OPTIONS), response) == reading.Reading(None, "several")
+    assert read_final_answer(target("B", *OPTIONS), response) == FinalAnswer(None, "several")
 
 
 def test_several_letters_are_an_answer_where_several_options_are_right() -> None:
     several = target("BD", *OPTIONS)
-    assert reading.read(several, "The answer is B and D.").options == several.right
+    assert read_final_answer(several, "The answer is B and D.").options == several.right
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_options_that_are_letters_out_of_order_are_told_from_the_letters_of_the_
 )
 def test_yes_or_no_is_read_from_what_a_conclusion_says_of_the_question(response: str, letter: str | None) -> None:
     polar = target("No", "Yes", "No")
-    found = reading.read(polar, response, "Is the number of cats less than the number of dogs?")
+    found = read_final_answer(polar, response, "Is the number of cats less than the number of dogs?")
     assert (None if found.text is None else LETTERS[min(found.options)]) == letter
 
 
@@ -169,7 +170,7 @@ def test_every_way_to_name_a_letter_is_read_behind_any_reasoning(letter: str, fo
 def test_formulas_words_and_blanks_are_found_too() -> None:
     root = target(r"2\sqrt{3}")
     for response in (r"The length is $2\sqrt{3}$ cm.", r"\boxed{2\sqrt{3}}", r"So the answer is $2\sqrt{3}$."):
-        assert reading.read(root, response).text == r"2\sqrt{3}", response
+        assert read_final_answer(root, response).text == r"2\sqrt{3}", response
     for response in (
         "It is a rhombus.",
         r"\boxed{\text{rhombus}}",
@@ -178,7 +179,7 @@ def test_formulas_words_and_blanks_are_found_too() -> None:
     ):
         assert right(response, "rhombus", answer_type="text"), response
     assert right("这是菱形", "菱形", answer_type="text")
-    assert reading.read(target("3\n4"), r"First \boxed{3}, then \boxed{4}.").text == "3\n4"
+    assert read_final_answer(target("3\n4"), r"First \boxed{3}, then \boxed{4}.").text == "3\n4"
 
 
 LONG = [
@@ -205,7 +206,7 @@ LONG = [
 def test_no_response_takes_long_to_read(piece: str) -> None:
     for aim in (target("12"), target("B", *OPTIONS), target("x+1"), target("No", "Yes", "No")):
         start = time.process_time()
-        found = reading.read(aim, piece * 6000, "Is it?")
+        found = read_final_answer(aim, piece * 6000, "Is it?")
         if found.text is not None and not found.options:
             rules.decide(aim, found.text)
         assert time.process_time() - start < 2.0
@@ -214,5 +215,5 @@ def test_no_response_takes_long_to_read(piece: str) -> None:
 @given(st.text(max_size=200) | st.lists(st.sampled_from([*LONG, "12", ". ", "B", "$"]), max_size=12).map("".join))
 def test_reading_never_fails(text: str) -> None:
     for aim in (target("12"), target("B", *OPTIONS), target("x+1"), target("rhombus", answer_type="text")):
-        found = reading.read(aim, text, "Is it?")
+        found = read_final_answer(aim, text, "Is it?")
         assert (found.text is None) == (found.how in ("none", "nothing", "evasive", "several"))

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmprm.data.problem import Problem
-from mmprm.grading import Verdict, expression, official, rules
+from mmprm.grading import Verdict, benchmark_rules, expression, rules
+from mmprm.grading.benchmark_rules import edit_distance
 
 
 def right(answer: str, gold: str, answer_type: str = "auto", benchmark: str = "", **rule: Any) -> bool:
@@ -47,7 +48,7 @@ def test_olympiadbench_has_a_tolerance_for_each_answer() -> None:
 
 @given(st.fractions(max_denominator=1000), st.fractions(0, 1, max_denominator=1000))
 def test_a_tolerance_is_a_distance_either_way(gold: Fraction, tolerance: Fraction) -> None:
-    near = official.closeness("", tolerances=(tolerance,)).near
+    near = benchmark_rules.closeness_of("", tolerances=(tolerance,)).near
     assert near(gold, gold + tolerance) and near(gold, gold - tolerance)
     assert not near(gold, gold + 2 * tolerance + Fraction(1, 100))
 
@@ -105,14 +106,14 @@ def test_a_quantity_is_the_same_in_a_smaller_unit(value: int, units: tuple[str, 
 
 
 def test_the_nearest_option_is_mathvistas_for_an_answer_that_names_none() -> None:
-    assert official.nearest(("Yes", "No"), None, "The question cannot be answered.") == 0
-    assert official.nearest(("Yes", "No"), None, "I am not sure.") == 1  # N/A shares its N
-    assert official.nearest(("7.5", "8", "8.5", "17"), "11.5", "") == 0
+    assert benchmark_rules.nearest_option(("Yes", "No"), None, "The question cannot be answered.") == 0
+    assert benchmark_rules.nearest_option(("Yes", "No"), None, "I am not sure.") == 1  # N/A shares its N
+    assert benchmark_rules.nearest_option(("7.5", "8", "8.5", "17"), "11.5", "") == 0
 
 
 @given(st.text(max_size=12), st.text(max_size=12), st.text(max_size=12))
 def test_the_edit_distance_is_a_metric(one: str, two: str, three: str) -> None:
-    assert (official.edit_distance(one, two) == 0) == (one == two)
-    assert official.edit_distance(one, two) == official.edit_distance(two, one)
-    assert official.edit_distance(one, three) <= official.edit_distance(one, two) + official.edit_distance(two, three)
-    assert official.edit_distance("kitten", "sitting") == 3
+    assert (edit_distance(one, two) == 0) == (one == two)
+    assert edit_distance(one, two) == edit_distance(two, one)
+    assert edit_distance(one, three) <= edit_distance(one, two) + edit_distance(two, three)
+    assert edit_distance("kitten", "sitting") == 3

@@ -9,7 +9,7 @@ import pytest
 from tagging_server import Tagging, problem, run_config
 
 from mmprm.data.problem import Problem
-from mmprm.tagging.answers import stated_answer, tidied
+from mmprm.tagging.stated_answer import stated_answer, tidied
 
 REAL = Path(__file__).parents[3] / "shared/data/mathvision/testmini.parquet"
 CM = ("$40 \\mathrm{~cm}$", "$48 \\mathrm{~cm}$")

@@ -1,8 +1,8 @@
-r"""Finds the final answer in a whole response: tags, boxes, "the answer is …", bold text, conclusions, the last line.
+r"""Find the statements of an answer in a response: tags, boxes, "the answer is …", bold text, conclusions, last line.
 
-In: the text that a model wrote. Out: statements, the most explicit first and among equals the last one first, since a
-model that corrects itself means what it says last. Nothing here knows the gold answer; what a statement says is for
-`choice` and `number` to read, and whether it is an answer of the asked type for `reading` to tell.
+In: the text that a model wrote. Out: statements, the most explicit first. Of equally explicit ones the last comes
+first, because a model that corrects itself does so later in its text. Nothing here knows the gold answer: `choice` and
+`number` interpret a statement, `final_answer` decides whether it is an answer of the expected type.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from mmprm.grading.boxed import find_boxes
 from mmprm.grading.clean import narrow
 
-HEAD, TAIL = 4_000, 16_000  # characters of a longer response that are read: an answer stands at an end of it
-_FEW = 16  # statements that are read, so that no response takes long
-_LENGTH = 1_000  # characters of each of them
+HEAD, TAIL = 4_000, 16_000  # characters read at both ends of a longer response, where answers stand
+_MOST = 16  # statements that are read, to bound the time for a response
+_LENGTH = 1_000  # characters read of each statement
 
 _THOUGHT = re.compile(r"^.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _TAG = re.compile(r"<answer>(.*?)(?:</answer>|(?=<answer>)|$)", re.DOTALL | re.IGNORECASE)
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _SAID = re.compile(
     r"""(?<![\w-])(?:answer|option|choice|(?:solution|result)(?!s?\W*:))s?\b[*_`]*
         (?:\s+(?:choice|option|letter))?
@@ -66,107 +66,89 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])[)\"”*]{0,3}\s+(?=[^a-z\s])|(?<=[。！
 
 @dataclass(frozen=True)
 class AnswerStatement:
-    """A piece that may state the answer. `how`: tag, box, said, chosen, bold, conclusion, line (last), lead (first)."""
+    """A piece of text that may state the answer.
+
+    how: where it was found: tag, box, said ("the answer is"), chosen ("B is correct"), bold, conclusion ("therefore"),
+        line (the last sentence), lead (the first sentence).
+    """
 
     text: str
     how: str
 
 
+def without_thought(text: str) -> str:
+    """Remove the reasoning that a model writes before its reply, up to the last `</think>`."""
+    return _THOUGHT.sub("", text) if "</think" in text.lower() else text
+
+
 def body(response: str) -> str:
-    """The response without hidden reasoning; of an overlong one its two ends."""
-    text = _THOUGHT.sub("", response) if "</think" in response.lower() else response
+    """Return the response without hidden reasoning; of an overlong one, both ends."""
+    text = without_thought(response)
     return text if len(text) <= HEAD + TAIL else f"{text[:HEAD]}\n{text[-TAIL:]}"
 
 
-def _braced(text: str, begin: int) -> tuple[str, int]:
-    """What the braces that open before `begin` hold, and where they end; all that follows where they stay open."""
-    depth = 1
-    for position in range(begin, len(text)):
-        depth += (text[position] == "{") - (text[position] == "}")
-        if depth == 0:
-            return text[begin:position], position + 1
-    return text[begin:].partition("\n")[0], len(text)
+def narrow_body(response: str) -> str:
+    """Return `body` with wide characters made narrow, as the patterns of this module expect."""
+    return narrow(body(response))
 
 
-def boxes(text: str) -> list[str]:
-    r"""What each `\boxed{…}` holds, in order; a box within a box is not counted apart, empty ones are left out."""
-    found, end = [], 0
-    for match in _BOX.finditer(text):
-        if match.start() >= end:
-            inner, end = _braced(text, match.end())
-            found.append((inner, match.start()))
-    return [inner for inner, _ in found if inner.strip()]
-
-
-def _rest_of(text: str, begin: int) -> str:
-    """The statement that goes on at `begin`: to the end of its line, or the next line that says something."""
-    for line in text[begin : begin + _LENGTH].split("\n"):
+def _text_from(text: str, start: int) -> str:
+    """Return the statement that begins at `start`: the rest of the line, or the next line with any content."""
+    for line in text[start : start + _LENGTH].split("\n"):
         bare = line.strip()
         if bare.strip("*_$`:#[]()\\ "):
             return bare
     return ""
 
 
-def explicit(text: str) -> list[AnswerStatement]:
-    """What says that it is the answer, the last one first."""
+def explicit_statements(text: str) -> list[AnswerStatement]:
+    """Return the statements that are marked as the answer, the last one first."""
     if tags := [tag for tag in _TAG.findall(text) if tag.strip()]:
         return [AnswerStatement(tags[-1].strip()[-_LENGTH:], "tag")]
-    found: list[tuple[int, AnswerStatement]] = []
-    covered: list[tuple[int, int]] = []
-    for match in _BOX.finditer(text):
-        if covered and match.start() < covered[-1][1]:
-            continue
-        inner, end = _braced(text, match.end())
-        covered.append((match.start(), end))
-        if inner.strip():
-            found.append((match.start(), AnswerStatement(inner.strip()[:_LENGTH], "box")))
+    boxes = find_boxes(text)
+    statements = [(box.start, AnswerStatement(box.content.strip()[:_LENGTH], "box")) for box in boxes]
+    statements = [(start, statement) for start, statement in statements if statement.text]
     for match in _SAID.finditer(text):
-        rest = _rest_of(text, match.end())
+        statement = _text_from(text, match.end())
+        in_box = any(box.start <= match.start() < box.end for box in boxes)
         before = text[max(0, match.start() - 30) : match.start()]
-        if not rest or _BOX.search(rest) or any(start <= match.start() < end for start, end in covered):
-            continue
-        if match["cjk"] is None and _NO_CLAIM.search(before):
-            continue
-        found.append((match.start(), AnswerStatement(rest, "said")))
+        denied = match["cjk"] is None and _NO_CLAIM.search(before)
+        if statement and not in_box and not denied and not find_boxes(statement):
+            statements.append((match.start(), AnswerStatement(statement, "said")))
     for match in _CHOSEN.finditer(text):
         letter = next(filter(None, match.groups()))
-        found.append((match.start(), AnswerStatement(letter, "chosen")))
+        statements.append((match.start(), AnswerStatement(letter, "chosen")))
     for match in re.finditer(r"^.*$", text, re.MULTILINE):
-        if _HEADING.match(match[0]) and match[0].strip() and (rest := _rest_of(text, match.end())):
-            found.append((match.start(), AnswerStatement(rest, "said")))
-    return [statement for _, statement in sorted(found, key=lambda pair: -pair[0])[:_FEW]]
+        if _HEADING.match(match[0]) and match[0].strip() and (statement := _text_from(text, match.end())):
+            statements.append((match.start(), AnswerStatement(statement, "said")))
+    return [statement for _, statement in sorted(statements, key=lambda pair: -pair[0])[:_MOST]]
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of prose, without bullets, fences, rows of tables and courtesies."""
-    found = []
+    """Return the sentences of prose, without bullets, fences, table rows and polite phrases."""
+    result = []
     for piece in _SENTENCE_END.split(text):
         bare = re.sub(r"^\s*(?:[*•-]\s+|>\s*|#+\s*|\d{1,2}[.)]\s+(?=\S))", "", (piece or "").strip()).strip()
         if bare.strip("`*_-=|:$\\[] ") and "|" not in bare.strip("|$") and not _COURTESY.match(bare):
-            found.append(bare[-_LENGTH:])  # a sentence ends with its result
-    return found
+            result.append(bare[-_LENGTH:])  # a sentence ends with its result
+    return result
 
 
-def evades(text: str) -> bool:
-    """Does the sentence say that there is no answer, or that none of the options is right?"""
+def is_evasive(text: str) -> bool:
+    """Tell whether the sentence says that there is no answer, or that none of the options is right."""
     return _EVASION.search(text) is not None
 
 
-def implied(text: str) -> list[AnswerStatement]:
-    """What may be the answer though it does not say so: bold text, conclusions, the last and the first sentence."""
-    said = sentences(text)
-    if not said:
+def implied_statements(text: str) -> list[AnswerStatement]:
+    """Return what may be the answer without being marked as it: conclusions, bold text, last and first sentence."""
+    prose = sentences(text)
+    if not prose:
         return []
     bold = [a or b for a, b in _BOLD.findall(text) if not _TITLE.match(a or b)]
-    found = [AnswerStatement(piece, "conclusion") for piece in reversed(said) if _CONCLUDES.match(piece)][:_FEW]
-    lead = AnswerStatement(said[0], "lead")
-    if any(piece in said[0] for piece in bold) and not any(piece in said[-1] for piece in bold):
-        # The answer first, then its explanation.
-        found.append(lead)
-    found += [AnswerStatement(piece, "bold") for piece in bold[: -_FEW - 1 : -1]]
-    return [*found, AnswerStatement(said[-1], "line"), lead]
-
-
-def narrowed(response: str) -> str:
-    """`body` with wide characters made narrow, which the patterns above expect."""
-    return narrow(body(response))
+    statements = [AnswerStatement(piece, "conclusion") for piece in reversed(prose) if _CONCLUDES.match(piece)][:_MOST]
+    lead = AnswerStatement(prose[0], "lead")
+    if any(piece in prose[0] for piece in bold) and not any(piece in prose[-1] for piece in bold):
+        # The answer comes first and its explanation follows.
+        statements.append(lead)
+    statements += [AnswerStatement(piece, "bold") for piece in bold[: -_MOST - 1 : -1]]
+    return [*statements, AnswerStatement(prose[-1], "line"), lead]
