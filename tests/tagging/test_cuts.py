@@ -12,7 +12,7 @@ from mmprm.config.tagging import TaggedSource
 from mmprm.llm.tasks import ItemRefusedError
 from mmprm.model.step_text import has_control, neutralise
 from mmprm.tagging.cuts import LEVELS, cut
-from mmprm.tagging.tag_by_rules import steps_of
+from mmprm.tagging.tag_by_rules import cut_into_steps
 
 
 def limits(**given: int) -> TaggedSource:
@@ -101,17 +101,17 @@ def test_a_line_that_an_editor_wrapped_is_no_piece_of_its_own() -> None:
 
 
 def steps(text: str, **given: int) -> list[str]:
-    return steps_of(text, limits(**given))[1]
+    return cut_into_steps(text, limits(**given))[1]
 
 
 def test_the_coarsest_level_that_gives_steps_counts() -> None:
     prose = "One sentence. Another one."
-    assert steps_of(f"1. {prose}\n\n2. {prose}", limits())[0] == "numbered"
-    assert steps_of(f"{prose}\nA line.\n\n{prose}", limits())[0] == "blank_lines"
-    assert steps_of(f"{prose}\n{prose}", limits())[0] == "lines"
-    assert steps_of(prose, limits())[0] == "sentences"
-    assert steps_of("only one thing", limits(min_steps=1)) == ("whole", ["only one thing"])
-    assert steps_of(f"{prose}\n\n{prose}", limits(min_steps=4))[0] == "sentences"
+    assert cut_into_steps(f"1. {prose}\n\n2. {prose}", limits())[0] == "numbered"
+    assert cut_into_steps(f"{prose}\nA line.\n\n{prose}", limits())[0] == "blank_lines"
+    assert cut_into_steps(f"{prose}\n{prose}", limits())[0] == "lines"
+    assert cut_into_steps(prose, limits())[0] == "sentences"
+    assert cut_into_steps("only one thing", limits(min_steps=1)) == ("whole", ["only one thing"])
+    assert cut_into_steps(f"{prose}\n\n{prose}", limits(min_steps=4))[0] == "sentences"
 
 
 def test_a_formula_stays_with_the_words_that_introduce_it_and_with_its_next_line() -> None:
@@ -167,7 +167,7 @@ def test_the_words_of_the_steps_are_the_words_of_the_solution(
     for level in LEVELS:
         assert "".join(cut(text, level)) == text
     try:
-        _, found = steps_of(text, source)
+        _, found = cut_into_steps(text, source)
     except ItemRefusedError:
         return
     assert "".join("".join(found).split()) == "".join(text.split())
@@ -178,7 +178,7 @@ def test_the_words_of_the_steps_are_the_words_of_the_solution(
 
 @given(st.lists(st.sampled_from(["The sum is 3.5 here.", "Then $x. Y$ holds.", "所以是四。"]), min_size=2, max_size=9))
 def test_ordinary_sentences_are_never_refused(sentences: list[str]) -> None:
-    assert steps_of("\n".join(sentences), limits())[1] == sentences
+    assert cut_into_steps("\n".join(sentences), limits())[1] == sentences
 
 
 FORMULAS = [

@@ -9,7 +9,7 @@ import pytest
 from tagging_server import Tagging, problem, run_config
 
 from mmprm.data.problem import Problem
-from mmprm.tagging.stated_answer import stated_answer, tidied
+from mmprm.tagging.stated_answer import stated_answer, tidy_answer
 
 REAL = Path(__file__).parents[3] / "shared/data/mathvision/testmini.parquet"
 CM = ("$40 \\mathrm{~cm}$", "$48 \\mathrm{~cm}$")
@@ -62,7 +62,7 @@ def test_an_option_is_named_by_its_letter_or_its_value_in_the_last_sentence(solu
     ],
 )
 def test_marks_that_belong_to_the_sentence_are_no_part_of_the_answer(said: str, tidy: str | None) -> None:
-    assert tidied(said) == tidy
+    assert tidy_answer(said) == tidy
 
 
 @pytest.mark.skipif(not REAL.is_file(), reason=f"{REAL} is not there")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+import heapq
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mmprm.data import schemas, tables
+from mmprm.runtime.errors import UserError
+
+_BATCH = 64  # rows that are read at once when problems are streamed
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,24 @@ def read_problems(*paths: Path, only: Collection[str] | None = None) -> list[Pro
     """All problems of the tables (or those of some ids), in the order of the files; raises UserError where a table has
     another schema."""
     return [of_row(row) for path in paths for row in tables.read(path, schemas.PROBLEMS, only).to_pylist()]
+
+
+def stream_problems(*paths: Path) -> Iterator[Problem]:
+    """Yield the problems of tables that are ordered by id, merged in this order; a few rows are in memory.
+
+    UserError if a table has another schema or an id occurs twice.
+    """
+    previous = None
+    for problem in heapq.merge(*map(_stream_table, paths), key=lambda problem: problem.problem_id):
+        if problem.problem_id == previous:
+            raise UserError(f"problem {previous!r} is twice in {', '.join(map(str, paths))}; name each source once")
+        previous = problem.problem_id
+        yield problem
+
+
+def _stream_table(path: Path) -> Iterator[Problem]:
+    for batch in tables.batches(path, schemas.PROBLEMS, rows=_BATCH):
+        yield from map(of_row, batch.to_pylist())
 
 
 class ProblemFile:

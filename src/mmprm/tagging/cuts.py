@@ -1,7 +1,7 @@
-r"""Where a solution may be cut into steps. In: a text. Out: the places at which pieces begin, in order, without 0.
+r"""Find where a solution may be cut into steps. In: a text. Out: the indices where pieces begin, in order, without 0.
 
-Four ways, from the coarsest to the finest: numbered steps, blank lines, lines, sentences. No cut falls into a formula
-(`$…$`, `$$…$$`, `\(…\)`, `\[…\]`, an environment) or a block of code (fenced, or a figure in Asymptote).
+There are four levels, from the coarsest to the finest: numbered steps, blank lines, lines, sentences. No cut falls into
+a formula (`$…$`, `$$…$$`, `\(…\)`, `\[…\]`, an environment) or a block of code (fenced, or a figure in Asymptote).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 
-# What begins a part that is never cut, and what ends it.
-_BEGINS = re.compile(r"```|\[asy\]|\$\$|(?<!\\)\\[(\[]|(?<!\\)\$(?=[^\s$])")
+# The marks that start and end a span without cuts.
+_STARTS = re.compile(r"```|\[asy\]|\$\$|(?<!\\)\\[(\[]|(?<!\\)\$(?=[^\s$])")
 _ENDS = {"```": "```", "[asy]": "[/asy]", "$$": "$$", "\\[": "\\]", "\\(": "\\)"}
 _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 _ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{[^{}\n]{1,40}\}")
@@ -42,92 +42,93 @@ _ABBREVIATION = re.compile(
 _NUMBER_FOLLOWS = re.compile(r"(?:^|[\s(\[,])nos?\.$", re.IGNORECASE)
 
 
-class Whole:
-    """The parts of a text into which no cut may fall: [begin, end) spans of formulas and code."""
+class ProtectedSpans:
+    """The parts of a text into which no cut may fall: [start, end) spans of formulas and code."""
 
     def __init__(self, text: str) -> None:
-        found = [*_marked(text), *_environments(text)]
         self._spans: list[tuple[int, int]] = []
-        for begin, end in sorted(found):
-            if self._spans and begin < self._spans[-1][1]:
+        for start, end in sorted([*_delimited(text), *_environments(text)]):
+            if self._spans and start < self._spans[-1][1]:
                 self._spans[-1] = self._spans[-1][0], max(end, self._spans[-1][1])
             else:
-                self._spans.append((begin, end))
-        self._begins = [begin for begin, _ in self._spans]
+                self._spans.append((start, end))
+        self._starts = [start for start, _ in self._spans]
 
-    def allows(self, place: int) -> bool:
-        """May the text be cut before the character at `place`?"""
-        index = bisect_right(self._begins, place) - 1
-        return index < 0 or not self._spans[index][0] < place < self._spans[index][1]
+    def allow_cut(self, index: int) -> bool:
+        """Tell whether the text may be cut before the character at `index`."""
+        span = bisect_right(self._starts, index) - 1
+        return span < 0 or not self._spans[span][0] < index < self._spans[span][1]
 
 
-def _marked(text: str) -> list[tuple[int, int]]:
-    """Formulas between marks, and code; a mark without its other end protects nothing. In time linear in the text."""
-    spans, place = [], 0
-    never = set()  # marks that nothing ends any more
-    while match := _BEGINS.search(text, place):
-        place = match.end()
+def _delimited(text: str) -> list[tuple[int, int]]:
+    """Find formulas between delimiters, and code; a delimiter that is never closed protects nothing. Linear time."""
+    spans, index = [], 0
+    unclosed = set()  # delimiters that are not closed in the rest of the text
+    while match := _STARTS.search(text, index):
+        index = match.end()
         if match[0] == "$":
             end = _dollar(text, match.start())
-        elif match[0] in never:
+        elif match[0] in unclosed:
             continue
         else:
-            end = text.find(_ENDS[match[0]], place) + len(_ENDS[match[0]])
-            if end < place:
-                never.add(match[0])
+            end = text.find(_ENDS[match[0]], index) + len(_ENDS[match[0]])
+            if end < index:
+                unclosed.add(match[0])
                 continue
         if end is not None:
             spans.append((match.start(), end))
-            place = end
+            index = end
     return spans
 
 
-def _dollar(text: str, begin: int) -> int | None:
-    """Where the formula ends that a single dollar begins, as pandoc reads it: "$5 and $6" is none."""
-    end = text.find("$", begin + 1)
+def _dollar(text: str, start: int) -> int | None:
+    """Find the end of the formula that a single dollar starts, as pandoc reads it: "$5 and $6" is no formula."""
+    end = text.find("$", start + 1)
     if end < 0 or text[end - 1].isspace() or text[end - 1] == "\\" or text[end + 1 : end + 2].isdecimal():
         return None
-    if text[end + 1 : end + 2] == "$" or _PARAGRAPH.search(text, begin, end):
+    if text[end + 1 : end + 2] == "$" or _PARAGRAPH.search(text, start, end):
         return None
     return end + 1
 
 
 def _environments(text: str) -> list[tuple[int, int]]:
-    r"""The outermost `\begin{…}…\end{…}`; one that is never closed protects nothing."""
-    spans, depth, begin = [], 0, 0
+    r"""Find the outermost `\begin{…}…\end{…}`; one that is never closed protects nothing."""
+    spans, depth, start = [], 0, 0
     for match in _ENVIRONMENT.finditer(text):
         if match[1] == "begin":
-            begin = begin if depth else match.start()
+            start = start if depth else match.start()
             depth += 1
         elif depth:
             depth -= 1
             if depth == 0:
-                spans.append((begin, match.end()))
+                spans.append((start, match.end()))
     return spans
 
 
 def numbered(text: str) -> list[int]:
-    """Before each numbered step: 1, 2, 3, … in one way of numbering, from 1 again after the last; of several ways that
-    with the first step."""
-    ways = [places for pattern in _NUMBERINGS if len(places := _in_sequence(pattern.finditer(text))) > 1]
-    return min(ways, default=[])
+    """Find the numbered steps 1, 2, 3, … of one numbering style, possibly restarting at 1.
+
+    If several styles occur, the one with the earliest first step counts.
+    """
+    styles = [indices for pattern in _NUMBERINGS if len(indices := _in_sequence(pattern.finditer(text))) > 1]
+    return min(styles, default=[])
 
 
 def _in_sequence(matches: Iterable[re.Match[str]]) -> list[int]:
-    places: list[int] = []
+    indices: list[int] = []
     last = depth = 0
     for match in matches:
-        # A marker behind a sentence begins after the white space that divides the two.
-        place = match.end() - len(match[0].lstrip())
-        indent = place - match.string.rfind("\n", 0, place) - 1
-        indent = indent if match.string[place - indent : place].isspace() else 0
+        # A number behind a sentence begins after the white space between the two.
+        index = match.end() - len(match[0].lstrip())
+        indent = index - match.string.rfind("\n", 0, index) - 1
+        indent = indent if match.string[index - indent : index].isspace() else 0
         value = _value(match["n"])
         if value == last + 1 or (value == 1 and last):
-            depth = depth if places else indent + 1
-            if indent <= depth:  # what stands further in is a list within a step
-                places.append(place)
+            depth = depth if indices else indent + 1
+            if indent <= depth:  # a deeper indentation is a list inside a step
+                indices.append(index)
                 last = value
-    return places
+    return indices
 
 
 def _value(number: str) -> int:
@@ -137,29 +138,29 @@ def _value(number: str) -> int:
 
 
 def blank_lines(text: str) -> list[int]:
-    """Behind blank lines."""
+    """Find the text behind each blank line."""
     return [match.end() for match in _BLANK.finditer(text)]
 
 
 def lines(text: str) -> list[int]:
-    """At each line, but for one that goes on in lower case: its sentence was only wrapped."""
+    """Find each line, except one that starts in lower case: its sentence was only wrapped."""
     return [match.end() for match in _LINE.finditer(text) if not text[match.end() : match.end() + 1].islower()]
 
 
 def sentences(text: str) -> list[int]:
-    """At each sentence; the point of "Fig. 3", of "e.g." and of a list's "1." ends none."""
-    places = []
+    """Find each sentence; the point of "Fig. 3", of "e.g." and of a list's "1." ends no sentence."""
+    indices = []
     for match in _SENTENCE.finditer(text):
         if match[0][0] == ".":
             before, after = text[max(0, match.start() - 12) : match.start() + 1], text[match.end() : match.end() + 1]
             before = before if match.start() > 12 else "\n" + before
-            counts = _NUMBER_FOLLOWS.search(before) is not None  # "No. 5", and not "No. The"
-            if _ABBREVIATION.search(before) and (not counts or after.isdecimal()):
+            number = _NUMBER_FOLLOWS.search(before) is not None  # "No. 5", but not "No. The"
+            if _ABBREVIATION.search(before) and (not number or after.isdecimal()):
                 continue
         elif match[0][0] == "\n" and text[match.end() : match.end() + 1].islower():
             continue
-        places.append(match.end())
-    return places
+        indices.append(match.end())
+    return indices
 
 
 LEVELS: dict[str, Callable[[str], list[int]]] = {
@@ -171,12 +172,12 @@ LEVELS: dict[str, Callable[[str], list[int]]] = {
 
 
 def cut(text: str, level: str) -> list[str]:
-    """The pieces of a text, by one of LEVELS; together they are the text, and none is empty or white space alone."""
-    whole = Whole(text)
-    places = [place for place in LEVELS[level](text) if 0 < place < len(text) and whole.allows(place)]
+    """Cut a text at one of LEVELS; the joined pieces are the text, and none is empty or white space only."""
+    spans = ProtectedSpans(text)
+    indices = [index for index in LEVELS[level](text) if 0 < index < len(text) and spans.allow_cut(index)]
     pieces: list[str] = []
-    for begin, end in zip([0, *places], [*places, len(text)], strict=True):
-        piece = text[begin:end]
+    for start, end in zip([0, *indices], [*indices, len(text)], strict=True):
+        piece = text[start:end]
         if pieces and not (piece.strip() and pieces[-1].strip()):  # white space alone is no piece
             pieces[-1] += piece
         elif piece:

@@ -1,5 +1,7 @@
-"""The stage: solutions of other sources into steps and an answer. In: their problem tables. Out: one problem table, the
-refused solutions with their reasons, and counts of both. Rows are streamed: a few hundred problems are in memory.
+"""The stage `tag`: turn raw solutions into step-tagged ones, by rules or by a model.
+
+In: the problem tables of sources. Out: one problem table, the refused solutions with their reasons, and counts of both.
+Rows are streamed: a few hundred problems are in memory.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Any
 from mmprm.config import Config
 from mmprm.config.tagging import TaggedSource, TaggingModel
 from mmprm.data import schemas, tables
-from mmprm.data.problem import Problem
+from mmprm.data.problem import Problem, stream_problems
 from mmprm.engine.factory import open_instructed
 from mmprm.engine.http_client import Server
 from mmprm.grading import Grader
@@ -21,27 +23,26 @@ from mmprm.llm.client import LlmClient
 from mmprm.rollouts.journal import Journal
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
-from mmprm.tagging.problem_streams import TagCounts, kept, merged, size
-from mmprm.tagging.tag_by_model import by_model
-from mmprm.tagging.tag_by_rules import by_rules
-from mmprm.tagging.tag_result import TagTask
+from mmprm.tagging.tag_by_model import tag_by_model
+from mmprm.tagging.tag_by_rules import tag_by_rules
+from mmprm.tagging.tag_results import TagCounts, TagTask, tagged_rows
 
-KEYS = ("MMPRM_TAGGING_API_KEY", "OPENAI_API_KEY")  # environment variables, the first that is set counts
-_WINDOW = 256  # problems in memory, where no model is asked
-_AHEAD = 4  # and where one is, so many for each call on its way: a slow reply must not hold up the others
+KEYS = ("MMPRM_TAGGING_API_KEY", "OPENAI_API_KEY")  # environment variables; the first one that is set counts
+_WINDOW = 256  # problems in memory if no model is asked
+_AHEAD = 4  # problems in memory for each concurrent call of a model, so that a slow reply does not delay the others
 
 
 def tag(config: Config, name: str, parents: Sequence[Path], work: Path, out: Path, refused: Path, counts: Path) -> None:
-    """Write the tagged problems, the refused ones, and counts. Calls of a model are kept in the journal in `work`.
+    """Write the tagged problems, the refused ones, and counts; replies of a model are kept in the journal in `work`.
 
-    UserError where the model stays away (nothing is lost), nothing is left, or more than the source's
-    `max_refused_share` is refused: then the refused solutions lie beside `refused`, in a file that Snakemake does not
-    delete.
+    UserError if the model stays unreachable (nothing is lost), no solution is left, or more than the source's
+    `max_refused_share` is refused. In the last two cases the refused solutions are in a file beside `refused` that
+    Snakemake does not delete.
     """
     source = config.sources[name]
     if not isinstance(source, TaggedSource):
-        raise UserError(f"source {name}: kind {source.kind}; only a source of kind tagged can be tagged")
-    found, stopped = TagCounts(), refused.with_suffix(".stopped.parquet")
+        raise UserError(f"source {name}: its kind is {source.kind}; only sources of kind tagged are tagged")
+    totals, stopped = TagCounts(), refused.with_suffix(".stopped.parquet")
     with ExitStack() as stack:
         settings = source.model if source.by == "model" else None
         caller = None
@@ -50,20 +51,20 @@ def tag(config: Config, name: str, parents: Sequence[Path], work: Path, out: Pat
             stack.callback(journal.close)
             caller = _caller(config, name, settings, journal)
             stack.callback(caller.close)
-        # No judge: its calls are in no journal, and would be paid for again.
+        # No judge: its calls are in no journal, and a restart would pay for them again.
         grader = stack.enter_context(Grader(config.grading.workers, config.grading.timeout))
-        at_once = settings.max_concurrent if settings else 1
-        crew = BatchRunner(grader, caller, _AHEAD * at_once if settings else _WINDOW, at_once)
-        works = ((problem, _work(problem, source, settings)) for problem in merged(parents))
-        outcomes = crew.outcomes(works)
-        rows = kept(name, outcomes, size(parents), source.max_refused_share, stopped, found)
+        concurrent = settings.max_concurrent if settings else 1
+        runner = BatchRunner(grader, caller, _AHEAD * concurrent if settings else _WINDOW, concurrent)
+        results = runner.outcomes((problem, _task(problem, source, settings)) for problem in stream_problems(*parents))
+        total = sum(map(tables.count, parents))
+        rows = tagged_rows(name, results, total, source.max_refused_share, stopped, totals)
         tables.write(out, rows, schemas.PROBLEMS)
         if caller is not None:
             log.info(f"{name}: {caller.used.total()} calls, {caller.paid} made now, the others from the journal")
             journal.compact()
     stopped.replace(refused)
-    tables.write_json(counts, _report(name, source, found, caller))
-    log.info(f"{name}: {found}")
+    tables.write_json(counts, _report(name, source, totals, caller))
+    log.info(f"{name}: {totals}")
 
 
 def _caller(config: Config, name: str, settings: TaggingModel, journal: Journal) -> LlmClient:
@@ -71,20 +72,20 @@ def _caller(config: Config, name: str, settings: TaggingModel, journal: Journal)
     return LlmClient("tagging", settings, config.seed, journal, lambda: open_instructed(config, settings, where))
 
 
-def _work(problem: Problem, source: TaggedSource, settings: TaggingModel | None) -> TagTask:
-    return by_rules(problem, source) if settings is None else by_model(problem, source, settings)
+def _task(problem: Problem, source: TaggedSource, settings: TaggingModel | None) -> TagTask:
+    return tag_by_rules(problem, source) if settings is None else tag_by_model(problem, source, settings)
 
 
 def _report(name: str, source: TaggedSource, counts: TagCounts, caller: LlmClient | None) -> dict[str, Any]:
-    """What the data card says of the tagging; the same for the same solutions and replies."""
+    """Return what the data card says of the tagging; the same for the same solutions and replies."""
     report: dict[str, Any] = {
         "source": name,
         "of": source.sources,
         "by": source.by,
         "problems": counts.problems,
-        "kept": counts.kept.total(),
+        "kept": counts.tagged.total(),
         "refused": counts.refused.total(),
-        "kept_by_method": dict(sorted(counts.kept.items())),
+        "kept_by_method": dict(sorted(counts.tagged.items())),
         "refused_by_reason": dict(sorted(counts.refused.items())),
         "steps": {str(steps): count for steps, count in sorted(counts.steps.items())},
         "answers_from": dict(sorted(counts.answers.items())),

@@ -1,6 +1,6 @@
-"""Steps by a model: knowledge points first, then the detailed rewrite (arXiv 2505.13427, section 3.1).
+"""Tag a solution by a model: knowledge points first, then the detailed rewrite (arXiv 2505.13427, section 3.1).
 
-In: a problem with a raw solution. Out: the rewrite that is kept, or the reason of the last one that was not.
+In: a problem with a raw solution. Out: the first rewrite that is accepted, or why the last one was refused.
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ from mmprm.data.problem import Problem
 from mmprm.llm.tasks import AnswerCheck, ItemRefusedError, LlmCall, Refused, whole
 from mmprm.model.step_text import STEP_OPEN, render_solution
 from mmprm.tagging import rewrite_prompts
-from mmprm.tagging.tag_by_rules import as_tagged, check_limits
-from mmprm.tagging.tag_result import Kept, TagTask, check_verdict
+from mmprm.tagging.tag_by_rules import accept_tagged, check_limits
+from mmprm.tagging.tag_results import TaggedSolution, TagTask, require_correct, require_solution
 
 
-def by_model(problem: Problem, source: TaggedSource, settings: TaggingModel) -> TagTask:
-    """Have a solution rewritten. Each pass is tried `settings.tries` times, with other seeds. Raises RefusedError.
+def tag_by_model(problem: Problem, source: TaggedSource, settings: TaggingModel) -> TagTask:
+    """Have a solution rewritten. Each pass is tried `settings.tries` times, with different seeds.
 
-    A rewrite is kept when it has the asked form, is within the limits, and its answer is the problem's.
+    A rewrite is accepted if it has the requested form, is within the limits, and its answer is the problem's. Raises
+    ItemRefusedError.
     """
-    if problem.solution is None or not problem.solution.strip():
-        raise ItemRefusedError("no_solution", "the problem has no solution")
-    if problem.solution.lstrip().startswith(STEP_OPEN):
-        return (yield from as_tagged(problem, problem.solution.strip(), source))
+    solution = require_solution(problem)
+    if solution.startswith(STEP_OPEN):
+        return (yield from accept_tagged(problem, solution, source))
     points = yield from _knowledge(problem, settings)
     last = Refused("", "")
-    asked = rewrite_prompts.rewrite(problem, points, settings.images)
+    prompt = rewrite_prompts.rewrite(problem, points, settings.images)
     for attempt in range(settings.tries):
-        reply = yield LlmCall(asked, "rewrite", attempt)
+        reply = yield LlmCall(prompt, "rewrite", attempt)
         try:
             steps, answer = rewrite_prompts.read_rewrite(whole(reply))
             check_limits(steps, source)
-            check_verdict((yield AnswerCheck(answer, problem)), answer, problem)
+            require_correct((yield AnswerCheck(answer, problem)), answer, problem)
         except ItemRefusedError as error:
             last = error.refused
         else:
-            return Kept(render_solution(steps, answer), "model", len(steps), tries=attempt + 1)
+            return TaggedSolution(render_solution(steps, answer), "model", len(steps), tries=attempt + 1)
     raise ItemRefusedError(last.reason, f"{last.detail} (the last of {settings.tries} rewrites)")
 
 
 def _knowledge(problem: Problem, settings: TaggingModel) -> Generator[LlmCall, Any, str]:
-    """The knowledge points. Raises RefusedError with the last try's reason."""
+    """Ask for the knowledge points. Raises the ItemRefusedError of the last try."""
     last = ItemRefusedError("", "")
     for attempt in range(settings.tries):
         reply = yield LlmCall(rewrite_prompts.knowledge(problem, settings.images), "knowledge", attempt)

@@ -1,6 +1,6 @@
-"""Steps by rules: a solution that is stepped already is cut where its steps begin. In: a text. Out: the steps.
+"""Tag a solution by rules: cut a text that already has steps where they begin. In: a text. Out: its steps.
 
-Nothing of the text is lost or changed but white space around the steps, and control strings, which are neutralised.
+The text stays as it is, except for white space around the steps and control strings, which are neutralised.
 """
 
 from __future__ import annotations
@@ -14,69 +14,67 @@ from mmprm.llm.tasks import AnswerCheck, ItemRefusedError
 from mmprm.model.step_text import ANSWER_CLOSE, ANSWER_OPEN, STEP_OPEN, Status, neutralise, parse, render_solution
 from mmprm.tagging.cuts import LEVELS, cut
 from mmprm.tagging.stated_answer import stated_answer
-from mmprm.tagging.tag_result import Kept, TagTask, check_verdict
+from mmprm.tagging.tag_results import TaggedSolution, TagTask, require_correct, require_solution
 
-_INTRODUCES = re.compile(r"[:：,，]\W*$")  # what follows belongs to it: a formula, a list
+_INTRODUCES = re.compile(r"[:：,，]\W*$")  # announces a formula or a list
 _CONTINUES = re.compile(r"\s*(?:\$\$|\\\[|\\begin\b|[=≈<>≤≥]|\\(?:Rightarrow|implies|approx|le|ge)\b)")
 
 
-def by_rules(problem: Problem, source: TaggedSource) -> TagTask:
-    """Tag a solution by rules. Raises RefusedError."""
-    if problem.solution is None or not problem.solution.strip():
-        raise ItemRefusedError("no_solution", "the problem has no solution")
-    text = problem.solution.strip()
+def tag_by_rules(problem: Problem, source: TaggedSource) -> TagTask:
+    """Tag a solution by rules. Raises ItemRefusedError."""
+    text = require_solution(problem)
     if text.startswith(STEP_OPEN):
-        return (yield from as_tagged(problem, text, source))
-    if len(text) > source.max_steps * source.max_step_chars:  # before anything reads all of it
-        raise ItemRefusedError(
-            "too_long", f"{len(text)} characters are more than max_steps steps of max_step_chars hold"
-        )
+        return (yield from accept_tagged(problem, text, source))
+    _check_length(text, source)  # before anything reads all of it
     before, opened, answer = text.removesuffix(ANSWER_CLOSE).rpartition(ANSWER_OPEN)
     if text.endswith(ANSWER_CLOSE) and opened and before.strip() and answer.strip():
         text, answer = before, answer.strip()  # steps without tags, then a tagged answer
     else:
         answer = stated_answer(problem, text) or ""
-    # What is certain is refused first: to cut a text costs more than to read its answer.
+    # The answer is checked first, because reading it takes less time than cutting the text.
     origin = "solution" if answer else "gold"
     if not answer and not source.answer_from_gold:
         raise ItemRefusedError("no_final_answer", f"no final answer is read in {text[-200:]!r}")
     answer = neutralise(answer or problem.answer)
-    check_verdict((yield AnswerCheck(answer, problem)), answer, problem)
-    method, steps = steps_of(neutralise(text), source)
-    return Kept(render_solution(steps, answer), method, len(steps), origin)
+    require_correct((yield AnswerCheck(answer, problem)), answer, problem)
+    method, steps = cut_into_steps(neutralise(text), source)
+    return TaggedSolution(render_solution(steps, answer), method, len(steps), origin)
 
 
-def as_tagged(problem: Problem, text: str, source: TaggedSource) -> TagTask:
-    """AnswerCheck a solution that is tagged already; it stays as it is. Raises RefusedError."""
+def accept_tagged(problem: Problem, text: str, source: TaggedSource) -> TagTask:
+    """Check a solution that is tagged already and return it unchanged. Raises ItemRefusedError."""
     parsed = parse(text)
     if parsed.status is not Status.OK or parsed.answer is None:
         raise ItemRefusedError("malformed_tags", f"it is not <step>…</step>…<answer>…</answer>: {parsed.status.value}")
-    check_verdict((yield AnswerCheck(parsed.answer, problem)), parsed.answer, problem)
+    require_correct((yield AnswerCheck(parsed.answer, problem)), parsed.answer, problem)
     check_limits(list(parsed.steps), source)
-    return Kept(text, "tagged", len(parsed.steps))
+    return TaggedSolution(text, "tagged", len(parsed.steps))
 
 
 def check_limits(steps: list[str], source: TaggedSource) -> None:
-    """Raise RefusedError unless number and lengths of the steps are within the limits."""
+    """Raise ItemRefusedError unless the number and the lengths of the steps are within the limits."""
     if len(steps) < source.min_steps:
         raise ItemRefusedError("too_few_steps", f"{len(steps)} steps, min_steps is {source.min_steps}")
     if len(steps) > source.max_steps:
         raise ItemRefusedError("too_many_steps", f"{len(steps)} steps, max_steps is {source.max_steps}")
     if (longest := max(map(len, steps))) > source.max_step_chars:
-        raise ItemRefusedError(
-            "step_too_long", f"a step of {longest} characters, max_step_chars is {source.max_step_chars}"
-        )
+        detail = f"a step of {longest} characters, max_step_chars is {source.max_step_chars}"
+        raise ItemRefusedError("step_too_long", detail)
 
 
-def steps_of(text: str, source: TaggedSource) -> tuple[str, list[str]]:
-    """(the level that gave them, the steps) of a text without control strings. Raises RefusedError.
-
-    The coarsest level counts that gives min_steps, and two at least: what has numbered steps is not cut at its lines.
-    """
+def _check_length(text: str, source: TaggedSource) -> None:
     if len(text) > source.max_steps * source.max_step_chars:
-        raise ItemRefusedError(
-            "too_long", f"{len(text)} characters are more than max_steps steps of max_step_chars can hold"
-        )
+        detail = f"{len(text)} characters are more than max_steps steps of max_step_chars hold"
+        raise ItemRefusedError("too_long", detail)
+
+
+def cut_into_steps(text: str, source: TaggedSource) -> tuple[str, list[str]]:
+    """Return (the level of the cuts, the steps) of a text without control strings. Raises ItemRefusedError.
+
+    The coarsest level that gives at least min_steps and at least two steps is taken: a text with numbered steps is not
+    cut at its lines.
+    """
+    _check_length(text, source)
     most: list[str] = []
     for level in LEVELS:
         pieces = _joined(cut(text, level), source) if level == "numbered" else _glued(cut(text, level), source)
@@ -94,11 +92,11 @@ def _checked(pieces: list[str], source: TaggedSource) -> list[str]:
 
 
 def _glued(pieces: list[str], source: TaggedSource) -> list[str]:
-    """Pieces of which the one introduces the next ("We get:"), or the next goes on with it ("= 7"), become one."""
+    """Join pieces of which the first introduces the second ("We get:") or the second continues the first ("= 7")."""
     glued: list[str] = []
     for piece in pieces:
-        belongs = glued and (_INTRODUCES.search(glued[-1]) or _CONTINUES.match(piece))
-        if belongs and len(glued[-1]) + len(piece) <= source.max_step_chars:
+        connected = glued and (_INTRODUCES.search(glued[-1]) or _CONTINUES.match(piece))
+        if connected and len(glued[-1]) + len(piece) <= source.max_step_chars:
             glued[-1] += piece
         else:
             glued.append(piece)
@@ -106,13 +104,13 @@ def _glued(pieces: list[str], source: TaggedSource) -> list[str]:
 
 
 def _length(piece: str) -> int:
-    """In characters; one of Chinese or Japanese, which says as much as a syllable or a word, counts as three."""
+    """Count characters; a Chinese or Japanese one counts as three, since it says as much as a syllable or a word."""
     bare = piece.strip()
     return len(bare) + 2 * sum(character > "\u2e7f" for character in bare)
 
 
 def _joined(pieces: list[str], source: TaggedSource) -> list[str]:
-    """A piece that is too short (a heading) goes with the next one, the last with that before it."""
+    """Join a piece that is too short (a heading) to the next one, and the last piece to the one before it."""
     joined: list[str] = []
     for piece in pieces:
         if joined and _length(joined[-1]) < source.min_step_chars:
@@ -126,7 +124,7 @@ def _joined(pieces: list[str], source: TaggedSource) -> list[str]:
 
 
 def _shortened(pieces: list[str], level: str, source: TaggedSource) -> list[str]:
-    """Pieces that are too long are cut at the next finer level that can, and filled up to the limit."""
+    """Cut pieces that are too long at finer levels, and join the parts up to the limit."""
     finer = list(LEVELS)[list(LEVELS).index(level) + 1 :]
     short: list[str] = []
     for piece in pieces:
@@ -144,10 +142,10 @@ def _shortened(pieces: list[str], level: str, source: TaggedSource) -> list[str]
 
 
 def _fewer(pieces: list[str], source: TaggedSource) -> list[str]:
-    """Join the shortest neighbours until there are no more than max_steps, as far as max_step_chars lets them."""
+    """Join the shortest neighbours until there are at most max_steps pieces, as far as max_step_chars allows."""
     pieces = list(pieces)
     while len(pieces) > source.max_steps:
-        sizes = [len((one + other).strip()) for one, other in pairwise(pieces)]
+        sizes = [len((first + second).strip()) for first, second in pairwise(pieces)]
         index = min(range(len(sizes)), key=sizes.__getitem__)
         if sizes[index] > source.max_step_chars:
             break
