@@ -80,5 +80,5 @@ def test_a_shard_reads_its_own_problems_by_id_and_refuses_an_id_that_is_there_tw
     for index, part in enumerate(parts):
         ids = [problem.problem_id for problem in part]
         assert ids == sorted(ids) and all(Shard(index, 3).owns(name) for name in ids)
-    with pytest.raises(UserError, match="occur twice"):
+    with pytest.raises(UserError, match="occurs twice"):
         read_shard([*tables, tables[1]], Shard(0, 3))

@@ -66,7 +66,7 @@ def test_a_problem_whose_rows_lie_apart_is_refused(tmp_path: Path) -> None:
         first, *more = (row for row in read(shard, name) if row["problem_id"] == apart)
         others = [row for row in read(shard, name) if row["problem_id"] != apart]
         tables.write(shard / f"{name}.parquet", [first, *others, *more], SCHEMAS[name])
-    with pytest.raises(UserError, match="two trees"):
+    with pytest.raises(UserError, match="occurs twice"):
         gather_labels(toy_config(), tmp_path / "seeds.parquet", [shard], tmp_path / "o", tmp_path / "s", PLAIN)
     assert not (tmp_path / "o").exists()
 

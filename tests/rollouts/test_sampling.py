@@ -133,7 +133,7 @@ def test_an_id_that_occurs_twice_is_named(tmp_path: Path, policy: Path, problems
 
 def test_gathering_a_shard_twice_is_refused(tmp_path: Path, policy: Path, problems: Path) -> None:
     path = candidates(tmp_path, policy, problems, 1, ScriptedEngine(POLICY))
-    with pytest.raises(UserError, match="give each once"):
+    with pytest.raises(UserError, match="give each shard once"):
         gather_candidates([path, path], tmp_path / "out.parquet")
 
 

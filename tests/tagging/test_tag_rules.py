@@ -124,7 +124,7 @@ def test_several_sources_become_one_table_by_id_and_none_is_taken_twice(tmp_path
     both = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
     tag(run_config(), "tagged", both, tmp_path / "work", *out)
     assert [one.problem_id for one in read_problems(out[0])] == [one.problem_id for one in numbered]
-    with pytest.raises(UserError, match="'raw/0000' is twice"):
+    with pytest.raises(UserError, match="'raw/0000' occurs twice"):
         tag(run_config(), "tagged", [both[0], both[0]], tmp_path / "work", *out)
     with pytest.raises(UserError, match=r"none\.parquet: no such table"):
         tag(run_config(), "tagged", [tmp_path / "none.parquet"], tmp_path / "work", *out)

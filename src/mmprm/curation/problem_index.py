@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mmprm.curation import pictures
 from mmprm.curation.signatures import SIGNATURES
-from mmprm.runtime.errors import UserError
+from mmprm.data import tables
 
 _KEPT = [name for name in SIGNATURES.names if name not in ("copy", "pending")]
 _PLACED = [pa.field(name, pa.int64()) for name in ("table", "position", "first")]
@@ -108,14 +108,10 @@ class ProblemIndex:
 
     def check_ids(self, n_tables: int, names: Sequence[str]) -> None:
         """UserError where an id occurs twice in the first `n_tables` tables, whose names are given."""
-        seen: set[str] = set()
-        for name, table in zip(self.ids, self.table, strict=True):
-            if table < n_tables and name in seen:
-                raise UserError(
-                    f"problem {name!r} occurs twice in the sources {', '.join(names)}; name each source once, and no "
-                    "source beside one that is made from it"
-                )
-            seen.add(name)
+        ids = (name for name, table in zip(self.ids, self.table, strict=True) if table < n_tables)
+        advice = "name each source once, and no source beside one that is made from it"
+        for _ in tables.unique(ids, "problem", names, advice):
+            pass
 
 
 def _ragged(table: pa.Table, name: str) -> Ragged:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,17 +106,13 @@ def read_shard(paths: Sequence[Path], shard: Shard) -> list[Problem]:
 
     UserError where an id occurs twice in all of the tables.
     """
-    ids = [
+    ids = (
         problem_id
         for path in paths
         for batch in tables.batches(path, schemas.PROBLEMS, ("problem_id",))
         for problem_id in batch["problem_id"].to_pylist()
-    ]
-    repeated = sorted(problem_id for problem_id, times in Counter(ids).items() if times > 1)
-    if repeated:
-        raise UserError(
-            f"{len(repeated)} problem ids occur twice in {', '.join(map(str, paths))}, first {repeated[0]!r}; "
-            "ids must differ over all sources of a stage: rename them in the source"
-        )
-    wanted = None if shard.count == 1 else [problem_id for problem_id in ids if shard.owns(problem_id)]
+    )
+    advice = "ids must differ over all sources of a stage: rename them in the source"
+    own = [problem_id for problem_id in tables.unique(ids, "problem", paths, advice) if shard.owns(problem_id)]
+    wanted = None if shard.count == 1 else own
     return sorted(read_problems(*paths, only=wanted), key=lambda problem: problem.problem_id)

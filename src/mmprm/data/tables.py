@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,12 +16,14 @@ import pyarrow.parquet as pq
 
 from mmprm.runtime.errors import UserError
 
-_IMAGE_BYTES = 2**27  # of a row group
+Item = TypeVar("Item")
+
+_IMAGE_BYTES = 2**27  # image bytes at which a row group ends: arrow cannot build or read one of more than 2 GB
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that is renamed onto it when the block ends well, and removed when it does not."""
+    """Give a temporary path beside `path`, renamed onto it when the block succeeds and removed when it raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     os.close(handle)
@@ -32,20 +34,25 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
+        temporary.chmod(0o666 & ~umask)  # mkstemp lets only the owner read its file
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def _writing(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        yield writer
+
+
 def write(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema, group: int | None = None) -> None:
     """Write rows (mappings with exactly the schema's columns) as parquet, atomically.
 
-    Rows are taken in row groups of `group`, one in memory at a time. Groups are small where rows hold images, and end
-    early at _IMAGE_BYTES of them: arrow cannot build or read one of more than 2 GB.
+    One row group of `group` rows is in memory at a time; groups with images are smaller and may end early.
     """
     group = group or (256 if "images" in schema.names else 8192)
-    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with _writing(path, schema) as writer:
         for chunk in _row_groups(rows, group):
             writer.write_table(as_table(chunk, schema))
 
@@ -65,12 +72,9 @@ def _row_groups(rows: Iterable[Mapping[str, Any]], group: int) -> Iterator[list[
 
 @contextmanager
 def appending(path: Path, schema: pa.Schema, group: int = 1024) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """`write` of rows that come one by one, for a table beside another one: gives what takes a row.
-
-    The file is there when the block has ended well.
-    """
+    """Give a function that appends one row to the table, which exists once the block has succeeded."""
     waiting: list[Mapping[str, Any]] = []
-    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with _writing(path, schema) as writer:
 
         def add(row: Mapping[str, Any]) -> None:
             waiting.append(row)
@@ -83,24 +87,24 @@ def appending(path: Path, schema: pa.Schema, group: int = 1024) -> Iterator[Call
 
 
 def write_parts(path: Path, parts: Iterable[pa.Table], schema: pa.Schema, group: int = 8192) -> None:
-    """`write` of rows that are arrow tables already: the same file, one row group in memory at a time."""
+    """Write arrow tables as the file that `write` makes of their rows, one row group in memory at a time."""
     waiting: list[pa.Table] = []
-    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with _writing(path, schema) as writer:
         for part in parts:
             waiting.append(part)
             while sum(map(len, waiting)) >= group:
-                whole = pa.concat_tables(waiting).combine_chunks()
-                writer.write_table(whole.slice(0, group))
-                waiting = [whole.slice(group)]
+                table = pa.concat_tables(waiting).combine_chunks()
+                writer.write_table(table.slice(0, group))
+                waiting = [table.slice(group)]
         if sum(map(len, waiting)):
             writer.write_table(pa.concat_tables(waiting).combine_chunks())
 
 
 def as_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Rows as an arrow table; ValueError unless each has exactly the schema's columns."""
+    """Convert rows to an arrow table; ValueError unless each has exactly the schema's columns."""
     names = set(schema.names)
     for row in rows:
-        if row.keys() != names:  # arrow would drop the one and write null for the other
+        if row.keys() != names:  # arrow would drop additional columns and write null for missing ones
             raise ValueError(f"a row has columns {sorted(row)}, the table {sorted(names)}")
     return pa.Table.from_pylist(rows, schema=schema)
 
@@ -108,57 +112,83 @@ def as_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
 def read(path: Path, schema: pa.Schema, problem_ids: Collection[str] | None = None) -> pa.Table:
     """Read a table of the run, or only the rows of some of its problems.
 
-    UserError names the file and the columns when it is not what the schema says.
+    UserError names the file and the columns where it does not match the schema.
     """
-    # With their type: of no ids arrow cannot tell it, and would refuse to compare.
+    # The type is given because arrow cannot infer one from an empty list.
     wanted = None if problem_ids is None else pc.field("problem_id").isin(pa.array(problem_ids, pa.string()))
     with _explained(path):
         table = pq.read_table(path, filters=wanted)
-    return _as_said(path, table, schema, schema.names)
+    return _matching(path, table, schema, schema.names)
 
 
 def batches(
-    path: Path, schema: pa.Schema, columns: Sequence[str] | None = None, rows: int = 4096
+    path: Path, schema: pa.Schema, columns: Sequence[str] | None = None, rows: int = 4096, group: int | None = None
 ) -> Iterator[pa.Table]:
-    """A table of the run in parts of at most so many rows, one in memory at a time: of all columns, or of some.
+    """Read a table, or its row group `group`, in parts of at most `rows` rows, one in memory at a time.
 
-    Errors are those of `read`.
+    columns: those to read, None: all. Errors are those of `read`.
     """
     with _opened(path, schema, columns) as (file, names):
-        for batch in file.iter_batches(rows, columns=names):
-            yield _as_said(path, pa.Table.from_batches([batch]), schema, names)
+        for batch in file.iter_batches(rows, columns=names, row_groups=None if group is None else [group]):
+            yield _matching(path, pa.Table.from_batches([batch]), schema, names)
 
 
 def groups(
     path: Path, schema: pa.Schema, columns: Sequence[str] | None = None, only: int | None = None
 ) -> Iterator[pa.Table]:
-    """The same by the row groups that it was written in; or the group of this number alone."""
+    """Read a table by the row groups in which it was written, or only the group of this number."""
     with _opened(path, schema, columns) as (file, names):
         for group in range(file.num_row_groups) if only is None else [only]:
-            yield _as_said(path, file.read_row_group(group, columns=names), schema, names)
+            yield _matching(path, file.read_row_group(group, columns=names), schema, names)
 
 
 def count(path: Path) -> int:
-    """How many rows a table has."""
+    """Count the rows of a table."""
     with _explained(path):
         return int(pq.read_metadata(path).num_rows)
+
+
+def unique(
+    items: Iterable[Item],
+    kind: str,
+    where: Iterable[object],
+    advice: str,
+    key: Callable[[Item], object] = lambda item: item,
+) -> Iterator[Item]:
+    """Pass the items on; raise the error of `duplicate` at the first whose key occurred before."""
+    seen: set[object] = set()
+    for item in items:
+        if key(item) in seen:
+            raise duplicate(kind, key(item), where, advice)
+        seen.add(key(item))
+        yield item
+
+
+def duplicate(kind: str, key: object, where: Iterable[object], advice: str) -> UserError:
+    """Make the error for a key that occurs twice.
+
+    kind: what the key identifies; where: the tables or sources that were read; advice: what to do.
+    """
+    names = [str(name) for name in where]
+    listed = ", ".join(names if len(names) <= 8 else [*names[:7], f"… ({len(names)} in all)"])
+    return UserError(f"{kind} {key!r} occurs twice in {listed}; {advice}")
 
 
 @contextmanager
 def _opened(
     path: Path, schema: pa.Schema, columns: Sequence[str] | None
 ) -> Iterator[tuple[pq.ParquetFile, Sequence[str]]]:
-    """The file, and those of its columns that are asked for."""
+    """Open the file; gives it and the names of the columns to read."""
     names = list(schema.names if columns is None else columns)
     with _explained(path), pq.ParquetFile(path) as file:
         if not set(names) <= set(file.schema_arrow.names):
-            _as_said(path, file.schema_arrow.empty_table(), schema, names)
+            _matching(path, file.schema_arrow.empty_table(), schema, names)
         yield file, names
 
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turns what cannot be read into a UserError."""
+    """Turn errors of reading a table into a UserError."""
     try:
         yield
     except FileNotFoundError as error:
@@ -167,8 +197,8 @@ def _explained(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: not a readable parquet file ({error}); delete it and run again") from error
 
 
-def _as_said(path: Path, table: pa.Table, schema: pa.Schema, names: Sequence[str]) -> pa.Table:
-    """The columns `names` of the table, in the schema's types; UserError where it lacks one."""
+def _matching(path: Path, table: pa.Table, schema: pa.Schema, names: Sequence[str]) -> pa.Table:
+    """Select the columns `names` in the schema's types; UserError where one is missing or has another type."""
     missing = [name for name in names if name not in table.column_names]
     if missing:
         raise UserError(f"{path}: columns {missing} are missing; it was made by another version: delete it, run again")
@@ -179,13 +209,13 @@ def _as_said(path: Path, table: pa.Table, schema: pa.Schema, names: Sequence[str
 
 
 def read_rows(paths: Sequence[Path] | Path, schema: pa.Schema) -> list[dict[str, Any]]:
-    """All rows of one or more tables of one schema as dictionaries."""
+    """Read all rows of one or more tables of one schema as dictionaries."""
     files = [paths] if isinstance(paths, Path) else paths
     return [row for path in files for row in read(path, schema).to_pylist()]
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically; NaN is refused, since readers of JSON do not agree on it."""
+    """Write JSON atomically; ValueError where it holds a NaN, which not all readers of JSON accept."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 

@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmprm.config import Intake
-from mmprm.data.problem import Problem, read_problems
+from mmprm.data.problem import Problem, problems_by_id
 from mmprm.model.step_text import Parsed, Status, has_control, parse, render_solution
 from mmprm.problems.images import RowRefusedError
 from mmprm.problems.rows import without_nan
@@ -149,7 +149,7 @@ def _object(row: Any) -> dict[str, Any]:
 
 def _problems(path: Path) -> dict[str, Problem]:
     if _is_problem_table(path):
-        return {problem.problem_id: problem for problem in read_problems(path)}
+        return problems_by_id(path)
     found: dict[str, Problem] = {}
 
     def problem(row: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from mmprm.config import Config
 from mmprm.data import schemas, tables
-from mmprm.data.problem import read_problems
+from mmprm.data.problem import problems_by_id
 from mmprm.evaluation.candidates import Row, by_problem, join_scores
 from mmprm.evaluation.selection_rules import measured
 from mmprm.runtime.errors import UserError
@@ -36,7 +36,7 @@ def measure(
     outcome: score tables of the same candidates by variants that were trained on outcomes alone, each called by its
     folder, bench/<benchmark>/<variant>/scores.parquet: the outcome-reward baseline.
     """
-    by_id = {problem.problem_id: problem for problem in read_problems(problems)}
+    by_id = problems_by_id(problems)
     rows = by_problem(tables.read_rows(candidates, schemas.CANDIDATES), by_id, candidates, problems)
     _check_numbers(rows, config.bench.n, candidates)
     rows = join_scores(rows, scores)

@@ -14,7 +14,7 @@ import numpy as np
 
 from mmprm.config import Config
 from mmprm.data import schemas, tables
-from mmprm.data.problem import read_problems
+from mmprm.data.problem import problems_by_id
 from mmprm.evaluation.candidates import Candidates, by_problem, counted_candidates, join_scores
 from mmprm.evaluation.intervals import intervals
 from mmprm.evaluation.selection_rules import Values, per_problem
@@ -38,7 +38,7 @@ def minus_first(
     first, *others = scores
     if not others:
         return {}
-    by_id = {problem.problem_id: problem for problem in read_problems(problems)}
+    by_id = problems_by_id(problems)
     rows = by_problem(tables.read_rows(candidates, schemas.CANDIDATES), by_id, candidates, problems)
     # Which problems count is for the verdicts to say: for every PRM the same.
     counted = {

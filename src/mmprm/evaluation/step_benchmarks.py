@@ -17,7 +17,7 @@ import numpy as np
 from mmprm.config import Config
 from mmprm.config.steps import StepTest
 from mmprm.data import schemas, tables
-from mmprm.data.problem import Problem, read_problems
+from mmprm.data.problem import Problem, problems_by_id
 from mmprm.evaluation import step_metrics
 from mmprm.evaluation.auc import auc
 from mmprm.evaluation.candidates import group_of
@@ -128,7 +128,7 @@ def _or_none(value: float) -> float | None:
 
 def _read(settings: StepTest, problems: Path, paths: Path) -> tuple[dict[str, Problem], list[Row]]:
     """The problems by id and the paths of the split; UserError where one's labels or problem are missing."""
-    by_id = {problem.problem_id: problem for problem in read_problems(problems)}
+    by_id = problems_by_id(problems)
     rows = [row for row in tables.read_rows(paths, schemas.PATHS) if settings.split in (None, row["split"])]
     if not rows:
         raise UserError(f"{paths}: no path" + (f" of split {settings.split!r}" if settings.split else ""))

@@ -19,7 +19,7 @@ import pandas as pd
 
 from mmprm.config import Config
 from mmprm.data import schemas, tables
-from mmprm.data.problem import Problem, read_problems
+from mmprm.data.problem import Problem, problems_by_id
 from mmprm.evaluation.bon import sizes
 from mmprm.evaluation.intervals import bootstrap
 from mmprm.mini.truth import Figure, Truth, figure_of, so_far
@@ -52,7 +52,7 @@ def measure_labels(
 
     agreed: the table of paths that the consensus filter has kept, where there is one.
     """
-    problems = {problem.problem_id: problem for problem in read_problems(seeds)}
+    problems = problems_by_id(seeds)
     figures = {name: figure for name, problem in problems.items() if (figure := figure_of(problem)) is not None}
     world, ratio = MiniWorld(problems, figures), Ratios(config)
 

@@ -6,7 +6,7 @@ memory as a whole, and the rollouts' texts, which are most of an annotation, are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -22,20 +22,21 @@ NODE_COLUMNS = ("problem_id", "node_id", "steps", "n_rollouts", "n_correct", "n_
 ROLLOUT_COLUMNS = ("problem_id", "node_id", "steps", "answer", "verdict", "searched")
 
 
-def trees(shards: Iterable[Path]) -> Iterator[tuple[str, list[Row], list[Row]]]:
+def trees(shards: Sequence[Path]) -> Iterator[tuple[str, list[Row], list[Row]]]:
     """Yield (problem id, rows of NODE_COLUMNS, rows of ROLLOUT_COLUMNS) of each tree, shard by shard.
 
-    A problem without nodes is left out. Raises UserError where a problem occurs twice, or the rollouts' problems have
+    A problem without nodes is left out. Raises UserError where a problem has two trees, or the rollouts' problems have
     another order than the nodes'.
     """
-    seen: set[str] = set()
+    advice = "delete the stale annotation and run again"
+    return tables.unique(_trees(shards), "the tree of problem", shards, advice, key=itemgetter(0))
+
+
+def _trees(shards: Sequence[Path]) -> Iterator[tuple[str, list[Row], list[Row]]]:
     for shard in shards:
         rollouts = _problems(shard / "rollouts.parquet", schemas.ROLLOUTS, ROLLOUT_COLUMNS)
         following = next(rollouts, None)
         for name, nodes in _problems(shard / "nodes.parquet", schemas.NODES, NODE_COLUMNS):
-            if name in seen:
-                raise UserError(f"{shard}: problem {name!r} has two trees; delete the annotation and run again")
-            seen.add(name)
             drawn: list[Row] = []
             if following is not None and following[0] == name:
                 drawn, following = following[1], next(rollouts, None)
@@ -64,16 +65,14 @@ def sources_of(seeds: Path) -> dict[str, str]:
 
 def check_problems(shards: Sequence[Path], sources: dict[str, str], seeds: Path) -> None:
     """Raise UserError where a problem is in two shards, or is not among the seeds."""
-    seen: set[str] = set()
-    for shard in shards:
-        for part in tables.batches(shard / "status.parquet", schemas.STATUS, ("problem_id",), rows=65536):
-            for name in part["problem_id"].to_pylist():
-                if name in seen:
-                    folders = ", ".join(map(str, shards[:8])) + (", …" if len(shards) > 8 else "")
-                    raise UserError(f"problem {name!r} is in two of {folders}: delete the stale one")
-                if name not in sources:
-                    raise UserError(
-                        f"problem {name!r} of {shard} was annotated but is not in {seeds}: delete the annotation, "
-                        "run again"
-                    )
-                seen.add(name)
+    problems = (
+        (shard, name)
+        for shard in shards
+        for part in tables.batches(shard / "status.parquet", schemas.STATUS, ("problem_id",), rows=65536)
+        for name in part["problem_id"].to_pylist()
+    )
+    for shard, name in tables.unique(problems, "problem", shards, "delete the stale one", key=itemgetter(1)):
+        if name not in sources:
+            raise UserError(
+                f"problem {name!r} of {shard} was annotated but is not in {seeds}: delete the annotation, run again"
+            )

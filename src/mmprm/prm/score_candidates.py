@@ -15,7 +15,7 @@ from typing import Any
 
 from mmprm.config.offline import Settings
 from mmprm.data import schemas, tables
-from mmprm.data.problem import Problem, read_problems
+from mmprm.data.problem import Problem, problems_by_id
 from mmprm.model import folders
 from mmprm.model.step_text import Status
 from mmprm.prm.scorers import TransformersScorer, VllmScorer
@@ -36,7 +36,7 @@ def open_scorer(config: Settings, prm: Path) -> Scorer:
 
 def score_candidates(config: Settings, prm: Path, problems: Path, candidates: Path, out: Path) -> None:
     """Write the SCORES of all candidates of a table (`write_scores`); UserError if one's problem is unknown."""
-    by_id = {problem.problem_id: problem for problem in read_problems(problems)}
+    by_id = problems_by_id(problems)
     rows = tables.read_rows(candidates, schemas.CANDIDATES)
     unknown = sorted({row["problem_id"] for row in rows if row["status"] == Status.OK} - by_id.keys())
     if unknown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from mmprm.engine.base import Request
 from mmprm.model.step_text import Status
 from mmprm.rollouts.run import OpenEngine, RequestFactory, SamplingJob, run_searches
 from mmprm.rollouts.scheduler import Rollouts, SearchResult
-from mmprm.runtime.errors import UserError
 from mmprm.seeds.seed_search import Blanked, seed_search
 
 _UNDECIDED = "no rollout has a verdict: all are undecided"
@@ -97,10 +97,8 @@ def gather_candidates(shards: list[Path], out: Path) -> None:
     """One table of all shards, by problem id and candidate."""
     table = pa.concat_tables([tables.read(path, schemas.CANDIDATES) for path in shards])
     rows = table.sort_by([("problem_id", "ascending"), ("candidate", "ascending")]).to_pylist()
-    twice = [key for key, times in Counter((r["problem_id"], r["candidate"]) for r in rows).items() if times > 1]
-    if twice:
-        raise UserError(f"candidate {twice[0]} is in two of the shards {', '.join(map(str, shards))}; give each once")
-    tables.write(out, rows, schemas.CANDIDATES)
+    key = itemgetter("problem_id", "candidate")
+    tables.write(out, tables.unique(rows, "candidate", shards, "give each shard once", key), schemas.CANDIDATES)
 
 
 def _usage(out: Path) -> Path:

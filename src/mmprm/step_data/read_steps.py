@@ -17,7 +17,7 @@ from typing import Any
 from mmprm.config import Config
 from mmprm.config.sources import DataFiles, StepBenchmark
 from mmprm.data import schemas, tables
-from mmprm.data.problem import Problem, read_problems
+from mmprm.data.problem import Problem, read_problems, row_of
 from mmprm.labels.evidence import Label, StepPath
 from mmprm.labels.selection import path_id
 from mmprm.model.step_text import has_control
@@ -97,7 +97,7 @@ class _Intake:
             soft = [(label.n_correct or 0) / label.n_rollouts if label.n_rollouts else label.hard for label in labels]
             self.paths.append(common | vars(path) | {"steps": list(path.steps), "soft": soft} | columns_of)
             if new:
-                yield {field: getattr(problem, field) for field in schemas.PROBLEMS.names}
+                yield row_of(problem)
         self._bound(number + 1, stopped)
 
     def _refuse(self, number: int, problem_id: str | None, error: RowRefusedError) -> None:

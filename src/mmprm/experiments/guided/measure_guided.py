@@ -16,7 +16,7 @@ import numpy as np
 
 from mmprm.config import Config
 from mmprm.data import schemas, tables
-from mmprm.data.problem import read_problems
+from mmprm.data.problem import problems_by_id
 from mmprm.evaluation import bon, votes
 from mmprm.evaluation.candidates import Candidates, by_problem, counted_candidates, join_scores
 from mmprm.evaluation.intervals import intervals
@@ -41,7 +41,7 @@ def measure_guided(
     A problem that has no verdict, in the candidates or by a strategy, is left out of what would need it. Raises
     UserError where a strategy's problems are not those of the benchmark.
     """
-    by_id = {problem.problem_id: problem for problem in read_problems(problems)}
+    by_id = problems_by_id(problems)
     sampled = by_problem(tables.read_rows(candidates, schemas.CANDIDATES), by_id, candidates, problems)
     groups = join_scores(sampled, scores)
     every = {name: counted_candidates(by_id[name], rows) for name, rows in groups.items()}
