@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.annotation.omegaprm import Ask, Search, omegaprm
-from mmprm.annotation.tree import Prefix, Rollout, Tree
+from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion, Engine, Finished, Request
 from mmprm.grading import VERSION, Graded, Grader, Verdict
 from mmprm.model.step_text import Status, parse
 from mmprm.rollouts.journal import Journal
-from mmprm.rollouts.scheduler import Scheduler, rollout_of
+from mmprm.rollouts.rollout import Prefix, Rollout, rollout_of
+from mmprm.rollouts.scheduler import Scheduler
 
 UNPARSED = Graded(Verdict.UNPARSED, "parse")
 Sampled = tuple[Request, Sequence[Completion]]

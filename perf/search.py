@@ -19,12 +19,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmprm.annotation.omegaprm import Search, omegaprm
-from mmprm.annotation.tree import Rollout, Tree
+from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation, Sampling
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Request
 from mmprm.model.step_text import render_solution
-from mmprm.rollouts.run import RequestFactory
+from mmprm.rollouts.requests import RequestFactory
+from mmprm.rollouts.rollout import Rollout
 from perf.common import finish, machine, say
 
 _STEP_ERROR, _ANSWER_ERROR, _UNPARSED = 0.08, 0.03, 0.04

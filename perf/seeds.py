@@ -13,8 +13,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from mmprm.annotation.tree import count
 from mmprm.data import schemas, tables
+from mmprm.rollouts.rollout import count
 from mmprm.seeds.pass_rate import KEPT, Rule
 from perf.common import finish, machine, need, user_errors
 

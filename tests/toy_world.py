@@ -12,14 +12,15 @@ import pyarrow.parquet as pq
 
 from mmprm import config
 from mmprm.annotation.omegaprm import Ask, omegaprm
-from mmprm.annotation.tree import Rollout, Tree
+from mmprm.annotation.tree import Tree
 from mmprm.config import Sampling
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion, Finished, Request, request_key, request_seed
 from mmprm.engine.scripted import Policy, ScriptedEngine
 from mmprm.model.step_text import parse
 from mmprm.rollouts.journal import Journal
-from mmprm.rollouts.scheduler import Scheduler, rollout_of
+from mmprm.rollouts.rollout import Rollout, rollout_of
+from mmprm.rollouts.scheduler import Scheduler
 
 VERSION = "exact-1"
 

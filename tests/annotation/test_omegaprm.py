@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_world import ExactGrader, ask, grow, make_rollouts
 
-from mmprm.annotation.omegaprm import CandidateQueue, RequestFailed, exploration, first_error, omegaprm, quality
+from mmprm.annotation.omegaprm import CandidateQueue, exploration, first_error, omegaprm, quality
 from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation
 from mmprm.data.problem import Problem
 from mmprm.engine.scripted import ToyPolicy, step_is_right, toy_problem
 from mmprm.model.step_text import render_solution
+from mmprm.rollouts.requests import RequestFailed
 
 ABC = Problem(problem_id="abc", source="test", question="?", answer="ok")
 

@@ -82,3 +82,21 @@ def test_a_shard_reads_its_own_problems_by_id_and_refuses_an_id_that_is_there_tw
         assert ids == sorted(ids) and all(Shard(index, 3).owns(name) for name in ids)
     with pytest.raises(UserError, match="occurs twice"):
         read_shard([*tables, tables[1]], Shard(0, 3))
+
+
+def test_each_problem_belongs_to_one_shard_of_any_layout() -> None:
+    for count in (1, 2, 5, 16):
+        owners = [[i for i in range(count) if Shard(i, count).owns(f"p{n}")] for n in range(400)]
+        assert all(len(owner) == 1 for owner in owners)
+        assert {owner[0] for owner in owners} == set(range(count))
+
+
+def test_a_shard_is_written_as_it_is_parsed() -> None:
+    assert str(Shard.parse("3-of-12")) == "3-of-12"
+    assert Shard.parse("3-of-12") == Shard(3, 12)
+
+
+@pytest.mark.parametrize("text", ["4-of-4", "0-of-0", "-1-of-2", "0of4", "0-of-4x", ""])
+def test_a_wrong_shard_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="shard"):
+        Shard.parse(text)

@@ -9,9 +9,9 @@ import random
 import pytest
 from PIL import Image
 
-from mmprm.annotation.tree import Counts
 from mmprm.data.problem import Problem
 from mmprm.experiments.blank_image import blanked, image_needed
+from mmprm.rollouts.rollout import Counts
 
 
 def counts(right: int, n: int) -> Counts:

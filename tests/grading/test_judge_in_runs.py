@@ -18,8 +18,8 @@ from mmprm.data.problem import Problem, write_problems
 from mmprm.data.shards import Shard
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.grading import Grader
-from mmprm.rollouts.sampling import sample_seeds
 from mmprm.runtime.errors import UserError
+from mmprm.seeds.sample import sample_seeds
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PROBLEMS = [toy_problem(number) for number in range(12)]

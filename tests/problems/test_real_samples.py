@@ -13,10 +13,10 @@ from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems, write_problems
 from mmprm.data.shards import Shard
 from mmprm.evaluation.measure import measure
+from mmprm.evaluation.sample_candidates import sample_candidates
 from mmprm.grading import Verdict, grade
 from mmprm.prm.score_candidates import score_candidates
 from mmprm.problems.intake import make_source
-from mmprm.rollouts.sampling import sample_candidates
 
 ROOT = Path(__file__).parents[2]
 SIZES = {"mm_k12": 63, "mathvision": 76}

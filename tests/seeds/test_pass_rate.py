@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from mmprm.annotation.tree import Counts, count
+from mmprm.rollouts.rollout import Counts, count
 from mmprm.seeds.pass_rate import Rule, evidence_below
 
 VERDICTS = st.lists(st.sampled_from(["correct", "incorrect", "unparsed", "undecided"]), min_size=1, max_size=24)

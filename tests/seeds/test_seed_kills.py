@@ -15,7 +15,7 @@ from toy_world import SlowEngine, policy_folder, rows, toy_config
 from mmprm.data.problem import write_problems
 from mmprm.data.shards import Shard
 from mmprm.engine.scripted import ToyPolicy, toy_problem
-from mmprm.rollouts.sampling import sample_seeds
+from mmprm.seeds.sample import sample_seeds
 
 SEEDS = {"sources": ["toy"], "rollouts": 24, "adaptive": True, "block": 3, "min_pass_rate": 0.2, "stop_confidence": 0.9}
 CONFIG = toy_config(seeds=SEEDS, engine={"open_problems": 8})

@@ -45,10 +45,10 @@ def test_an_error_that_the_user_can_fix_is_one_message_and_status_2(tmp_path: Pa
 
 
 def test_an_option_takes_several_files_as_snakemake_writes_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    import mmprm.rollouts.sampling
+    from mmprm.evaluation import sample_candidates
 
     seen: list[list[Path]] = []
-    monkeypatch.setattr(mmprm.rollouts.sampling, "gather_candidates", lambda shards, out: seen.append([*shards, out]))
+    monkeypatch.setattr(sample_candidates, "gather_candidates", lambda shards, out: seen.append([*shards, out]))
     done = CliRunner().invoke(app, ["gather-candidates", "--shards", "a", "b", "--out", "c", "--shards", "d"])
     assert done.exit_code == 0, done.output
     assert seen == [[Path("a"), Path("b"), Path("d"), Path("c")]]

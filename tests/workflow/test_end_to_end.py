@@ -34,7 +34,8 @@ from mmprm.data.shards import Shard
 from mmprm.engine.base import Engine
 from mmprm.engine.factory import open_engine
 from mmprm.evaluation.aggregates import AGGREGATES
-from mmprm.rollouts.sampling import sample_candidates, sample_seeds
+from mmprm.evaluation.sample_candidates import sample_candidates
+from mmprm.seeds.sample import sample_seeds
 
 pytestmark = pytest.mark.slow
 

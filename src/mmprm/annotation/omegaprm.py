@@ -11,17 +11,15 @@ import math
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 
-from mmprm.annotation.tree import Node, Prefix, Rollout, Tree
+from mmprm.annotation.tree import Node, Tree
 from mmprm.config import Annotation
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Request
+from mmprm.rollouts.requests import RequestFailed
+from mmprm.rollouts.rollout import Prefix, Rollout
 
 Ask = Callable[[Problem, Prefix, int], Request]
 Search = Generator[Request, tuple[Rollout, ...], Tree]
-
-
-class RequestFailed(Exception):  # noqa: N818 (what happened, not a defect)
-    """The engine gave no completions for a request; thrown into the generator that asked. The text says why."""
 
 
 @dataclass(frozen=True)

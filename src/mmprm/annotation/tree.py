@@ -8,51 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-Prefix = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """One graded completion; the fields are the columns of the tables. `steps` are those after the state's prefix."""
-
-    text: str
-    steps: Prefix
-    answer: str | None
-    status: str  # solution.Status
-    verdict: str  # grading.Verdict
-    method: str
-    n_tokens: int
-    finish_reason: str
-
-    def row(self) -> dict[str, Any]:
-        """The columns that every table of completions has."""
-        return {name: getattr(self, name) for name in self.__slots__} | {"steps": list(self.steps)}
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How a state's rollouts came out. Undecided ones count for nothing, least of all as wrong (defect 2)."""
-
-    n_rollouts: int
-    n_correct: int
-    n_unparsed: int
-    n_undecided: int
-
-    @property
-    def mc(self) -> float | None:
-        """The MC value: n_correct / n_rollouts; None where no rollout has a verdict."""
-        return self.n_correct / self.n_rollouts if self.n_rollouts else None
-
-    @property
-    def is_wrong(self) -> bool:
-        """Do the rollouts say that no right answer follows? An undecided one might be right, so all must be decided."""
-        return self.n_rollouts > 0 and self.n_correct == 0 and self.n_undecided == 0
-
-
-def count(verdicts: list[str]) -> Counts:
-    """Counts of a list of verdicts."""
-    undecided = verdicts.count("undecided")
-    return Counts(len(verdicts) - undecided, verdicts.count("correct"), verdicts.count("unparsed"), undecided)
+from mmprm.rollouts.rollout import Counts, Prefix, Rollout, count
 
 
 @dataclass

@@ -27,7 +27,7 @@ def sample_seeds(
 ) -> None:
     """Sample and grade rollouts of each problem, to see which are worth annotating."""
     from mmprm.experiments.blank_image import blanked
-    from mmprm.rollouts.sampling import sample_seeds
+    from mmprm.seeds.sample import sample_seeds
 
     settings = read_config(config)
     blank = blanked if settings.seeds.blank_image else None

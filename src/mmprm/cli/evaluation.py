@@ -38,7 +38,7 @@ def sample_candidates(
     out: Out,
 ) -> None:
     """Sample and grade N candidate solutions of each benchmark problem."""
-    from mmprm.rollouts.sampling import sample_candidates
+    from mmprm.evaluation.sample_candidates import sample_candidates
 
     sample_candidates(read_config(config), benchmark, policy, problems, parse_shard(shard), work, out)
 
@@ -47,7 +47,7 @@ def gather_candidates(
     shards: Annotated[list[Path], option("--shards", "candidate tables of all shards")], out: Out
 ) -> None:
     """Put the shards' candidates into one table."""
-    from mmprm.rollouts.sampling import gather_candidates
+    from mmprm.evaluation.sample_candidates import gather_candidates
 
     gather_candidates(shards, out)
 

@@ -214,6 +214,11 @@ def read_rows(paths: Sequence[Path] | Path, schema: pa.Schema) -> list[dict[str,
     return [row for path in files for row in read(path, schema).to_pylist()]
 
 
+def usage_path(table: Path) -> Path:
+    """Return the path of the cost (JSON) of sampling or scoring a table."""
+    return table.with_name(f"{table.name}.usage.json")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically; ValueError where it holds a NaN, which not all readers of JSON accept."""
     with replacing(path) as temporary:

@@ -45,7 +45,7 @@ def score_steps(config: Config, benchmark: str, prm: Path, problems: Path, paths
     pairs = zip(rows, scores, strict=True)
     found = [{"path_id": row["path_id"], "probabilities": one.probabilities} for row, one in pairs]
     tables.write(out, found, schemas.STEP_SCORES)
-    tables.write_json(out.with_name(out.name + ".usage.json"), usage)
+    tables.write_json(tables.usage_path(out), usage)
 
 
 def measure_steps(

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mmprm.annotation.tree import Counts
 from mmprm.config.seeds import Seeds
 from mmprm.data.problem import Problem
+from mmprm.rollouts.rollout import Counts
 from mmprm.seeds.pass_rate import KEPT
 
 Row = dict[str, Any]

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pyarrow as pa
 
-from mmprm.annotation.tree import Prefix
 from mmprm.config.labels import LabelSet
 from mmprm.labels.cleaning import Cleaning
 from mmprm.labels.evidence import Evidence, Row, StateCounts, StepPath
+from mmprm.rollouts.rollout import Prefix
 
 _POOLED_MORE, _POOLED_ALONE = "markers with more rollouts by pooling", "markers with rollouts by pooling alone"
 _UNSURE_PROBLEMS, _UNSURE_PATHS = "problems below min_self_confidence", "paths of these problems"

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from mmprm.annotation.omegaprm import first_error
-from mmprm.annotation.tree import Counts, Prefix, RightPrefixes
+from mmprm.annotation.tree import RightPrefixes
+from mmprm.rollouts.rollout import Counts, Prefix
 
 Row = dict[str, Any]
 

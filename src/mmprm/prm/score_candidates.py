@@ -70,7 +70,7 @@ def write_scores(
         columns = by_row.get(key, StepScores()).columns(counted)
         table.append({"problem_id": key[0], "candidate": key[1], **columns})
     tables.write(out, table, schema.with_metadata(stamp) if stamp else schema)
-    tables.write_json(out.with_name(out.name + ".usage.json"), usage)
+    tables.write_json(tables.usage_path(out), usage)
 
 
 def score_items(config: Settings, prm: Path, items: Sequence[Item]) -> tuple[list[StepScores], dict[str, Any]]:

@@ -1,81 +1,48 @@
-"""Runs the searches of a sampling stage (seeds, candidates, annotation, plan) over engine, grader and journal.
+"""Run the searches of a sampling stage (seeds, candidates, annotation, plan) over engine, grader and journal.
 
-In: named searches. Out: each search's outcome as it ends, and usage.json. Tables depend neither on shards nor on the
+In: named searches. Out: each search's result as it ends, and usage.json. Tables depend neither on shards nor on the
 order of work (defect 10).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mmprm.config import Config, Sampling
+from mmprm.config import Config
 from mmprm.data import tables
-from mmprm.data.problem import Problem
 from mmprm.data.shards import Shard
-from mmprm.engine.base import Engine, Request, request_key, request_seed
+from mmprm.engine.base import Engine, EngineStats
 from mmprm.rollouts.journal import Journal
-from mmprm.rollouts.rates import rates
-from mmprm.rollouts.scheduler import Scheduler, SearchResult
+from mmprm.rollouts.scheduler import NamedSearch, Scheduler, SearchResult
 from mmprm.runtime import locks
 from mmprm.runtime.cache import shared
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
-from mmprm.runtime.progress import Progress
+from mmprm.runtime.progress import Progress, duration
 
 if TYPE_CHECKING:
     from mmprm.grading.judge import Judge
 
 OpenEngine = Callable[[], Engine]
+Ended = Callable[[str, SearchResult], str | None]
+
+ALL_UNDECIDED = "no rollout has a verdict: all are undecided"  # why a problem counts as failed
 
 # With more failed problems than these the stage stops: then the engine or the judge is broken, not the problems. What
-# was sampled is in the journal, and the next run goes on from there.
+# was sampled is in the journal, and the next run continues from it.
 _MAX_FAILED_SHARE, _MAX_FAILED = 0.5, 10
-_MAX_UNANSWERED_SHARE = 0.05  # of what a judge was asked: what stays undecided in a table is never asked again
-
-
-@dataclass(frozen=True)
-class RequestFactory:
-    """Makes requests of one stage: `purpose` keeps its draws apart from those of other stages."""
-
-    policy: str
-    sampling: Sampling
-    run_seed: int
-    purpose: str
-
-    @classmethod
-    def of(cls, config: Config, policy: Path, purpose: str) -> RequestFactory:
-        """For a run's configuration and policy folder."""
-        from mmprm.model.folders import fingerprint
-
-        name = f"{fingerprint(policy)}\x1e{config.prompt.instruction}"
-        return cls(name, config.sampling, config.seed, purpose)
-
-    def __call__(
-        self,
-        problem: Problem,
-        prefix: tuple[str, ...],
-        n: int,
-        attempt: int = 0,
-        one_step: bool = False,
-        first: int = 0,
-    ) -> Request:
-        """A request for n continuations of the prefix; another attempt draws others.
-
-        first: begin with that draw, counted from 0. Draw i of any engine depends on seed + i alone, so that a request
-        in parts draws what it draws as a whole.
-        """
-        seed = request_seed(self.run_seed, problem, prefix, self.purpose, attempt) + first
-        key = request_key(self.policy, problem, prefix, n, self.sampling, seed, one_step)
-        return Request(key, problem, prefix, n, self.sampling, seed, one_step)
+_MAX_UNANSWERED_SHARE = 0.05  # of the judge's questions: what stays undecided in a table is never asked again
 
 
 @dataclass(frozen=True)
 class SamplingJob:
-    """A shard of a sampling stage: journals in `work`, its cost to `usage` (JSON). A search samples at most
-    `most_rollouts`. The engine is the configured one unless `open_engine` is given."""
+    """A shard of a sampling stage: journals in `work`, its cost to `usage` (JSON).
+
+    A search samples at most `most_rollouts`. `open_engine` replaces the engine of the configuration.
+    """
 
     label: str
     config: Config
@@ -94,38 +61,43 @@ class SamplingJob:
 
         return open_engine(self.config, self.policy)
 
+    @property
+    def journals(self) -> Path:
+        """`work`, or with MMPRM_CACHE a folder shared with other runs of this policy: keys depend on content alone."""
+        from mmprm.model.folders import fingerprint
 
-def run_searches(
-    job: SamplingJob,
-    searches: Sequence[tuple[str, Generator[Any, Any, Any]]],
-    ended: Callable[[str, SearchResult], str | None],
-) -> None:
-    """Run searches, named by problem id. `ended` takes each outcome as it comes, in any order; it keeps what it needs,
-    and returns the reason where the search failed. Where another process runs the same shard, it waits for its end.
+        cache = shared("journals")
+        if cache is None:
+            return self.work
+        parts = self.work.parts
+        below = parts[len(parts) - parts[::-1].index("work") :] if "work" in parts else parts[-1:]
+        return cache.joinpath(fingerprint(self.policy), *below)
 
-    Raises UserError when more than half of the problems fail (and more than a few) or the judge is away, so that a
-    broken judge or engine leaves no table behind (defect 2).
+
+def run_searches(job: SamplingJob, searches: Sequence[NamedSearch], ended: Ended) -> None:
+    """Run searches, named by problem id.
+
+    `ended` takes each result as it comes, in any order; it stores what it needs, and returns the reason if the search
+    failed. Waits for the end of another process that runs the same shard. Raises UserError if more than half of the
+    problems fail (and more than a few) or the judge does not answer, so that a broken judge or engine leaves no table
+    behind (defect 2).
     """
     with locks.single_writer(job.work, f"{job.label}-{job.shard}".replace("/", "-")):
-        _drive(job, searches, ended)
+        _run(job, searches, ended)
 
 
-def _drive(
-    job: SamplingJob,
-    searches: Sequence[tuple[str, Generator[Any, Any, Any]]],
-    ended: Callable[[str, SearchResult], str | None],
-) -> None:
+def _run(job: SamplingJob, searches: Sequence[NamedSearch], ended: Ended) -> None:
     from mmprm.grading import Grader
 
     failed: dict[str, str] = {}
 
-    def note(name: str, outcome: SearchResult) -> None:
-        reason = ended(name, outcome)
+    def note(name: str, result: SearchResult) -> None:
+        reason = ended(name, result)
         if reason is not None:
             failed[name] = reason
 
     config, name = job.config, f"{job.label} {job.shard}"
-    journal = Journal(_journals(job), str(job.shard))
+    journal = Journal(job.journals, str(job.shard))
     if len(journal):
         log.info(f"{name}: the journal holds {len(journal)} finished requests")
     progress = Progress(name, len(searches), "problems")
@@ -143,10 +115,9 @@ def _drive(
         finally:
             journal.close()
             scheduler.close()
-    stats = scheduler.stats
+    stats, judge = scheduler.stats, grader.judge
     seconds = {"seconds": round(progress.seconds, 3), "startup_seconds": round(scheduler.startup_seconds, 3)}
     cost = {**seconds, **vars(stats), "failed": len(failed)}
-    judge = grader.judge
     if judge is not None:
         cost |= {"judge": {"asked": judge.asked, "unanswered": judge.unanswered}}
         log.info(f"{name}: the judge was asked {judge.asked} questions and left {judge.unanswered} unanswered")
@@ -159,16 +130,22 @@ def _drive(
     _stop_if_broken(name, len(searches), failed, judge)
 
 
-def _journals(job: SamplingJob) -> Path:
-    """job.work, or with MMPRM_CACHE a folder that other runs with this policy have too: keys are of content alone."""
-    from mmprm.model.folders import fingerprint
+def rates(seconds: float, most_rollouts: int, rollouts: int, tokens: int, replayed: int, stats: EngineStats) -> str:
+    """Describe the rates of `rollouts` and `tokens` sampled in `seconds`; those replayed from the journal do not count.
 
-    cache = shared("journals")
-    if cache is None:
-        return job.work
-    parts = job.work.parts
-    below = parts[len(parts) - parts[::-1].index("work") :] if "work" in parts else parts[-1:]
-    return cache.joinpath(fingerprint(job.policy), *below)
+    most_rollouts: the most that all problems together can take, which bounds the time left. The share of finished
+    problems would not: they are worked on side by side, so that for a long time none of them may end.
+    """
+    seconds = max(seconds, 1e-6)
+    parts = [f"{rollouts / seconds:.0f} rollouts/s", f"{tokens / seconds:.0f} tokens/s"]
+    if stats.mean_batch is not None:
+        parts.append(f"mean batch {stats.mean_batch:.0f}")
+    if stats.cached_share is not None:
+        parts.append(f"{stats.cached_share:.0%} of prompt tokens cached")
+    left = most_rollouts - rollouts - replayed
+    if rollouts and left > 0:  # a search that a PRM guides may draw more than its number of solutions
+        parts.append(f"at most {duration(left * seconds / rollouts)} left")
+    return ", ".join(parts)
 
 
 def _stop_if_broken(name: str, n: int, failed: dict[str, str], judge: Judge | None) -> None:
@@ -176,10 +153,10 @@ def _stop_if_broken(name: str, n: int, failed: dict[str, str], judge: Judge | No
         first = min(failed)
         raise UserError(
             f"{name}: {len(failed)} of {n} problems failed; first {first}: {failed[first]}; "
-            "mend the cause and run again: what was sampled is kept"
+            "fix the cause and run again: what was sampled is kept"
         )
     if judge is not None and judge.unanswered > _MAX_UNANSWERED_SHARE * judge.asked:
         raise UserError(
             f"{name}: grading.judge {judge.identity} left {judge.unanswered} of {judge.asked} questions "
-            "unanswered; mend it and run again: what was sampled and what it answered is kept"
+            "unanswered; fix it and run again: what was sampled and what it answered is kept"
         )

@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mmprm.annotation.tree import Counts
 from mmprm.config.seeds import Seeds
+from mmprm.rollouts.rollout import Counts
 
 KEPT = "kept"
 _PRIOR = 0.5  # both parameters of the mixture's Beta (Jeffreys; Krichevsky and Trofimov 1981)

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any
 
-from mmprm.annotation.tree import count
 from mmprm.config.seeds import Seeds
 from mmprm.data.problem import Problem
-from mmprm.rollouts.run import RequestFactory
-from mmprm.rollouts.scheduler import AFTER_OTHERS, Rollouts
+from mmprm.rollouts.requests import RequestFactory
+from mmprm.rollouts.rollout import Rollouts, count
+from mmprm.rollouts.scheduler import AFTER_OTHERS
 from mmprm.seeds.pass_rate import KEPT, Rule
 
 Keep = Callable[[bool, Rollouts], None]  # (with a blank picture?, the rollouts of a block)

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from mmprm.annotation.tree import Counts, count
 from mmprm.config import Config
 from mmprm.config.seeds import Seeds
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.data.shards import Shard, read_shard
+from mmprm.rollouts.rollout import Counts, count
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.seeds.pass_rate import KEPT, Rule

@@ -20,7 +20,8 @@ from mmprm.model import folders
 from mmprm.prm.score_candidates import check_scores
 from mmprm.prm.step_scores import Scorer, StepScores
 from mmprm.prm.tree_scorer import TreeScorer
-from mmprm.rollouts.run import OpenEngine, RequestFactory, SamplingJob, run_searches
+from mmprm.rollouts.requests import RequestFactory
+from mmprm.rollouts.run import OpenEngine, SamplingJob, run_searches
 from mmprm.rollouts.scheduler import SearchResult
 from mmprm.runtime.errors import UserError
 
@@ -63,7 +64,7 @@ def decode_guided(
         return found
 
     asker = RequestFactory.of(config, policy, f"guided/{benchmark}")
-    usage = out.with_name(out.name + ".usage.json")
+    usage = tables.usage_path(out)
     job = SamplingJob(f"{benchmark} by {strategy}", config, policy, shard, work, usage, settings.n, open_engine)
     primary = config.bench.primary
     searches = [

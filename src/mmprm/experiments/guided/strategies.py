@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, cycle, islice
 from typing import Any, Protocol
 
-from mmprm.annotation.tree import Prefix, Rollout
 from mmprm.config.guided import Adaptive, Strategy, TreeDecoding
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Request
@@ -20,6 +19,7 @@ from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.experiments.guided.repeats import repeats
 from mmprm.model.step_text import Status, parse_block, render_solution
 from mmprm.prm.step_scores import StepScores, share_above
+from mmprm.rollouts.rollout import Prefix, Rollout
 
 Partial = tuple[Prefix, str | None]  # steps, and the answer of a whole solution
 Score = Callable[[Problem, Sequence[Partial]], Sequence[StepScores]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmprm.engine.base import EngineStats
-from mmprm.rollouts.rates import rates
+from mmprm.rollouts.run import rates
 from mmprm.runtime import progress
 from mmprm.runtime.progress import Progress
 

@@ -1,8 +1,7 @@
-"""Seed rollouts and candidates: the same tables whatever the shards, with no problem left out."""
+"""Seed rollouts: the same table whatever the shards, with no problem left out, and no more rollouts than needed."""
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 
@@ -14,11 +13,11 @@ from mmprm.data.problem import Problem, write_problems
 from mmprm.data.shards import Shard
 from mmprm.engine.base import Request
 from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
+from mmprm.evaluation.sample_candidates import sample_candidates
 from mmprm.experiments.blank_image import blanked
 from mmprm.model.step_text import render_solution
-from mmprm.rollouts.run import RequestFactory
-from mmprm.rollouts.sampling import gather_candidates, sample_candidates, sample_seeds
 from mmprm.runtime.errors import UserError
+from mmprm.seeds.sample import sample_seeds
 
 CONFIG = toy_config()
 POLICY = ToyPolicy(garbage=0.2, wordings=3)
@@ -35,80 +34,6 @@ def problems(tmp_path: Path) -> Path:
     return tmp_path / "problems.parquet"
 
 
-def candidates(folder: Path, policy: Path, problems: Path, count: int, engine: ScriptedEngine) -> Path:
-    outs = []
-    for index in range(count):
-        shard = Shard(index, count)
-        out = folder / f"{shard}.parquet"
-        sample_candidates(CONFIG, "toy", policy, problems, shard, folder / "work", out, lambda: engine)
-        outs.append(out)
-    gather_candidates(outs[::-1], folder / f"{count}.parquet")
-    return folder / f"{count}.parquet"
-
-
-def test_one_two_and_five_shards_give_the_same_candidates(tmp_path: Path, policy: Path, problems: Path) -> None:
-    """Defect 10: sampling was unseeded."""
-    texts = {
-        candidates(tmp_path / str(count), policy, problems, count, ScriptedEngine(POLICY, shuffle=count)).read_bytes()
-        for count in (1, 2, 5)
-    }
-    assert len(texts) == 1
-
-
-def test_every_problem_has_all_its_candidates(tmp_path: Path, policy: Path, problems: Path) -> None:
-    table = rows(candidates(tmp_path, policy, problems, 2, ScriptedEngine(POLICY)))
-    assert [(r["problem_id"], r["candidate"]) for r in table] == [
-        (f"toy-{number:04d}", candidate) for number in range(15) for candidate in range(CONFIG.bench.n)
-    ]
-    for row in table:
-        assert (row["verdict"] == "unparsed") == (row["status"] != "ok")
-    assert {row["verdict"] for row in table} == {"correct", "incorrect", "unparsed"}
-
-
-def test_another_run_with_the_same_policy_samples_nothing_where_runs_share_a_cache(
-    tmp_path: Path, policy: Path, problems: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MMPRM_CACHE", str(tmp_path / "cache"))
-    first = candidates(tmp_path / "one", policy, problems, 2, ScriptedEngine(POLICY)).read_bytes()
-    engine = ScriptedEngine(POLICY)
-    assert candidates(tmp_path / "two", policy, problems, 1, engine).read_bytes() == first
-    assert not engine.sampled
-    other = policy_folder(tmp_path / "other", '{"other": 1}')
-    candidates(tmp_path / "three", other, problems, 1, engine)
-    assert len(engine.sampled) > 0
-
-
-def test_a_finished_shard_is_sampled_from_its_journal(tmp_path: Path, policy: Path, problems: Path) -> None:
-    first = candidates(tmp_path, policy, problems, 2, ScriptedEngine(POLICY)).read_bytes()
-    engine = ScriptedEngine(POLICY)
-    assert candidates(tmp_path, policy, problems, 1, engine).read_bytes() == first
-    assert not engine.sampled
-    usage = json.loads((tmp_path / "0-of-1.parquet.usage.json").read_text())
-    assert (usage["completions"], usage["replayed_completions"]) == (0, 15 * CONFIG.bench.n)
-
-
-def test_a_problem_whose_request_failed_keeps_its_rows_and_they_say_so(
-    tmp_path: Path, policy: Path, problems: Path
-) -> None:
-    def fail(request: Request) -> str | None:
-        return "the prompt is too long" if request.problem.problem_id == "toy-0003" else None
-
-    table = rows(candidates(tmp_path, policy, problems, 1, ScriptedEngine(POLICY, fail=fail)))
-    failed = [row for row in table if row["problem_id"] == "toy-0003"]
-    assert len(failed) == CONFIG.bench.n
-    assert {(row["status"], row["verdict"], row["finish_reason"]) for row in failed} == {("empty", "unparsed", "error")}
-    assert sum(row["finish_reason"] == "error" for row in table) == CONFIG.bench.n
-
-
-def test_an_engine_that_fails_most_problems_ends_the_stage_without_a_table(
-    tmp_path: Path, policy: Path, problems: Path
-) -> None:
-    broken = ScriptedEngine(POLICY, fail=lambda request: "out of memory")
-    with pytest.raises(UserError, match="15 of 15 problems failed; first toy-0000: out of memory"):
-        candidates(tmp_path, policy, problems, 1, broken)
-    assert not list(tmp_path.glob("*-of-*.parquet"))
-
-
 def test_seed_rollouts_have_their_attempts_and_other_draws_than_candidates(
     tmp_path: Path, policy: Path, problems: Path
 ) -> None:
@@ -117,7 +42,9 @@ def test_seed_rollouts_have_their_attempts_and_other_draws_than_candidates(
     sample_seeds(config, policy, [problems], Shard(), tmp_path / "w", tmp_path / "seeds.parquet", lambda: engine)
     seeds = rows(tmp_path / "seeds.parquet")
     assert [row["attempt"] for row in seeds[:6]] == [0, 1, 2, 3, 4, 0]
-    others = rows(candidates(tmp_path, policy, problems, 1, ScriptedEngine(POLICY)))
+    out = tmp_path / "candidates.parquet"
+    sample_candidates(CONFIG, "toy", policy, problems, Shard(), tmp_path / "w", out, lambda: ScriptedEngine(POLICY))
+    others = rows(out)
     assert [row["text"] for row in seeds] != [row["text"] for row in others]
     assert tables.read(tmp_path / "seeds.parquet", schemas.SEED_ROLLOUTS).num_rows == len(seeds)
 
@@ -129,46 +56,6 @@ def test_an_id_that_occurs_twice_is_named(tmp_path: Path, policy: Path, problems
         sample_seeds(
             CONFIG, policy, [problems, tmp_path / "more.parquet"], Shard(), tmp_path, tmp_path / "o", lambda: engine
         )
-
-
-def test_gathering_a_shard_twice_is_refused(tmp_path: Path, policy: Path, problems: Path) -> None:
-    path = candidates(tmp_path, policy, problems, 1, ScriptedEngine(POLICY))
-    with pytest.raises(UserError, match="give each shard once"):
-        gather_candidates([path, path], tmp_path / "out.parquet")
-
-
-def test_each_problem_belongs_to_one_shard_of_any_layout() -> None:
-    for count in (1, 2, 5, 16):
-        owners = [[i for i in range(count) if Shard(i, count).owns(f"p{n}")] for n in range(400)]
-        assert all(len(owner) == 1 for owner in owners)
-        assert {owner[0] for owner in owners} == set(range(count))
-
-
-def test_a_shard_is_written_as_it_is_parsed() -> None:
-    assert str(Shard.parse("3-of-12")) == "3-of-12"
-    assert Shard.parse("3-of-12") == Shard(3, 12)
-
-
-@pytest.mark.parametrize("text", ["4-of-4", "0-of-0", "-1-of-2", "0of4", "0-of-4x", ""])
-def test_a_wrong_shard_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="shard"):
-        Shard.parse(text)
-
-
-def test_seeds_of_requests_depend_on_run_problem_prefix_and_purpose(policy: Path) -> None:
-    """Defect 10: sampling was unseeded."""
-    problem = toy_problem(1)
-    other = Problem(**{**vars(toy_problem(1)), "problem_id": "x"})
-    base = RequestFactory.of(CONFIG, policy, "seeds")
-    seeds = {
-        base(problem, (), 4).seed,
-        base(other, (), 4).seed,
-        base(problem, ("a",), 4).seed,
-        RequestFactory.of(CONFIG, policy, "annotation")(problem, (), 4).seed,
-        RequestFactory.of(toy_config(seed=1), policy, "seeds")(problem, (), 4).seed,
-    }
-    assert len(seeds) == 5
-    assert base(problem, (), 4) == base(problem, (), 4)
 
 
 def sampled(folder: Path, policy: Path, problems: Path, engine: ScriptedEngine, count: int = 1, **seeds) -> list[dict]:
