@@ -1,1 +1,1 @@
-"""Labelled steps from elsewhere: training data and step benchmarks, as paths in the schema of labels/paths.parquet."""
+"""Labelled steps of published data sets as step paths (the schema of labels/paths.parquet), to train or to measure."""

@@ -1,13 +1,13 @@
-"""OpenGVLab/VisualPRM400K-v1.1-Raw: solutions with Monte Carlo counts at each step. A line of one of its files:
+"""Reader of OpenGVLab/VisualPRM400K-v1.1-Raw: solutions with Monte Carlo counts at each step. A line of a file:
 
     {"image": "images/1.png", "question": "Solve … step by step: What is …?", "question_orig": "What is …?",
      "answer": "B", "response": "…", "num_mc_sequences": 16,
      "steps_with_score": [{"step": "First, …", "score": 0.75, "num_mc_correct": 12, "num_mc_total": 16}, …]}
 
-The archives (annotations.zip, images.zip) are to be unpacked first. Shown is `question_orig`, since `question` holds
-the prompt of the model that was sampled. Each prefix was sampled for itself, so that by chance one may have no right
-rollout though a longer one has: its hard label is 1 then, since the longer one's right completion continues it too
-(arXiv 2406.06592, section 3). A soft label is as it was measured.
+Unpack the archives (annotations.zip, images.zip) first. The problem shows `question_orig`, since `question` holds the
+prompt of the model that was sampled. Each prefix was sampled separately, so that by chance a prefix may have no right
+rollout although a longer one has. Its hard label is 1 then, since the right completion of the longer prefix completes
+it too (arXiv 2406.06592, section 3). Soft labels stay as they were measured.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Any
 
 from mmprm.labels.evidence import Label
 from mmprm.problems.images import RowRefusedError
-from mmprm.step_data.raw_step_row import RawStepRow, list_of, whole_number
+from mmprm.step_data.raw_step_row import RawStepRow, read_integer, read_list
 
 COLUMNS = ("image", "question", "steps_with_score")
 
 
 def read(row: dict[str, Any]) -> RawStepRow:
-    """The row's solution; RefusedError where a step has no counts."""
-    steps = list_of(row, "steps_with_score")
+    """Return the row's solution. Raises RowRefusedError if a step has no counts."""
+    steps = read_list(row, "steps_with_score")
     counts = [_counts(step, row.get("num_mc_sequences")) for step in steps]
-    last = max((place for place, (correct, _) in enumerate(counts) if correct), default=-1)
+    last = max((index for index, (correct, _) in enumerate(counts) if correct), default=-1)
     return RawStepRow(
         question=row.get("question_orig") or row.get("question"),
         steps=[step.get("step") for step in steps],
-        labels=[Label(*pair, int(place <= last), "probed") for place, pair in enumerate(counts)],
+        labels=[Label(*pair, int(index <= last), "probed") for index, pair in enumerate(counts)],
         image=row.get("image"),
         has_image=True,
         answer=row.get("answer"),
@@ -37,14 +37,14 @@ def read(row: dict[str, Any]) -> RawStepRow:
 
 
 def _counts(step: Any, sequences: Any) -> tuple[int, int]:
-    """(right rollouts, rollouts) of a step; where they are not stated, from the score and the number of rollouts."""
+    """Return (right rollouts, rollouts) of a step, from its score and `sequences` if it does not state them."""
     if not isinstance(step, dict):
         raise RowRefusedError("bad_value", f"a step is not an object but {type(step).__name__}")
     if step.get("num_mc_total") is not None:
-        correct = whole_number(step.get("num_mc_correct"), "num_mc_correct")
-        total = whole_number(step["num_mc_total"], "num_mc_total")
+        correct = read_integer(step.get("num_mc_correct"), "num_mc_correct")
+        total = read_integer(step["num_mc_total"], "num_mc_total")
     else:
-        total = whole_number(sequences, "num_mc_sequences")
+        total = read_integer(sequences, "num_mc_sequences")
         score = step.get("score")
         if not isinstance(score, int | float) or abs(score * total - round(score * total)) > 1e-3 * total:
             raise RowRefusedError("bad_value", f"a step's score {score!r} is no share of {total} rollouts")
