@@ -96,7 +96,7 @@ def test_no_table_is_written_while_the_judge_leaves_more_than_a_few_answers_unde
         sample_seeds(run, policy, [tmp_path / "problems.parquet"], Shard(), tmp_path / "work", out, lambda: engine)
 
     server.reply = lambda prompt: DOWN
-    with pytest.raises(UserError, match=r"judge-1.* left \d+ of \d+ questions unanswered; mend it and run") as raised:
+    with pytest.raises(UserError, match=r"judge-1.* left \d+ of \d+ questions unanswered; fix it and run") as raised:
         sample(ScriptedEngine(Spelling(share=0.2)))
     assert not out.exists()
     server.reply = reads_words
