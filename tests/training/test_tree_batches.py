@@ -102,7 +102,7 @@ def test_whole_problems_are_shuffled_and_every_path_is_read_once_an_epoch() -> N
     nothing = np.zeros(9, dtype=np.float32)
     examples = [Example(name, {"input_ids": nothing}, nothing, ()) for name in ids]
     training = Training(learning_rate=1, batch_size=4, micro_batch_size=4, epochs=2)
-    plan, _ = update_plan(examples, training, 1, seed=0, whole_problems=True)
+    plan, _ = update_plan(examples, training, 1, seed=0, group_problems=True)
     read = [index for part in plan for index in part]
     assert sorted(read[: len(ids)]) == sorted(read[len(ids) :]) == list(range(len(ids)))
     for epoch in (read[: len(ids)], read[len(ids) :]):

@@ -1,7 +1,7 @@
 """Low-rank adapters (LoRA) for a training run, by peft. In: a model. Out: the same with adapters; and merged again.
 
-Adapters stand on every matrix of the language model. The control tokens' embeddings are trained beside them: to a base
-model they are new, and adapters alone would leave them as they began.
+Every matrix of the language model gets an adapter. The control tokens' embeddings are trained too: they are new to a
+base model, and with adapters alone they would stay at their initial values.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _VISION = re.compile(r"vision|visual")
 
 
 def add(model: Any, tokenizer: Any, lora: Lora) -> Any:
-    """The model with adapters; only they, and the tags' embeddings, have gradients.
+    """Return the model with adapters; only they and the tags' embeddings have gradients.
 
-    Raises UserError where no matrix of the language model is known by name.
+    Raises UserError if no matrix of the language model has a known name.
     """
     from peft import LoraConfig, get_peft_model
 
     matrices = [name for name, _ in model.named_modules() if _LAYERS.search(name) and not _VISION.search(name)]
     if not matrices:
-        raise UserError(f"{type(model).__name__}: no matrix of its language model is known by name; set lora to null")
+        raise UserError(f"{type(model).__name__}: no matrix of its language model has a known name; set lora to null")
     settings = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
@@ -38,6 +38,5 @@ def add(model: Any, tokenizer: Any, lora: Lora) -> Any:
 
 
 def merge(trainer: Any) -> None:
-    """Put the adapters into the weights; the trainer then holds, and saves, a plain model."""
-    merged = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
-    trainer.model = trainer.model_wrapped = merged
+    """Merge the adapters into the weights; the trainer then holds, and saves, a plain model."""
+    trainer.model = trainer.model_wrapped = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()

@@ -1,4 +1,4 @@
-"""A job's settings as Trainer's arguments, and DeepSpeed's. In: a Job. Out: TrainingArguments."""
+"""A job's settings as Trainer's arguments, and as DeepSpeed's. In: a TrainJob. Out: TrainingArguments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmprm.training.job import TrainJob
 
 
 def training_arguments(job: TrainJob, updates: int, accumulation: int) -> Any:
-    """Trainer's arguments. A dataset item is a whole micro-batch already, hence a batch size of 1 an item."""
+    """Return Trainer's arguments. A dataset item is a micro-batch already, hence a batch size of 1."""
     import torch
     from transformers import TrainingArguments
 
@@ -21,8 +21,12 @@ def training_arguments(job: TrainJob, updates: int, accumulation: int) -> Any:
         import deepspeed
 
         deepspeed.init_distributed(dist_backend="gloo")
-    if "tensorboard" in training.report_to:  # else below the checkpoints, which are deleted at the end
+    if "tensorboard" in training.report_to:  # the default is below the checkpoints, which are deleted at the end
         os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(job.work / "tensorboard"))
+    evaluation: dict[str, Any] = {}
+    if job.keeps_best:
+        evaluation = {"eval_strategy": "steps", "eval_steps": training.save_every, "load_best_model_at_end": True}
+        evaluation |= {"metric_for_best_model": "eval_loss", "greater_is_better": False}
     arguments = TrainingArguments(
         output_dir=str(job.work / "checkpoints"),
         per_device_train_batch_size=1,
@@ -44,25 +48,21 @@ def training_arguments(job: TrainJob, updates: int, accumulation: int) -> Any:
         logging_nan_inf_filter=False,
         disable_tqdm=True,
         report_to=list(training.report_to) or "none",
-        eval_strategy="steps" if job.keeps_best else "no",
-        eval_steps=training.save_every if job.keeps_best else None,
-        load_best_model_at_end=job.keeps_best,
-        metric_for_best_model="eval_loss" if job.keeps_best else None,
-        greater_is_better=False if job.keeps_best else None,
         remove_unused_columns=False,
         train_sampling_strategy="sequential",
         dataloader_pin_memory=not on_cpu,
         use_cpu=on_cpu,
         seed=job.seed,
         deepspeed=deepspeed_settings(training) if training.deepspeed else None,
+        **evaluation,
     )
     if not training.deepspeed and arguments.n_gpu > 1:
-        arguments._n_gpu = 1  # DataParallel would cut our micro-batches apart; several devices go through DeepSpeed
+        arguments._n_gpu = 1  # DataParallel would split our micro-batches; several devices need DeepSpeed
     return arguments
 
 
 def deepspeed_settings(training: Training) -> dict[str, Any]:
-    """DeepSpeed's JSON. No optimizer in it: Trainer's AdamW is sharded as it is, and nothing has to be compiled."""
+    """Return DeepSpeed's JSON. It names no optimizer: Trainer's AdamW is sharded as is, and nothing is compiled."""
     return {
         "zero_optimization": {
             "stage": int(str(training.deepspeed)[-1]),

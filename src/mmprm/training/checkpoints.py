@@ -1,9 +1,9 @@
-"""Which checkpoint a training goes on from. In: the folder of checkpoints. Out: the last whole one of the same job.
+"""Which checkpoint a training resumes from. In: the folder of checkpoints. Out: the last complete one of the same job.
 
-Trainer writes into a checkpoint's final name, so a kill leaves a folder that looks like one. Here a checkpoint is whole
-when the list of its files, written last, matches them. How many processes wrote it stands there too: DeepSpeed keeps
-each one's share of the optimizer in a file, which other processes can read when the shares have been put together
-(a universal checkpoint, arXiv 2406.18820).
+Trainer writes a checkpoint under its final name, so a kill leaves a folder that looks like one. Here a checkpoint is
+complete if the list of its files, written last, matches them. The list also says how many processes wrote it: DeepSpeed
+keeps each one's share of the optimizer in a file, and another number of processes needs the shares to be put together
+first (a universal checkpoint, arXiv 2406.18820).
 """
 
 from __future__ import annotations
@@ -28,42 +28,43 @@ _RESHAPED = "reshaped"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint: of which update, and how many processes wrote it."""
+    """A complete checkpoint: after which update, and how many processes wrote it."""
 
     folder: Path
     update: int
     processes: int
 
 
-def last_complete(folder: Path, same: Sequence[str], arguments: Any) -> Checkpoint | None:
-    """The last whole checkpoint in `folder`, or None. Half-written ones, and those of another job, are deleted.
+def last_complete(folder: Path, identity: Sequence[str], arguments: Any) -> Checkpoint | None:
+    """Return the last complete checkpoint in `folder`, or None; delete incomplete ones, and those of another job.
 
-    same: all that makes it the same job (start, data, order, settings, seed; not the number of processes). arguments:
-    TrainingArguments; the first process cleans up while the others wait, and tells them what it found.
+    identity: everything that makes it the same job (start, data, order, settings, seed; not the number of processes).
+    arguments: TrainingArguments; the first process cleans up, and broadcasts the result to the others, which wait.
     """
     from accelerate.utils import broadcast_object_list
 
-    found: list[Checkpoint | None] = [None]
+    result: list[Checkpoint | None] = [None]
     if arguments.process_index == 0:
-        key = {"job": hashlib.sha256("\x1f".join(same).encode()).hexdigest()}
+        key = {"job": hashlib.sha256("\x1f".join(identity).encode()).hexdigest()}
         if _read(folder / "job.json") != key:
             shutil.rmtree(folder, ignore_errors=True)
             tables.write_json(folder / "job.json", key)
-        for checkpoint in folder.glob("checkpoint-*"):
-            if (_read(checkpoint / _COMPLETE) or {}).get("files") != _sizes(checkpoint):
-                shutil.rmtree(checkpoint)
-        whole = [(int(path.name.split("-")[1]), path) for path in folder.glob("checkpoint-*")]
-        if whole:
-            update, path = max(whole)
-            found = [Checkpoint(path, update, _read(path / _COMPLETE)["processes"])]
-    # Not by a look of each process for itself: on several nodes a shared folder may look older to some.
-    return broadcast_object_list(found)[0] if arguments.world_size > 1 else found[0]
+        for path in folder.glob("checkpoint-*"):
+            contents = _read(path / _COMPLETE) or {}
+            if contents.get("files") != _sizes(path):
+                shutil.rmtree(path)
+                continue
+            update = int(path.name.split("-")[1])
+            if result[0] is None or update > result[0].update:
+                result = [Checkpoint(path, update, contents["processes"])]
+    # Not looked up by each process: on several nodes some may see an older state of a shared folder.
+    return broadcast_object_list(result)[0] if arguments.world_size > 1 else result[0]
 
 
 def readable(checkpoint: Checkpoint, arguments: Any) -> Path:
-    """The folder from which as many processes as there are now can go on: the checkpoint's own, or one made of it.
+    """Return a folder that the current number of processes can resume from: the checkpoint's, or one made of it.
 
-    In the latter case `arguments` are told. Weights, optimizer and schedule are those of the checkpoint.
+    For the latter `arguments` are changed. Weights, optimizer and schedule are those of the checkpoint.
     """
     if checkpoint.processes == arguments.world_size:
         return checkpoint.folder
@@ -88,20 +89,20 @@ def _reshape(checkpoint: Checkpoint, target: Path) -> None:
     done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
         raise UserError(
-            f"{checkpoint.folder} was written by {checkpoint.processes} processes, and DeepSpeed cannot turn it into "
-            f"one for another number: go on with {checkpoint.processes}, or delete it. DeepSpeed says:\n{done.stdout}"
+            f"{checkpoint.folder} was written by {checkpoint.processes} processes, and DeepSpeed cannot convert it for "
+            f"another number: resume with {checkpoint.processes}, or delete it. DeepSpeed's output:\n{done.stdout}"
         )
 
 
 def repair_optimizer() -> Any:
-    """A Trainer callback for a training that goes on from a universal checkpoint.
+    """Return a Trainer callback for a training that resumes from a universal checkpoint.
 
-    What DeepSpeed 0.19 reads wrongly under ZeRO-3: all groups of parameters get the settings of the first, so that
-    norms and biases would get the matrices' weight decay; and all share one step counter, which each would raise.
+    DeepSpeed 0.19 reads two things wrongly under ZeRO-3: all groups of parameters get the settings of the first, so
+    that norms and biases would get the matrices' weight decay; and all share one step counter, which each would raise.
     """
     from transformers import TrainerCallback
 
-    class _RepairOptimizer(TrainerCallback):
+    class _RepairOptimizer(TrainerCallback):  # type: ignore[misc]
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             optimizer = kwargs["optimizer"]
             for group in optimizer.param_groups[1:]:  # Trainer's second group is that of norms and biases
@@ -120,17 +121,17 @@ def copy_model(folder: Path, out: Path) -> None:
 
 
 def mark_complete() -> Any:
-    """A Trainer callback that lists a checkpoint's files in it, once all processes have written theirs."""
+    """Return a Trainer callback that lists a checkpoint's files in it, once all processes have written theirs."""
     from accelerate import PartialState
     from transformers import TrainerCallback
 
-    class _MarkComplete(TrainerCallback):
+    class _MarkComplete(TrainerCallback):  # type: ignore[misc]
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             PartialState().wait_for_everyone()
             if state.is_world_process_zero:
                 folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
                 tables.write_json(folder / _COMPLETE, {"processes": args.world_size, "files": _sizes(folder)})
-                shutil.rmtree(folder.parent / _RESHAPED, ignore_errors=True)  # has served
+                shutil.rmtree(folder.parent / _RESHAPED, ignore_errors=True)  # no longer needed
 
     return _MarkComplete()
 

@@ -1,6 +1,6 @@
-"""Runs a training job in this process, or in many under torchrun with DeepSpeed. In: a Job. Out: its Outcome.
+"""Runs a training in this process, or in several under torchrun with DeepSpeed. In: a TrainJob. Out: its TrainResult.
 
-Only the loop runs under torchrun. What comes before and after it (data, cards, manifest) stays in one process.
+Only the loop runs under torchrun; what precedes and follows it (data, cards, manifest) stays in one process.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from mmprm.training.job import TrainJob
 
 
 def fit(job: TrainJob, out: Path) -> loop.TrainResult:
-    """`loop.fit`, under torchrun where the job asks for DeepSpeed: one process a visible GPU.
+    """Run `loop.fit`, under torchrun if the job uses DeepSpeed: one process per visible GPU.
 
     In a SLURM allocation of several nodes all of them take part; job.work, `out` and the models must be in folders that
-    they share. Without a GPU, MMPRM_PROCESSES processes (default 1) a node train on the CPU. Where another process is
-    at the same training, it waits for its end. Raises UserError where torchrun fails.
+    they share. Without a GPU, MMPRM_PROCESSES processes (default 1) per node train on the CPU. If another process runs
+    the same training, waits for its end. Raises UserError if torchrun fails.
     """
     out.mkdir(parents=True, exist_ok=True)
     with locks.single_writer(job.work, "training"):
@@ -37,51 +37,51 @@ def _under_torchrun(job: TrainJob, out: Path) -> loop.TrainResult:
     import torch
 
     processes = torch.cuda.device_count() or int(os.environ.get("MMPRM_PROCESSES", "1"))
-    description, answer = job.work / "job.pickle", job.work / "outcome.json"
-    answer.unlink(missing_ok=True)
-    with tables.replacing(description) as temporary:
+    job_file, result_file = job.work / "job.pickle", job.work / "outcome.json"
+    result_file.unlink(missing_ok=True)
+    with tables.replacing(job_file) as temporary:
         temporary.write_bytes(pickle.dumps(job))
     environment = dict(os.environ)
     if not torch.cuda.is_available():
         environment["DS_ACCELERATOR"] = "cpu"
-    worker = ["mmprm.training.launch", str(description), str(out), str(answer)]
-    where = nodes.allocation(environment)
-    if where:
+    worker = ["mmprm.training.launch", str(job_file), str(out), str(result_file)]
+    allocation = nodes.allocation(environment)
+    if allocation:
         environment = nodes.for_srun(environment)
-        # srun's tasks end when it is told to, not when it is killed; torchrun is killed like this process.
-        command = parent_death.to_me(nodes.command(where, processes, job.work, worker), signal.SIGTERM)
+        # srun ends its tasks when it is terminated, not when it is killed; torchrun is killed like this process.
+        command = parent_death.to_me(nodes.command(allocation, processes, job.work, worker), signal.SIGTERM)
     else:
         torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         command = parent_death.to_me([sys.executable, "-m", *torchrun, "-m", *worker])
     status = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
-    if where and not status:
-        nodes.wait_for(answer)
-    if status or not answer.is_file():
-        on = f" on the nodes {', '.join(where.hosts)}" if where else ""
+    if allocation and not status:
+        nodes.wait_for(result_file)
+    if status or not result_file.is_file():
+        where = f" on the nodes {', '.join(allocation.hosts)}" if allocation else ""
         raise UserError(
-            f"{job.title}: training under torchrun{on} ended with status {status}; its messages stand above. Run "
-            "again, it goes on from its last checkpoint"
+            f"{job.title}: training under torchrun{where} ended with status {status}; see the messages above. Run again"
+            " to resume from the last checkpoint"
         )
-    description.unlink()
-    return loop.TrainResult(**json.loads(answer.read_text()))
+    job_file.unlink()
+    return loop.TrainResult(**json.loads(result_file.read_text()))
 
 
 def main() -> int:
-    """What each process of torchrun runs: `python -m mmprm.training.launch JOB OUT ANSWER`."""
-    description, out, answer = (Path(argument) for argument in sys.argv[1:])
-    job: TrainJob = pickle.loads(description.read_bytes())  # written by `fit` a moment ago
+    """Run one process of torchrun: `python -m mmprm.training.launch JOB OUT RESULT`."""
+    job_file, out, result_file = (Path(argument) for argument in sys.argv[1:])
+    job: TrainJob = pickle.loads(job_file.read_bytes())  # written by `fit` of this run
     try:
-        outcome = loop.fit(job, out)
+        result = loop.fit(job, out)
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
     if int(os.environ.get("RANK", "0")) == 0:
-        tables.write_json(answer, asdict(outcome))
+        tables.write_json(result_file, asdict(result))
     return 0
 
 
 if __name__ == "__main__":
-    # torchrun gives its workers sessions of their own: they outlive a SIGKILL of its process group, and would go on
+    # torchrun starts its workers in sessions of their own: they outlive a SIGKILL of its process group, and would keep
     # writing checkpoints into the folder from which the next run resumes.
     parent_death.tie_to_command()
     sys.exit(main())

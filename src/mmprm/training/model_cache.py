@@ -1,8 +1,8 @@
 """Trained models that several runs share, by what they were trained from. In: MMPRM_CACHE, a folder. Out: a model.
 
-Snakemake's own cache of outputs cannot hold them: it takes no rule with a benchmark, and a model's files have names
-that only its training knows (weights in parts, this or that tokenizer), so that no rule can declare them. Here a model
-lies in a folder by its key, whole: it is copied beside, and then renamed.
+Snakemake's own cache of outputs cannot hold them: it does not support rules with a benchmark, and the names of a
+model's files (sharded weights, the tokenizer's files) are known only after training, so no rule can declare them. Here
+a model is a folder named by its key; it is copied beside, and then renamed, so that it is complete or absent.
 """
 
 from __future__ import annotations
@@ -19,47 +19,41 @@ from typing import Any
 from mmprm.model import folders
 from mmprm.runtime.cache import shared
 
-_VERSION = "1"  # to be raised when the same inputs and settings make another model
+_VERSION = "1"  # raise it when the same inputs and settings give another model
 
 
 def key(settings: dict[str, Any], tables: Sequence[Path]) -> str:
-    """Of all that decides a training: its settings, which hold the fingerprint of the model that it starts from, and
-    the content of the tables that it reads."""
-    whole = hashlib.sha256(f"{_VERSION}\x1f{json.dumps(settings, sort_keys=True)}".encode())
+    """Hash everything that decides a training: its settings, with the start model's fingerprint, and its tables."""
+    sha = hashlib.sha256(f"{_VERSION}\x1f{json.dumps(settings, sort_keys=True)}".encode())
     for path in tables:
         with path.open("rb") as file:
-            whole.update(hashlib.file_digest(file, "sha256").digest())
-    return whole.hexdigest()[:32]
+            sha.update(hashlib.file_digest(file, "sha256").digest())
+    return sha.hexdigest()[:32]
 
 
 def fetch(name: str, out: Path) -> bool:
-    """Copy the model of this key to `out`, its manifest last; False where there is none, or no MMPRM_CACHE."""
-    kept = _folder(name)
-    if kept is None or not (kept / folders.MANIFEST).is_file():
+    """Copy the model of this key to `out`, its manifest last; return False if there is none, or no MMPRM_CACHE."""
+    cached = shared("models", name)
+    if cached is None or not (cached / folders.MANIFEST).is_file():
         return False
-    folders.check_manifest(kept)
-    for path in sorted(kept.iterdir(), key=lambda path: path.name == folders.MANIFEST):
+    folders.check_manifest(cached)
+    for path in sorted(cached.iterdir(), key=lambda path: path.name == folders.MANIFEST):
         shutil.copy2(path, out / path.name)
     os.utime(out / folders.MANIFEST)  # Snakemake compares it with its inputs
     return True
 
 
 def store(name: str, out: Path) -> None:
-    """Keep a copy of the model folder `out` under this key, where MMPRM_CACHE is set and has none."""
-    kept = _folder(name)
-    if kept is None or kept.is_dir():
+    """Copy the model folder `out` into the cache under this key, if MMPRM_CACHE is set and does not have it."""
+    cached = shared("models", name)
+    if cached is None or cached.is_dir():
         return
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".") as scratch:
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".") as scratch:
         copy = Path(scratch) / name
         shutil.copytree(out, copy)
         try:
-            copy.rename(kept)
-        except OSError:  # another run has stored the same a moment ago
-            if not kept.is_dir():
+            copy.rename(cached)
+        except OSError:  # another run has just stored the same
+            if not cached.is_dir():
                 raise
-
-
-def _folder(name: str) -> Path | None:
-    folder = shared("models")
-    return folder / name if folder else None

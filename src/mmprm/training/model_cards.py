@@ -10,7 +10,7 @@ from mmprm.config.training import Training
 
 
 def policy_card(config: Config, info: Mapping[str, Any]) -> str:
-    """The card of a policy that was fine-tuned on step-tagged solutions."""
+    """Write the card of a policy that was fine-tuned on step-tagged solutions."""
     sources = ", ".join(f"`{name}`" for name in config.policy.sources)
     return "\n".join(
         [
@@ -45,7 +45,7 @@ def policy_card(config: Config, info: Mapping[str, Any]) -> str:
 
 
 def prm_card(config: Config, info: Mapping[str, Any]) -> str:
-    """The card of a process reward model."""
+    """Write the card of a process reward model."""
     recipe = info["config"]["prm"]
     training = Training(**info["config"]["training"])
     return "\n".join(
@@ -86,7 +86,7 @@ def prm_card(config: Config, info: Mapping[str, Any]) -> str:
 
 
 def _concentration(label: str) -> list[str]:
-    """How a PRM of counts says what its probabilities are worth; step_scores reads them so."""
+    """Explain how to read the concentration of a PRM of counts, as `step_scores` does."""
     if label != "counts":
         return []
     return [
@@ -97,7 +97,7 @@ def _concentration(label: str) -> list[str]:
 
 
 def _selected(config: Config, label_set: str | None) -> str:
-    """Whose consensus the run's own paths have; of another set, what is otherwise there."""
+    """Name the model that agrees with the run's own labels; for another label set, what differs from the run's."""
     if label_set is not None:
         changed = "; ".join(f"{key}: {value}" for key, value in config.labels.changed(label_set).items())
         return f" (label set `{label_set}`: {changed})"
@@ -106,7 +106,7 @@ def _selected(config: Config, label_set: str | None) -> str:
 
 
 def _extra(config: Config) -> str:
-    """The step data that it learnt from beside the run's own."""
+    """Name the step data that were added to the run's own."""
     extra = [f"`{name}` ({config.step_data[name].about})" for name in config.labels.extra]
     return f"; and those that came with {', '.join(extra)}" if extra else ""
 

@@ -1,7 +1,7 @@
-"""A training on every node of the SLURM allocation in which it runs. In: the environment. Out: the command for srun.
+"""A training on every node of the SLURM allocation that it runs in. In: the environment. Out: srun's command.
 
-The allocation says how many nodes there are, so that resources alone decide it (slurm/config.yaml): no parameter of a
-rule, and no key of the configuration. As a module this runs on each node, and becomes its torchrun.
+The allocation says how many nodes there are, so resources alone decide it (slurm/config.yaml): no parameter of a rule,
+and no key of the configuration. Run as a module on each node, this becomes the node's torchrun.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _KEPT = ("SLURM_CONF", "SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CLUSTER_NAME")
 
 @dataclass(frozen=True)
 class Allocation:
-    """A SLURM job of several nodes. `address` is that of the first; `cpus` those of a node that the job may use."""
+    """A SLURM job of several nodes. `address` is that of the first; `cpus`: how many of a node's the job may use."""
 
     job: str
     hosts: tuple[str, ...]
@@ -34,10 +34,10 @@ class Allocation:
 
 
 def allocation(environment: Mapping[str, str]) -> Allocation | None:
-    """The allocation that this process runs in, where it has several nodes; else None.
+    """Return the allocation that this process runs in if it has several nodes, else None.
 
-    Asks SLURM, not SLURM_JOB_NODELIST: in a step that has but one of the nodes, as Snakemake's jobs are, this names
-    that one alone. Raises UserError where SLURM gives no answer.
+    Asks SLURM rather than SLURM_JOB_NODELIST: in a step on only one of the nodes, such as a Snakemake job, the variable
+    names that one alone. Raises UserError if SLURM gives no answer.
     """
     job = environment.get("SLURM_JOB_ID")
     if not job or shutil.which("squeue") is None:
@@ -62,38 +62,38 @@ def _ask(job: str, *command: str) -> str:
 
 
 def command(where: Allocation, processes: int, work: Path, worker: Sequence[str]) -> list[str]:
-    """srun's command for a torchrun on each node, of so many processes each, that run `python -m WORKER...`.
+    """Return srun's command for a torchrun on each node, each of `processes` processes of `python -m WORKER...`.
 
-    They meet at a port of the first node that follows from the job's number and the work folder, so that two trainings
-    in one allocation do not meet each other.
+    They rendezvous at a port of the first node that is derived from job and work folder, so that two trainings in one
+    allocation stay apart.
     """
-    meeting = f"{where.job}-{hashlib.sha256(str(work).encode()).hexdigest()[:8]}"
-    port = 20000 + int(hashlib.sha256(meeting.encode()).hexdigest(), 16) % 10000
+    rendezvous = f"{where.job}-{hashlib.sha256(str(work).encode()).hexdigest()[:8]}"
+    port = 20000 + int(hashlib.sha256(rendezvous.encode()).hexdigest(), 16) % 10000
     n = len(where.hosts)
     srun = ["srun", f"--nodes={n}", f"--ntasks={n}", "--ntasks-per-node=1", "--kill-on-bad-exit=1", "--cpu-bind=none"]
-    # Inside a step of the job, all that the step holds is shared with it; memory 0 is all that the job has.
+    # Inside a step of the job, everything that the step holds is shared with it; memory 0 is all of the job's.
     srun += ["--overlap", "--mem=0", *([f"--cpus-per-task={where.cpus}"] if where.cpus else [])]
     torchrun = [f"--nnodes={n}", f"--nproc-per-node={processes}", "--rdzv-backend=c10d"]
-    torchrun += [f"--rdzv-endpoint={where.address}:{port}", f"--rdzv-id={meeting}"]
+    torchrun += [f"--rdzv-endpoint={where.address}:{port}", f"--rdzv-id={rendezvous}"]
     return [*srun, sys.executable, "-m", "mmprm.training.nodes", *torchrun, "-m", *worker]
 
 
 def for_srun(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what an outer step says of its own tasks: srun would take it for options."""
+    """Remove an outer step's variables about its own tasks, which srun would take for options."""
     return {name: value for name, value in environment.items() if name in _KEPT or not name.startswith(_SLURM)}
 
 
 def wait_for(file: Path, seconds: float = 60) -> None:
-    """Wait until a file that another node has written is seen here: a shared folder may lag behind."""
+    """Wait until a file that another node has written is visible here: a shared folder may lag behind."""
     end = time.monotonic() + seconds
     while file not in file.parent.iterdir() and time.monotonic() < end:
         time.sleep(0.5)
 
 
 def main() -> None:
-    """Become the torchrun of this node. The first node of the step keeps the meeting place."""
-    keeps = int(os.environ["SLURM_NODEID"] == "0")  # said, since a node may not know its own address
-    conf = f"--rdzv-conf=is_host={keeps},read_timeout=300"
+    """Become the torchrun of this node. The first node of the step hosts the rendezvous."""
+    is_host = int(os.environ["SLURM_NODEID"] == "0")  # explicit, since a node may not know its own address
+    conf = f"--rdzv-conf=is_host={is_host},read_timeout=300"
     parent_death.become([sys.executable, "-m", "torch.distributed.run", conf, *sys.argv[1:]])
 
 

@@ -1,6 +1,6 @@
 """The policy: supervised fine-tuning on step-tagged solutions. In: problem tables, a base model. Out: a model folder.
 
-Loss stands on the solution alone, the end of the turn included (specification, section 1).
+The loss is on the solution alone, the end of the turn included (specification, section 1).
 """
 
 from __future__ import annotations
@@ -32,38 +32,36 @@ from mmprm.training.job import TrainJob
 def train_policy(config: Config, problems: list[Path], work: Path, out: Path) -> None:
     """Fine-tune config.policy.base on the problems' solutions; manifest.json is the last file of `out`.
 
-    Resumes from work/checkpoints. Raises UserError past intake.max_refused_share; out/refused.json names each row that
-    was refused, or cut at a step to fit.
+    Resumes from work/checkpoints. out/refused.json names each row that was refused, or cut at a step to fit; raises
+    UserError if too many are refused (intake.max_refused_share).
     """
     prepare()
     quiet()
     training = config.policy.training
     out.mkdir(parents=True, exist_ok=True)
     (out / folders.MANIFEST).unlink(missing_ok=True)
-    policy = config.policy.model_dump(mode="json", exclude={"base": True, "sources": True, "training": NOT_RESULTS})
-    decided = {"policy": policy, "prompt": config.prompt.model_dump(mode="json"), "seed": config.seed}
-    key = model_cache.key({**decided, "base": folders.fingerprint(config.policy.base)}, problems)
+    key = model_cache.key(_cache_settings(config), problems)
     if model_cache.fetch(key, out):
         log.info(f"policy: taken from {CACHE}, {key}: another run has trained it")
         return
     start = start_model(config.policy.base, work / "start")
     processor = folders.load_processor(start)
     rows = read_problems(*problems)
-    taken = {row.problem_id: times_taken(row, config.policy_weights, config.seed) for row in rows}
-    if rows and not any(taken.values()):
+    repeats = {row.problem_id: times_repeated(row, config.policy_weights, config.seed) for row in rows}
+    if rows and not any(repeats.values()):
         raise UserError(f"policy training: weights {config.policy_weights} leave none of {len(rows)} rows; raise one")
-    rows = [row for row in rows if taken[row.problem_id]]
-    examples, refused = supervised_examples(
-        rows, processor, Renderer(processor, config.prompt.instruction), training.max_length
-    )
-    examples = [example for example in examples for _ in range(taken[example.problem_id])]
-    tables.write_json(out / "refused.json", [asdict(refusal) for refusal in refused])
-    log.info(f"policy: {len(examples)} solutions to train on; refused or cut: {count_reasons(refused) or 'none'}")
-    check_refusals(refused, len(rows), config.intake.max_refused_share, "policy training")
+    rows = [row for row in rows if repeats[row.problem_id]]
+    renderer = Renderer(processor, config.prompt.instruction)
+    unique, refusals = supervised_examples(rows, processor, renderer, training.max_length)
+    examples = [example for example in unique for _ in range(repeats[example.problem_id])]
+    tables.write_json(out / "refused.json", [asdict(refusal) for refusal in refusals])
+    refused = count_reasons(refusals)
+    log.info(f"policy: {len(examples)} solutions to train on; refused or cut: {refused or 'none'}")
+    check_refusals(refusals, len(rows), config.intake.max_refused_share, "policy training")
     job = TrainJob(
         "policy", start, examples, "tokens", training, config.seed, work, packed_tokens=config.policy.packed_tokens
     )
-    outcome = launch.fit(job, out)
+    result = launch.fit(job, out)
 
     info: dict[str, Any] = {
         "stage": "policy",
@@ -75,18 +73,29 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
             **({"weights": config.policy_weights} if config.policy_weights else {}),
         },
         "examples": len(examples),
-        "refused": count_reasons(refused),
-        "steps": outcome.steps,
-        "final_loss": outcome.loss,
-        "seconds": round(outcome.seconds, 1),
+        "refused": refused,
+        "steps": result.steps,
+        "final_loss": result.loss,
+        "seconds": round(result.seconds, 1),
     }
-    tables.write_json(out / "losses.json", outcome.history)
+    tables.write_json(out / "losses.json", result.history)
     tables.write_text(out / "README.md", model_cards.policy_card(config, info))
     folders.write_manifest(out, info)
     model_cache.store(key, out)
     for leftover in ("checkpoints", "start"):
         shutil.rmtree(work / leftover, ignore_errors=True)
-    log.info(f"policy: {outcome.steps} updates in {outcome.seconds:.0f} s, loss {outcome.loss:.4f}")
+    log.info(f"policy: {result.steps} updates in {result.seconds:.0f} s, loss {result.loss:.4f}")
+
+
+def _cache_settings(config: Config) -> dict[str, Any]:
+    """Return everything beside the problems that decides the policy."""
+    exclude: Any = {"base": True, "sources": True, "training": NOT_RESULTS}
+    return {
+        "policy": config.policy.model_dump(mode="json", exclude=exclude),
+        "prompt": config.prompt.model_dump(mode="json"),
+        "seed": config.seed,
+        "base": folders.fingerprint(config.policy.base),
+    }
 
 
 def start_model(base: Path, folder: Path) -> Path:
@@ -99,28 +108,28 @@ def start_model(base: Path, folder: Path) -> Path:
     return folder
 
 
-def times_taken(problem: Problem, weights: Mapping[str, float], seed: int) -> int:
-    """How often an epoch has a problem: as often as the weight of its own source says, once where it says nothing.
+def times_repeated(problem: Problem, weights: Mapping[str, float], seed: int) -> int:
+    """Return how often an epoch has a problem: its source's weight, by default 1.
 
-    A fraction is the share of a source's problems that are taken once more, chosen by a hash of the seed and the id.
+    A fraction is the share of a source's problems that occur once more, chosen by a hash of the seed and the id.
     """
-    whole, fraction = divmod(weights.get(problem.source, 1.0), 1)
+    times, fraction = divmod(weights.get(problem.source, 1.0), 1)
     digest = hashlib.sha256(f"weight {seed} {problem.problem_id}".encode()).digest()
-    return int(whole) + (int.from_bytes(digest[:8], "big") < fraction * 2**64)
+    return int(times) + (int.from_bytes(digest[:8], "big") < fraction * 2**64)
 
 
 def supervised_examples(
     problems: Sequence[Problem], processor: Any, renderer: Renderer, max_length: int
 ) -> tuple[list[Example], list[ExampleRefusal]]:
-    """An example for each problem with a solution that parses and fits; the others, with the reason.
+    """Return an example for each problem with a solution that parses and fits, and refusals with the reason.
 
-    A solution that is too long is cut after the last step that fits; where no step fits, the row is refused.
+    A solution that is too long is cut after the last step that fits; if no step fits, the row is refused.
     """
     ids = control_ids(processor.tokenizer)
-    refused, taken, texts = [], [], []
+    refusals, parsed_problems, texts = [], [], []
     for problem in problems:
         if problem.solution is None:
-            refused.append(ExampleRefusal(problem.problem_id, "no_solution", "the row has no solution"))
+            refusals.append(ExampleRefusal(problem.problem_id, "no_solution", "the row has no solution"))
             continue
         parsed = parse(problem.solution)
         if parsed.status is not Status.OK or parsed.answer is None:
@@ -128,31 +137,30 @@ def supervised_examples(
                 f"its solution is not <step>…</step>…<answer>…</answer> ({parsed.status.value}); "
                 "a source of kind tagged puts a raw one into steps"
             )
-            refused.append(ExampleRefusal(problem.problem_id, "unparsed_solution", detail))
+            refusals.append(ExampleRefusal(problem.problem_id, "unparsed_solution", detail))
             continue
-        taken.append((problem, len(parsed.steps)))
+        parsed_problems.append((problem, len(parsed.steps)))
         texts.append("".join(renderer.supervised(problem, parsed.steps, parsed.answer)))
 
     examples = []
-    images = [problem.images for problem, _ in taken]
-    for (problem, n_steps), tokens in zip(taken, tokenise(processor, texts, images), strict=True):
+    images = [problem.images for problem, _ in parsed_problems]
+    for (problem, n_steps), tokens in zip(parsed_problems, tokenise(processor, texts, images), strict=True):
         sequence = tokens["input_ids"]
-        # Not by the length of a prompt tokenised apart: the solution begins with the first of its own <step> tokens.
+        # Not the length of a prompt tokenised by itself: the solution starts at the first of its own <step> tokens.
         opened = np.flatnonzero(sequence == ids[STEP_OPEN])
         if len(opened) < n_steps:
             raise UserError(f"{problem.problem_id}: {n_steps} steps gave {len(opened)} <step> tokens")
-        begins = int(opened[-n_steps])
-        length = len(sequence)
+        start, length = int(opened[-n_steps]), len(sequence)
         if length > max_length:
             closed = np.flatnonzero(sequence == ids[STEP_CLOSE]) + 1
-            fitting = closed[(closed > begins) & (closed <= max_length)]
-            whole = f"{length} tokens of at most {max_length}, {begins} of them before the solution"
+            fitting = closed[(closed > start) & (closed <= max_length)]
+            detail = f"{length} tokens of at most {max_length}, {start} of them before the solution"
             if len(fitting) == 0:
-                refused.append(ExampleRefusal(problem.problem_id, "too_long", whole))
+                refusals.append(ExampleRefusal(problem.problem_id, "too_long", detail))
                 continue
             length = int(fitting[-1])
-            refused.append(ExampleRefusal(problem.problem_id, "cut_at_a_step", whole, excused=True))
+            refusals.append(ExampleRefusal(problem.problem_id, "cut_at_a_step", detail, excused=True))
         labels = sequence[:length].copy()
-        labels[:begins] = int(IGNORE)
+        labels[:start] = int(IGNORE)
         examples.append(Example(problem.problem_id, cut(tokens, length), labels, problem.images))
-    return examples, refused
+    return examples, refusals

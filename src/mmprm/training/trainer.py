@@ -50,7 +50,7 @@ def _report_updates(progress: Progress) -> Any:
     """Return the Trainer callback that reports loss, rate and time left."""
     from transformers import TrainerCallback
 
-    class _Report(TrainerCallback):
+    class _Report(TrainerCallback):  # type: ignore[misc]
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.started, self.first = time.monotonic(), state.global_step
 

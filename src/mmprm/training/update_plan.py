@@ -1,7 +1,7 @@
-"""Which examples make up which micro-batch, for the whole training. In: Examples, settings. Out: lists of indices.
+"""Which examples form which micro-batch, for the whole training. In: Examples, settings. Out: lists of indices.
 
-The loss is a mean over the labels of an update, so how an update is cut into micro-batches is no concern of the result,
-nor is the number of processes.
+The loss is a mean over the labels of an update, so neither how an update is divided into micro-batches nor the number
+of processes affects the result.
 """
 
 from __future__ import annotations
@@ -23,82 +23,87 @@ def update_plan(
     training: Training,
     processes: int,
     seed: int,
-    whole_problems: bool = False,
+    group_problems: bool = False,
     packed_tokens: int | None = None,
 ) -> tuple[list[list[int]], int]:
-    """The micro-batches of the whole training, by index of their examples; and how many make an update.
+    """Return the micro-batches of the whole training, as indices of examples, and how many make an update.
 
-    Every so many consecutive entries are one update of training.batch_size examples, or of about training.batch_labels
-    labels (the last update may be smaller). The epochs are shuffled each for itself, one after another, cut into
-    updates; within an update examples are sorted by length, so that a micro-batch holds little padding. Where an update
+    That many consecutive entries are one update of training.batch_size examples, or of about training.batch_labels
+    labels (the last update may be smaller). Each epoch is shuffled; the epochs, one after another, are divided into
+    updates. Within an update examples are sorted by length, so that a micro-batch holds little padding. If an update
     has fewer examples than there are processes, ~index stands for that example without its labels.
 
-    With `packed_tokens` a micro-batch has about as many tokens as the others of its update, and no more than that
-    (or than the longest example), in place of training.micro_batch_size examples.
-    With `whole_problems` problems are shuffled, and the examples of one stay beside each other.
+    With `packed_tokens` the micro-batches of an update have about the same number of tokens, and no more than that (or
+    than the longest example), instead of training.micro_batch_size examples. With `group_problems` problems are
+    shuffled, and the examples of one stay together.
     """
-    order: list[int] = []
-    rng = random.Random(f"order/{seed}")
-    wanted = max(1, round(training.epochs * len(examples)))
-    groups: dict[Any, list[int]] = {}
-    outline = ExampleIndex.of(examples)
-    for index, problem_id in enumerate(outline.problem_ids):
-        groups.setdefault(problem_id if whole_problems else index, []).append(index)
-    while len(order) < wanted:
-        epoch = list(groups.values())
-        rng.shuffle(epoch)
-        order += itertools.chain.from_iterable(epoch)
-    updates = _updates(order[:wanted], outline.n_labels, training)[: training.max_steps]
-    lengths = list(outline.lengths)
+    index = ExampleIndex.of(examples)
+    updates = _updates(_shuffled(index.problem_ids, training.epochs, seed, group_problems), index.n_labels, training)
+    lengths = list(index.lengths)
     lengths += reversed(lengths)  # so that ~index, too, finds its example's
     if packed_tokens is None:
         needed = [math.ceil(len(update) / training.micro_batch_size) for update in updates]
     else:
         needed = [_fewest_packs(update, lengths, packed_tokens) for update in updates]
-    parts = max(math.ceil(count / processes) for count in needed) * processes
-    # Each update but the last is cut into equally many micro-batches, none of them empty.
-    fewest = min((len(update) for update in updates[:-1]), default=parts)
-    parts = min(parts, max(1, fewest // processes) * processes)
+    n_parts = max(math.ceil(count / processes) for count in needed) * processes
+    # Each update but the last is divided into the same number of micro-batches, none of them empty.
+    fewest = min((len(update) for update in updates[:-1]), default=n_parts)
+    n_parts = min(n_parts, max(1, fewest // processes) * processes)
     plan: list[list[int]] = []
     for update in updates:
-        if not whole_problems:
+        if not group_problems:
             update.sort(key=lambda index: (-lengths[index], index))
-        update.extend([~update[0]] * (processes - len(update)))  # too few for a micro-batch each: these keep company
-        count = min(parts, len(update) // processes * processes)
+        update.extend([~update[0]] * (processes - len(update)))  # a micro-batch for each process
+        count = min(n_parts, len(update) // processes * processes)
         if packed_tokens is not None:
             plan += _packs(update, lengths, count)
             continue
         bounds = [round(part * len(update) / count) for part in range(count + 1)]
         plan += [update[low:high] for low, high in itertools.pairwise(bounds)]
-    return plan, parts
+    return plan, n_parts
 
 
-def examples_by_update(plan: Sequence[Sequence[int]], parts: int) -> list[list[int]]:
-    """The examples of each update of a plan with so many micro-batches an update: the same for all processes."""
-    starts = range(0, len(plan), parts)
-    return [sorted(i for part in plan[start : start + parts] for i in part if i >= 0) for start in starts]
+def examples_by_update(plan: Sequence[Sequence[int]], n_parts: int) -> list[list[int]]:
+    """Return the examples of each update of a plan, which are the same for any number of processes."""
+    starts = range(0, len(plan), n_parts)
+    return [sorted(i for part in plan[start : start + n_parts] for i in part if i >= 0) for start in starts]
 
 
-def _updates(order: Sequence[int], labels: Sequence[int], training: Training) -> list[list[int]]:
-    """The order cut into updates: by examples, or where an update's labels have come to batch_labels."""
+def _shuffled(problem_ids: Sequence[str], epochs: float, seed: int, group_problems: bool) -> list[int]:
+    """Return the examples of all epochs in training order."""
+    rng = random.Random(f"order/{seed}")
+    groups: dict[Any, list[int]] = {}
+    for index, problem_id in enumerate(problem_ids):
+        groups.setdefault(problem_id if group_problems else index, []).append(index)
+    length = max(1, round(epochs * len(problem_ids)))
+    order: list[int] = []
+    while len(order) < length:
+        epoch = list(groups.values())
+        rng.shuffle(epoch)
+        order += itertools.chain.from_iterable(epoch)
+    return order[:length]
+
+
+def _updates(order: Sequence[int], n_labels: Sequence[int], training: Training) -> list[list[int]]:
+    """Divide the order into at most max_steps updates: by batch_size, or each when it has batch_labels labels."""
     if training.batch_labels is None:
         starts = range(0, len(order), training.batch_size)
-        return [list(order[start : start + training.batch_size]) for start in starts]
+        return [list(order[start : start + training.batch_size]) for start in starts][: training.max_steps]
     updates: list[list[int]] = [[]]
-    found = 0
+    labels = 0
     for index in order:
-        if found >= training.batch_labels:
+        if labels >= training.batch_labels:
             updates.append([])
-            found = 0
+            labels = 0
         updates[-1].append(index)
-        found += labels[index]
-    return updates
+        labels += n_labels[index]
+    return updates[: training.max_steps]
 
 
 def _packs(update: Sequence[int], lengths: Sequence[int], count: int) -> list[list[int]]:
-    """An update in `count` parts of about as many tokens: the longest example first, each to the shortest part so far.
+    """Divide an update into `count` parts of similar size: the longest example first, each to the smallest part so far.
 
-    None is empty where count is at most the number of examples.
+    None is empty if count is at most the number of examples.
     """
     packs: list[list[int]] = [[] for _ in range(count)]
     sizes = [(0, part) for part in range(count)]
@@ -110,7 +115,7 @@ def _packs(update: Sequence[int], lengths: Sequence[int], count: int) -> list[li
 
 
 def _fewest_packs(update: Sequence[int], lengths: Sequence[int], budget: int) -> int:
-    """The fewest `_packs` of an update that have at most `budget` tokens each (or as many as its longest example)."""
+    """Return the fewest `_packs` of an update with at most `budget` tokens each (or as many as its longest example)."""
     most = max(budget, *(lengths[index] for index in update))
     count = math.ceil(sum(lengths[index] for index in update) / most)
     while any(sum(lengths[index] for index in pack) > most for pack in _packs(update, lengths, count)):
