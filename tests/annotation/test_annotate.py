@@ -172,5 +172,5 @@ def test_a_shard_without_problems_writes_empty_tables(tmp_path: Path, policy: Pa
 
 def test_a_budget_below_k_ends_with_what_to_change(tmp_path: Path, policy: Path, seeds: Path) -> None:
     config = toy_config(annotation={"k": 8, "max_rollouts": 4})
-    with pytest.raises(UserError, match="raise it, or lower k"):
+    with pytest.raises(UserError, match="raise max_rollouts, or lower k"):
         annotate(config, policy, seeds, Shard(), tmp_path / "w", tmp_path / "o", lambda: ScriptedEngine(POLICY))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_world import ExactGrader, ask, grow, make_rollouts
 
-from mmprm.annotation.omegaprm import CandidateQueue, exploration, first_error, omegaprm, quality
+from mmprm.annotation.omegaprm import CandidateQueue, first_error, omegaprm, q_value, u_value
 from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation
 from mmprm.data.problem import Problem
@@ -46,11 +46,11 @@ def by_steps(tree: Tree) -> dict[tuple[str, ...], dict]:
 
 def test_q_has_the_golden_value() -> None:
     values = Annotation(alpha=0.5, beta=0.9, length_scale=500)
-    assert quality(0.5, 100, values) == pytest.approx(0.69236, abs=1e-5)
+    assert q_value(0.5, 100, values) == pytest.approx(0.69236, abs=1e-5)
 
 
 def test_u_has_the_golden_value() -> None:
-    assert exploration(2, 9, Annotation(c_puct=0.125)) == 0.125
+    assert u_value(2, 9, Annotation(c_puct=0.125)) == 0.125
 
 
 def test_the_binary_search_probes_middles_and_finds_the_first_error() -> None:
@@ -207,12 +207,12 @@ def test_near_misses_and_short_rollouts_come_first() -> None:
 def test_a_state_that_was_searched_often_gives_way_to_one_that_was_not() -> None:
     order = []
     for c_puct in (0.0, 5.0):
-        tree, pool = Tree("p"), CandidateQueue(Annotation(c_puct=c_puct))
+        tree, queue = Tree("p"), CandidateQueue(Annotation(c_puct=c_puct))
         for prefix, n_right in (((), 2), (("a",), 1)):  # MC 1/2 and 1/3: the first has the higher Q
             request = ask(ABC, prefix, 4)
             texts = [right("r")] * n_right + [wrong(f"{prefix} {i}") for i in range(2)]
-            pool.enter(tree.add(prefix, make_rollouts(request, texts, ExactGrader())))
-        order.append([pool.take().node.node_id for _ in range(4)])
+            queue.push(tree.add(prefix, make_rollouts(request, texts, ExactGrader())))
+        order.append([queue.pop().node.node_id for _ in range(4)])
     assert order == [[0, 0, 1, 1], [0, 1, 0, 1]]
 
 
@@ -222,9 +222,9 @@ states = st.lists(  # (right rollouts, words of each wrong one), or None: take a
 
 
 @given(states, st.sampled_from([0.0, 0.1, 1.0, 10.0]))
-def test_the_pool_gives_what_a_scan_of_all_waiting_pairs_would(moves: list, c_puct: float) -> None:
+def test_the_queue_gives_what_a_scan_of_all_waiting_pairs_would(moves: list, c_puct: float) -> None:
     values = Annotation(c_puct=c_puct, length_scale=3)
-    tree, pool = Tree("p"), CandidateQueue(values)
+    tree, queue = Tree("p"), CandidateQueue(values)
     waiting: list[tuple] = []
     taken = 0
     for number, move in enumerate(moves):
@@ -233,19 +233,19 @@ def test_the_pool_gives_what_a_scan_of_all_waiting_pairs_would(moves: list, c_pu
             request = ask(ABC, (f"state {number}",), 9)
             texts = [right("r")] * n_right + [wrong(f"{i} " * words) for i, words in enumerate(wrong_words)]
             node = tree.add(request.prefix, make_rollouts(request, texts, ExactGrader()))
-            pool.enter(node)
+            queue.push(node)
             if n_right:
                 waiting += [(node, n_right + i, words + 1) for i, words in enumerate(wrong_words)]
         elif waiting:
             worths = [
-                quality(node.counts.mc, n_words, values) + exploration(node.visits, taken, values)
+                q_value(node.counts.mc, n_words, values) + u_value(node.visits, taken, values)
                 for node, _, n_words in waiting
             ]
             best = waiting.pop(worths.index(max(worths)))
-            chosen = pool.take()
-            assert (chosen.node, chosen.place, chosen.n_words) == best
+            chosen = queue.pop()
+            assert (chosen.node, chosen.index, chosen.n_words) == best
             taken += 1
-        assert len(pool) == len(waiting)
+        assert len(queue) == len(waiting)
 
 
 def test_with_many_rollouts_the_located_errors_are_the_true_ones() -> None:

@@ -1,4 +1,4 @@
-"""The annotation stage: one OmegaPRM search for each seed problem of a shard. In: seeds, policy. Out: three tables."""
+"""Annotate a shard: one OmegaPRM search for each seed problem. In: seeds, policy. Out: nodes, rollouts, status."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ def annotate(
     """Write nodes.parquet, rollouts.parquet, status.parquet (a row for every problem) and usage.json into `out`.
 
     Journals are in `work`, which all shards may share: what one of them has sampled, under any shard layout and any
-    budget, is not sampled again. A tree whose search failed keeps the nodes that it had. A finished tree leaves memory
-    at once.
+    budget, is not sampled again. The tree of a failed search keeps its nodes. A finished tree leaves memory at once.
     """
     searches = named_searches(config, policy, read_shard([seeds], shard))
     most = config.annotation.max_rollouts
@@ -56,17 +55,17 @@ def annotate(
 
 
 def named_searches(config: Config, policy: Path, problems: Sequence[Problem]) -> list[tuple[str, Search]]:
-    """The search of each problem, by its id; UserError where the budget of a problem is below k."""
+    """Make the search of each problem, by its id; UserError where the budget of a problem is below k."""
     settings = config.annotation
     if settings.max_rollouts < settings.k:
         raise UserError(
             f"annotation.max_rollouts is {settings.max_rollouts}, below annotation.k = {settings.k}: "
-            "not even the question could be probed; raise it, or lower k"
+            "not even the question could be probed; raise max_rollouts, or lower k"
         )
-    asker = RequestFactory.of(config, policy, "annotation")
-    return [(problem.problem_id, omegaprm(problem, settings, asker)) for problem in problems]
+    ask = RequestFactory.of(config, policy, "annotation")
+    return [(problem.problem_id, omegaprm(problem, settings, ask)) for problem in problems]
 
 
 def why_failed(tree: Tree) -> str | None:
-    """The reason of a failed search; None for another."""
+    """Return the reason of a failed search; None for another."""
     return tree.reason if tree.status == "failed" else None

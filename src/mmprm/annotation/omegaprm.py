@@ -1,7 +1,8 @@
 """OmegaPRM (arXiv 2406.06592, section 3; MM-PRM, arXiv 2505.13427, section 3.2) as a generator without side effects.
 
-`omegaprm` yields one request at a time, is sent its graded rollouts, and returns the tree. The same answers give the
-same tree: nothing is drawn here, and ties go to what was created first.
+In: a problem, and a function that makes requests. Out: `omegaprm` yields one request at a time, is sent its graded
+rollouts, and returns the tree. The same rollouts give the same tree: nothing is random here, and of equal pairs the
+first is searched.
 """
 
 from __future__ import annotations
@@ -24,35 +25,34 @@ Search = Generator[Request, tuple[Rollout, ...], Tree]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A pair (state, wrong rollout) that may be searched; `n_words` is len(r) of the specification."""
+    """A pair (state, wrong rollout) that may be searched; `n_words` is len(r) of OmegaPRM, equation 3."""
 
     node: Node
-    place: int
-    path: Prefix  # the state's steps and the rollout's
+    index: int  # of the rollout, among those of the node
+    path: Prefix  # the steps of the state and of the rollout
     n_words: int
 
 
 _Pair = tuple[float, int, Candidate]  # -Q, order of entry
-_State = tuple[float, int, list[_Pair]]  # of its best pair, then all of them: no two states compare further than entry
+_State = tuple[float, int, list[_Pair]]  # -Q and order of entry (unique) of the best pair, then all pairs
 
 
-def quality(mc: float, n_words: int, settings: Annotation) -> float:
-    """Q(s, r) = alpha^(1 - MC(s)) * beta^(len(r) / L): near misses and short rollouts first (OmegaPRM, eq. 3)."""
+def q_value(mc: float, n_words: int, settings: Annotation) -> float:
+    """Compute Q(s, r) = alpha^(1 - MC(s)) * beta^(len(r) / L) (OmegaPRM, equation 3): high MC, short rollouts first."""
     return float(settings.alpha ** (1 - mc) * settings.beta ** (n_words / settings.length_scale))
 
 
-def exploration(visits: int, total_visits: int, settings: Annotation) -> float:
-    """U(s) = c_puct * sqrt(sum of all N) / (1 + N(s)): states that were searched seldom (OmegaPRM, eq. 4)."""
+def u_value(visits: int, total_visits: int, settings: Annotation) -> float:
+    """Compute U(s) = c_puct * sqrt(sum of all N) / (1 + N(s)) (OmegaPRM, equation 4): seldom searched states first."""
     return settings.c_puct * math.sqrt(total_visits) / (1 + visits)
 
 
 class CandidateQueue:
-    """The pairs that wait for a search. `take` gives the one with the highest Q + U and forgets it; ties go to the one
-    that entered first.
+    """The pairs that wait for a search; `pop` removes the one with the highest Q + U, of equal ones the first.
 
-    U changes for every pair with each search, but alike for all states of equal N(s). So each state's pairs lie sorted
-    by Q, the states lie in a heap for each N by their best pair, and the choice is among the tops of the heaps: the
-    cost is logarithmic in the pool (N never exceeds k), where a scan would be linear.
+    U changes for every pair with each search, but alike for all states of equal N(s). So each state's pairs are sorted
+    by Q, the states of each N are a heap by their best pair, and the choice is among the tops of the heaps: the cost is
+    logarithmic in the number of pairs (N never exceeds k), where a scan would be linear.
     """
 
     def __init__(self, settings: Annotation) -> None:
@@ -60,45 +60,45 @@ class CandidateQueue:
         self._by_visits: dict[int, list[_State]] = {}
         self._seen: set[tuple[Prefix, str | None]] = set()
         self._waiting = 0
-        self._entered = 0
+        self._n_pushed = 0
         self._total_visits = 0
 
     def __len__(self) -> int:
         return self._waiting
 
-    def enter(self, node: Node) -> None:
-        """Take the wrong rollouts of a state with 0 < MC < 1.
+    def push(self, node: Node) -> None:
+        """Add the wrong rollouts of a state with 0 < MC < 1.
 
-        Only parsed rollouts that were graded as incorrect (defect 1); of equal solutions only the first, since a second
-        search of it would find the same error.
+        Only parsed rollouts that were graded as incorrect; of equal solutions only the first, since a second search of
+        it would find the same error.
         """
         mc = node.counts.mc
         if mc is None or not 0 < mc < 1:
             return
         pairs = []
-        for place, rollout in enumerate(node.rollouts):
+        for index, rollout in enumerate(node.rollouts):
             path = node.steps + rollout.steps
             known = (path, rollout.answer) in self._seen
             if rollout.verdict != "incorrect" or known or len(path) > self._settings.max_steps:
                 continue
             self._seen.add((path, rollout.answer))
             n_words = sum(len(part.split()) for part in (*rollout.steps, rollout.answer or ""))
-            # Negative, and with the order of entry behind it: the least of these is the best pair.
-            worth = -quality(mc, n_words, self._settings), self._entered
-            pairs.append((*worth, Candidate(node, place, path, n_words)))
-            self._entered += 1
+            # Q is negated, and followed by the order of entry: the least pair is the best.
+            pair = Candidate(node, index, path, n_words)
+            pairs.append((-q_value(mc, n_words, self._settings), self._n_pushed, pair))
+            self._n_pushed += 1
         if pairs:
             self._waiting += len(pairs)
-            self._push(node, sorted(pairs, key=lambda pair: pair[:2], reverse=True))
+            self._push_pairs(node, sorted(pairs, key=lambda pair: pair[:2], reverse=True))
 
-    def take(self) -> Candidate:
-        """The best pair; N(s) of its state goes up by one. IndexError where none waits."""
+    def pop(self) -> Candidate:
+        """Remove the best pair, and count N(s) of its state up by one; IndexError where none waits."""
         if not self._waiting:
             raise IndexError("no pair waits for a search")
 
         def rank(visits: int) -> tuple[float, int]:
-            negative, entry, _ = self._by_visits[visits][0]
-            return exploration(visits, self._total_visits, self._settings) - negative, -entry
+            minus_q, entry, _ = self._by_visits[visits][0]
+            return u_value(visits, self._total_visits, self._settings) - minus_q, -entry
 
         visits = max(self._by_visits, key=rank)
         _, _, pairs = heapq.heappop(self._by_visits[visits])
@@ -109,20 +109,20 @@ class CandidateQueue:
         chosen.node.visits += 1
         self._total_visits += 1
         if pairs:
-            self._push(chosen.node, pairs)
+            self._push_pairs(chosen.node, pairs)
         return chosen
 
-    def _push(self, node: Node, pairs: list[_Pair]) -> None:
-        """A state with its pairs, the best one last."""
-        negative, entry, _ = pairs[-1]
-        heapq.heappush(self._by_visits.setdefault(node.visits, []), (negative, entry, pairs))
+    def _push_pairs(self, node: Node, pairs: list[_Pair]) -> None:
+        """Add a state with its pairs, the best one last."""
+        minus_q, entry, _ = pairs[-1]
+        heapq.heappush(self._by_visits.setdefault(node.visits, []), (minus_q, entry, pairs))
 
 
 def omegaprm(problem: Problem, settings: Annotation, ask: Ask) -> Search:
     """Search one problem. `ask(problem, prefix, k)` makes a request; a request that fails ends the tree as failed.
 
-    The tree's status is done (reason: what ended it), skipped (all or none of the root's rollouts are right: there is
-    nothing to search) or failed.
+    The tree's status is done (reason: what ended it), skipped (all or none of the root's rollouts are right, so that
+    there is nothing to search) or failed.
     """
     growth = _Growth(problem, settings, ask)
     try:
@@ -133,35 +133,35 @@ def omegaprm(problem: Problem, settings: Annotation, ask: Ask) -> Search:
 
 
 class _Growth:
-    """A tree that grows; the methods are parts of the generator."""
+    """A tree and what its search needs; the methods are parts of the generator."""
 
     def __init__(self, problem: Problem, settings: Annotation, ask: Ask) -> None:
         self.tree = Tree(problem.problem_id)
         self.problem = problem
         self.settings = settings
         self.ask = ask
-        self.pool = CandidateQueue(settings)
+        self.queue = CandidateQueue(settings)
 
     def run(self) -> Generator[Request, tuple[Rollout, ...], tuple[str, str]]:
-        """Probe the question, then search until something ends it; returns (status, reason)."""
+        """Probe the question, then search until something ends it; return (status, reason)."""
         if (yield from self.probe(())) is None:
             return "failed", f"the budget of {self.settings.max_rollouts} rollouts is below k = {self.settings.k}"
         ending = _nothing_to_search(self.tree.nodes[0])
         while ending is None:
-            if not self.pool:
+            if not self.queue:
                 ending = "done", "pool empty"
             elif self.tree.n_searches == self.settings.max_searches:
                 ending = "done", "search limit"
             else:
-                chosen = self.pool.take()
-                chosen.node.searched.add(chosen.place)
+                chosen = self.queue.pop()
+                chosen.node.searched.add(chosen.index)
                 self.tree.n_searches += 1
                 if not (yield from self.locate(chosen)):
                     ending = "done", "rollout budget"
         return ending
 
     def probe(self, prefix: Prefix) -> Generator[Request, tuple[Rollout, ...], Node | None]:
-        """The node of a state, sampled with k rollouts unless it was already; None where they exceed the budget."""
+        """Return the node of a state, sampled with k rollouts if it is new; None where these exceed the budget."""
         known = self.tree.find(prefix)
         if known is not None:
             return known
@@ -169,15 +169,15 @@ class _Growth:
             return None
         rollouts = yield self.ask(self.problem, prefix, self.settings.k)
         node = self.tree.add(prefix, rollouts)
-        self.pool.enter(node)
+        self.queue.push(node)
         return node
 
     def locate(self, chosen: Candidate) -> Generator[Request, tuple[Rollout, ...], bool]:
-        """Binary search for the first error of a wrong rollout; False when the budget ended it.
+        """Search a wrong rollout for its first error by bisection (OmegaPRM, section 3); False if the budget ends it.
 
-        Positions are numbers of steps: the state at `low` is right, what stands at `high` is wrong. Position len(path)
-        is the state with all steps and no answer, len(path) + 1 the whole solution, known to be wrong; so an error that
-        lies in the answer alone is told from one in the last step.
+        Positions are numbers of steps: the state at `low` is right, the one at `high` is wrong. Position len(path) is
+        the state with all steps and no answer, len(path) + 1 the whole solution, known to be wrong; so an error in the
+        answer alone is distinguished from one in the last step.
         """
         low, high = len(chosen.node.steps), len(chosen.path) + 1
         while high - low > 1:
@@ -190,12 +190,12 @@ class _Growth:
             elif node.counts.is_wrong:
                 high = middle
             else:
-                return True  # undecided rollouts: where the error lies is not known, and a guess would be a wrong label
+                return True  # undecided rollouts: the position is unknown, and a guess would be a wrong label
         return True
 
 
 def _nothing_to_search(root: Node) -> tuple[str, str] | None:
-    """Status and reason of a tree that ends at its root; None for one that can be searched."""
+    """Return status and reason of a tree that ends at its root; None for one that can be searched."""
     counts = root.counts
     if counts.is_wrong:
         return "skipped", "none right"
@@ -207,10 +207,10 @@ def _nothing_to_search(root: Node) -> tuple[str, str] | None:
 
 
 def first_error(path: Prefix, right_length: int, wrong: Iterable[Prefix]) -> int | None:
-    """The position of a wrong solution's first error, as `_locate` counts positions; None where it is not known.
+    """Return the position of a wrong solution's first error, as `locate` counts positions; None where it is unknown.
 
-    `right_length` is how many of its steps are known to be right, `wrong` holds the states that were probed and found
-    wrong. The error is located where a wrong state directly follows the last right one, or only the answer is left.
+    right_length: how many of its steps are known to be right; wrong: the states that were probed and are wrong. The
+    error is located where a wrong state directly follows the last right one, or only the answer is left.
     """
     if right_length == len(path) or (right_length >= 0 and path[: right_length + 1] in wrong):
         return right_length + 1

@@ -1,7 +1,7 @@
 """What the annotation will cost, measured before it runs. In: seeds, policy. Out: plan.json, and a text on stdout.
 
-A few seeds, drawn by a hash, are searched just as `annotate` searches them and with its journal: what is sampled here
-is never sampled again. The other seeds are estimated from these.
+A few seeds, chosen by a hash, are searched just as `annotate` searches them and with its journal, so that nothing is
+sampled twice. The cost of the other seeds is estimated from these.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import t as student
@@ -27,6 +27,7 @@ from mmprm.rollouts.run import OpenEngine, SamplingJob, run_searches
 from mmprm.rollouts.scheduler import SearchResult
 from mmprm.runtime.progress import duration
 
+Row = dict[str, Any]
 _CONFIDENCE = 0.95
 _SHARD_COUNTS = (1, 2, 4, 8)  # and the configured one
 
@@ -34,7 +35,7 @@ _SHARD_COUNTS = (1, 2, 4, 8)  # and the configured one
 def plan(
     config: Config, policy: Path, seeds: Path, work: Path, out: Path, open_engine: OpenEngine | None = None
 ) -> None:
-    """Search `config.plan.problems` seeds with the annotation's journal in `work`, and write what all will take.
+    """Search `config.plan.problems` seeds with the annotation's journal in `work`, and write what all will cost.
 
     The times are null where all of the sample was in the journal, and no earlier plan of this policy on this engine and
     device left a measurement in `work`. Raises UserError when more than half of the sample (and more than a few) fails.
@@ -42,10 +43,9 @@ def plan(
     problems = read_shard([seeds], Shard())
     ids = [problem.problem_id for problem in problems]
     drawn = set(draw(ids, config.plan.problems, config.seed))
-    sample = [problem for problem in problems if problem.problem_id in drawn]
-    searches = named_searches(config, policy, sample)
+    searches = named_searches(config, policy, [problem for problem in problems if problem.problem_id in drawn])
     usage, most = work / "plan.usage.json", config.annotation.max_rollouts
-    status: dict[str, dict[str, Any]] = {}
+    status: dict[str, Row] = {}
 
     def keep(name: str, outcome: SearchResult) -> str | None:
         status[name] = outcome.value.status_row()
@@ -53,21 +53,20 @@ def plan(
 
     run_searches(SamplingJob("plan", config, policy, Shard(), work, usage, most, open_engine), searches, keep)
     used = json.loads(usage.read_text())
-    found = estimate(config, ids, [status[name] for name in sorted(status)])
-    found["replayed_rollouts"] = used["replayed_completions"]
-    found |= times(config, found["tokens"], ids, _measured(config, policy, used, work / "plan.measured.json"))
-    tables.write_json(out, found)
-    print(describe(found), flush=True)
+    costs = estimate(config, ids, [status[name] for name in sorted(status)])
+    costs["replayed_rollouts"] = used["replayed_completions"]
+    costs |= times(config, costs["tokens"], ids, _measured(config, policy, used, work / "plan.measured.json"))
+    tables.write_json(out, costs)
+    print(describe(costs), flush=True)
 
 
 def draw(ids: Iterable[str], n: int, seed: int) -> list[str]:
-    """n of the ids, by a hash; those of a larger n hold those of a smaller one, so that a larger plan only adds."""
+    """Draw n of the ids by a hash; a larger n adds to those of a smaller one."""
     return sorted(ids, key=lambda name: hashlib.sha256(f"plan\x1f{seed}\x1f{name}".encode()).digest())[:n]
 
 
-@dataclass(frozen=True)
-class Total:
-    """A cost of all seeds: what to expect, its 95 % range, and what it cannot exceed."""
+class Total(NamedTuple):
+    """A cost of all seeds: its expectation, its 95 % range, and its upper bound."""
 
     mean: float
     low: float
@@ -75,17 +74,17 @@ class Total:
     at_most: float
 
     def rounded(self) -> dict[str, int]:
-        """The four as whole numbers."""
-        return {name: round(value) for name, value in vars(self).items()}
+        """Return the four as whole numbers."""
+        return {name: round(value) for name, value in self._asdict().items()}
 
 
 def total(known: Sequence[float], n: int, ends: tuple[float, float], bound: float) -> Total:
-    """The sum over n problems, of which some were drawn at random and are known; each takes `bound` at most.
+    """Estimate the sum over n problems, of which some were drawn at random and are known; each takes `bound` at most.
 
     Student's interval of the mean, narrowed by the share of the problems that is known. Budgets and problems without a
-    right rollout make the costs lie in heaps, of which a small sample may miss one; so, as Agresti and Coull (1998) do
-    for shares, a made-up problem at each of the `ends` of what a problem may take is put to the sample. Of
-    the mini run's 400 problems, the plain interval from 24 misses the rollouts one time in nine, this one in a hundred.
+    right rollout make the costs cluster, and a small sample may miss a cluster; so, as Agresti and Coull (1998) do for
+    shares, a made-up problem at each of the `ends` of what a problem may take is added to the sample. Of the mini run's
+    400 problems, the plain interval from 24 misses the rollouts one time in nine, this one in a hundred.
     """
     values = np.asarray(known, dtype=np.float64)
     if not n:
@@ -101,8 +100,8 @@ def total(known: Sequence[float], n: int, ends: tuple[float, float], bound: floa
     return Total(*(float(value) for value in (n * mean, max(n * low, values.sum()), min(n * high, at_most), at_most)))
 
 
-def estimate(config: Config, ids: Sequence[str], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Rollouts and tokens of the problems `ids`, of some of which the status `rows` are known."""
+def estimate(config: Config, ids: Sequence[str], rows: Sequence[Row]) -> Row:
+    """Estimate rollouts and tokens of the problems `ids`, of some of which the status `rows` are known."""
     settings = config.annotation
     rollouts, tokens = [row["n_rollouts"] for row in rows], [row["n_tokens"] for row in rows]
     budget = settings.max_rollouts // settings.k * settings.k
@@ -119,8 +118,8 @@ def estimate(config: Config, ids: Sequence[str], rows: Sequence[dict[str, Any]])
     }
 
 
-def _measured(config: Config, policy: Path, used: dict[str, Any], file: Path) -> dict[str, Any] | None:
-    """What this call or an earlier one saw of the engine, whichever saw more; None where neither saw any.
+def _measured(config: Config, policy: Path, used: Row, file: Path) -> Row | None:
+    """Return what this call or an earlier one measured of the engine, whichever saw more; None where neither did.
 
     The earlier one is in `file`, with a hash of all that the rate depends on. Snakemake deletes plan.json before it
     makes it again, hence a file in the work folder.
@@ -131,19 +130,19 @@ def _measured(config: Config, policy: Path, used: dict[str, Any], file: Path) ->
     sections = [config.engine, config.sampling, config.prompt, config.annotation]
     parts = [device, fingerprint(policy), *(section.model_dump_json() for section in sections)]
     conditions = hashlib.sha256("\x1e".join(parts).encode()).hexdigest()
-    now = used | {"device": device, "conditions": conditions}
     if file.exists():
-        earlier: dict[str, Any] = json.loads(file.read_text())
-        if earlier["conditions"] == conditions and earlier["generated_tokens"] >= now["generated_tokens"]:
+        earlier: Row = json.loads(file.read_text())
+        if earlier["conditions"] == conditions and earlier["generated_tokens"] >= used["generated_tokens"]:
             return earlier
-    if not now["generated_tokens"]:
+    if not used["generated_tokens"]:
         return None
+    now = used | {"device": device, "conditions": conditions}
     tables.write_json(file, now)
     return now
 
 
 def _device(config: Config) -> str:
-    """What samples: a GPU by its name, the CPU by its cores, or a server whose devices are not known here."""
+    """Name what samples: a GPU, the CPU with its cores, or a server whose devices are not known here."""
     if config.engine.kind == "server":
         return "server"
     from mmprm.model.folders import device
@@ -155,13 +154,11 @@ def _device(config: Config) -> str:
     return str(torch.cuda.get_device_name())
 
 
-def times(
-    config: Config, tokens: dict[str, int], ids: Sequence[str], measured: dict[str, Any] | None
-) -> dict[str, Any]:
-    """Device-hours, and hours by number of shards; null where nothing was measured.
+def times(config: Config, tokens: dict[str, int], ids: Sequence[str], measured: Row | None) -> Row:
+    """Estimate device-hours, and hours by number of shards; null where nothing was measured.
 
     A shard pays the engine's start-up, samples the tokens of its own problems, and holds `engine.tensor_parallel`
-    devices. Shards over one server share its devices: there only one shard's hours are told.
+    devices. Shards over one server share its devices: there the hours of one shard only are estimated.
     """
     server = config.engine.kind == "server"
     shards = config.shards.annotation
@@ -201,47 +198,47 @@ def times(
 
 
 def _largest(ids: Sequence[str], count: int) -> float:
-    """The share of the problems that the largest of `count` shards owns: the one that all wait for."""
+    """Return the share of the problems in the largest of `count` shards: the last one to finish."""
     owned = Counter(index for index in range(count) for name in ids if Shard(index, count).owns(name))
     return max(owned.values(), default=0) / max(1, len(ids))
 
 
-def describe(found: dict[str, Any]) -> str:
-    """The plan for a person."""
+def describe(costs: Row) -> str:
+    """Write the plan as text."""
     lines = [
-        f"The annotation of {found['problems']:,} problems, as far as {found['sampled_problems']} of them tell "
-        f"({found['failed_problems']} failed):"
+        f"Estimated cost of the annotation of {costs['problems']:,} problems, from {costs['sampled_problems']} of them "
+        f"({costs['failed_problems']} failed):"
     ]
     for name in ("rollouts", "tokens"):
-        mean, low, high, at_most = (f"{found[name][key]:,}" for key in ("mean", "low", "high", "at_most"))
-        budget = f"; never more than {at_most}" if name == "rollouts" else ""  # that of the tokens is out of all reach
+        mean, low, high, at_most = (f"{costs[name][key]:,}" for key in ("mean", "low", "high", "at_most"))
+        budget = f"; never more than {at_most}" if name == "rollouts" else ""  # tokens never come near their bound
         lines.append(f"  {name:<12}  {mean} (95 %: {low} to {high}{budget})")
-    if found["device_hours"]:
-        lines += _times(found)
+    if costs["device_hours"]:
+        lines += _times(costs)
     else:
         lines.append("  device-hours  unknown: nothing was sampled to measure it on; raise plan.problems")
     lines.append(
-        f"Of the sample's {found['sampled_rollouts']:,} rollouts {found['replayed_rollouts']:,} were in the journal "
-        "before, now all are: the annotation does not sample them again. The totals count them."
+        f"Of the sample's {costs['sampled_rollouts']:,} rollouts {costs['replayed_rollouts']:,} were in the journal "
+        "before, now all are: the annotation does not sample them again. The totals include them."
     )
     return "\n".join(lines)
 
 
-def _times(found: dict[str, Any]) -> list[str]:
-    """The times, and what they rest on."""
-    hours = (found["device_hours"][key] for key in ("mean", "low", "high"))
+def _times(costs: Row) -> list[str]:
+    """Write the times, and the measurements that they come from."""
+    hours = (costs["device_hours"][key] for key in ("mean", "low", "high"))
     mean, low, high = (f"{value:,.0f}" if value >= 100 else f"{value:.2g}" for value in hours)
-    shards = ", ".join(f"{count}: {duration(3600 * hours)}" for count, hours in found["hours_by_shards"].items())
-    measured = [f"{found['tokens_per_second']:,.0f} tokens/s"]
-    if found["mean_batch"]:
-        measured.append(f"{found['mean_batch']:.0f} of {found['max_running']} sequences at once")
-    if found["prompt_tokens_per_rollout"]:
-        cached = f"{found['cached_prompt_share']:.0%} of them cached"
-        measured.append(f"{found['prompt_tokens_per_rollout']:,.0f} prompt tokens a rollout, {cached}")
+    shards = ", ".join(f"{count}: {duration(3600 * hours)}" for count, hours in costs["hours_by_shards"].items())
+    measured = [f"{costs['tokens_per_second']:,.0f} tokens/s"]
+    if costs["mean_batch"]:
+        measured.append(f"{costs['mean_batch']:.0f} of {costs['max_running']} sequences at once")
+    if costs["prompt_tokens_per_rollout"]:
+        cached = f"{costs['cached_prompt_share']:.0%} of them cached"
+        measured.append(f"{costs['prompt_tokens_per_rollout']:,.0f} prompt tokens a rollout, {cached}")
     return [
         f"  device-hours  {mean} ({low} to {high})",
-        f"  wall-clock    by shards, each on devices of its own: {shards}",
-        f"Measured on {found['device']}: {'; '.join(measured)}; start-up {duration(found['startup_seconds'])} a shard.",
+        f"  wall-clock    by shards, each on its own devices: {shards}",
+        f"Measured on {costs['device']}: {'; '.join(measured)}; start-up {duration(costs['startup_seconds'])} a shard.",
         "A sample this small fills the engine less than the annotation will: the rate is a lower bound, and the times "
-        "are upper ones.",
+        "are upper bounds.",
     ]

@@ -24,23 +24,23 @@ class Node:
 
 
 class RightPrefixes:
-    """The states from which a right answer is known to follow: every prefix of a right completion (section 2, 3)."""
+    """The states from which a right answer is known to follow: every prefix of a right completion."""
 
     def __init__(self) -> None:
         self._known: set[Prefix] = set()
 
     def add(self, path: Prefix) -> None:
-        """A right completion goes through all of `path`."""
+        """Add all prefixes of a right completion."""
         for length in range(len(path), -1, -1):
             if path[:length] in self._known:
-                return  # then all shorter ones are known too
+                return  # so are all shorter ones
             self._known.add(path[:length])
 
     def __contains__(self, prefix: Prefix) -> bool:
         return prefix in self._known
 
     def length(self, path: Prefix) -> int:
-        """How many steps of `path` are known to be right; -1 where not even the question has a right completion."""
+        """Count the steps of `path` that are known to be right; -1 where even the question has no right completion."""
         for length in range(len(path), -1, -1):
             if path[:length] in self._known:
                 return length
@@ -60,11 +60,11 @@ class Tree:
         self._by_prefix: dict[Prefix, Node] = {}
 
     def find(self, prefix: Prefix) -> Node | None:
-        """The node of a state, if the state was probed."""
+        """Return the node of a state, if the state was probed."""
         return self._by_prefix.get(prefix)
 
     def add(self, prefix: Prefix, rollouts: tuple[Rollout, ...]) -> Node:
-        """A new node with its rollouts."""
+        """Add a node with its rollouts."""
         assert prefix not in self._by_prefix, "a state is probed once"
         node = Node(len(self.nodes), prefix, rollouts, count([rollout.verdict for rollout in rollouts]))
         self.nodes.append(node)
@@ -76,14 +76,14 @@ class Tree:
 
     @property
     def n_rollouts(self) -> int:
-        """All rollouts sampled, with those that have no verdict."""
+        """The number of rollouts sampled, with those that have no verdict."""
         return sum(len(node.rollouts) for node in self.nodes)
 
     def parent(self, node: Node) -> int | None:
-        """The last correct state before the node: the longest probed proper prefix with MC > 0; None at the root.
+        """Return the last correct state before the node (longest probed prefix with MC > 0); None at the root.
 
-        Found at the end and not while a search moves, so that a first error hangs from the last correct state even when
-        that state was probed after it (defect 3).
+        Read off at the end and not during a search, so that a first error hangs from the last correct state even when
+        that state was probed after it (OmegaPRM, section 3).
         """
         for length in range(len(node.steps) - 1, -1, -1):
             above = self._by_prefix.get(node.steps[:length])
@@ -92,7 +92,7 @@ class Tree:
         return None
 
     def node_rows(self) -> list[dict[str, Any]]:
-        """Rows of schemas.NODES, by node id."""
+        """Make the rows of schemas.NODES, by node id."""
         return [
             {
                 "problem_id": self.problem_id,
@@ -107,21 +107,21 @@ class Tree:
         ]
 
     def rollout_rows(self) -> list[dict[str, Any]]:
-        """Rows of schemas.ROLLOUTS, by node id and position."""
+        """Make the rows of schemas.ROLLOUTS, by node id and position."""
         return [
             {
                 "problem_id": self.problem_id,
                 "node_id": node.node_id,
-                "rollout": place,
-                "searched": place in node.searched,
+                "rollout": index,
+                "searched": index in node.searched,
                 **rollout.row(),
             }
             for node in self.nodes
-            for place, rollout in enumerate(node.rollouts)
+            for index, rollout in enumerate(node.rollouts)
         ]
 
     def status_row(self) -> dict[str, Any]:
-        """The row of schemas.STATUS."""
+        """Make the row of schemas.STATUS."""
         return {
             "problem_id": self.problem_id,
             "status": self.status,

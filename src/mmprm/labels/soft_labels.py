@@ -1,7 +1,7 @@
 """The column `soft` of schemas.PATHS, which variants of the label `soft` learn. In: a path's counts. Out: MC values.
 
-The soft label of a step is its MC value, correct rollouts / rollouts (MM-PRM, section 3.3); that of an answer is its
-verdict.
+The soft label of a step is its MC value, correct rollouts / rollouts (MM-PRM, arXiv 2505.13427); that of an answer is
+its verdict.
 """
 
 from __future__ import annotations
