@@ -1,1 +1,1 @@
-"""What is measured: each module is a command that ends with one JSON line on stdout (`python -m perf.search`)."""
+"""Timing scripts: each module is a command that ends with one JSON line on stdout (`python -m perf.search`)."""

@@ -5,8 +5,8 @@ ceiling is the engine alone: the very requests that the scheduler made, submitte
 
 The engine is opened once and warmed up; each arm starts with empty caches (vLLM's prefix, image and encoder caches).
 Arms are repeated in turn, each time from another one on, and the medians are compared: labels/s against the loops,
-tokens/s against the ceiling. The public code's loop has its problems shared out over the repeats: one at a time, they
-take as long in any company.
+tokens/s against the ceiling. The public code's loop takes a part of the problems in each repeat: it works on one at a
+time, so that their number does not change its rate.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _WARM_UP = 4  # problems
 
 @dataclass(frozen=True)
 class Measured:
-    """One arm, once."""
+    """What one arm did in one repeat."""
 
     labels: int
     rollouts: int
@@ -69,7 +69,7 @@ def empty_caches(engine: VllmEngine) -> None:
 
 
 def compare(engine: VllmEngine, task: Task, repeats: int) -> dict[str, list[Measured]]:
-    """All arms, `repeats` times in turn; of the sequential loop, one part of the problems in each repeat."""
+    """Run all arms `repeats` times in turn; the sequential loop has one part of the problems in each repeat."""
     say(f"warm-up: {_WARM_UP} problems")
     lock_step(replace(task, problems=task.problems[:_WARM_UP]), engine)
     parts = [replace(task, problems=task.problems[repeat::repeats]) for repeat in range(repeats)]
@@ -89,18 +89,18 @@ def compare(engine: VllmEngine, task: Task, repeats: int) -> dict[str, list[Meas
     names = list(arms)
     for repeat in range(repeats):
         for name in names:
-            one = measure(engine, arms[name])
-            results[name].append(one)
+            run = measure(engine, arms[name])
+            results[name].append(run)
             say(
-                f"{repeat + 1} of {repeats}, {name}: {one.labels} labels, {one.rollouts} rollouts, {one.tokens} tokens "
-                f"in {one.seconds:.1f} s, {one.tokens / one.seconds:.0f} tokens/s"
+                f"{repeat + 1} of {repeats}, {name}: {run.labels} labels, {run.rollouts} rollouts, {run.tokens} tokens "
+                f"in {run.seconds:.1f} s, {run.tokens / run.seconds:.0f} tokens/s"
             )
         names.append(names.pop(0))  # a machine that slows down does so to each arm alike
     return results
 
 
 def summarise(results: dict[str, list[Measured]]) -> dict[str, Any]:
-    """Medians of the rates, and their ratios."""
+    """Return medians of the rates, and their ratios."""
     tokens = {name: statistics.median(m.tokens / m.seconds for m in arm) for name, arm in results.items()}
     labels = {name: statistics.median(m.labels / m.seconds for m in arm) for name, arm in results.items()}
     del labels["ceiling"]  # it has no trees
@@ -116,8 +116,8 @@ def summarise(results: dict[str, list[Measured]]) -> dict[str, Any]:
 def run(config: Config, policy: Path, seeds: Path, count: int, repeats: int) -> dict[str, Any]:
     """Open the engine, compare, and return the result."""
     problems = spread(sorted(read_problems(seeds), key=lambda problem: problem.problem_id), count, "the table")
-    asker = RequestFactory.of(config, policy, "annotation")
-    task = Task(problems, config.annotation, asker, config.engine.open_problems)
+    requests = RequestFactory.of(config, policy, "annotation")
+    task = Task(problems, config.annotation, requests, config.engine.open_problems)
     say(f"opening vLLM on {policy}")
     engine = VllmEngine(config, policy)
     try:
@@ -128,7 +128,7 @@ def run(config: Config, policy: Path, seeds: Path, count: int, repeats: int) -> 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser("python -m perf.annotation", description=__doc__.partition("\n")[0])
     run_folder = Path("results/mini")
     parser.add_argument("--policy", type=Path, default=run_folder / "policy", help="the policy's folder (%(default)s)")

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the name of the machine, progress on stderr, the JSON line on stdout."""
+"""What the timing scripts share: the name of the machine, progress on stderr, the JSON line on stdout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def machine() -> str:
-    """The processor and how many of its cores this process may use; the GPU too, where torch is loaded and has one."""
+    """Name the processor and how many of its cores this process may use, and the GPU that a loaded torch has."""
     cores = len(os.sched_getaffinity(0))
     names = [line.partition(":")[2].strip() for line in _cpu_info() if line.startswith("model name")]
     text = f"{names[0] if names else 'unknown processor'}, {cores} core{'s' if cores > 1 else ''}"
@@ -32,18 +32,18 @@ def _cpu_info() -> list[str]:
 
 
 def say(message: str) -> None:
-    """One line on stderr."""
-    print(f"benchmark: {message}", file=sys.stderr, flush=True)
+    """Print one line on stderr."""
+    print(f"timing: {message}", file=sys.stderr, flush=True)
 
 
 def finish(result: dict[str, Any]) -> None:
-    """The result as one JSON line on stdout."""
+    """Print the result as one JSON line on stdout."""
     print(json.dumps(result), flush=True)
 
 
 @contextmanager
 def user_errors(name: str) -> Iterator[None]:
-    """A UserError in the block ends the command perf.<name> with its text and status 2."""
+    """End the command perf.<name> with the text of a UserError in the block, and status 2."""
     try:
         yield
     except UserError as error:
@@ -52,14 +52,14 @@ def user_errors(name: str) -> Iterator[None]:
 
 
 def need(*paths: Path) -> None:
-    """UserError where a file or folder of a run is missing."""
+    """Raise UserError where a file or folder of a run is missing."""
     for path in paths:
         if not path.exists():
             raise UserError(f"{path} is missing; `make run` makes results/mini, or name another run's files")
 
 
 def spread(values: Sequence[T], count: int, holder: str) -> list[T]:
-    """`count` of the values at even distances, since neighbours in a table are alike. UserError where it has fewer."""
+    """Return `count` of the values at even distances, as neighbours are often alike. UserError where it has fewer."""
     if len(values) < count:
         raise UserError(f"--problems {count}: {holder} has {len(values)}")
     return [values[place * len(values) // count] for place in range(count)]

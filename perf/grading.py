@@ -29,18 +29,16 @@ _SHOWN = ("benchmark", "problem_id", "model", "question_type", "answer", "offici
 
 
 def official_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows as published. UserError where one has no official verdict."""
+    """Read the rows as published. UserError where one has no official verdict."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    for place, row in enumerate(rows, 1):
+    for number, row in enumerate(rows, 1):
         if not isinstance(row.get("official_correct"), bool):
-            raise UserError(
-                f"{path}, row {place}: official_correct is not true or false; there is nothing to agree with"
-            )
+            raise UserError(f"{path}, row {number}: official_correct is not true or false")
     return rows
 
 
 def agrees(answer: GradedAnswer, official: bool, nearest: bool = True) -> bool:
-    """Is the verdict the official one? Without `nearest`, an option that was merely the nearest is no right answer."""
+    """Tell whether the verdict is the official one. Without `nearest`, the nearest option does not count as right."""
     verdict = answer.graded.verdict
     if verdict is Verdict.UNDECIDED:
         return False
@@ -48,19 +46,19 @@ def agrees(answer: GradedAnswer, official: bool, nearest: bool = True) -> bool:
 
 
 def agreement(given: Sequence[dict[str, Any]], answers: Sequence[GradedAnswer]) -> dict[str, dict[str, Any]]:
-    """By benchmark: n, and the shares of agreeing verdicts."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return for each benchmark n and the shares of agreeing verdicts."""
+    rates: dict[str, dict[str, Any]] = {}
     for name in sorted({row["benchmark"] for row in given}):
         pairs = [
             (a, row["official_correct"]) for a, row in zip(answers, given, strict=True) if row["benchmark"] == name
         ]
-        rates = {key: sum(agrees(*pair, key == "agreement") for pair in pairs) for key in ("agreement", "no_nearest")}
-        found[name] = {"n": len(pairs), **{key: round(count / len(pairs), 4) for key, count in rates.items()}}
-    return found
+        counts = {key: sum(agrees(*pair, key == "agreement") for pair in pairs) for key in ("agreement", "no_nearest")}
+        rates[name] = {"n": len(pairs), **{key: round(count / len(pairs), 4) for key, count in counts.items()}}
+    return rates
 
 
 def slowest(rows: Sequence[CollectedAnswer], grader: Grader) -> float:
-    """Seconds that the slowest answer takes, each graded alone by processes that have started."""
+    """Return the seconds that the slowest answer takes, each graded alone by processes that have started."""
     longest = 0.0
     for row in rows:
         start = time.perf_counter()
@@ -70,7 +68,7 @@ def slowest(rows: Sequence[CollectedAnswer], grader: Grader) -> float:
 
 
 def write_disagreements(path: Path, given: Sequence[dict[str, Any]], answers: Sequence[GradedAnswer]) -> int:
-    """A CSV with a row for each; returns how many."""
+    """Write a CSV with a row for each disagreement, and return how many there are."""
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow([*_SHOWN, "verdict", "method", "extracted", "response"])
@@ -78,15 +76,15 @@ def write_disagreements(path: Path, given: Sequence[dict[str, Any]], answers: Se
     for row, answer in zip(given, answers, strict=True):
         if not agrees(answer, row["official_correct"]):
             shown = [row.get(key) for key in _SHOWN]
-            found = answer.graded
-            table.writerow([*shown, str(found.verdict), found.method, answer.extracted, row["response"]])
+            graded = answer.graded
+            table.writerow([*shown, str(graded.verdict), graded.method, answer.extracted, row["response"]])
             count += 1
     tables.write_text(path, text.getvalue())
     return count
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser("python -m perf.grading", description=__doc__.partition("\n")[0])
     parser.add_argument("--input", type=Path, required=True, help="JSON lines with official_correct")
     parser.add_argument("--disagreements", type=Path, help="a CSV to write, one row for each disagreement")

@@ -22,7 +22,7 @@ _KINDS = [kind for kind in KINDS if kind.startswith("judge")]
 
 
 def judgement(model: Any, processor: Any, kind: str, lessons: int) -> float | None:
-    """The AUC over all judged statements of some lessons of the kind; the lessons are the same in every call."""
+    """Return the AUC over all judged statements of some lessons of the kind; every call draws the same lessons."""
     import torch
 
     rng = random.Random(f"judgement/{kind}")
@@ -35,7 +35,7 @@ def judgement(model: Any, processor: Any, kind: str, lessons: int) -> float | No
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser("python -m perf.judgement", description=__doc__.partition("\n")[0])
     default = [Path("models/mini-base"), Path("results/mini/policy")]
     parser.add_argument("folders", type=Path, nargs="*", default=default, help="model folders (%(default)s)")
@@ -45,11 +45,11 @@ def main(arguments: list[str] | None = None) -> None:
     with user_errors("judgement"):
         for folder in given.folders:
             if not (folder / "config.json").is_file():
-                raise UserError(f"{folder} is no model folder; `make run` makes results/mini/policy")
+                raise UserError(f"{folder} is not a model folder; `make run` makes results/mini/policy")
             say(f"{folder}: {', '.join(_KINDS)}")
             model, processor = folders.load_model(folder, "float32"), folders.load_processor(folder)
-            found = {kind: judgement(model, processor, kind, given.lessons) for kind in _KINDS}
-            result[str(folder)] = {kind: value and round(value, 3) for kind, value in found.items()}
+            values = {kind: judgement(model, processor, kind, given.lessons) for kind in _KINDS}
+            result[str(folder)] = {kind: value and round(value, 3) for kind, value in values.items()}
     finish(result)
 
 

@@ -29,7 +29,7 @@ Sampled = tuple[Request, Sequence[Completion]]
 
 @dataclass(frozen=True)
 class Task:
-    """What every loop is to do, with at most `open_limit` problems open at a time (the sequential loop has one)."""
+    """The work of every loop, with at most `open_limit` problems open at a time (one in the sequential loop)."""
 
     problems: Sequence[Problem]
     settings: Annotation
@@ -37,15 +37,15 @@ class Task:
     open_limit: int
 
     def searches(self, ask: Ask | None = None) -> list[tuple[str, Search]]:
-        """A new search of each problem, with its id."""
+        """Start a search of each problem; return them with the problems' ids."""
         return [(p.problem_id, omegaprm(p, self.settings, ask or self.ask)) for p in self.problems]
 
 
 def sequential(task: Task, engine: Engine) -> list[Tree]:
-    """The public code's loop, from its description (defects 9 and 11): one problem at a time, the next request only
-    after the last one; k copies of the prompt, each a request of its own; the prefix quoted in the user's turn.
+    """Run the public code's loop, from its description (defects 9 and 11 of the README): one problem at a time.
 
-    That the public code also rescores its whole tree for each rollout is left out.
+    A request waits for the one before; each of its k rollouts is a request with a copy of the prompt; the prefix is
+    quoted in the user's turn. The public code also rescores its whole tree for each rollout: that is left out.
     """
     trees = []
     with Grader() as grader:
@@ -71,8 +71,10 @@ def _copies(engine: Engine, grader: Grader, request: Request) -> tuple[Rollout, 
 
 
 def lock_step(task: Task, engine: Engine) -> list[Tree]:
-    """Rounds over as many problems as may be open: each asks once, and all wait until the last answer of the round is
-    there. The next problems begin when the last of these has ended."""
+    """Work in rounds over as many problems as may be open: each asks once, and all wait for the last answer.
+
+    The next problems begin when the last of these has ended.
+    """
     trees = []
     with Grader() as grader:
         searches = [search for _, search in task.searches()]
@@ -98,7 +100,7 @@ def _rounds(engine: Engine, grader: Grader, searches: Sequence[Search]) -> list[
 
 
 def scheduled(task: Task, engine: Engine, asked: dict[str, Request]) -> list[Tree]:
-    """Ours: the scheduler with its journal, in a temporary folder. `asked` takes the requests, in their order."""
+    """Run our scheduler with its journal in a temporary folder; the requests are added to `asked` in their order."""
 
     def ask(problem: Problem, prefix: Prefix, n: int) -> Request:
         request = task.ask(problem, prefix, n)
@@ -107,7 +109,7 @@ def scheduled(task: Task, engine: Engine, asked: dict[str, Request]) -> list[Tre
 
     trees: list[Tree] = []
     with tempfile.TemporaryDirectory() as folder, Grader() as grader:
-        journal = Journal(Path(folder), "benchmark")
+        journal = Journal(Path(folder), "timing")
         try:
             scheduler = Scheduler(lambda: engine, grader, journal, VERSION, task.open_limit)
             scheduler.run(task.searches(ask), lambda name, outcome: trees.append(outcome.value))
@@ -117,20 +119,20 @@ def scheduled(task: Task, engine: Engine, asked: dict[str, Request]) -> list[Tre
 
 
 def complete(engine: Engine, requests: Sequence[Request]) -> dict[str, Finished]:
-    """Submit all at once and step until the engine is empty; a request that fails ends the benchmark."""
+    """Submit all at once and step until the engine is empty; raise RuntimeError where a request fails."""
     for request in requests:
         engine.submit(request)
     finished: dict[str, Finished] = {}
     while engine.pending:
-        finished |= {one.key: one for one in engine.step()}
-    failed = [one for one in finished.values() if one.error is not None]
+        finished |= {done.key: done for done in engine.step()}
+    failed = [done for done in finished.values() if done.error is not None]
     if failed:
         raise RuntimeError(f"{len(failed)} of {len(requests)} requests failed, the first: {failed[0].error}")
     return finished
 
 
 def quoting(problem: Problem, prefix: Prefix) -> Problem:
-    """The problem with the steps so far quoted below its question."""
+    """Return the problem with the steps so far quoted below its question."""
     if not prefix:
         return problem
     return replace(problem, question="\n".join([problem.question, "Solution so far:", *prefix]))

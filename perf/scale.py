@@ -2,8 +2,8 @@
 
 The annotation is synthetic: trees of real searches over sums (as perf.search makes them, at the paper's budget)
 under many problem ids, in the real tables, as arrow writes them. Each problem has a picture of its own, and texts go
-through the tokenizer and processor of models/mini-base. Every part runs in a process of its own, which says its peak
-memory; the first two on a tenth of the rollouts as well: what is bounded is about the same in both.
+through the tokenizer and processor of models/mini-base. Every part runs in a process of its own, whose peak memory is
+measured; the first two also on a tenth of the rollouts: what is bounded needs about as much memory in both.
 """
 
 from __future__ import annotations
@@ -41,56 +41,57 @@ _PAPER = Annotation(k=16, max_searches=200, max_rollouts=1000)
 
 
 def config() -> Config:
-    """The CI run, with a PRM that takes sequences as long as these."""
+    """Return the CI run with a PRM that takes sequences as long as these."""
     values = yaml.safe_load((ROOT / "configs/ci.yaml").read_text())
     values["prm"]["training"] |= {"max_length": 8192}
     return load(values)
 
 
-def grown(problem: Problem) -> Tree:
-    """The tree of a search, by the scripted policy."""
+def scripted_tree(problem: Problem) -> Tree:
+    """Search with the scripted policy, and return the tree."""
     search = omegaprm(problem, _PAPER, RequestFactory("scripted", Sampling(), 0, "annotation"))
     rollouts: Any = None
     while True:
         try:
             request = search.send(rollouts)
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            tree: Tree = end.value
+            return tree
         rollouts = answer(request)
 
 
 class Templates:
-    """The tables of a few trees, which go under the id of any problem."""
+    """The tables of a few trees, to be written under the id of any problem."""
 
     def __init__(self) -> None:
         self.problems = list(sum_problems(_TEMPLATES))
-        trees = [grown(problem) for problem in self.problems]
+        trees = [scripted_tree(problem) for problem in self.problems]
         self.n_rollouts = sum(tree.n_rollouts for tree in trees) / len(trees)
         self._of = {
             "nodes": (schemas.NODES, [tree.node_rows() for tree in trees]),
             "rollouts": (schemas.ROLLOUTS, [tree.rollout_rows() for tree in trees]),
             "status": (schemas.STATUS, [[tree.status_row()] for tree in trees]),
         }
-        self._made = {name: [tables.as_table(rows, schema) for rows in of] for name, (schema, of) in self._of.items()}
+        self._tables = {name: [tables.as_table(rows, schema) for rows in of] for name, (schema, of) in self._of.items()}
 
     def write(self, shard: Path, numbers: range) -> None:
-        """The annotation of the problems of these numbers."""
+        """Write the annotation of the problems of these numbers."""
         for name, (schema, _) in self._of.items():
             tables.write_parts(shard / f"{name}.parquet", self._renamed(name, numbers), schema)
 
     def _renamed(self, name: str, numbers: range) -> Iterator[pa.Table]:
         for number in numbers:
-            table = self._made[name][number % _TEMPLATES]
+            table = self._tables[name][number % _TEMPLATES]
             yield table.set_column(0, "problem_id", pa.array([problem_id(number)] * len(table), pa.string()))
 
 
 def problem_id(number: int) -> str:
-    """Ids that sort by number."""
+    """Return an id; ids sort by number."""
     return f"sum-{number:08d}"
 
 
 def make(folder: Path, rollouts: int, shards: int) -> None:
-    """Seeds and annotation in `folder`: about so many rollouts, in so many shards (fewer where there are few trees)."""
+    """Write seeds and annotation into `folder`: about so many rollouts, in at most so many shards."""
     from mmprm.mini.problems import FAMILIES, generate
 
     templates = Templates()
@@ -108,25 +109,25 @@ def make(folder: Path, rollouts: int, shards: int) -> None:
             yield {name: getattr(problem, name) for name in schemas.PROBLEMS.names}
 
     tables.write(folder / "seeds.parquet", rows(), schemas.PROBLEMS)
-    bounds = [place * n_problems // shards for place in range(shards + 1)]
-    for place, name in enumerate(names(shards)):
-        templates.write(folder / "annotation" / name, range(bounds[place], bounds[place + 1]))
+    bounds = [index * n_problems // shards for index in range(shards + 1)]
+    for index, name in enumerate(names(shards)):
+        templates.write(folder / "annotation" / name, range(bounds[index], bounds[index + 1]))
 
 
 def gather(folder: Path) -> dict[str, Any]:
-    """Labels of all shards."""
+    """Gather the labels of all shards."""
     from mmprm.labels.cleaning import Cleaning
     from mmprm.labels.gather import gather_labels
 
     shards = sorted(path for path in (folder / "annotation").iterdir())
     settings, files = config(), [folder / name for name in ("seeds.parquet", "paths.parquet", "statistics.json")]
     gather_labels(settings, files[0], shards, files[1], files[2], Cleaning(settings.labels))
-    found = json.loads((folder / "statistics.json").read_text())
-    return {name: found[name] for name in ("rollouts", "problems", "paths")} | {"shards": len(shards)}
+    statistics = json.loads((folder / "statistics.json").read_text())
+    return {name: statistics[name] for name in ("rollouts", "problems", "paths")} | {"shards": len(shards)}
 
 
 def assemble(folder: Path) -> dict[str, Any]:
-    """The training set of a PRM with soft labels."""
+    """Assemble the training set of a PRM with soft labels."""
     from mmprm.data.problem import ProblemFile
     from mmprm.model import folders
     from mmprm.model.step_text import Renderer
@@ -144,7 +145,7 @@ def assemble(folder: Path) -> dict[str, Any]:
 
 
 def dry_run(folder: Path, shards: int) -> dict[str, Any]:
-    """`snakemake -n` of the CI run with so many shards."""
+    """Run `snakemake -n` of the CI run with so many shards."""
     values = yaml.safe_load((ROOT / "configs/ci.yaml").read_text()) | {"shards": {"annotation": shards}}
     base = folder / values["policy"]["base"]
     base.mkdir(parents=True, exist_ok=True)
@@ -157,19 +158,19 @@ def dry_run(folder: Path, shards: int) -> dict[str, Any]:
 
 
 def measured(part: str, folder: Path, *more: int) -> dict[str, Any]:
-    """A part in a process of its own: what it says, its seconds, and the peak of its memory."""
+    """Run a part in a process of its own; return its result with its seconds and its peak memory."""
     command = [sys.executable, "-m", "perf.scale", "--part", part, "--folder", str(folder), *map(str, more)]
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
-    said = process.stdout.read()
+    output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"perf.scale: {part} ended with status {process.returncode}")
     seconds, peak = round(time.perf_counter() - begun, 1), round(usage.ru_maxrss / 1024)
-    result = json.loads(said.splitlines()[-1]) | {"seconds": seconds}
-    # Of a dry run Snakemake's own process counts, a child of the part.
+    result: dict[str, Any] = json.loads(output.splitlines()[-1]) | {"seconds": seconds}
+    # The memory of a dry run is that of Snakemake's process, a child of the part.
     result["peak_mb"] = result.pop("child_peak_mb", peak)
     say(f"{part}: {result}")
     return result
@@ -179,7 +180,7 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {"gather": gather, "assemble":
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser("python -m perf.scale", description=__doc__.partition("\n")[0])
     parser.add_argument("--rollouts", type=int, default=10_000_000, help="of the annotation (10000000)")
     parser.add_argument("--shards", type=int, default=1000, help="of the annotation (1000)")

@@ -2,7 +2,7 @@
 
 In: a run's PRM, problems, candidates and configuration. Out: one JSON line. Each scorer is opened once and warmed up on
 one problem; then all score the same candidates, in turn, `--repeats` times, and the medians are compared. The largest
-difference of a probability from those of one candidate at a time is told beside the speeds.
+difference of a probability from those of one candidate at a time is reported beside the speeds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Scores = list[list[float]]
 
 
 def items_of(problems: Path, candidates: Path, count: int) -> list[Item]:
-    """The parsed candidates of `count` problems, at even distances in the table, problem by problem."""
+    """Return the parsed candidates of `count` problems, at even distances in the table, problem by problem."""
     by_id = {problem.problem_id: problem for problem in read_problems(problems)}
     rows = defaultdict(list)
     for row in tables.read_rows(candidates, schemas.CANDIDATES):
@@ -39,7 +39,7 @@ def items_of(problems: Path, candidates: Path, count: int) -> list[Item]:
 
 
 def compare(scorers: dict[str, Scorer], items: list[Item], repeats: int) -> dict[str, Any]:
-    """Speeds, their ratios to the first scorer's, tokens read, and how far the scores lie apart."""
+    """Return speeds, their ratios to the first scorer's, tokens read, and the largest differences of scores."""
     for scorer in scorers.values():
         scorer.score(items[:16])
     seconds: dict[str, list[float]] = {name: [] for name in scorers}
@@ -49,9 +49,9 @@ def compare(scorers: dict[str, Scorer], items: list[Item], repeats: int) -> dict
     for repeat in range(repeats):
         for name in names:
             before, began = scorers[name].prompt_tokens, time.perf_counter()
-            found = scorers[name].score(items)
+            scored = scorers[name].score(items)
             seconds[name].append(time.perf_counter() - began)
-            scores[name] = [one.probabilities for one in found]
+            scores[name] = [candidate.probabilities for candidate in scored]
             tokens[name] = scorers[name].prompt_tokens - before
             say(f"{repeat + 1} of {repeats}, {name}: {len(items)} candidates in {seconds[name][-1]:.2f} s")
         names.append(names.pop(0))  # a machine that slows down does so to each alike
@@ -62,13 +62,16 @@ def compare(scorers: dict[str, Scorer], items: list[Item], repeats: int) -> dict
         **{f"{name}_vs_{first}": round(rate[name] / rate[first], 2) for name in others},
         "candidates_per_second": {name: round(value, 1) for name, value in rate.items()},
         "tokens_read": tokens,
-        "largest_difference": {name: float(f"{apart(scores[first], scores[name]):.2e}") for name in others},
+        "largest_difference": {
+            name: float(f"{largest_difference(scores[first], scores[name]):.2e}") for name in others
+        },
     }
 
 
-def apart(expected: Scores, found: Scores) -> float:
-    """The largest difference of a probability."""
-    return max(abs(a - b) for one, other in zip(expected, found, strict=True) for a, b in zip(one, other, strict=True))
+def largest_difference(expected: Scores, scores: Scores) -> float:
+    """Return the largest difference of a probability."""
+    pairs = zip(expected, scores, strict=True)
+    return max(abs(a - b) for first, second in pairs for a, b in zip(first, second, strict=True))
 
 
 def run(config: Config, prm: Path, items: list[Item], repeats: int) -> dict[str, Any]:
@@ -91,7 +94,7 @@ def run(config: Config, prm: Path, items: list[Item], repeats: int) -> dict[str,
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser("python -m perf.scoring", description=__doc__.partition("\n")[0])
     results = Path("results/mini")
     files = {

@@ -1,6 +1,6 @@
 """The pure search alone: rollouts and states a second, peak memory, and how the cost grows with the budget.
 
-In: nothing. Out: one JSON line. `omegaprm` is driven directly, with neither engine nor journal nor grader; its requests
+In: nothing. Out: one JSON line. `omegaprm` is called directly, with neither engine nor journal nor grader; its requests
 are made by the real `RequestFactory`. Many searches are open at once, as in a shard; a tree is dropped when it ends.
 
 The clock is read around each `send`, so that the time of the scripted policy, which answers in between, is taken out:
@@ -45,7 +45,7 @@ _SAY_SECONDS = 5.0
 
 @dataclass
 class Totals:
-    """What a drive did, and the seconds that the generators and that everything took."""
+    """What the searches did, and the seconds that the generators took and that everything took."""
 
     trees: int = 0
     states: int = 0
@@ -65,7 +65,7 @@ class Totals:
 
 
 def sum_problems(count: int) -> Iterator[Problem]:
-    """Problem i: add 7 to 15 numbers, which are drawn by its number."""
+    """Yield problems; number i adds 7 to 15 numbers, drawn with i as the seed."""
     for number in range(count):
         rng = random.Random(number)
         terms = [rng.randint(2, 90) for _ in range(rng.randint(7, 15))]
@@ -74,7 +74,7 @@ def sum_problems(count: int) -> Iterator[Problem]:
 
 
 def answer(request: Request) -> tuple[Rollout, ...]:
-    """The scripted policy: n rollouts, drawn with the request's seed, each step in one of many wordings.
+    """Answer as the scripted policy: n rollouts, drawn with the request's seed, each step in one of many wordings.
 
     A step's sum is one too high with a probability of 8 %. Errors never cancel, so a state with one has MC value 0.
     """
@@ -98,16 +98,16 @@ def _rollout(rng: random.Random, start: int, terms: list[int], gold: str) -> Rol
     return Rollout(text, tuple(steps), final, "ok", verdict, "number", len(text) // 4, "stop")
 
 
-def drive(problems: Iterable[Problem], settings: Annotation, open_limit: int) -> Totals:
+def run_searches(problems: Iterable[Problem], settings: Annotation, open_limit: int) -> Totals:
     """Search all problems, `open_limit` at a time, each in its turn."""
-    asker = RequestFactory("scripted", Sampling(), 0, "annotation")
+    requests = RequestFactory("scripted", Sampling(), 0, "annotation")
     waiting = iter(problems)
     opened: deque[tuple[Search, Any]] = deque()
     totals = Totals()
-    started = said = time.perf_counter()
+    started = reported = time.perf_counter()
     while True:
         while len(opened) < open_limit and (problem := next(waiting, None)) is not None:
-            opened.append((omegaprm(problem, settings, asker), None))
+            opened.append((omegaprm(problem, settings, requests), None))
         if not opened:
             totals.seconds = time.perf_counter() - started
             return totals
@@ -121,24 +121,24 @@ def drive(problems: Iterable[Problem], settings: Annotation, open_limit: int) ->
         else:
             totals.search_seconds += time.perf_counter() - began
             opened.append((search, answer(request)))
-        if began - said > _SAY_SECONDS:
-            said = began
+        if began - reported > _SAY_SECONDS:
+            reported = began
             say(f"{totals.trees} problems ended, {totals.search_seconds:.1f} of {began - started:.1f} s in the search")
 
 
 def growth(budgets: list[int], problems: int, open_limit: int) -> dict[str, float]:
-    """Microseconds a rollout at each budget; the limit on searches grows with it, as 200 go with 1,000."""
+    """Return microseconds a rollout at each budget; the limit on searches is a fifth of it, as in the paper."""
     cost = {}
     for budget in budgets:
         settings = Annotation(k=16, max_searches=max(1, budget // 5), max_rollouts=budget)
-        totals = drive(sum_problems(problems), settings, open_limit)
+        totals = run_searches(sum_problems(problems), settings, open_limit)
         cost[str(budget)] = round(1e6 * totals.search_seconds / totals.rollouts, 2)
         say(f"{problems} problems of {budget} rollouts: {cost[str(budget)]} us a rollout")
     return cost
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser("python -m perf.search", description=__doc__.partition("\n")[0])
     parser.add_argument("--problems", type=int, default=10_000, help="problems at the paper's budget (10000)")
     parser.add_argument("--open", type=int, default=512, help="searches open at once (512)")
@@ -148,7 +148,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--budget-problems", type=int, default=200, help="problems for each of the budgets (200)")
     given = parser.parse_args(arguments)
     say(f"{given.problems} problems, {_PAPER}")
-    totals = drive(sum_problems(given.problems), Annotation(**_PAPER), given.open)
+    totals = run_searches(sum_problems(given.problems), Annotation(**_PAPER), given.open)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # before the larger budgets; kilobytes on Linux
     say(f"ended by {dict(totals.endings)}; {totals.search_seconds:.1f} s in the search, {totals.seconds:.1f} s in all")
     result: dict[str, Any] = {

@@ -1,8 +1,8 @@
-"""What the adaptive stop of the seed filter saves, and what it decides otherwise.
+"""What the adaptive stop of the seed filter saves, and how often it changes a decision.
 
 In: seed rollouts of a run that drew all of each problem, or a pool that is drawn here with known pass rates. Out: one
-JSON line: for each setting the shares of rollouts and tokens saved, and how many problems are kept or dropped otherwise
-than by all rollouts. Nothing is sampled: the stop is played over what was drawn, which are the rollouts that it draws.
+JSON line: for each setting the shares of rollouts and tokens saved, and how many problems are kept or dropped
+contrary to what all rollouts decide. Nothing is sampled: the stop is replayed over the rollouts that were drawn.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SETTINGS: dict[str, tuple[float, float, float | None]] = {
 
 
 def drawn(problems: int, rollouts: int, seed: int) -> Pool:
-    """Problems whose pass rates are spread as Beta(1/2, 1/2): most are nearly always or nearly never solved."""
+    """Draw problems with pass rates from Beta(1/2, 1/2): most are nearly always or nearly never solved."""
     rng = random.Random(seed)
     pool: Pool = {}
     for number in range(problems):
@@ -40,7 +40,7 @@ def drawn(problems: int, rollouts: int, seed: int) -> Pool:
 
 
 def read(paths: list[Path]) -> Pool:
-    """The rollouts of seeds/<shard>/rollouts.parquet, blank pictures left out."""
+    """Read the rollouts of seeds/<shard>/rollouts.parquet without those with blank pictures."""
     pool: Pool = defaultdict(list)
     for path in paths:
         for row in tables.read(path, schemas.SEED_ROLLOUTS).sort_by("attempt").to_pylist():
@@ -50,20 +50,20 @@ def read(paths: list[Path]) -> Pool:
 
 
 def replay(pool: Pool, rule: Rule, block: int) -> dict[str, Any]:
-    """The stop after each block, against all rollouts of each problem."""
+    """Compare the stop, tested after each block, with all rollouts of each problem."""
     used = used_tokens = all_tokens = kept = otherwise = 0
     for rollouts in pool.values():
         verdicts = [verdict for verdict, _ in rollouts]
-        at, stop = 0, None
+        size, stop = 0, None
         while stop is None:
-            at = min(at + block, len(verdicts))
-            stop = rule.stop(count(verdicts[:at]))
-        whole = rule.decide(count(verdicts)) == KEPT
-        used += at
-        used_tokens += sum(tokens for _, tokens in rollouts[:at])
+            size = min(size + block, len(verdicts))
+            stop = rule.stop(count(verdicts[:size]))
+        keep = rule.decide(count(verdicts)) == KEPT
+        used += size
+        used_tokens += sum(tokens for _, tokens in rollouts[:size])
         all_tokens += sum(tokens for _, tokens in rollouts)
-        kept += whole
-        otherwise += (stop[0] == KEPT) != whole
+        kept += keep
+        otherwise += (stop[0] == KEPT) != keep
     return {
         "saved_rollouts": round(1 - used / sum(map(len, pool.values())), 4),
         "saved_tokens": round(1 - used_tokens / all_tokens, 4),
@@ -73,7 +73,7 @@ def replay(pool: Pool, rule: Rule, block: int) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser("python -m perf.seeds", description=__doc__.partition("\n")[0])
     parser.add_argument("rollouts", type=Path, nargs="*", help="seeds/<shard>/rollouts.parquet; default: a drawn pool")
     parser.add_argument("--blocks", type=int, nargs="+", default=[1, 4, 8], help="rollouts drawn at a time (1 4 8)")
@@ -84,12 +84,12 @@ def main(arguments: list[str] | None = None) -> None:
         need(*given.rollouts)
         pool = read(given.rollouts) if given.rollouts else drawn(given.problems, given.draws, 0)
     most = max(map(len, pool.values()))
-    found = {
+    settings = {
         f"{name}, blocks of {block}": replay(pool, Rule(most, *bounds), block)
         for name, bounds in SETTINGS.items()
         for block in given.blocks
     }
-    finish({"problems": len(pool), "rollouts": most, "settings": found, "machine": machine()})
+    finish({"problems": len(pool), "rollouts": most, "settings": settings, "machine": machine()})
 
 
 if __name__ == "__main__":

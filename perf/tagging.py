@@ -34,7 +34,7 @@ _IMAGE_BYTES = 20_000
 
 
 def rows(count: int, formulas: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Rows of PROBLEMS, by id. Every `formulas`th has a formula for an answer; 0: none."""
+    """Yield rows of PROBLEMS, by id. Every `formulas`th has a formula for an answer; 0: none."""
     rng = random.Random(seed)
     empty: dict[str, Any] = dict.fromkeys(schemas.PROBLEMS.names)
     for number in range(count):
@@ -45,10 +45,10 @@ def rows(count: int, formulas: int, seed: int) -> Iterator[dict[str, Any]]:
             text = rng.choice(_WORDINGS).format(a=more, b=total, c=total + more)
             pieces.append(_FORMS[number % 4].format(n=step + 1, text=text))
             total += more
-        answer, said = str(total), str(total + (number % 20 == 0))
+        answer, stated = str(total), str(total + (number % 20 == 0))
         if formulas and number % formulas == 0:
-            answer, said = f"$x^2 + {total + 1}x + {total}$", f"$(x + 1)(x + {said})$"
-        pieces.append(_FORMS[number % 4].format(n=steps + 1, text=f"So the answer is {said}."))
+            answer, stated = f"$x^2 + {total + 1}x + {total}$", f"$(x + 1)(x + {stated})$"
+        pieces.append(_FORMS[number % 4].format(n=steps + 1, text=f"So the answer is {stated}."))
         yield empty | {
             "problem_id": f"raw/{number:08d}",
             "source": "raw",
@@ -65,11 +65,11 @@ def rows(count: int, formulas: int, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def settings(workers: int) -> config.Config:
-    """A run with a tagged source."""
+    """Return a run with a tagged source."""
     raw = {"kind": "table", "path": "raw.parquet", "columns": {"solution": "solution"}}
     return config.load(
         {
-            "run": "benchmark",
+            "run": "timing",
             "sources": {
                 "raw": raw,
                 "tagged": {"kind": "tagged", "sources": ["raw"]},
@@ -84,8 +84,8 @@ def settings(workers: int) -> config.Config:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Run the command."""
+    parser = argparse.ArgumentParser("python -m perf.tagging", description=__doc__.partition("\n")[0])
     parser.add_argument("--solutions", type=int, default=100_000)
     parser.add_argument("--formulas", type=int, default=10, help="every so many; 0: none")
     parser.add_argument("--workers", type=int, default=2, help="grading.workers")
@@ -103,7 +103,6 @@ def main(arguments: list[str] | None = None) -> None:
         counts = json.loads(out[2].read_text())
     finish(
         {
-            "benchmark": "tagging",
             "solutions": given.solutions,
             "formulas": given.formulas,
             "seconds": round(seconds, 2),

@@ -2,8 +2,8 @@
 
 In: a run's labelled paths, or trees of the paper's shape (1,800 image tokens, 8 steps a path). Out: one JSON line.
 One language model of some 50 million parameters, the same paths, one update (forward, backward, AdamW) an arm,
-`--repeats` times in turn; medians. The image's tokens are there, the vision encoder is not: a tree, which encodes an
-image once, would gain by it.
+`--repeats` times in turn; medians. The image's tokens are there, the vision encoder is not: trees, which encode an
+image once, would gain more with it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PADDED = 16384  # of one sequence a path, padding included
 
 
 def trees_of_run(seeds: Path, paths: Path, prm: Path, instruction: str, count: int) -> list[Group]:
-    """The paths of `count` annotated problems."""
+    """Return the paths of `count` annotated problems."""
     processor = folders.load_processor(prm)
     rows = tables.read_rows(paths, schemas.PATHS)
     problems = {problem.problem_id: problem for problem in read_problems(seeds)}
@@ -51,7 +51,7 @@ def trees_of_run(seeds: Path, paths: Path, prm: Path, instruction: str, count: i
 
 
 def trees_of_shape(problems: int, paths: int, steps: int, step: int, prompt: int, seed: int = 0) -> list[Group]:
-    """Trees as a search grows them: each path leaves an earlier one after a number of steps drawn evenly.
+    """Draw trees as a search grows them: each path leaves an earlier one after a uniformly drawn number of steps.
 
     step and prompt: tokens of a step (its marker last) and of image and question.
     """
@@ -60,11 +60,11 @@ def trees_of_shape(problems: int, paths: int, steps: int, step: int, prompt: int
     groups = []
     for number in range(problems):
         start = rng.integers(0, VOCABULARY, prompt)
-        grown: list[list[np.ndarray]] = []
+        drawn: list[list[np.ndarray[Any, Any]]] = []
         for _ in range(paths):
-            kept = draw.choice(grown)[: draw.randrange(steps)] if grown else []
-            grown.append(kept + [rng.integers(0, VOCABULARY, step) for _ in range(steps - len(kept))])
-        groups.append([_example(str(number), np.concatenate([start, *path]), prompt, step) for path in grown])
+            prefix = draw.choice(drawn)[: draw.randrange(steps)] if drawn else []
+            drawn.append(prefix + [rng.integers(0, VOCABULARY, step) for _ in range(steps - len(prefix))])
+        groups.append([_example(str(number), np.concatenate([start, *path]), prompt, step) for path in drawn])
     return groups
 
 
@@ -75,7 +75,7 @@ def _example(problem_id: str, tokens: np.ndarray, prompt: int, step: int) -> Exa
 
 
 def model_of(vocabulary: int) -> Any:
-    """A language model of some 50 million parameters with random weights."""
+    """Return a language model of some 50 million parameters with random weights."""
     prepare()
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -101,7 +101,7 @@ Batch = dict[str, Any]
 
 
 def padded(groups: Sequence[Group]) -> list[Batch]:
-    """One sequence a path, sorted by length, padded on the right."""
+    """Lay out one sequence a path, sorted by length, padded on the right."""
     import torch
 
     batches = []
@@ -122,7 +122,7 @@ def padded(groups: Sequence[Group]) -> list[Batch]:
 
 
 def laid_out(groups: Sequence[Group]) -> list[Batch]:
-    """Groups as trees, joined up to the budget; a group of one path is a sequence of its own: ordinary packing."""
+    """Lay out groups as trees, joined up to the budget; with groups of one path this is ordinary packing."""
     batches: list[list[Group]] = []
     size = 0
     for group in groups:
@@ -136,7 +136,7 @@ def laid_out(groups: Sequence[Group]) -> list[Batch]:
 
 
 def operations(groups: Sequence[Group]) -> float:
-    """Floating-point operations of an update over the groups as trees: matrices a token, attention a pair.
+    """Count floating-point operations of an update over the groups as trees: matrices a token, attention a pair.
 
     Forward and backward are three times the forward; a multiplication and an addition are two. No mask and no padding.
     """
@@ -150,7 +150,7 @@ def operations(groups: Sequence[Group]) -> float:
 
 
 def update(model: Any, optimizer: Any, batches: Sequence[Batch], loss_of: Callable[..., Any], steps: int) -> float:
-    """Seconds of one update: all micro-batches forward and backward, then AdamW."""
+    """Return the seconds of one update: all micro-batches forward and backward, then AdamW."""
     began = time.perf_counter()
     for batch in batches:
         inputs = dict(batch)
@@ -162,7 +162,7 @@ def update(model: Any, optimizer: Any, batches: Sequence[Batch], loss_of: Callab
 
 
 def compare(groups: list[Group], no: int, yes: int, vocabulary: int, repeats: int) -> dict[str, Any]:
-    """The three arms on the same paths."""
+    """Run the three arms on the same paths, and return the result."""
     import torch
 
     apart = [[path] for group in groups for path in group]
@@ -203,7 +203,7 @@ def compare(groups: list[Group], no: int, yes: int, vocabulary: int, repeats: in
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser("python -m perf.training", description=__doc__.partition("\n")[0])
     parser.add_argument("--trees", choices=("paper", "run"), default="paper", help="which trees (%(default)s)")
     parser.add_argument("--run", type=Path, default=Path("results/mini"), help="a run's folder (%(default)s)")

@@ -1,4 +1,4 @@
-"""The benchmark of scale: its synthetic annotation is one, and it says what it should."""
+"""The timing at the largest size: its synthetic annotation is a real one, and its result is complete."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from perf import scale
-from test_benchmarks import run
+from test_timing_scripts import run
 
 from mmprm.data import schemas, tables
 from mmprm.labels.tree_tables import trees
@@ -25,7 +25,7 @@ def test_the_synthetic_annotation_has_real_trees_of_every_problem(tmp_path: Path
     assert 2_000 < sum(row["n_rollouts"] for row in status) < 4_000
 
 
-def test_the_scale_benchmark_measures_each_part_at_two_sizes(tmp_path: Path) -> None:
+def test_the_scale_script_measures_each_part_at_two_sizes(tmp_path: Path) -> None:
     ended = run("scale", "--rollouts", "20000", "--shards", "3", "--planned-shards", "3", "--folder", str(tmp_path))
     assert ended.returncode == 0, ended.stderr
     (line,) = ended.stdout.splitlines()

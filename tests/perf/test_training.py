@@ -1,4 +1,4 @@
-"""The training benchmark: its three arms read the same labels, and what it predicts follows from the trees."""
+"""The timing of training: its three arms read the same labels, and what it predicts follows from the trees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmarks run and say what they should; how fast they are is not tested here."""
+"""The timing scripts run and print what they should; how fast they are is not tested here."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def search(open_limit: int) -> dict[str, Any]:
     return result
 
 
-def test_the_search_benchmark_ends_with_one_json_line_and_does_the_same_however_many_searches_are_open() -> None:
+def test_the_search_script_ends_with_one_json_line_and_does_the_same_however_many_searches_are_open() -> None:
     one, many = search(1), search(4)
     assert {"rollouts_per_second", "states_per_second", "peak_mb", "us_per_rollout_by_budget", "machine"} <= set(one)
     assert list(one["us_per_rollout_by_budget"]) == ["64", "128"]
@@ -44,13 +44,13 @@ def test_the_search_benchmark_ends_with_one_json_line_and_does_the_same_however_
 
 
 @pytest.mark.parametrize(("name", "option"), [("annotation", "--policy"), ("scoring", "--prm")])
-def test_a_benchmark_on_a_run_says_what_makes_its_files(name: str, option: str) -> None:
+def test_a_script_on_a_run_says_what_makes_its_files(name: str, option: str) -> None:
     ended = run(name, option, "no/such/folder")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "no/such/folder is missing; `make run` makes" in ended.stderr
 
 
-def test_the_scoring_benchmark_gives_each_scorer_a_speed_and_finds_them_agreed(
+def test_the_scoring_script_gives_each_scorer_a_speed_and_finds_them_agreed(
     mini_problems: list[Problem], mini_policy_folder: Path, tmp_path: Path
 ) -> None:
     write_problems(tmp_path / "problems.parquet", mini_problems[:2])
@@ -75,7 +75,7 @@ def test_the_scoring_benchmark_gives_each_scorer_a_speed_and_finds_them_agreed(
     assert all(value < 1e-4 for value in result["largest_difference"].values())
 
 
-def test_the_judgement_benchmark_gives_each_folder_an_auc_of_each_kind_that_the_kept_base_model_does_well() -> None:
+def test_the_judgement_script_gives_each_folder_an_auc_of_each_kind_that_the_kept_base_model_does_well() -> None:
     ended = run("judgement", "models/mini-base", "--lessons", "8")
     assert ended.returncode == 0, ended.stderr
     (line,) = ended.stdout.splitlines()
@@ -84,7 +84,7 @@ def test_the_judgement_benchmark_gives_each_folder_an_auc_of_each_kind_that_the_
     assert all(0.9 < value <= 1 for value in found.values())
 
 
-def test_the_tagging_benchmark_tags_its_solutions_and_refuses_the_wrong_ones() -> None:
+def test_the_tagging_script_tags_its_solutions_and_refuses_the_wrong_ones() -> None:
     ended = run("tagging", "--solutions", "80", "--formulas", "0")
     assert ended.returncode == 0, ended.stderr
     result = json.loads(ended.stdout)
@@ -93,7 +93,7 @@ def test_the_tagging_benchmark_tags_its_solutions_and_refuses_the_wrong_ones() -
     assert {"solutions_per_second", "peak_mb", "machine"} <= set(result)
 
 
-def test_the_seeds_benchmark_saves_rollouts_and_decides_nothing_otherwise_where_the_stop_is_certain(
+def test_the_seeds_script_saves_rollouts_and_decides_nothing_otherwise_where_the_stop_is_certain(
     tmp_path: Path,
 ) -> None:
     ended = run("seeds", "--problems", "60", "--draws", "16", "--blocks", "1", "4")

@@ -1,5 +1,7 @@
-"""The stories of `perf.planted`: a small grammar of school problems, each sentence in two wordings. In: a random
-generator. Out: questions and answers, right, reworded, with other numbers, or with something wrong."""
+"""The stories of the synthetic pool: a small grammar of school problems, each sentence in two wordings.
+
+In: a random generator. Out: questions and answers: right, reworded, with other numbers, or with a fault.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +22,7 @@ _WHO = [
     "Jonas",
     "our class",
 ]
-_THING = [
-    "apples",
-    "tickets",
-    "bricks",
-    "pencils",
-    "stamps",
-    "marbles",
-    "books",
-    "tiles",
-    "chairs",
-    "bottles",
-    "plants",
-]
+_ITEM = ["apples", "tickets", "bricks", "pencils", "stamps", "marbles", "books", "tiles", "chairs", "bottles", "plants"]
 _PLACE = ["in the garden", "at the market", "in the school hall", "on the roof", "near the river", "in the workshop"]
 _SHAPE = ["rectangle", "parallelogram", "trapezoid", "rhombus", "triangle", "pentagon", "sector", "square"]
 _PART = ["diagonal", "height", "shorter side", "longer side", "base", "median", "perimeter", "area"]
@@ -152,18 +142,18 @@ class Story:
         return self._said([0] * 3, 0)
 
     def reworded(self, rng: random.Random) -> str:
-        """The question in other words, with the same numbers."""
+        """Return the question in other words, with the same numbers."""
         wordings = [rng.randrange(2) for _ in range(3)]
         wordings[rng.randrange(3)] = 1
         return self._said(wordings, rng.randrange(2))
 
     def renumbered(self, rng: random.Random) -> Story:
-        """The same story with other numbers."""
+        """Return the same story with other numbers."""
         slots = dict(self.slots) | {name: str(rng.randint(100, 999)) for name in "abc"}
         return replace(self, slots=tuple(slots.items()))
 
     def setting(self) -> str:
-        """The question without what is asked."""
+        """Return the question without what is asked."""
         return self._said([0] * 3, 0, asks=False)
 
     def _said(self, wordings: list[int], intro: int, asks: bool = True) -> str:
@@ -177,8 +167,8 @@ class Story:
 
 
 def story(rng: random.Random) -> Story:
-    """A story with its answer."""
-    who, thing, part = (rng.sample(words, 3) for words in (_WHO, _THING, _PART))
+    """Draw a story with its answer."""
+    who, thing, part = (rng.sample(words, 3) for words in (_WHO, _ITEM, _PART))
     letters = rng.sample("ABCDEFGHKLMNPQRST", 2)
     slots = {"who": who[0], "who2": who[1], "thing": thing[0], "thing2": thing[1], "p": letters[0], "q": letters[1]}
     slots |= {"part": part[0], "part2": part[1], "part3": part[2], "place": rng.choice(_PLACE)}
@@ -266,10 +256,6 @@ def _unverifiable(told: Story, rng: random.Random) -> Made:
     return replace(told, options=()).question, wrong
 
 
-def _missing(told: Story, rng: random.Random) -> Made:
-    return f"Table 1: <image1> Table 2: <image2> {told.question}", told.answer
-
-
 def _blanks(told: Story, rng: random.Random) -> Made:
     x, y = rng.randint(2, 99), rng.randint(2, 99)
     form = rng.choice(
@@ -305,7 +291,7 @@ MADE: dict[str, Callable[[Story, random.Random], Made]] = {
     **{kind: functools.partial(_asked, kind) for kind in _ASKED},
     "several": _several,
     "unverifiable": _unverifiable,
-    "picture_missing": _missing,
+    "picture_missing": lambda told, rng: (f"Table 1: <image1> Table 2: <image2> {told.question}", told.answer),
     "blanks": _blanks,
     "listed": _listed,
     "mentions": _mentions,

@@ -1,8 +1,8 @@
-"""How fast intake and curation are, what memory they need, and what they find of the faults that were planted.
+"""How fast intake and curation are, what memory they need, and which of the planted faults they find.
 
 In: a number of rows. Out: one JSON line: rows a second and the peak memory of each stage (that of all its processes
 together), and for each rule its recall (of the planted faults, by kind) and precision (of what it refused; a refused
-row that was planted for another rule counts against it). The pool is made by `perf.planted` and goes through
+row that was planted for another rule counts against it). The pool is made by `planted.py` and goes through
 `mmprm intake` and `mmprm curate` as a run's does.
 """
 
@@ -29,7 +29,7 @@ from mmprm.data import schemas, tables
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.progress import Progress
 from perf.common import finish, machine, say, user_errors
-from perf.planted import FAULTS, HARD, rows, tested_rows
+from perf.intake.planted import FAULTS, HARD, rows, tested_rows
 
 _ROW = pa.schema(
     [
@@ -43,23 +43,23 @@ _CHUNK = 256
 
 
 def write_pool(folder: Path, seed: int, size: int, tested: int) -> list[str]:
-    """The pool and the benchmark as tables; returns what each row of the pool was planned to be."""
+    """Write the pool and the benchmark as tables, and return the planned kind of each row of the pool."""
     planned: list[str] = []
 
-    def told(bar: Progress) -> Iterator[dict[str, Any]]:
+    def reported(bar: Progress) -> Iterator[dict[str, Any]]:
         for row, what in rows(seed, size, tested):
             planned.append(what)
             bar.update(len(planned))
             yield row
 
-    with Progress("benchmark: rows made", size, "rows") as bar:
-        tables.write(folder / "pool_rows.parquet", told(bar), _ROW, group=_CHUNK)
+    with Progress("timing: rows made", size, "rows") as bar:
+        tables.write(folder / "pool_rows.parquet", reported(bar), _ROW, group=_CHUNK)
     tables.write(folder / "tested_rows.parquet", tested_rows(seed, tested), _ROW, group=_CHUNK)
     return planned
 
 
 def configure(folder: Path, workers: int) -> None:
-    """A run's configuration whose seeds are the curated pool."""
+    """Write a run's configuration whose seeds are the curated pool."""
     config = load(
         {
             "run": "intake",
@@ -80,7 +80,7 @@ def configure(folder: Path, workers: int) -> None:
 
 
 def measured(*arguments: str) -> tuple[float, float]:
-    """(seconds, the most MiB that its processes had together) of a verb; UserError where it fails."""
+    """Run a verb; return its seconds and the peak memory of all its processes in MiB. UserError where it fails."""
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-c", "from mmprm.cli import app; app()", *arguments], stdout=sys.stderr
@@ -91,7 +91,7 @@ def measured(*arguments: str) -> tuple[float, float]:
     status = process.wait()
     watcher.join()
     if status:
-        raise UserError(f"mmprm {arguments[0]} ended with status {status}; it says why above")
+        raise UserError(f"mmprm {arguments[0]} ended with status {status}; its message stands above")
     return time.perf_counter() - start, peak[0]
 
 
@@ -102,7 +102,7 @@ def _watch(process: subprocess.Popen[bytes], peak: list[float]) -> None:
 
 
 def _memory(root: int) -> float:
-    """KiB of a process and all below it; pages that they share are counted once (PSS)."""
+    """Return the KiB of a process and all its descendants; shared pages are counted once (PSS)."""
     total, left = 0.0, [root]
     while left:
         pid = left.pop()
@@ -117,24 +117,24 @@ def _memory(root: int) -> float:
 
 
 def judged(folder: Path, planned: Sequence[str]) -> dict[str, Any]:
-    """Recall and precision of each rule; what became of the hard negatives."""
-    ended = {row["problem_id"]: "intake" for row in _read(folder / "pool.refused.parquet")}
-    ended |= {row["problem_id"]: row["reason"] for row in _read(folder / "curated.refused.parquet")}
-    found = [ended.get(f"pool/{number:07d}", "kept") for number in range(len(planned))]
+    """Return recall and precision of each rule, and the share of hard negatives that were refused."""
+    outcomes = {row["problem_id"]: "intake" for row in _read(folder / "pool.refused.parquet")}
+    outcomes |= {row["problem_id"]: row["reason"] for row in _read(folder / "curated.refused.parquet")}
+    ends = [outcomes.get(f"pool/{number:07d}", "kept") for number in range(len(planned))]
     rules: dict[str, Any] = {}
     for rule in dict.fromkeys(rule for _, rule in FAULTS.values()):
         kinds = [kind for kind, (_, owner) in FAULTS.items() if owner == rule]
-        caught = Counter(what for what, end in zip(planned, found, strict=True) if end == rule)
-        there = Counter(planned)
-        hits, planted = (sum(counts[kind] for kind in kinds) for counts in (caught, there))
+        caught = Counter(what for what, end in zip(planned, ends, strict=True) if end == rule)
+        by_kind = Counter(planned)
+        hits, planted = (sum(counts[kind] for kind in kinds) for counts in (caught, by_kind))
         rules[rule] = {
             "planted": planted,
             "recall": _share(hits, planted),
             "precision": _share(hits, caught.total()),
-            "recall_by_kind": {kind: _share(caught[kind], there[kind]) for kind in kinds},
+            "recall_by_kind": {kind: _share(caught[kind], by_kind[kind]) for kind in kinds},
         }
-    pairs = Counter(zip(planned, found, strict=True))
-    lost = {kind: _share(sum(pairs[kind, end] for end in set(found) - {"kept"}), planned.count(kind)) for kind in HARD}
+    pairs = Counter(zip(planned, ends, strict=True))
+    lost = {kind: _share(sum(pairs[kind, end] for end in set(ends) - {"kept"}), planned.count(kind)) for kind in HARD}
     wrongly = {f"{what} -> {end}": times for (what, end), times in sorted(pairs.items()) if not _right(what, end)}
     return {"rules": rules, "hard_negatives_refused": lost, "not_as_planned": wrongly}
 
@@ -143,8 +143,8 @@ def _right(what: str, end: str) -> bool:
     return end == (FAULTS[what][1] if what in FAULTS else "kept")
 
 
-def _share(part: int, whole: int) -> float | None:
-    return round(part / whole, 4) if whole else None
+def _share(part: int, total: int) -> float | None:
+    return round(part / total, 4) if total else None
 
 
 def _read(path: Path) -> list[Mapping[str, Any]]:
@@ -152,7 +152,7 @@ def _read(path: Path) -> list[Mapping[str, Any]]:
 
 
 def run(folder: Path, size: int, tested: int, seed: int, workers: int) -> dict[str, Any]:
-    """Make the pool, take it in, curate it; see the module."""
+    """Make the pool, run intake and curation over it, and return the result."""
     planned = write_pool(folder, seed, size, tested)
     configure(folder, workers)
     result: dict[str, Any] = {"machine": machine(), "rows": size, "benchmark_problems": tested, "workers": workers}
@@ -186,7 +186,7 @@ def _curate(folder: Path, workers: int) -> tuple[str, ...]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser("python -m perf.intake", description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=100_000, help="of the pool (100000)")
     parser.add_argument("--tested", type=int, default=2_000, help="problems of the benchmark (2000)")

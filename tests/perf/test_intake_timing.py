@@ -1,4 +1,4 @@
-"""The benchmark of intake and curation finds what it planted."""
+"""The timing of intake and curation finds the faults that it planted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from perf.planted import FAULTS, HARD, draw, item, plan
+from perf.intake.planted import FAULTS, HARD, item, plan
+from perf.intake.planted_figures import draw
 
 ROOT = Path(__file__).parents[2]
 
