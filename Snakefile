@@ -18,7 +18,6 @@ if not workflow.overwrite_configfiles:
 
 
 include: "rules/common.smk"
-include: "rules/sources.smk"
 include: "rules/remote.smk"
 include: "rules/problems.smk"
 include: "rules/curation.smk"
@@ -29,14 +28,14 @@ include: "rules/annotation.smk"
 include: "rules/labels.smk"
 include: "rules/prm.smk"
 include: "rules/bench.smk"
-include: "rules/guided.smk"
+include: "rules/experiments/consensus.smk"
+include: "rules/experiments/guided.smk"
 include: "rules/report.smk"
 include: "rules/ablations.smk"
 
 
 onstart:
-    cancel_orphans()
-    write_resolved_config()
+    start_run()
 
 
 rule all:

@@ -6,7 +6,7 @@ Policy, seeds, annotation and candidates are those of the run: a variant costs i
 
 rule write_ablation:
     input:
-        unpack(ablation_tables),
+        unpack(INPUTS.ablation_tables),
     output:
         page="<results>/ablations/{ablation}.html",
         table="<results>/ablations/{ablation}.csv",
@@ -19,9 +19,9 @@ rule write_ablation:
     resources:
         mem_mb=4000,
     params:
-        *affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=3),
+        *SETTINGS.affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=3),
         config=RESOLVED,
-        settings=ablation_settings,
+        settings=SETTINGS.ablation,
     shell:
         "mmprm write-ablation --config {params.config} --ablation {wildcards.ablation} --problems {input.problems}"
         " --candidates {input.candidates} --scores {input.scores} --metrics {input.metrics}"
@@ -31,4 +31,4 @@ rule write_ablation:
 
 rule ablations:
     input:
-        ablation_pages,
+        INPUTS.ablation_pages,

@@ -20,13 +20,13 @@ rule plan:
     threads: HEAVY_THREADS
     resources:
         mem_mb=16000,
-        gpu=SAMPLING_GPU,
+        gpu=DEVICES.sampling,
     params:
-        *affects(
+        *SETTINGS.affects(
             "plan", "annotation", "sampling", "prompt", "seed", "grading.judge.identity", "engine", "shards", version=1
         ),
         config=RESOLVED,
-        work=work("annotation"),
+        work=INPUTS.work("annotation"),
     shell:
         "mmprm plan --config {params.config} --policy {input.policy} --seeds {input.seeds}"
         " --work {params.work} --devices {resources.gpu} --out {output} 2> {log}"
@@ -50,11 +50,11 @@ rule annotate:
     threads: HEAVY_THREADS
     resources:
         mem_mb=16000,
-        gpu=SAMPLING_GPU,
+        gpu=DEVICES.sampling,
     params:
-        *affects("annotation", *SAMPLED, version=1),
+        *SETTINGS.affects("annotation", *SAMPLED, version=1),
         config=RESOLVED,
-        work=work("annotation"),
+        work=INPUTS.work("annotation"),
     shell:
         "mmprm annotate --config {params.config} --policy {input.policy} --seeds {input.seeds}"
         " --shard {wildcards.shard} --work {params.work} --devices {resources.gpu} --out {output.nodes} > {log} 2>&1"
@@ -62,4 +62,4 @@ rule annotate:
 
 rule annotation:
     input:
-        expand("<results>/annotation/{shard}/status.parquet", shard=shards("annotation")),
+        expand("<results>/annotation/{shard}/status.parquet", shard=INPUTS.shards("annotation")),

@@ -7,7 +7,7 @@ Step benchmarks: labelled solutions from elsewhere, on which the PRMs' verdicts 
 rule sample_candidates:
     input:
         policy="<results>/policy/manifest.json",
-        problems=benchmark_problems,
+        problems=INPUTS.benchmark_problems,
     output:
         candidates="<results>/bench/{benchmark}/shards/{shard}.parquet",
     log:
@@ -20,11 +20,11 @@ rule sample_candidates:
     threads: HEAVY_THREADS
     resources:
         mem_mb=16000,
-        gpu=SAMPLING_GPU,
+        gpu=DEVICES.sampling,
     params:
-        *affects("bench.n", *SAMPLED, version=1),
+        *SETTINGS.affects("bench.n", *SAMPLED, version=1),
         config=RESOLVED,
-        work=work("bench/{benchmark}"),
+        work=INPUTS.work("bench/{benchmark}"),
     shell:
         "mmprm sample-candidates --config {params.config} --benchmark {wildcards.benchmark}"
         " --policy {input.policy} --problems {input.problems} --shard {wildcards.shard}"
@@ -35,7 +35,7 @@ rule gather_candidates:
     input:
         expand(
             "<results>/bench/{{benchmark}}/shards/{shard}.parquet",
-            shard=shards("bench"),
+            shard=INPUTS.shards("bench"),
         ),
     output:
         "<results>/bench/{benchmark}/candidates.parquet",
@@ -48,8 +48,8 @@ rule gather_candidates:
     resources:
         mem_mb=4000,
     params:
-        *affects(version=1),
-        shards=every("bench", "bench/{benchmark}/shards/{shard}.parquet"),
+        *SETTINGS.affects(version=1),
+        shards=INPUTS.every("bench", "bench/{benchmark}/shards/{shard}.parquet"),
     shell:
         "mmprm gather-candidates --shards {params.shards} --out {output} > {log} 2>&1"
 
@@ -57,7 +57,7 @@ rule gather_candidates:
 rule score_candidates:
     input:
         prm="<results>/prm/{variant}/manifest.json",
-        problems=benchmark_problems,
+        problems=INPUTS.benchmark_problems,
         candidates="<results>/bench/{benchmark}/candidates.parquet",
     output:
         "<results>/bench/{benchmark}/{variant}/scores.parquet",
@@ -70,9 +70,9 @@ rule score_candidates:
     threads: HEAVY_THREADS
     resources:
         mem_mb=16000,
-        gpu=MODEL_GPU,
+        gpu=DEVICES.model,
     params:
-        *affects("prompt", "engine.max_model_len", version=1),
+        *SETTINGS.affects("prompt", "engine.max_model_len", version=1),
         config=RESOLVED,
     shell:
         "mmprm score-candidates --config {params.config} --prm {input.prm} --problems {input.problems}"
@@ -81,10 +81,10 @@ rule score_candidates:
 
 rule measure:
     input:
-        problems=benchmark_problems,
+        problems=INPUTS.benchmark_problems,
         candidates="<results>/bench/{benchmark}/candidates.parquet",
         scores="<results>/bench/{benchmark}/{variant}/scores.parquet",
-        outcome=outcome_scores,
+        outcome=INPUTS.outcome_scores,
     output:
         "<results>/bench/{benchmark}/{variant}/metrics.json",
     log:
@@ -96,9 +96,9 @@ rule measure:
     resources:
         mem_mb=4000,
     params:
-        *affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=2),
+        *SETTINGS.affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=2),
         config=RESOLVED,
-        benchmark=benchmark_settings,
+        benchmark=SETTINGS.benchmark,
     shell:
         "mmprm measure --config {params.config} --benchmark {wildcards.benchmark} --variant {wildcards.variant}"
         " --problems {input.problems} --candidates {input.candidates} --scores {input.scores}"
@@ -123,7 +123,7 @@ rule summarise:
     resources:
         mem_mb=2000,
     params:
-        *affects(version=1),
+        *SETTINGS.affects(version=1),
         config=RESOLVED,
     shell:
         "mmprm summarise --config {params.config} --metrics {input.metrics} --out {output} > {log} 2>&1"
@@ -132,7 +132,7 @@ rule summarise:
 rule score_steps:
     input:
         prm="<results>/prm/{variant}/manifest.json",
-        tables=step_tables,
+        tables=INPUTS.step_tables,
     output:
         "<results>/steps/{benchmark}/{variant}/scores.parquet",
     log:
@@ -144,11 +144,11 @@ rule score_steps:
     threads: HEAVY_THREADS
     resources:
         mem_mb=16000,
-        gpu=MODEL_GPU,
+        gpu=DEVICES.model,
     params:
-        *affects("prompt", "engine.max_model_len", version=1),
+        *SETTINGS.affects("prompt", "engine.max_model_len", version=1),
         config=RESOLVED,
-        split=step_split,
+        split=SETTINGS.step_split,
     shell:
         "mmprm score-steps --config {params.config} --benchmark {wildcards.benchmark} --prm {input.prm}"
         " --problems {input.tables[0]} --paths {input.tables[1]} --devices {resources.gpu} --out {output} > {log} 2>&1"
@@ -156,9 +156,9 @@ rule score_steps:
 
 rule measure_steps:
     input:
-        tables=step_tables,
+        tables=INPUTS.step_tables,
         scores="<results>/steps/{benchmark}/{variant}/scores.parquet",
-        development=development_tables,
+        development=INPUTS.development_tables,
     output:
         "<results>/steps/{benchmark}/{variant}/metrics.json",
     log:
@@ -170,9 +170,9 @@ rule measure_steps:
     resources:
         mem_mb=4000,
     params:
-        *affects("bench.confidence", "bench.resamples", "seed", version=1),
+        *SETTINGS.affects("bench.confidence", "bench.resamples", "seed", version=1),
         config=RESOLVED,
-        benchmark=step_benchmark_settings,
+        benchmark=SETTINGS.step_benchmark,
     shell:
         "mmprm measure-steps --config {params.config} --benchmark {wildcards.benchmark} --variant {wildcards.variant}"
         " --test {input.tables} {input.scores} --development {input.development} --out {output} > {log} 2>&1"

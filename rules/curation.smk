@@ -3,8 +3,8 @@
 
 rule curate:
     input:
-        problems=parent_tables,
-        tested=tested_against,
+        problems=INPUTS.parent_tables,
+        tested=INPUTS.tested_against,
     output:
         multiext("<results>/problems/{source}", out=".parquet", refused=".refused.parquet", funnel=".curation.json"),
         test="<results>/curation/{source}.test.parquet",
@@ -13,17 +13,17 @@ rule curate:
     benchmark:
         "<benchmarks>/curate/{source}.tsv"
     wildcard_constraints:
-        source=of_kind("curated"),
+        source=INPUTS.of_kind("curated"),
     conda:
         "../envs/cpu.yaml"
     threads: 2
     resources:
         mem_mb=4000,
     params:
-        *affects("seed", version=1),
+        *SETTINGS.affects("seed", version=1),
         config=RESOLVED,
-        source=source_settings,
-        work=work("curation/{source}"),
+        source=SETTINGS.source,
+        work=INPUTS.work("curation/{source}"),
     shell:
         "mmprm curate --config {params.config} --source {wildcards.source} --problems {input.problems}"
         " --tested {input.tested} --work {params.work} --workers {threads} --out {output.out}"
@@ -32,7 +32,7 @@ rule curate:
 
 rule set_aside:
     input:
-        test=test_table,
+        test=INPUTS.heldout_test,
     output:
         problems="<results>/problems/{source}.parquet",
         refused="<results>/problems/{source}.refused.parquet",
@@ -41,12 +41,12 @@ rule set_aside:
     benchmark:
         "<benchmarks>/set_aside/{source}.tsv"
     wildcard_constraints:
-        source=of_kind("set_aside"),
+        source=INPUTS.of_kind("set_aside"),
     conda:
         "../envs/cpu.yaml"
     resources:
         mem_mb=2000,
     params:
-        *affects(version=1),
+        *SETTINGS.affects(version=1),
     shell:
         "mmprm set-aside --test {input.test} --out {output.problems} --refused {output.refused} > {log} 2>&1"

@@ -10,8 +10,8 @@ labelled steps from elsewhere; those of labels.extra go into the table too.
 
 rule read_steps:
     input:
-        data=step_files,
-        benchmarks=tested_problems,
+        data=INPUTS.step_files,
+        benchmarks=INPUTS.tested_problems,
     output:
         paths="<results>/step_data/{steps}/paths.parquet",
         problems="<results>/step_data/{steps}/problems.parquet",
@@ -25,9 +25,9 @@ rule read_steps:
     resources:
         mem_mb=8000,
     params:
-        *affects("intake", version=1),
+        *SETTINGS.affects("intake", version=1),
         config=RESOLVED,
-        data=step_settings,
+        data=SETTINGS.step_data,
     shell:
         "mmprm read-steps --config {params.config} --name {wildcards.steps}"
         " --benchmarks {input.benchmarks} --out {output.paths} > {log} 2>&1"
@@ -43,10 +43,10 @@ rule step_data:
 rule gather_labels:
     input:
         seeds="<results>/seeds/seeds.parquet",
-        nodes=expand("<results>/annotation/{shard}/nodes.parquet", shard=shards("annotation")),
-        rollouts=expand("<results>/annotation/{shard}/rollouts.parquet", shard=shards("annotation")),
-        status=expand("<results>/annotation/{shard}/status.parquet", shard=shards("annotation")),
-        extra=extra_steps("paths.parquet"),
+        nodes=expand("<results>/annotation/{shard}/nodes.parquet", shard=INPUTS.shards("annotation")),
+        rollouts=expand("<results>/annotation/{shard}/rollouts.parquet", shard=INPUTS.shards("annotation")),
+        status=expand("<results>/annotation/{shard}/status.parquet", shard=INPUTS.shards("annotation")),
+        extra=INPUTS.extra_steps("paths.parquet"),
     output:
         paths="<results>/labels/paths.parquet",
         statistics="<results>/labels/statistics.json",
@@ -59,9 +59,9 @@ rule gather_labels:
     resources:
         mem_mb=8000,
     params:
-        *affects("labels", "seed", version=3),
+        *SETTINGS.affects("labels", "seed", version=3),
         config=RESOLVED,
-        trees=TREES,
+        trees=INPUTS.every("annotation", "annotation/{shard}"),
         of="",
     shell:
         "mmprm gather-labels --config {params.config} {params.of} --seeds {input.seeds} --shards {params.trees}"
@@ -77,48 +77,20 @@ use rule gather_labels as gather_label_set with:
     benchmark:
         "<benchmarks>/gather_label_set/{label_set}.tsv"
     params:
-        *affects("labels", "seed", version=3),
+        *SETTINGS.affects("labels", "seed", version=3),
         config=RESOLVED,
-        trees=TREES,
+        trees=INPUTS.every("annotation", "annotation/{shard}"),
         of="--set {label_set}",
-        settings=label_set_settings,
-
-
-rule judge_labels:
-    input:
-        seeds="<results>/seeds/seeds.parquet",
-        paths="<results>/labels/paths.parquet",
-    output:
-        paths="<results>/labels/consensus.parquet",
-        dropped="<results>/labels/consensus.dropped.parquet",
-        counts="<results>/labels/consensus.json",
-    log:
-        "<logs>/judge_labels.log",
-    benchmark:
-        "<benchmarks>/judge_labels.tsv"
-    conda:
-        "../envs/rollout.yaml"
-    threads: HEAVY_THREADS if JUDGE_GPU else 1
-    resources:
-        mem_mb=8000,
-        gpu=JUDGE_GPU,
-    params:
-        *affects("seed", version=1),
-        config=RESOLVED,
-        judge=judge_settings,
-        work=work("consensus"),
-    shell:
-        "mmprm judge-labels --config {params.config} --seeds {input.seeds} --paths {input.paths} --work {params.work}"
-        " --devices {resources.gpu} --out {output.paths} --dropped {output.dropped} --counts {output.counts} > {log} 2>&1"
+        settings=SETTINGS.label_set,
 
 
 rule measure_labels:
     input:
         seeds="<results>/seeds/seeds.parquet",
         paths="<results>/labels/paths.parquet",
-        nodes=expand("<results>/annotation/{shard}/nodes.parquet", shard=shards("annotation")),
-        rollouts=expand("<results>/annotation/{shard}/rollouts.parquet", shard=shards("annotation")),
-        agreed=JUDGED[:1],
+        nodes=expand("<results>/annotation/{shard}/nodes.parquet", shard=INPUTS.shards("annotation")),
+        rollouts=expand("<results>/annotation/{shard}/rollouts.parquet", shard=INPUTS.shards("annotation")),
+        agreed=INPUTS.judged[:1],
     output:
         "<results>/labels/quality.json",
     log:
@@ -130,9 +102,9 @@ rule measure_labels:
     resources:
         mem_mb=8000,
     params:
-        *affects("bench.confidence", "bench.resamples", "seed", version=1),
+        *SETTINGS.affects("bench.confidence", "bench.resamples", "seed", version=1),
         config=RESOLVED,
-        trees=TREES,
+        trees=INPUTS.every("annotation", "annotation/{shard}"),
     shell:
         "mmprm measure-labels --config {params.config} --seeds {input.seeds} --paths {input.paths}"
         " --shards {params.trees} --agreed {input.agreed} --out {output} > {log} 2>&1"
@@ -142,6 +114,6 @@ rule labels:
     input:
         "<results>/labels/paths.parquet",
         "<results>/labels/statistics.json",
-        JUDGED,
+        INPUTS.judged,
         expand("<results>/labels/{label_set}/paths.parquet", label_set=CONFIG.labels.sets),
-        ["<results>/labels/quality.json"] if drawn_seeds() else [],
+        INPUTS.label_accuracy,

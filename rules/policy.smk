@@ -3,7 +3,7 @@
 
 rule train_policy:
     input:
-        base=ancient(base_files),
+        base=ancient(INPUTS.base_model),
         problems=expand("<results>/problems/{source}.parquet", source=CONFIG.policy.sources),
     output:
         manifest="<results>/policy/manifest.json",
@@ -16,13 +16,13 @@ rule train_policy:
     threads: HEAVY_THREADS
     resources:
         mem_mb=16000,
-        gpu=POLICY_GPU,
+        gpu=DEVICES.policy,
     params:
-        *affects("policy.base", "policy.training", "prompt", "seed", version=1),
-        *source_weights(),
+        *SETTINGS.affects("policy.base", "policy.training", "prompt", "seed", version=1),
+        *SETTINGS.source_weights(),
         config=RESOLVED,
-        base=base_fingerprint,
-        work=work("policy"),
+        base=SETTINGS.base_model,
+        work=INPUTS.work("policy"),
     shell:
         "mmprm train-policy --config {params.config} --problems {input.problems}"
         " --work {params.work} --devices {resources.gpu} --out {output.manifest} > {log} 2>&1"
@@ -47,7 +47,7 @@ rule mini_base:
         mem_mb=16000,
         gpu=1,
     params:
-        *affects(version=1),
+        *SETTINGS.affects(version=1),
         work="results/mini-base/work",
     shell:
         "mmprm mini-base --work {params.work} --devices {resources.gpu} --out {output.manifest} > {log} 2>&1"

@@ -5,8 +5,8 @@ rule train_prm:
     input:
         policy="<results>/policy/manifest.json",
         seeds="<results>/seeds/seeds.parquet",
-        paths=training_paths,
-        extra=extra_steps("problems.parquet"),
+        paths=INPUTS.training_paths,
+        extra=INPUTS.extra_steps("problems.parquet"),
     output:
         manifest="<results>/prm/{variant}/manifest.json",
     log:
@@ -18,12 +18,12 @@ rule train_prm:
     threads: HEAVY_THREADS
     resources:
         mem_mb=16000,
-        gpu=PRM_GPU,
+        gpu=DEVICES.prm,
     params:
-        *affects("prm.marker_init", "prompt", "seed", version=1),
+        *SETTINGS.affects("prm.marker_init", "prompt", "seed", version=1),
         config=RESOLVED,
-        recipe=training_settings,
-        work=work("prm/{variant}"),
+        recipe=SETTINGS.training,
+        work=INPUTS.work("prm/{variant}"),
     shell:
         "mmprm train-prm --config {params.config} --variant {wildcards.variant} --policy {input.policy}"
         " --seeds {input.seeds} --paths {input.paths} --extra {input.extra} --work {params.work}"
@@ -36,7 +36,7 @@ rule evaluate_prm:
         prm="<results>/prm/{variant}/manifest.json",
         seeds="<results>/seeds/seeds.parquet",
         paths="<results>/labels/paths.parquet",
-        rollouts=expand("<results>/annotation/{shard}/rollouts.parquet", shard=shards("annotation")),
+        rollouts=expand("<results>/annotation/{shard}/rollouts.parquet", shard=INPUTS.shards("annotation")),
     output:
         "<results>/prm/{variant}.heldout.json",
     log:
@@ -50,10 +50,10 @@ rule evaluate_prm:
         mem_mb=16000,
         gpu=1,
     params:
-        *affects("prm.marker_init", "prompt", "seed", version=1),
+        *SETTINGS.affects("prm.marker_init", "prompt", "seed", version=1),
         config=RESOLVED,
-        trees=TREES,
-        recipe=variant_settings,
+        trees=INPUTS.every("annotation", "annotation/{shard}"),
+        recipe=SETTINGS.variant,
     shell:
         "mmprm evaluate-prm --config {params.config} --variant {wildcards.variant} --policy {input.policy}"
         " --prm {input.prm} --seeds {input.seeds} --paths {input.paths} --shards {params.trees}"

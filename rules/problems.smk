@@ -6,7 +6,7 @@ Sources of the kinds curated, set_aside and tagged are made by rules/curation.sm
 
 rule intake:
     input:
-        source_files,
+        INPUTS.source_files,
     output:
         problems="<results>/problems/{source}.parquet",
         refused="<results>/problems/{source}.refused.parquet",
@@ -16,17 +16,17 @@ rule intake:
     benchmark:
         "<benchmarks>/intake/{source}.tsv"
     wildcard_constraints:
-        source=not_of_kind("curated", "set_aside", "tagged"),
+        source=INPUTS.not_of_kind("curated", "set_aside", "tagged"),
     conda:
         "../envs/cpu.yaml"
-    threads: checking_threads
+    threads: DEVICES.checking_threads
     resources:
         mem_mb=4000,
     params:
-        *affects("intake", "seed", version=4),
+        *SETTINGS.affects("intake", "seed", version=4),
         config=RESOLVED,
-        work=work("intake/{source}"),
-        source=source_settings,
+        work=INPUTS.work("intake/{source}"),
+        source=SETTINGS.source,
     shell:
         "mmprm intake --config {params.config} --source {wildcards.source}"
         " --work {params.work} --threads {threads}"

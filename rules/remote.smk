@@ -3,7 +3,7 @@
 
 rule fetch:
     input:
-        remote_file,
+        INPUTS.remote_file,
     output:
         "{file}",
     log:
@@ -15,7 +15,7 @@ rule fetch:
     resources:
         mem_mb=2000,
     params:
-        *affects(version=1),
-        address=remote_address,
+        *SETTINGS.affects(version=1),
+        address=SETTINGS.remote_address,
     shell:
         "mmprm fetch --file {input} --out {output} > {log} 2>&1"

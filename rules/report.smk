@@ -9,7 +9,7 @@ rule write_report:
         rules.prm.input,
         rules.bench.input,
         rules.summarise.input,
-        guided_measures(),
+        INPUTS.guided_measures,
         rules.gather_labels.input,
     output:
         page="<results>/report.html",
@@ -22,7 +22,7 @@ rule write_report:
     resources:
         mem_mb=4000,
     params:
-        *affects("report", "data_card", version=2),
+        *SETTINGS.affects("report", "data_card", version=2),
         config=RESOLVED,
         results=subpath(output.page, parent=True),
     shell:
@@ -37,7 +37,7 @@ rule write_data_card:
         rules.policy.input,
         rules.annotation.input,
         rules.gather_labels.output,
-        JUDGED,
+        INPUTS.judged,
     output:
         card="<results>/data_card.md",
         funnels=multiext("<results>/data_card/", "seeds.svg", "policy.svg"),
@@ -50,7 +50,7 @@ rule write_data_card:
     resources:
         mem_mb=4000,
     params:
-        *affects("data_card", version=1),
+        *SETTINGS.affects("data_card", version=1),
         config=RESOLVED,
         results=subpath(output.card, parent=True),
         pictures=subpath(output.card, strip_suffix=".md"),  # and example-1.png, ...: as many as there are examples
@@ -72,7 +72,7 @@ rule report:
         expand(
             "<results>/bench/{benchmark}/shards/{shard}.parquet",
             benchmark=CONFIG.benchmarks,
-            shard=shards("bench"),
+            shard=INPUTS.shards("bench"),
         ),
         expand(
             "<results>/bench/{benchmark}/candidates.parquet",

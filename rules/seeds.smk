@@ -17,12 +17,12 @@ rule sample_seeds:
     threads: HEAVY_THREADS
     resources:
         mem_mb=16000,
-        gpu=SAMPLING_GPU,
+        gpu=DEVICES.sampling,
     params:
-        *affects("seeds.rollouts", *SAMPLED, version=2),
+        *SETTINGS.affects("seeds.rollouts", *SAMPLED, version=2),
         *CONFIG.seeds.drawing,
         config=RESOLVED,
-        work=work("seeds"),
+        work=INPUTS.work("seeds"),
     shell:
         "mmprm sample-seeds --config {params.config} --policy {input.policy} --problems {input.problems}"
         " --shard {wildcards.shard} --work {params.work} --devices {resources.gpu} --out {output.rollouts} > {log} 2>&1"
@@ -31,7 +31,7 @@ rule sample_seeds:
 rule select_seeds:
     input:
         problems=expand("<results>/problems/{source}.parquet", source=CONFIG.seeds.sources),
-        rollouts=expand("<results>/seeds/{shard}/rollouts.parquet", shard=shards("seeds")),
+        rollouts=expand("<results>/seeds/{shard}/rollouts.parquet", shard=INPUTS.shards("seeds")),
     output:
         seeds="<results>/seeds/seeds.parquet",
         decisions="<results>/seeds/decisions.parquet",
@@ -45,14 +45,14 @@ rule select_seeds:
     resources:
         mem_mb=4000,
     params:
-        *affects(
+        *SETTINGS.affects(
             *("seeds.rollouts", "seeds.min_pass_rate", "seeds.max_pass_rate", "seeds.max_seeds", "seed"),
             version=2,
         ),
         *CONFIG.seeds.drawing,
         *CONFIG.seeds.comparison,
         config=RESOLVED,
-        rollouts=every("seeds", "seeds/{shard}/rollouts.parquet"),
+        rollouts=INPUTS.every("seeds", "seeds/{shard}/rollouts.parquet"),
     shell:
         "mmprm select-seeds --config {params.config} --problems {input.problems} --rollouts {params.rollouts}"
         " --seeds {output.seeds} --decisions {output.decisions} --statistics {output.statistics} > {log} 2>&1"

@@ -6,7 +6,7 @@ Those of rules/problems.smk under the name of a source of kind tagged. Calls of 
 
 rule tag:
     input:
-        parent_tables,
+        INPUTS.parent_tables,
     output:
         problems="<results>/problems/{source}.parquet",
         refused="<results>/problems/{source}.refused.parquet",
@@ -16,18 +16,18 @@ rule tag:
     benchmark:
         "<benchmarks>/tag/{source}.tsv"
     wildcard_constraints:
-        source=of_kind("tagged"),
+        source=INPUTS.of_kind("tagged"),
     conda:
         "../envs/rollout.yaml"
-    threads: tagging_threads
+    threads: DEVICES.tagging_threads
     resources:
         mem_mb=8000,
-        gpu=tagging_gpu,
+        gpu=DEVICES.tagging,
     params:
-        *affects("seed", version=1),
+        *SETTINGS.affects("seed", version=1),
         config=RESOLVED,
-        source=tagging_settings,
-        work=work("tagging"),
+        source=SETTINGS.tagging,
+        work=INPUTS.work("tagging"),
     shell:
         "mmprm tag --config {params.config} --source {wildcards.source} --problems {input} --work {params.work}"
         " --devices {resources.gpu} --out {output.problems} --refused {output.refused} --counts {output.counts}"

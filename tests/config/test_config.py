@@ -196,10 +196,44 @@ def test_a_variant_says_what_differs_from_the_training_and_null_switches_adapter
 
 
 @pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("batch_size", 8),
+        ("batch_labels", None),
+        ("max_steps", None),
+        ("weight_decay", 0),
+        ("warmup_share", 0.2),
+        ("freeze_vision", False),
+        ("precision", "fp32"),
+        ("keep_best", True),
+        ("micro_batch_size", 1),
+        ("deepspeed", "zero1"),
+    ],
+)
+def test_a_variant_may_override_any_key_of_the_training_and_is_written_with_it_alone(key: str, value: Any) -> None:
+    values = changed("prm.training", {"learning_rate": 1e-5, "batch_labels": 64, "max_steps": 9})
+    values["prm"]["variants"] = {"soft": {}, "other": {key: value}}
+    first = config.load(values)
+    written = json.loads(first.model_dump_json())
+    as_before = ("label", "learning_rate", "epochs", "max_paths_per_problem", "packing", "label_set")
+    assert tuple(written["prm"]["variants"]["soft"]) == as_before
+    assert tuple(written["prm"]["variants"]["other"]) == (*as_before, key)
+    for prm in (first.prm, config.load(written).prm):
+        assert prm.training_of("soft") == prm.training
+        assert dict(prm.training_of("other")) == dict(prm.training) | {key: value}
+
+
+def test_a_variant_may_not_set_to_null_what_has_no_null() -> None:
+    assert "prm.variants.soft.weight_decay: Input should be a valid number" in message(
+        changed("prm.variants.soft.weight_decay", None)
+    )
+
+
+@pytest.mark.parametrize(
     ("key", "value", "said"),
     [
         ("policy.training", {"learning_rate": 1, "keep_best": True}, "policy: training.keep_best: the policy has no"),
-        ("policy.training", {"learning_rate": 1, "lora": {}, "freeze_vision": False}, "lora: adapters stand in the"),
+        ("policy.training", {"learning_rate": 1, "lora": {}, "freeze_vision": False}, "lora: adapters are in the"),
         ("policy.training", {"learning_rate": 1, "lora": {}, "deepspeed": "zero3"}, "set deepspeed to zero2 or zero1"),
         (
             "prm",
@@ -215,7 +249,7 @@ def test_settings_that_would_be_ignored_or_do_not_go_together_are_refused(key: s
 
 def test_bounds_between_which_no_pass_rate_lies_are_refused() -> None:
     bounds = {"sources": ["drawn"], "rollouts": 4, "min_pass_rate": 0.3, "max_pass_rate": 0.4}
-    assert "seeds: min_pass_rate: no number of right rollouts of 4, but for none and all, is a share from 0.3 to" in (
+    assert "seeds: min_pass_rate: no number of right rollouts of 4, except none and all, is a share from 0.3 to" in (
         message(changed("seeds", bounds))
     )
     assert config.load(changed("seeds", bounds | {"rollouts": 3})).seeds.min_pass_rate == 0.3

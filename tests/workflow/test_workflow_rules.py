@@ -15,7 +15,7 @@ from mmprm.config import load
 
 OVERLAY = ROOT / "configs/overlays/ablations.yaml"
 STAGES = ["problems", "policy", "seeds", "annotation", "labels", "prm", "bench", "report"]
-TEXTS = {path: path.read_text() for path in [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]}
+TEXTS = {path: path.read_text() for path in [ROOT / "Snakefile", *sorted((ROOT / "rules").rglob("*.smk"))]}
 RULES = {
     match[1]: match[2]
     for text in TEXTS.values()
@@ -29,10 +29,10 @@ def test_there_is_a_file_of_rules_for_each_stage() -> None:
         "Snakefile",
         "common",
         "ablations",
+        "consensus",
         "curation",
         "guided",
         "remote",
-        "sources",
         "tagging",
         *STAGES,
     }
@@ -67,7 +67,7 @@ def test_a_rule_gives_its_verb_every_option_that_it_needs_and_none_that_it_lacks
 
 
 def test_rules_name_environments_that_exist_and_install_a_lock() -> None:
-    named = set(re.findall(r'"\.\./envs/(.*)\.yaml"', "".join(TEXTS.values())))
+    named = set(re.findall(r'"(?:\.\./)+envs/(.*)\.yaml"', "".join(TEXTS.values())))
     assert named == {"cpu", "rollout", "train"}
     for name in named:
         assert yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())["dependencies"]

@@ -1,7 +1,4 @@
-"""Curated sources: the rules by which a pool's problems are chosen, and their thresholds. In and out: pydantic models.
-
-Part of `config`, which is the one place that loads them.
-"""
+"""Curated sources: the rules that choose a pool's problems, and what they hold out. In: YAML values. Out: sections."""
 
 from __future__ import annotations
 
@@ -17,53 +14,92 @@ Column = Literal["answer_type", "family", "source"]
 class CurationRules(Section):
     """Which rules refuse problems, in their order."""
 
-    image_missing: bool = Field(True, description="no picture, or fewer than the question's text has places for")
+    image_missing: bool = Field(True, description="no picture, or fewer than the question's text refers to")
     image_tiny: bool = Field(True, description="no picture's shorter side has min_side pixels")
     image_blank: bool = Field(True, description="every picture is nearly uniform: see min_detail")
     proof: bool = Field(True, description="it asks for a proof")
     drawing: bool = Field(True, description="it asks for a drawing")
     open_question: bool = Field(True, description="it asks to explain, discuss, design, ...")
     several_questions: bool = Field(
-        True, description="it asks more than its answer answers; blanks with a part each stay"
+        True, description="it asks more than its answer covers; blanks with a part each stay"
     )
     unverifiable: bool = Field(True, description="the grader cannot tell its answer from wrong ones; or it is a text")
     in_benchmark: bool = Field(True, description="it is a problem of a benchmark or step benchmark")
-    near_duplicate: bool = Field(True, description="text, numbers and pictures are near those of one before it")
+    near_duplicate: bool = Field(
+        True, description="text, numbers and pictures are close to those of a problem before it"
+    )
 
 
 class Curation(Section):
     """How a pool is curated."""
 
-    rules: CurationRules = CurationRules()
+    rules: CurationRules = Field(CurationRules(), description="each can be switched off")
     against: list[Name] | None = Field(
         None,
-        description="keys of benchmarks that in_benchmark looks at; null: all, so that another benchmark curates anew",
+        description="keys of benchmarks that in_benchmark compares with; null: all (a new one curates again)",
     )
-    min_side: int = Field(20, ge=1, description="pixels of a picture's shorter side; below it is tiny")
-    min_detail: Share = Field(0.004, description="share of a picture, seen as 64 x 64 spots, that is no background")
-    max_answer_words: int = Field(3, ge=0, description="an answer of more words cannot be verified; 0: no words at all")
+    min_side: int = Field(20, ge=1, description="pixels of a picture's shorter side, below which it is tiny")
+    min_detail: Share = Field(
+        0.004, description="share of a picture, at 64 x 64 pixels, that is no background; below it is blank"
+    )
+    max_answer_words: int = Field(3, ge=0, description="an answer of more words cannot be verified; 0: of any words")
     size: int | None = Field(None, ge=1, description="keep at most this many, drawn by the seed; null: all")
     mix: dict[Column, dict[str, Share]] = Field(
         {},
         description="target shares, as {answer_type: {choice: 0.5, number: 0.5}}; answer_type is how grading reads an "
-        "answer: choice, number, expression, text, several; `*` and what is left to 1: all other values",
+        "answer: choice, number, expression, text, several; `*` and what remains to 1: all other values",
     )
-    test_size: int = Field(0, ge=0, description="set aside so many in whole groups, for a source of kind set_aside")
+    test_size: int = Field(0, ge=0, description="hold out so many in whole groups, for a source of kind set_aside")
 
     @field_validator("mix")
     @classmethod
     def _shares_of_one(cls, mix: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
         for column, shares in mix.items():
             if not shares or sum(shares.values()) > 1 + 1e-9:
-                raise ValueError(f"{column}: the shares are {shares}; they are at most 1 together, and at least one")
+                raise ValueError(f"{column}: the shares are {shares}; give at least one, and at most 1 in total")
         return mix
 
     @property
     def shares(self) -> dict[str, dict[str, float]]:
-        """The mix, by the names of columns."""
+        """The mix, by the names of columns, as plain dictionaries."""
         return {str(column): dict(shares) for column, shares in self.mix.items()}
 
     @property
     def has_target(self) -> bool:
-        """Is there a size or a mix to come to?"""
+        """Whether a size or a mix is asked for."""
         return bool(self.size or self.mix)
+
+
+class DerivedSource(Section):
+    """Problems of other sources, by their names; ids and `source` stay those of the rows' own sources."""
+
+    kind: str
+    sources: list[Name] = Field(min_length=1, description="keys of the sources whose problems these are")
+
+    @property
+    def about(self) -> str:
+        """Its description in the report."""
+        return f"of {', '.join(self.sources)}"
+
+
+class CuratedSource(DerivedSource, Curation):
+    """Problems that are fit to be seeds: with a meaningful image and one answer that can be verified."""
+
+    kind: Literal["curated"]
+
+
+class SetAsideSource(Section):
+    """The test problems that a curated source holds out: no group of theirs is among the problems that it keeps."""
+
+    kind: Literal["set_aside"]
+    of: Name = Field(description="a source of kind curated, with a test_size")
+
+    @property
+    def sources(self) -> list[str]:
+        """The source that it is made from."""
+        return [self.of]
+
+    @property
+    def about(self) -> str:
+        """Its description in the report."""
+        return f"set aside of {self.of}"

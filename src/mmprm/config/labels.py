@@ -1,21 +1,22 @@
-"""The configuration of labels and of ablations. In: mappings from YAML. Out: sections of the configuration."""
+"""From trees to labelled step paths, and further sets of labels. In: YAML values. Out: sections."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 
-from mmprm.config.consensus import Consensus
-from mmprm.config.section import Name, Section, Share
+from mmprm.config.experiments import Consensus
+from mmprm.config.section import NO_RESULT, Name, Section, Share
 
 
 class LabelSet(Section):
-    """Which paths of the trees are taken, and with which soft labels. From pooled_counts on, the split train alone is
-    changed."""
+    """Which paths of the trees are taken, and with which soft labels.
 
-    max_paths_per_problem: int | None = Field(None, ge=1)
+    From pooled_counts on the keys change the split train alone; but for min_rollouts they are experiments.
+    """
+
+    max_paths_per_problem: int | None = Field(None, ge=1, description="take at most so many paths; null: all")
     max_positive_ratio: float | None = Field(
         1.0, gt=0, description="positive paths a problem for each negative one; null keeps all"
     )
@@ -40,54 +41,36 @@ class LabelSet(Section):
 
 
 class Labels(LabelSet):
-    """From trees to labelled step paths: the run's own, and further sets of them for PRM variants that name one."""
+    """The run's own labels, and further sets of them for PRM variants that name one."""
 
     dev_share: Share = Field(0.1, description="share of the problems held out for development")
     extra: list[str] = Field([], description="keys of step_data whose paths are trained on beside the run's own")
     consensus: Consensus | None = Field(
-        None, description="a model that must find each path's first error where the labels have it; null: none is asked"
+        None,
+        description="a model that must find each path's first error where the labels have it; null: no filter",
+        json_schema_extra=NO_RESULT,  # it filters what is gathered in a rule of its own
     )
     sets: dict[Name, LabelSet] = Field(
-        {}, description="by name, what is otherwise; the rest, held-out paths and `extra` are as here. No consensus"
+        {},
+        description="by name, the keys that override those above; held-out paths and `extra` stay. No consensus",
+        json_schema_extra=NO_RESULT,  # each is gathered by itself
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _sets_begin_as_the_run(cls, values: Any) -> Any:
+    def _sets_override_the_run(cls, values: Any) -> Any:
         sets = values.get("sets") if isinstance(values, dict) else None
         if not isinstance(sets, dict):
             return values
-        own = {key: value for key, value in values.items() if key in LabelSet.model_fields}
-        return values | {
-            "sets": {name: own | given if isinstance(given, dict) else given for name, given in sets.items()}
-        }
+        base = {key: value for key, value in values.items() if key in LabelSet.model_fields}
+        merged = {name: base | given if isinstance(given, dict) else given for name, given in sets.items()}
+        return values | {"sets": merged}
 
     def of(self, name: str | None) -> LabelSet:
-        """The set of this name; the run's own for None."""
+        """Return the set of this name, or the run's own labels for None."""
         return self if name is None else self.sets[name]
 
     def changed(self, name: str) -> dict[str, Any]:
-        """What a set has otherwise than the run's own labels."""
+        """Return the keys of a set that differ from the run's own labels."""
         keys = LabelSet.model_fields
         return {key: value for key in keys if (value := getattr(self.sets[name], key)) != getattr(self, key)}
-
-
-class Ablation(Section):
-    """A comparison of PRM variants on the same candidates: a page and a CSV under results/<run>/ablations/."""
-
-    title: str = Field(min_length=1)
-    variants: list[str] = Field(min_length=1, description="keys of prm.variants, in the order to show")
-    by: Literal["label", "learning_rate", "epochs", "max_paths_per_problem", "packing"] | None = Field(
-        None, description="the key in which they differ, for the axis of the figure; null: their names"
-    )
-    benchmarks: list[str] | None = Field(None, min_length=1, description="keys of benchmarks; null: all")
-
-    def check(self, place: str, variants: Collection[str], benchmarks: Collection[str]) -> None:
-        """ValueError where a variant or a benchmark is not one of these."""
-        for key, named, there in (
-            ("variants", self.variants, variants),
-            ("benchmarks", self.benchmarks or [], benchmarks),
-        ):
-            for name in named:
-                if name not in there:
-                    raise ValueError(f"{place}.{key}: there is no {name!r}; allowed: {sorted(there)}")

@@ -1,7 +1,4 @@
-"""The settings of the verbs that need no run. In: nothing, or a file with some sections of a configuration. Out: them.
-
-The sections are those of `config`, where each key's default, range and meaning stands.
-"""
+"""Settings of the verbs that need no run. In: perhaps a file with sections of a configuration. Out: `Standalone`."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from mmprm.runtime.errors import UserError
 
 
 class Standalone(Section):
-    """What scoring and measuring depend on."""
+    """What scoring and measuring of external candidates depend on."""
 
     seed: int = Field(0, ge=0)
     prompt: Prompt = Prompt()
@@ -30,7 +27,7 @@ Settings = Config | Standalone
 
 
 def read_standalone(path: Path | None) -> Standalone:
-    """Settings from a YAML or JSON file; every default where there is none.
+    """Read settings from a YAML or JSON file; the defaults for None.
 
     The file holds any of the sections of Standalone, or is a whole configuration, of which these are taken. UserError
     names the file and every wrong key.
@@ -46,12 +43,12 @@ def read_standalone(path: Path | None) -> Standalone:
     known = set(Standalone.model_fields)
     try:
         if not set(values) <= known and {"run", "sources", "policy"} <= set(values):
-            whole = load(values)
-            return Standalone(**{name: getattr(whole, name) for name in known})
+            config = load(values)
+            return Standalone(**{name: getattr(config, name) for name in known})
         return Standalone.model_validate(values)
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}" for wrong in error.errors()]
-        allowed = f"the sections here are {', '.join(Standalone.model_fields)}; a whole configuration will do too"
-        raise UserError(f"--config {path} is wrong ({allowed}):\n" + "\n".join(lines)) from error
+        lines = [f"  {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
+        allowed = f"the sections here are {', '.join(Standalone.model_fields)}; a whole configuration is accepted too"
+        raise UserError(f"--config {path} is invalid ({allowed}):\n" + "\n".join(lines)) from error
     except UserError as error:
         raise UserError(f"--config {path}: {error}") from error

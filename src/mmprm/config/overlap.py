@@ -1,6 +1,6 @@
-"""Do two sources share problems? In: the configured sources. Out: yes or no, before anything is read.
+"""Whether two sources may share problems. In: the configured sources. Out: yes or no, before any row is read.
 
-What can be told from the configuration alone; curation looks at the rows themselves. Part of `config`.
+This is what the configuration alone tells; curation compares the rows themselves.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 
-from mmprm.config.derived import CuratedSource, SetAsideSource
+from mmprm.config.curation import CuratedSource, SetAsideSource
 from mmprm.config.section import Section
 from mmprm.config.sources import DERIVED, BenchmarkSource, DataFiles, MathVisionSource, MiniSource, TableSource
 from mmprm.config.tagging import TaggedSource
 
 
 def check_derived(sources: Mapping[str, Section]) -> None:
-    """ValueError where a source is made from what is not there or from itself, set aside of what is not curated, or
-    tagged without having solutions."""
+    """Check sources made from others: ValueError where a parent is missing, is the source itself, is not curated (for
+    set_aside), or has no solutions (for tagged)."""
     for name, source in sources.items():
         if not isinstance(source, DERIVED):
             continue
@@ -26,7 +26,7 @@ def check_derived(sources: Mapping[str, Section]) -> None:
                 raise ValueError(f"{key}: there is no source {other!r}; allowed: {sorted(set(sources) - {name})}")
             parent = sources[other]
             if isinstance(source, SetAsideSource) and not (isinstance(parent, CuratedSource) and parent.test_size):
-                raise ValueError(f"{key}: {other!r} is not of kind curated with a test_size, and sets nothing aside")
+                raise ValueError(f"{key}: {other!r} is not of kind curated with a test_size, and holds nothing out")
         if made_from(sources, name, name):
             raise ValueError(f"{key}: {name!r} is made from itself")
         if isinstance(source, TaggedSource):
@@ -34,10 +34,8 @@ def check_derived(sources: Mapping[str, Section]) -> None:
 
 
 def check_curated(sources: Mapping[str, Section], benchmarks: Mapping[str, str]) -> None:
-    """ValueError where a source is curated from a benchmark's that it is held against: all of it would be refused.
-
-    benchmarks: the source of each.
-    """
+    """Check curated sources: ValueError where one is made from a benchmark with which it is compared, since all of it
+    would be refused. benchmarks: the source of each."""
     for name, source in sources.items():
         if not (isinstance(source, CuratedSource) and source.rules.in_benchmark):
             continue
@@ -51,7 +49,7 @@ def check_curated(sources: Mapping[str, Section], benchmarks: Mapping[str, str])
 
 
 def _check_tagged(sources: Mapping[str, Section], name: str, source: TaggedSource) -> None:
-    """ValueError where the sources of a tagged one bring no solutions, or a problem twice."""
+    """Check a tagged source: ValueError where its sources bring no solutions, or share a problem."""
     key = f"sources.{name}.sources"
     for read in sorted(read_sources(sources, name)):
         made = sources[read]
@@ -67,7 +65,7 @@ def _check_tagged(sources: Mapping[str, Section], name: str, source: TaggedSourc
 
 
 def made_from(sources: Mapping[str, Section], start: str, goal: str) -> bool:
-    """Is one source made from another, directly or by others between them?"""
+    """Tell whether one source is made from another, directly or through others."""
     seen, left = set(), [start]
     while left:
         source = sources.get(left.pop())
@@ -81,32 +79,32 @@ def made_from(sources: Mapping[str, Section], start: str, goal: str) -> bool:
 
 
 def share_problems(sources: Mapping[str, Section], one: str, other: str) -> bool:
-    """May two sources, by name, have a problem in common? What a curated one keeps and sets aside has none."""
+    """Tell whether two sources, by name, may share a problem. What a curated one keeps and holds out shares none."""
     for first, second in ((one, other), (other, one)):
-        aside = sources[first]
-        if isinstance(aside, SetAsideSource):
-            rest = read_sources(sources, second, but=aside.of)
-            return any(share_rows(sources[a], sources[b]) for a in read_sources(sources, aside.of) for b in rest)
+        held_out = sources[first]
+        if isinstance(held_out, SetAsideSource):
+            rest = read_sources(sources, second, but=held_out.of)
+            return any(share_rows(sources[a], sources[b]) for a in read_sources(sources, held_out.of) for b in rest)
     return any(
         share_rows(sources[a], sources[b]) for a in read_sources(sources, one) for b in read_sources(sources, other)
     )
 
 
 def known_apart(sources: Mapping[str, Section], one: str, other: str) -> bool:
-    """Are all problems of both drawn here, from splits that share none? Then nobody needs to look at them."""
+    """Tell whether all problems of both are drawn here, from splits that share none: no need to compare rows."""
     read = read_sources(sources, one) | read_sources(sources, other)
     return all(isinstance(sources[name], MiniSource) for name in read) and not share_problems(sources, one, other)
 
 
 def weights_of(sources: Mapping[str, Section], names: Iterable[str]) -> dict[str, float]:
-    """The weights that are not 1 of the sources that are read to make those named."""
+    """Return the weights other than 1 of the sources that are read to make those named."""
     read = sorted(set().union(*(read_sources(sources, name) for name in names)))
     weights = {name: float(getattr(sources[name], "weight", 1)) for name in read}
     return {name: weight for name, weight in weights.items() if weight != 1}
 
 
 def read_sources(sources: Mapping[str, Section], name: str, but: str | None = None) -> set[str]:
-    """The sources, by name, of which one is made and that are read or drawn; not those behind the curated one `but`."""
+    """Name the sources, read or drawn, of which one is made, except those behind the curated source `but`."""
     source = sources[name]
     if name == but:
         return set()
@@ -116,9 +114,9 @@ def read_sources(sources: Mapping[str, Section], name: str, but: str | None = No
 
 
 def share_rows(one: Section, other: Section) -> bool:
-    """Are two sources that are read the same files, or the same split and family of the mini world?
+    """Tell whether two sources read the same files, or draw from the same split and family of the mini world.
 
-    MathVision's splits share problems wherever they lie.
+    MathVision's splits share problems, whatever their files.
     """
     if isinstance(one, MiniSource) and isinstance(other, MiniSource):
         return one.split == other.split and not set(one.families).isdisjoint(other.families)

@@ -1,7 +1,4 @@
-"""The configuration's sources of problems and of labelled steps. In and out: pydantic models.
-
-Part of `config`, which is the one place that loads them.
-"""
+"""Sources of problems and of labelled steps. In: YAML values. Out: sections."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from mmprm.config.derived import CuratedSource, SetAsideSource
-from mmprm.config.section import Section
+from mmprm.config.curation import CuratedSource, SetAsideSource
+from mmprm.config.section import NO_RESULT, Section, Share
 from mmprm.config.tagging import TaggedSource
 
 Column = Literal[
@@ -28,11 +25,28 @@ Weight = Annotated[
         le=100,
         description="how often its problems are taken in an epoch of policy training: 2.5 is each twice, and half of "
         "them once more, chosen by the seed",
+        json_schema_extra=NO_RESULT,  # of the source; a param of its own of policy training
     ),
 ]
 
 
 Family = Literal["bars", "rectangle", "triangle", "table", "lshape", "grid", "check"]
+
+
+class Intake(Section):
+    """Which rows of a source are refused, and when so many are that the run stops."""
+
+    max_refused_share: Share = Field(0.05, description="stop when more than this share of a source's rows is refused")
+    judge_after: int | None = Field(
+        100_000,
+        ge=1,
+        description="after so many rows of a source the share is also compared with those read so far, so that a bad "
+        "source stops early; null: only when the bound cannot be kept any more, or at the end",
+        json_schema_extra=NO_RESULT,
+    )
+    max_image_pixels: int = Field(
+        25_000_000, ge=1, le=178_956_970, description="larger images are refused undecoded; at most Pillow's own limit"
+    )
 
 
 class MiniSource(Section):
@@ -46,7 +60,7 @@ class MiniSource(Section):
 
     @property
     def about(self) -> str:
-        """For the report."""
+        """Its description in the report."""
         return f"split {self.split}: {', '.join(self.families)}"
 
 
@@ -72,13 +86,13 @@ class DataFiles(Section):
     files: list[str] | None = Field(
         None,
         min_length=1,
-        description="which files of a folder or `repo`, e.g. data/test-*.parquet; default: the split's",
+        description="which files of a folder or `repo`, e.g. data/test-*.parquet; null: the split's",
     )
     images: Path | None = Field(
-        None, description="image paths are relative to this folder; default: that of `path`, or the repository"
+        None, description="image paths are relative to this folder; null: that of `path`, or the repository"
     )
-    licence: str = Field("unknown", description="stated in the data card")
-    limit: int | None = Field(None, ge=1, description="take the first rows only")
+    licence: str = Field("unknown", description="stated in the data card", json_schema_extra=NO_RESULT)
+    limit: int | None = Field(None, ge=1, description="take the first rows only; null: all")
 
     @model_validator(mode="after")
     def _one_place(self) -> DataFiles:
@@ -90,26 +104,28 @@ class DataFiles(Section):
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """Of the data files in a folder or repository, as fnmatch reads them (`*` may stand for folders too)."""
+        """Patterns of the data files in a folder or repository, for fnmatch (`*` may stand for folders too)."""
         split = getattr(self, "split", None)
         if self.files is None and split:
             return tuple(f"{start}{split}{end}.parquet" for start in ("", "*/") for end in ("", "-*"))
         return tuple(self.files or self.DEFAULT_FILES)
 
     def local_files(self) -> list[Path]:
-        """The files below `path`, or `path` itself where it is no folder; none for a repository of the hub."""
+        """List the files below `path`, or `path` itself where it is no folder; none for a repository of the hub."""
         if self.path is None:
             return []
         return self.matching(self.path) if self.path.is_dir() else [self.path]
 
     def matching(self, folder: Path) -> list[Path]:
-        """The files below a folder that `patterns` mean, in order."""
+        """List the files below a folder that match `patterns`, in order."""
         names = {path: path.relative_to(folder).as_posix() for path in _below(folder)}
-        return sorted(path for path, name in names.items() if any(fnmatchcase(name, one) for one in self.patterns))
+        return sorted(
+            path for path, name in names.items() if any(fnmatchcase(name, pattern) for pattern in self.patterns)
+        )
 
     @property
     def about(self) -> str:
-        """For the report."""
+        """Its description in the report."""
         place = f"{self.repo} at {self.revision}" if self.path is None else self.path.name
         return f"{place}, licence {self.licence}"
 
@@ -131,7 +147,7 @@ class TableSource(ProblemFiles):
     columns: dict[Column, str] = Field(
         default_factory=dict,
         description="our column -> theirs; empty: there is none (no id: the row's number). id, question, answer and "
-        "image must be there",
+        "image must exist",
     )
 
 
@@ -142,7 +158,7 @@ class ImageFolderSource(ProblemFiles):
     kind: Literal["image_folder"]
     columns: dict[Column, str] = Field(
         default_factory=dict,
-        description="our column -> theirs, as for kind table; image and id are file_name, unless it is said here",
+        description="our column -> theirs, as for kind table; image and id are file_name unless given",
     )
 
 
@@ -154,12 +170,12 @@ class ConversationSource(ProblemFiles):
     columns: dict[TurnColumn, str] = Field(
         default_factory=dict,
         description="our column -> theirs; empty: there is none (no id: the row's number). turns is conversations, id "
-        "is id, image is image or images, unless it is said here",
+        "is id, image is image or images, unless given",
     )
     answer: Literal["boxed", "tag", "last_line", "whole"] = Field(
         "boxed",
-        description="where the reply has the gold answer, unless a column has it: the last box, the last <answer> tag, "
-        "the last line; whole: the reply is the answer, and no solution",
+        description="where the gold answer is in the reply, unless a column has it: the last box, the last <answer> "
+        "tag, the last line; whole: the reply is the answer, and no solution",
     )
     extra_turns: Literal["refuse", "drop"] = Field(
         "refuse", description="of a row that goes on after the first reply: refuse the row, or take its first question"
@@ -170,14 +186,14 @@ class MmK12Source(ProblemFiles):
     """MM-K12, as Cierra0506/MM-K12 or FanqingM/MMK12 publish it, and the 500 test problems with image paths."""
 
     kind: Literal["mm_k12"]
-    split: Literal["train", "test"] = "train"
+    split: Literal["train", "test"] = Field("train", description="which of its splits")
 
 
 class MathVistaSource(ProblemFiles):
     """AI4Math/MathVista."""
 
     kind: Literal["mathvista"]
-    split: Literal["testmini"] = "testmini"
+    split: Literal["testmini"] = Field("testmini", description="its split with answers")
     hints: bool = Field(False, description="put the official hint (the form of the answer) before the question")
 
 
@@ -185,21 +201,21 @@ class MathVerseSource(ProblemFiles):
     """AI4Math/MathVerse: 788 problems, each in five versions."""
 
     kind: Literal["mathverse"]
-    split: Literal["testmini"] = "testmini"
+    split: Literal["testmini"] = Field("testmini", description="its split with answers")
 
 
 class MathVisionSource(ProblemFiles):
     """MathLLMs/MathVision. Its testmini is a part of its test."""
 
     kind: Literal["mathvision"]
-    split: Literal["test", "testmini"] = "test"
+    split: Literal["test", "testmini"] = Field("test", description="which of its splits")
 
 
 class OlympiadBenchSource(ProblemFiles):
     """Hothan/OlympiadBench, English competition mathematics with pictures."""
 
     kind: Literal["olympiadbench"]
-    split: Literal["OE_MM_maths_en_COMP"] = "OE_MM_maths_en_COMP"
+    split: Literal["OE_MM_maths_en_COMP"] = Field("OE_MM_maths_en_COMP", description="its subset")
 
 
 BenchmarkSource = MmK12Source | MathVistaSource | MathVerseSource | MathVisionSource | OlympiadBenchSource
@@ -219,7 +235,7 @@ class MathShepherdSteps(DataFiles):
     """trl-lib/math_shepherd, and any table of the stepwise-supervision form: prompt, completions, labels."""
 
     kind: Literal["math_shepherd"]
-    split: Literal["train", "test"] = "train"
+    split: Literal["train", "test"] = Field("train", description="which of its splits")
 
 
 class VisualProcessBenchSteps(DataFiles):

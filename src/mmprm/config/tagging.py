@@ -1,7 +1,4 @@
-"""The configuration of step tagging: solutions of other sources, rewritten into steps and an answer.
-
-Part of `config`, which is the one place that loads it. In and out: pydantic models.
-"""
+"""Step tagging: solutions of other sources, rewritten into steps and an answer. In: YAML values. Out: sections."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from mmprm.config.derived import DerivedSource
+from mmprm.config.curation import DerivedSource
 from mmprm.config.llm import InstructedModel
 from mmprm.config.section import Share
 
@@ -30,19 +27,20 @@ class TaggedSource(DerivedSource):
 
     kind: Literal["tagged"]
     by: Literal["rules", "model"] = Field(
-        "rules", description="rules: cut solutions that are stepped already; model: have `model` rewrite them"
+        "rules", description="rules: cut solutions at the steps that they have; model: `model` rewrites them"
     )
     min_steps: int = Field(2, ge=1, description="solutions of fewer are refused")
     max_steps: int = Field(32, ge=1, description="by rules: short neighbours are joined until there are no more")
-    max_step_chars: int = Field(2000, ge=20, description="by rules: longer pieces are cut at their sentences")
+    max_step_chars: int = Field(2000, ge=20, description="by rules: longer steps are cut at their sentences")
     min_step_chars: int = Field(
-        16, ge=1, description="by rules: shorter pieces go with their neighbours; a Chinese character counts as 3"
+        16, ge=1, description="by rules: shorter steps are joined with neighbours; a Chinese character counts as 3"
     )
     answer_from_gold: bool = Field(
-        False, description="by rules: a solution that states no final answer takes the problem's; else it is refused"
+        False,
+        description="by rules: take the problem's answer where a solution states none, which else is refused",
     )
     max_refused_share: Share = Field(0.5, description="stop when more than this share of the solutions is refused")
-    model: TaggingModel | None = Field(None, description="by model: which")
+    model: TaggingModel | None = Field(None, description="by model: the model that rewrites")
 
     @model_validator(mode="after")
     def _limits_go_together(self) -> TaggedSource:
@@ -51,6 +49,11 @@ class TaggedSource(DerivedSource):
         if self.by == "model" and self.model is None:
             raise ValueError("model: by model needs a model")
         return self
+
+    @property
+    def asked_model(self) -> TaggingModel | None:
+        """The model that is asked; None where rules cut the solutions."""
+        return self.model if self.by == "model" else None
 
     @property
     def identity(self) -> str:

@@ -1,15 +1,13 @@
-"""The configuration of a training run, of the policy or of a PRM. In and out: pydantic models.
-
-Part of `config`, which is the one place that loads them.
-"""
+"""Training of the policy and of PRMs, and the PRMs' variants. In: YAML values. Out: sections."""
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
-from mmprm.config.section import Section, Share
+from mmprm.config.section import NO_RESULT, Name, Section, Share
 
 Packing = Literal["paths", "trees"]
 
@@ -17,52 +15,151 @@ Packing = Literal["paths", "trees"]
 class Lora(Section):
     """Low-rank adapters in the language model's matrices; they are merged into the weights on export."""
 
-    rank: int = Field(16, ge=1)
+    rank: int = Field(16, ge=1, description="rank of each adapter")
     alpha: float = Field(32, gt=0, description="an adapter's output is scaled by alpha / rank")
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1, description="of an adapter's inputs")
 
 
-class Training(Section):
-    """One training run, of the policy or of a PRM."""
+class TrainingOptions(Section):
+    """Options of a training run, which a variant may override one by one."""
 
-    learning_rate: float = Field(gt=0)
+    learning_rate: float | None = Field(None, gt=0, description="at its peak, after the warm-up")
     batch_size: int = Field(128, ge=1, description="sequences an update, over all devices")
     batch_labels: int | None = Field(
         None, ge=1, description="labelled steps (of a PRM) or tokens (of the policy) an update, in place of batch_size"
     )
-    micro_batch_size: int = Field(8, ge=1, description="sequences a forward pass on one device")
-    epochs: float = Field(1, gt=0)
-    max_steps: int | None = Field(None, ge=1, description="stop after this many updates")
-    weight_decay: float = Field(0.05, ge=0)
-    warmup_share: Share = 0.03
-    max_grad_norm: float = Field(1.0, gt=0)
+    micro_batch_size: int = Field(
+        8, ge=1, description="sequences a forward pass on one device", json_schema_extra=NO_RESULT
+    )
+    epochs: float | None = Field(None, gt=0, description="passes over the examples")
+    max_steps: int | None = Field(None, ge=1, description="stop after this many updates; null: after all epochs")
+    weight_decay: float = Field(0.05, ge=0, description="of AdamW")
+    warmup_share: Share = Field(0.03, description="share of the updates in which the learning rate rises from 0")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients of a larger norm are scaled down to it")
     max_length: int = Field(
         8192, ge=16, description="tokens; longer solutions are cut at a step, longer prompts refused"
     )
-    freeze_vision: bool = True
-    precision: Literal["fp32", "bf16"] = "bf16"
-    gradient_checkpointing: bool = False
-    save_every: int = Field(200, ge=1, description="updates between checkpoints")
+    freeze_vision: bool = Field(True, description="train the language model alone")
+    precision: Literal["fp32", "bf16"] = Field("bf16", description="of weights and arithmetic")
+    gradient_checkpointing: bool = Field(
+        False, description="recompute activations, which saves memory", json_schema_extra=NO_RESULT
+    )
+    save_every: int = Field(200, ge=1, description="updates between checkpoints", json_schema_extra=NO_RESULT)
     deepspeed: Literal["zero1", "zero2", "zero3"] | None = Field(
-        None, description="launch through torchrun + DeepSpeed"
+        None, description="launch through torchrun and DeepSpeed, with this ZeRO stage", json_schema_extra=NO_RESULT
     )
     gpus: int = Field(
-        1, ge=0, description="GPUs on one machine that a training waits for; more than one need deepspeed. No result"
+        1,
+        ge=0,
+        description="GPUs on one machine that a training waits for; more than one need deepspeed",
+        json_schema_extra=NO_RESULT,
     )
     lora: Lora | None = Field(None, description="train adapters alone; null trains all weights")
     keep_best: bool = Field(
         False, description="of a PRM: export the checkpoint with the lowest loss on held-out problems, not the last"
     )
-    report_to: list[str] = Field([], description="trackers as Trainer names them, such as tensorboard")
+    report_to: list[str] = Field(
+        [], description="trackers as Trainer names them, such as tensorboard", json_schema_extra=NO_RESULT
+    )
+
+
+class Training(TrainingOptions):
+    """One training run, of the policy or of a PRM."""
+
+    learning_rate: float = Field(gt=0, description="at its peak, after the warm-up")
+    epochs: float = Field(1, gt=0, description="passes over the examples")
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> Training:
         if self.gpus > 1 and not self.deepspeed:
-            raise ValueError("gpus: more than one need deepspeed: zero1, zero2 or zero3; set it, or gpus to 1")
+            raise ValueError(f"gpus: {self.gpus} need deepspeed: zero1, zero2 or zero3; set it, or gpus to 1")
         if self.lora and self.deepspeed == "zero3":
             raise ValueError("lora: adapters cannot be merged from ZeRO-3's shards; set deepspeed to zero2 or zero1")
         if self.lora and not self.freeze_vision:
             raise ValueError(
-                "lora: adapters stand in the language model alone; set freeze_vision to true, or lora to null"
+                "lora: adapters are in the language model alone; set freeze_vision to true, or lora to null"
             )
+        return self
+
+
+class Policy(Section):
+    """Supervised fine-tuning of the base model on step-tagged solutions."""
+
+    base: Path = Field(description="a local Hugging Face model folder")
+    sources: list[Name] = Field(min_length=1, description="keys of sources that bring solutions")
+    training: Training = Field(Training(learning_rate=4e-5), description="the training run")
+    packed_tokens: int | None = Field(
+        None,
+        ge=16,
+        description="lay solutions one after another, up to so many tokens (or the longest) a forward pass on one "
+        "device, none seeing another, in place of padding training.micro_batch_size of them",
+    )
+
+    @model_validator(mode="after")
+    def _no_best_without_held_out_problems(self) -> Policy:
+        if self.training.keep_best:
+            raise ValueError("training.keep_best: the policy has no held-out problems to judge by; set it to false")
+        return self
+
+
+class Variant(TrainingOptions):
+    """A named PRM recipe. A key of `prm.training` that is given here overrides it (see Prm.training_of)."""
+
+    label: Literal["soft", "hard", "counts", "outcome"] = Field(
+        "soft",
+        description="soft: MC values; hard: MC > 0; counts: Beta-Binomial, with a predicted concentration; "
+        "outcome: verdicts of answers alone",
+    )
+    max_paths_per_problem: int | None = Field(None, ge=1, description="train on at most so many paths; null: on all")
+    packing: Packing | None = Field(None, description="null: as prm.packing")
+    label_set: Name | None = Field(
+        None, description="a key of labels.sets to be trained on; null: the run's own labels"
+    )
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """What is given in place of prm.training; a learning rate or number of epochs that is null is not."""
+        given = {name: getattr(self, name) for name in TrainingOptions.model_fields if name in self.model_fields_set}
+        return {
+            key: value for key, value in given.items() if key not in ("learning_rate", "epochs") or value is not None
+        }
+
+    @model_serializer(mode="wrap")
+    def _options_if_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = dump(self)
+        keys = ["label", "learning_rate", "epochs", "max_paths_per_problem", "packing", "label_set"]
+        keys += [key for key in self.overrides if key not in keys]
+        return {key: values[key] for key in keys if key in values}
+
+
+class Prm(Section):
+    """PRM training, from the policy's weights."""
+
+    training: Training = Field(Training(learning_rate=4e-6, batch_size=512), description="of all variants")
+    marker_init: str = Field("?", description="text whose mean embedding the <prm> token starts from")
+    packing: Packing = Field(
+        "paths",
+        description="trees: a problem's paths are one sequence, each shared token once, and whole problems a batch",
+    )
+    variants: dict[Name, Variant] = Field(
+        default_factory=lambda: {"soft": Variant()}, min_length=1, description="PRMs to train, by name"
+    )
+
+    def training_of(self, variant: str) -> Training:
+        """Return `training` with the variant's overrides; pydantic's ValidationError where they do not go together."""
+        return Training.model_validate(dict(self.training) | self.variants[variant].overrides)
+
+    def packing_of(self, variant: str) -> Packing:
+        """Return the variant's packing, or else `packing`."""
+        return self.variants[variant].packing or self.packing
+
+    @model_validator(mode="after")
+    def _variants_are_valid(self) -> Prm:
+        for name in self.variants:
+            try:
+                self.training_of(name)
+            except ValidationError as error:
+                raise ValueError(
+                    f"variants.{name}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
+                ) from error
         return self

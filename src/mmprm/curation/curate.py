@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.config import Config
-from mmprm.config.derived import CuratedSource
+from mmprm.config.curation import CuratedSource
 from mmprm.curation import funnel
 from mmprm.curation.decisions import Decided
 from mmprm.curation.funnel import KEPT, SET_ASIDE, Fate

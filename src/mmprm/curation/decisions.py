@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmprm.config.derived import CuratedSource
+from mmprm.config.curation import CuratedSource
 from mmprm.curation import mix
 from mmprm.curation.benchmarks import SIMPLE, BenchmarkMatcher
 from mmprm.curation.duplicates import duplicates, groups

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmprm.config.derived import CuratedSource
+from mmprm.config.curation import CuratedSource
 from mmprm.config.section import Section
 from mmprm.curation.mix import REST, wanted
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmprm.config import Config
-from mmprm.config.steps import StepTest
+from mmprm.config.evaluation import StepTest
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, problems_by_id
 from mmprm.evaluation import step_metrics

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmprm.config import Config
+from mmprm.config import Config, Sampling
 from mmprm.data.problem import Problem
-from mmprm.engine.base import Request, Sampling, request_key, request_seed
+from mmprm.engine.base import Request, request_key, request_seed
 
 
 class RequestFailed(Exception):  # noqa: N818 (what happened, not a defect)

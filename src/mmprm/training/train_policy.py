@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mmprm.config import NOT_RESULTS, Config
+from mmprm.config import Config, Training
 from mmprm.data import tables
 from mmprm.data.problem import Problem, read_problems
 from mmprm.model import folders
@@ -89,7 +89,7 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
 
 def _cache_settings(config: Config) -> dict[str, Any]:
     """Return everything beside the problems that decides the policy."""
-    exclude: Any = {"base": True, "sources": True, "training": NOT_RESULTS}
+    exclude: Any = {"base": True, "sources": True, "training": Training.no_results()}
     return {
         "policy": config.policy.model_dump(mode="json", exclude=exclude),
         "prompt": config.prompt.model_dump(mode="json"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from toy_world import ExactGrader, make_rollouts, policy_folder, toy_config
 
 from mmprm.config import Sampling
-from mmprm.config.guided import Adaptive, TreeDecoding
+from mmprm.config.experiments import Adaptive, TreeDecoding
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.data.shards import Shard

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.config import Config
-from mmprm.config.consensus import Consensus
+from mmprm.config.experiments import Consensus
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, ProblemFile
 from mmprm.engine.factory import open_instructed

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, cycle, islice
 from typing import Any, Protocol
 
-from mmprm.config.guided import Adaptive, Strategy, TreeDecoding
+from mmprm.config.experiments import Adaptive, Strategy, TreeDecoding
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Request
 from mmprm.evaluation.aggregates import AGGREGATES

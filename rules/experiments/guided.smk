@@ -5,7 +5,7 @@ rule decode_guided:
     input:
         policy="<results>/policy/manifest.json",
         prm="<results>/prm/{variant}/manifest.json",
-        problems=benchmark_problems,
+        problems=INPUTS.benchmark_problems,
     output:
         "<results>/guided/{benchmark}/{variant}/{strategy}/{shard}.parquet",
     log:
@@ -14,16 +14,16 @@ rule decode_guided:
         "<benchmarks>/decode_guided/{benchmark}/{variant}/{strategy}/{shard}.tsv"
     retries: RETRIES
     conda:
-        "../envs/rollout.yaml"
+        "../../envs/rollout.yaml"
     threads: HEAVY_THREADS
     resources:
         mem_mb=16000,
-        gpu=MODEL_GPU,
+        gpu=DEVICES.model,
     params:
-        *affects("bench.primary", *SAMPLED, version=1),
+        *SETTINGS.affects("bench.primary", *SAMPLED, version=1),
         config=RESOLVED,
-        strategy=strategy_settings,
-        work=work("guided/{benchmark}"),
+        strategy=SETTINGS.strategy,
+        work=INPUTS.work("guided/{benchmark}"),
     shell:
         "mmprm decode-guided --config {params.config} --strategy {wildcards.strategy} --benchmark {wildcards.benchmark}"
         " --policy {input.policy} --prm {input.prm} --problems {input.problems} --shard {wildcards.shard}"
@@ -32,13 +32,13 @@ rule decode_guided:
 
 rule measure_guided:
     input:
-        problems=benchmark_problems,
+        problems=INPUTS.benchmark_problems,
         candidates="<results>/bench/{benchmark}/candidates.parquet",
         scores="<results>/bench/{benchmark}/{variant}/scores.parquet",
         decoded=expand(
             "<results>/guided/{{benchmark}}/{{variant}}/{strategy}/{shard}.parquet",
             strategy=CONFIG.guided,
-            shard=shards("bench"),
+            shard=INPUTS.shards("bench"),
         ),
     output:
         "<results>/bench/{benchmark}/{variant}/guided.json",
@@ -47,11 +47,11 @@ rule measure_guided:
     benchmark:
         "<benchmarks>/measure_guided/{benchmark}/{variant}.tsv"
     conda:
-        "../envs/cpu.yaml"
+        "../../envs/cpu.yaml"
     resources:
         mem_mb=4000,
     params:
-        *affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=1),
+        *SETTINGS.affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=1),
         config=RESOLVED,
     shell:
         "mmprm measure-guided --config {params.config} --benchmark {wildcards.benchmark} --variant {wildcards.variant}"
@@ -61,4 +61,4 @@ rule measure_guided:
 
 rule guided:
     input:
-        guided_measures,
+        INPUTS.guided_measures,

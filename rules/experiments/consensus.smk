@@ -1,0 +1,32 @@
+"""Consensus filter of step labels (labels.consensus). In: the labelled paths and a judging model. Out: the paths kept.
+
+A path is kept where the model finds its first error at the same step. PRMs are then trained on these paths.
+"""
+
+
+rule judge_labels:
+    input:
+        seeds="<results>/seeds/seeds.parquet",
+        paths="<results>/labels/paths.parquet",
+    output:
+        paths="<results>/labels/consensus.parquet",
+        dropped="<results>/labels/consensus.dropped.parquet",
+        counts="<results>/labels/consensus.json",
+    log:
+        "<logs>/judge_labels.log",
+    benchmark:
+        "<benchmarks>/judge_labels.tsv"
+    conda:
+        "../../envs/rollout.yaml"
+    threads: HEAVY_THREADS if DEVICES.judge else 1
+    resources:
+        mem_mb=8000,
+        gpu=DEVICES.judge,
+    params:
+        *SETTINGS.affects("seed", version=1),
+        config=RESOLVED,
+        judge=SETTINGS.judge,
+        work=INPUTS.work("consensus"),
+    shell:
+        "mmprm judge-labels --config {params.config} --seeds {input.seeds} --paths {input.paths} --work {params.work}"
+        " --devices {resources.gpu} --out {output.paths} --dropped {output.dropped} --counts {output.counts} > {log} 2>&1"

@@ -1,0 +1,51 @@
+"""GPUs and threads of the rules. In: the configuration. Out: numbers for `resources` and `threads`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmprm.config import Config
+from mmprm.config.sources import DataFiles
+from mmprm.workflow.settings import chosen, is_local
+
+# Engines and training runs use every core they are given: at 8 threads (fewer where --cores is less) a small machine
+# runs one of them at a time.
+HEAVY_THREADS = 8
+
+
+class Devices:
+    """GPUs of each kind of job: what its resource `gpu` counts and `mmprm --devices` waits for.
+
+    engine.tensor_parallel and training.gpus set them, here alone. A server samples on devices of its own.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.model = config.engine.tensor_parallel
+        self.sampling = 0 if config.engine.kind == "server" else self.model
+        self.policy = config.policy.training.gpus
+        self.judge = int(is_local(config.labels.consensus))
+
+    @property
+    def largest(self) -> int:
+        """The most GPUs of any job, at least 1."""
+        variants = [self.config.prm.training_of(name).gpus for name in self.config.prm.variants]
+        return max(1, self.model, self.policy, *variants)
+
+    def prm(self, wildcards: Any) -> int:
+        """Return the GPUs on which a variant is trained."""
+        chosen("prm.variants", self.config.prm.variants, wildcards.variant)
+        return self.config.prm.training_of(wildcards.variant).gpus
+
+    def tagging(self, wildcards: Any) -> int:
+        """Return 1 where a local model tags; rules and a server need no device here."""
+        source: Any = chosen("sources", self.config.sources, wildcards.source)
+        return int(is_local(source.asked_model))
+
+    def tagging_threads(self, wildcards: Any) -> int:
+        """Return an engine's threads where a local model tags, else one for each process that compares formulas."""
+        return HEAVY_THREADS if self.tagging(wildcards) else self.config.grading.workers
+
+    def checking_threads(self, wildcards: Any) -> int:
+        """Return the processes that check a source's rows; drawn problems need one."""
+        return 4 if isinstance(chosen("sources", self.config.sources, wildcards.source), DataFiles) else 1

@@ -1,0 +1,204 @@
+"""Input paths of the rules. In: the configuration, and which shards are finished. Out: paths below results/<run>."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from mmprm.config import Config
+from mmprm.config.overlap import known_apart, made_from, read_sources
+from mmprm.config.sources import DataFiles, StepBenchmark
+from mmprm.data.shards import names, stage_count
+from mmprm.runtime.errors import UserError
+from mmprm.workflow.settings import chosen
+
+_NAME = "[A-Za-z0-9_-]"
+
+
+class Inputs:
+    """Paths of a run. Methods that take `wildcards` are Snakemake's input functions; all paths are relative."""
+
+    def __init__(self, config: Config, storage: Callable[[str], Any] = str) -> None:
+        """Make the paths of a configuration. storage: Snakemake's function of a file in an object store."""
+        self.config = config
+        self._remote = {path: storage(address) for path, address in config.remote.items()}
+        self.results = f"results/{config.run}"
+        self._shard_counts: dict[str, int] = {}
+
+    # Shards and work folders.
+
+    def shards(self, stage: str) -> list[str]:
+        """List the shards of a stage, 0-of-4, 1-of-4, …: as many as it was finished in, else as are configured."""
+        return names(self._shard_count(stage))
+
+    def every(self, stage: str, path: str) -> str:
+        """Return a path with {shard} for all shards of a stage at once, as `mmprm` reads it: …/all-of-4/…"""
+        return f"{self.results}/{path}".replace("{shard}", f"all-of-{self._shard_count(stage)}")
+
+    def work(self, folder: str) -> str:
+        """Return a stage's undeclared work folder: its checkpoints and journals survive a failed job."""
+        return f"{self.results}/work/{folder}"
+
+    # Sources and step data.
+
+    def of_kind(self, *kinds: str) -> str:
+        """Return a pattern of the names of all sources of these kinds; it matches nothing where there are none."""
+        return "|".join(name for name, source in self.config.sources.items() if source.kind in kinds) or "(?!)"
+
+    def not_of_kind(self, *kinds: str) -> str:
+        """Return a pattern of all names but those of the sources of these kinds.
+
+        Within a file's pattern `$` is the end of the path: a name ends where no character of a name follows.
+        """
+        return f"(?!(?:{self.of_kind(*kinds)})(?!{_NAME})){_NAME}+"
+
+    def remote_file(self, wildcards: Any) -> Any:
+        """Return the file in an object store from which a local file is copied before it is read."""
+        return self._remote[wildcards.file]
+
+    def source_files(self, wildcards: Any) -> list[str]:
+        """List the files that a source reads; none for drawn problems, and for a fixed commit of the hub."""
+        source = chosen("sources", self.config.sources, wildcards.source)
+        return [str(path) for path in source.local_files()] if isinstance(source, DataFiles) else []
+
+    def parent_tables(self, wildcards: Any) -> list[str]:
+        """List the problem tables of the sources that a derived source is made from."""
+        source: Any = chosen("sources", self.config.sources, wildcards.source)
+        return [self._problems(name) for name in source.sources]
+
+    def tested_against(self, wildcards: Any) -> list[str]:
+        """List the problems that a curated source must not have: those of benchmarks, also of step benchmarks.
+
+        Of benchmarks those that its `against` names, except those made from it or known to share no problem with it.
+        """
+        name = wildcards.source
+        source: Any = chosen("sources", self.config.sources, name)
+        sources, benchmarks = self.config.sources, self.config.benchmarks
+        against = benchmarks if source.against is None else source.against
+        tested = [bench.source for key, bench in benchmarks.items() if key in against]
+        return self._benchmark_tables(
+            bench for bench in tested if not made_from(sources, bench, name) and not known_apart(sources, bench, name)
+        )
+
+    def heldout_test(self, wildcards: Any) -> str:
+        """Return the table that a curated source holds out for a source of kind set_aside."""
+        source: Any = chosen("sources", self.config.sources, wildcards.source)
+        return f"{self.results}/curation/{source.of}.test.parquet"
+
+    def step_files(self, wildcards: Any) -> list[str]:
+        """List the files that an entry of step_data reads; none for a fixed commit of the hub."""
+        return [str(path) for path in chosen("step_data", self.config.step_data, wildcards.steps).local_files()]
+
+    def tested_problems(self, wildcards: Any) -> list[str]:
+        """List the problems that training data must not have, of all benchmarks; none for a step benchmark itself."""
+        if isinstance(chosen("step_data", self.config.step_data, wildcards.steps), StepBenchmark):
+            return []
+        return self._benchmark_tables(bench.source for bench in self.config.benchmarks.values())
+
+    def extra_steps(self, file: str) -> list[str]:
+        """List a file of each entry of step_data that is trained on."""
+        return [f"{self.results}/step_data/{name}/{file}" for name in self.config.labels.extra]
+
+    # Training.
+
+    def base_model(self, wildcards: Any) -> list[str]:
+        """Name a file of the base model; UserError says how to get the model where it is missing."""
+        base = self.config.policy.base
+        file = base / "config.json"
+        if not file.exists():
+            remake = "; `snakemake mini_base` makes it" if base == Path("models/mini-base") else ""
+            raise UserError(f"policy.base: {base} is no Hugging Face model folder (no {file}){remake}")
+        return [str(file)]
+
+    def training_paths(self, wildcards: Any) -> str:
+        """Return the labelled paths of a variant: its label set, or what the consensus filter keeps, or all."""
+        label_set = chosen("prm.variants", self.config.prm.variants, wildcards.variant).label_set
+        if label_set is not None:
+            return f"{self.results}/labels/{label_set}/paths.parquet"
+        return self.judged[0] if self.judged else f"{self.results}/labels/paths.parquet"
+
+    @property
+    def judged(self) -> list[str]:
+        """What the consensus filter keeps, drops and counts; nothing where labels.consensus is null."""
+        ends = ("parquet", "dropped.parquet", "json") if self.config.labels.consensus else ()
+        return [f"{self.results}/labels/consensus.{end}" for end in ends]
+
+    @property
+    def label_accuracy(self) -> list[str]:
+        """The comparison of labels with the truth, which is known where annotated problems are drawn."""
+        sources = self.config.sources
+        read = set().union(*(read_sources(sources, name) for name in self.config.seeds.sources))
+        return [f"{self.results}/labels/quality.json"] if any(sources[name].kind == "mini" for name in read) else []
+
+    # Benchmarks.
+
+    def benchmark_problems(self, wildcards: Any) -> str:
+        """Return the problem table of a benchmark."""
+        return self._problems(chosen("benchmarks", self.config.benchmarks, wildcards.benchmark).source)
+
+    def outcome_scores(self, wildcards: Any) -> list[str]:
+        """List the scores of the other variants that are trained on outcomes: the outcome reward model's baseline."""
+        variants = [name for name, variant in self.config.prm.variants.items() if variant.label == "outcome"]
+        folder = f"{self.results}/bench/{wildcards.benchmark}"
+        return [f"{folder}/{name}/scores.parquet" for name in variants if name != wildcards.variant]
+
+    def step_tables(self, wildcards: Any) -> list[str]:
+        """List the problems and the labelled paths of a step benchmark."""
+        return self._step_tables(wildcards.benchmark)
+
+    def development_tables(self, wildcards: Any) -> list[str]:
+        """List the problems, paths and scores on which a step benchmark's threshold is chosen; none if it is given."""
+        name = chosen("step_benchmarks", self.config.step_benchmarks, wildcards.benchmark).development
+        scores = f"{self.results}/steps/{name}/{wildcards.variant}/scores.parquet"
+        return [*self._step_tables(name), scores] if name else []
+
+    @property
+    def guided_measures(self) -> list[str]:
+        """The metrics of guided decoding of every benchmark and variant; none where no strategy is configured."""
+        variants = self.config.prm.variants if self.config.guided else ()
+        folders = [
+            f"{self.results}/bench/{bench}/{variant}" for bench in self.config.benchmarks for variant in variants
+        ]
+        return [f"{folder}/guided.json" for folder in folders]
+
+    # Ablations.
+
+    def ablation_tables(self, wildcards: Any) -> dict[str, list[str]]:
+        """Map problems, candidates, scores, metrics and manifests to the files that an ablation compares."""
+        ablation = chosen("ablations", self.config.ablations, wildcards.ablation)
+        benches = ablation.benchmarks or list(self.config.benchmarks)
+        folders = [f"{self.results}/bench/{bench}/{variant}" for bench in benches for variant in ablation.variants]
+        return {
+            "problems": sorted({self._problems(self.config.benchmarks[bench].source) for bench in benches}),
+            "candidates": [f"{self.results}/bench/{bench}/candidates.parquet" for bench in benches],
+            "scores": [f"{folder}/scores.parquet" for folder in folders],
+            "metrics": [f"{folder}/metrics.json" for folder in folders],
+            "manifests": [f"{self.results}/prm/{variant}/manifest.json" for variant in ablation.variants],
+        }
+
+    def ablation_pages(self, wildcards: Any) -> list[str]:
+        """List the pages and tables of all ablations; UserError where none is configured."""
+        if not self.config.ablations:
+            example = "snakemake ablations --cores 2 --configfile workflow_config.yaml configs/overlays/ablations.yaml"
+            raise UserError(f"ablations: the configuration names none; for those of the mini world: {example}")
+        return [f"{self.results}/ablations/{name}.{end}" for name in self.config.ablations for end in ("html", "csv")]
+
+    def _problems(self, source: str) -> str:
+        return f"{self.results}/problems/{source}.parquet"
+
+    def _benchmark_tables(self, sources: Iterable[str]) -> list[str]:
+        """List the problems of benchmarks, named by their sources, and of all step benchmarks."""
+        steps = sorted(name for name, data in self.config.step_data.items() if isinstance(data, StepBenchmark))
+        tables = [self._problems(source) for source in sorted(set(sources))]
+        return tables + [f"{self.results}/step_data/{name}/problems.parquet" for name in steps]
+
+    def _step_tables(self, name: str) -> list[str]:
+        settings = chosen("step_benchmarks", self.config.step_benchmarks, name)
+        return [path.replace("<results>", self.results) for path in (settings.problems, settings.paths)]
+
+    def _shard_count(self, stage: str) -> int:
+        if stage not in self._shard_counts:
+            configured = getattr(self.config.shards, stage)
+            self._shard_counts[stage] = stage_count(stage, configured, self.results, self.config.benchmarks)
+        return self._shard_counts[stage]

@@ -1,0 +1,166 @@
+"""Params of the rules. In: the configuration. Out: `key=value` texts of the settings on which a job's result depends.
+
+Snakemake runs a job again when one of its params has changed, and names that param. Settings that change speed or
+memory alone are no params: mmprm.config marks them as NO_RESULT. Whole sections reach a job through the resolved file
+results/<run>/config.json, which is no input of any rule.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mmprm.config import Config
+from mmprm.config.llm import InstructedModel
+from mmprm.config.section import Section, is_result
+from mmprm.runtime.errors import UserError
+
+Entry = TypeVar("Entry")
+
+# What every sampled solution depends on.
+SAMPLED = ("sampling", "prompt", "seed", "engine.max_model_len", "grading.judge.identity")
+
+
+class Settings:
+    """Params of a configuration's rules. Methods that take `wildcards` are Snakemake's functions of params."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def affects(self, *keys: str, version: int) -> list[str]:
+        """List the version of a stage's algorithm and the settings below dotted keys, e.g. affects("seed", version=1).
+
+        A section that is null adds nothing: a run from before such a section existed keeps its results.
+        """
+        params = [f"version={version}"]
+        for key in keys:
+            *sections, last = key.split(".")
+            section: Any = self.config
+            for name in sections:
+                section = section and getattr(section, name)
+            if section is not None:
+                params += [_escaped(param) for param in flat(key, getattr(section, last))]
+        return params
+
+    def remote_address(self, wildcards: Any) -> str:
+        """Return the address of a local file in its object store."""
+        return self.config.remote[wildcards.file]
+
+    def source(self, wildcards: Any) -> str:
+        """Return what the problems of a source depend on."""
+        return _joined(f"sources.{wildcards.source}", chosen("sources", self.config.sources, wildcards.source))
+
+    def source_weights(self) -> list[str]:
+        """List the weights other than 1 of the sources that the policy is trained on."""
+        return [f"sources.{name}.weight={weight}" for name, weight in self.config.policy_weights.items()]
+
+    def tagging(self, wildcards: Any) -> str:
+        """Return what the steps of a tagged source depend on beside the solutions."""
+        source: Any = chosen("sources", self.config.sources, wildcards.source)
+        return _instructed(source.identity, source.asked_model)
+
+    def step_data(self, wildcards: Any) -> str:
+        """Return what the paths of an entry of step_data depend on."""
+        return _joined(f"step_data.{wildcards.steps}", chosen("step_data", self.config.step_data, wildcards.steps))
+
+    def judge(self, wildcards: Any) -> str:
+        """Return what the paths that labels.consensus keeps depend on beside all paths; UserError without a model."""
+        judge = self.config.labels.consensus
+        if judge is None:
+            raise UserError("labels.consensus: no judging model is configured; PRMs are trained on all paths")
+        return _instructed(judge.identity, judge)
+
+    def label_set(self, wildcards: Any) -> str:
+        """Return what the paths of a label set depend on beside the trees."""
+        return _joined("labels", chosen("labels.sets", self.config.labels.sets, wildcards.label_set))
+
+    def variant(self, wildcards: Any) -> str:
+        """Return a variant's recipe: prm.training with the variant's own keys, and its labels."""
+        variant = chosen("prm.variants", self.config.prm.variants, wildcards.variant)
+        recipe = list(flat("training", self.config.prm.training_of(wildcards.variant)))
+        labels = {name: getattr(variant, name) for name in ("label", "max_paths_per_problem")}
+        recipe += [f"training.{name}={json.dumps(value)}" for name, value in labels.items() if value is not None]
+        return "; ".join(recipe)
+
+    def training(self, wildcards: Any) -> str:
+        """Return what the training of a variant depends on: its recipe, and how its sequences are laid out."""
+        packing = json.dumps(self.config.prm.packing_of(wildcards.variant))
+        return f"{self.variant(wildcards)}; prm.packing={packing}"
+
+    def benchmark(self, wildcards: Any) -> str:
+        """Return what the metrics of a benchmark depend on."""
+        name = wildcards.benchmark
+        return _joined(f"benchmarks.{name}", chosen("benchmarks", self.config.benchmarks, name))
+
+    def step_benchmark(self, wildcards: Any) -> str:
+        """Return what the metrics of a step benchmark depend on."""
+        name = wildcards.benchmark
+        return _joined(f"step_benchmarks.{name}", chosen("step_benchmarks", self.config.step_benchmarks, name))
+
+    def step_split(self, wildcards: Any) -> str:
+        """Return the split of its paths that a step benchmark measures."""
+        return str(chosen("step_benchmarks", self.config.step_benchmarks, wildcards.benchmark).split)
+
+    def strategy(self, wildcards: Any) -> str:
+        """Return what a strategy's choices depend on; `credibility` only for a PRM that was trained on counts."""
+        key = f"guided.{wildcards.strategy}"
+        settings = list(flat(key, chosen("guided", self.config.guided, wildcards.strategy)))
+        if chosen("prm.variants", self.config.prm.variants, wildcards.variant).label != "counts":
+            settings = [setting for setting in settings if not setting.startswith(f"{key}.credibility=")]
+        return "; ".join(settings)
+
+    def ablation(self, wildcards: Any) -> str:
+        """Return what an ablation's page depends on beside its tables: its own settings, and its variants' recipes."""
+        ablation = chosen("ablations", self.config.ablations, wildcards.ablation)
+        recipes = [f"{name}: {self.config.prm.variants[name].model_dump_json()}" for name in ablation.variants]
+        return "; ".join([*flat(wildcards.ablation, ablation), *recipes])
+
+    def base_model(self, wildcards: Any) -> str:
+        """Return a fingerprint of the base model's folder."""
+        return f"base={_fingerprint(self.config.policy.base)}"
+
+
+def chosen(section: str, entries: Mapping[str, Entry], name: str) -> Entry:
+    """Return the entry that a wildcard names; UserError lists those that exist."""
+    if name not in entries:
+        raise UserError(f"{section}: there is no {name!r} in the configuration; allowed: {sorted(entries)}")
+    return entries[name]
+
+
+def flat(key: str, value: Any) -> Iterator[str]:
+    """Yield `key=value` (JSON) for each leaf below a section, but for fields that cannot change a result."""
+    if isinstance(value, Section):
+        for name, field in type(value).model_fields.items():
+            if is_result(field):
+                yield from flat(f"{key}.{name}", getattr(value, name))
+    else:
+        yield f"{key}={json.dumps(value, default=str, ensure_ascii=False)}"
+
+
+def is_local(model: InstructedModel | None) -> bool:
+    """Tell whether a model that is given instructions runs in the job itself; None stands for no model."""
+    return model is not None and model.kind != "server"
+
+
+def _joined(key: str, section: Any) -> str:
+    return "; ".join(flat(key, section))
+
+
+def _instructed(identity: str, model: InstructedModel | None) -> str:
+    """Return what a model's replies depend on: its identity, and of a local one the fingerprint of its folder."""
+    weights = f"; weights={_fingerprint(Path(model.model))}" if model is not None and is_local(model) else ""
+    return _escaped(identity + weights)
+
+
+def _escaped(param: str) -> str:
+    """Double the braces: Snakemake fills in {wildcards} of params."""
+    return param.replace("{", "{{").replace("}", "}}")
+
+
+def _fingerprint(folder: Path) -> str:
+    """Hash a model folder's manifest, or else its config.json, which is fast; empty where it has neither."""
+    files = [file for file in (folder / "manifest.json", folder / "config.json") if file.exists()]
+    return hashlib.sha256(files[0].read_bytes()).hexdigest()[:16] if files else ""
