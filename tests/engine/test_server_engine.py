@@ -21,11 +21,12 @@ from PIL import Image
 from mmprm.config import Config, Sampling
 from mmprm.data.image_decoder import decode_image
 from mmprm.data.problem import Problem
-from mmprm.engine import base, http_client, over_http
+from mmprm.engine import base, over_http
 from mmprm.engine.base import Finished, Request
 from mmprm.engine.factory import open_engine
-from mmprm.engine.server_engine import ServerEngine, data_uri
+from mmprm.engine.server_engine import KEYS, ServerEngine, data_uri
 from mmprm.model import folders
+from mmprm.runtime import http_client
 from mmprm.runtime.errors import UserError
 
 SAMPLING = Sampling(temperature=1.0, top_p=0.9, top_k=50, max_new_tokens=24)
@@ -35,7 +36,7 @@ KEY = "sk-of-the-tests-5f2c"
 @pytest.fixture
 def server(mini_policy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
     monkeypatch.setattr(http_client, "_LONGEST_WAIT", 0.01)
-    for name in http_client.KEYS:
+    for name in KEYS:
         monkeypatch.delenv(name, raising=False)
     opened = FakeServer(mini_policy_folder)
     threading.Thread(target=opened.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -148,7 +149,7 @@ def test_a_server_that_is_gone_ends_the_run_after_all_that_it_gave(
         engine.step()
 
 
-@pytest.mark.parametrize("name", http_client.KEYS)
+@pytest.mark.parametrize("name", KEYS)
 def test_the_key_goes_into_the_header_and_nowhere_else(
     name: str,
     server: FakeServer,

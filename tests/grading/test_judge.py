@@ -190,7 +190,7 @@ def test_the_key_goes_into_the_header_and_nowhere_else(
         found = grader.grade_many([("a slanted square", WORDS)])
         assert found == [Graded(Verdict.UNDECIDED, "judge:401")]
         assert len(server.bodies) == 1  # another try would not help
-        shown = repr(vars(grader.judge)) + repr(grader.judge._client.headers) + caplog.text + repr(server.bodies)
+        shown = repr(vars(grader.judge)) + repr(grader.judge._client) + caplog.text + repr(server.bodies)
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
     assert KEY not in shown + settings(server).model_dump_json()
 

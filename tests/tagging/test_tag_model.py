@@ -12,10 +12,10 @@ from chat_server import text_of
 from tagging_server import KEY, ChatServer, Tagging, good, number_of, problem, rewritten, run_config, stage_of
 
 from mmprm.data.problem import Problem
-from mmprm.engine import http_client
 from mmprm.llm.tasks import ItemRefusedError
 from mmprm.mini.problems import generate
 from mmprm.model.step_text import parse
+from mmprm.runtime import http_client
 from mmprm.runtime.errors import UserError
 from mmprm.tagging.rewrite_prompts import read_rewrite
 

@@ -1,7 +1,7 @@
-"""The chat engine: any model behind an OpenAI-compatible server, given instructions and answering in free text.
+"""The chat engine: any instruction model behind an OpenAI-compatible server, which answers in free text.
 
-In: Request, whose problem's question is the whole prompt. Out: Finished, with the text as the server gives it. Unlike
-server_engine it asks for no token ids and knows no step tags: the model is not the policy, nor need the server be vLLM.
+In: Request, whose problem's question is the whole prompt. Out: Finished, with the text as the server returns it. Unlike
+server_engine it asks for no token ids and knows no step tags: the model is not the policy, and the server may be any.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from typing import Any
 
 from mmprm.config.llm import InstructedModel
 from mmprm.engine.base import Completion, Finished, Request
-from mmprm.engine.http_client import Client, RequestRefusedError, Server
 from mmprm.engine.over_http import HttpEngine
 from mmprm.engine.server_engine import data_uri
 from mmprm.model.step_text import question_text
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.http_client import Client, RequestRefusedError, Server
 
-_OURS = (401, 403, 404)  # no request would be carried out: the key, the address or the model's name is wrong
+_FATAL = (401, 403, 404)  # no request would be carried out: the key, the address or the model's name is wrong
 
 
 class ChatEngine(HttpEngine):
-    """engine.base.Engine without prefixes: whatever is asked for is a whole reply."""
+    """engine.base.Engine without prefixes: every completion is a whole reply."""
 
     def __init__(self, settings: InstructedModel, server: Server) -> None:
-        """Contacts nobody. Raises UserError where the key in the environment cannot be sent, without quoting it."""
-        assert settings.url is not None  # config.instructed has checked it
+        """Contact nobody yet. UserError if the key in the environment cannot be sent, without quoting it."""
+        assert settings.url is not None  # config.llm has checked it
         self._url = settings.url.rstrip("/")
         self._server = server
         self._model = settings.model
@@ -32,11 +32,11 @@ class ChatEngine(HttpEngine):
 
     def _body(self, request: Request) -> dict[str, Any]:
         if request.prefix or request.one_step:
-            raise ValueError("a model that is given instructions goes on with no solution of the policy's")
+            raise ValueError("an instruction model cannot continue a policy prefix")
         problem, sampling = request.problem, request.sampling
         text = question_text(problem)
         pictures = [{"type": "image_url", "image_url": {"url": data_uri(image)}} for image in problem.images]
-        # Servers of models that read text alone take no lists.
+        # Servers of text-only models accept no lists.
         content: Any = [*pictures, {"type": "text", "text": text}] if pictures else text
         body = {
             "model": self._model,
@@ -64,9 +64,9 @@ class ChatEngine(HttpEngine):
         return Finished(request.key, tuple(completions))
 
     def _refused(self, request: Request, error: RequestRefusedError) -> Finished:
-        if error.status in _OURS:
+        if error.status in _FATAL:
             raise UserError(
-                f"{self._server.key} {self._url}: {error}; set {self._server.keys[0]}, or mend address or model "
-                f"({self._model!r}), and run again: what was sampled is kept"
+                f"{self._server.option} {self._url}: {error}; set {self._server.key_names[0]}, or correct the address "
+                f"or the model ({self._model!r}), and run again: what was sampled is kept"
             )
         return super()._refused(request, error)

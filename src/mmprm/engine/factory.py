@@ -10,8 +10,8 @@ from pathlib import Path
 from mmprm.config import Config, Prompt
 from mmprm.config.llm import InstructedModel
 from mmprm.engine.base import Engine
-from mmprm.engine.http_client import Server
 from mmprm.model import folders
+from mmprm.runtime.http_client import Server
 
 
 def open_engine(config: Config, policy: Path) -> Engine:

@@ -1,6 +1,6 @@
-"""What the engines on servers share: draws are HTTP requests in a thread, all else happens in the caller's.
+"""Base of the engines on servers: draws are HTTP requests in a thread, all else happens in the caller's.
 
-In: Request. Out: Finished. A subclass says what is sent for a request, and what the replies come to.
+In: Request. Out: Finished. A subclass makes the bodies of the HTTP requests, and Finished of their replies.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import queue
 from typing import Any
 
 from mmprm.engine.base import EngineStats, Finished, Request
-from mmprm.engine.http_client import Client, RequestRefusedError
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.http_client import Client, RequestRefusedError
 
 _STEP = 0.2  # seconds that a step waits for something to finish
 
@@ -29,19 +29,19 @@ class HttpEngine:
         self._http = client
 
     def _body(self, request: Request) -> dict[str, Any]:
-        """What the draws of a request share. Raises ValueError or UserError for one that cannot be sent."""
+        """Return what the draws of a request share. ValueError or UserError if it cannot be sent."""
         raise NotImplementedError
 
     def _finished(self, request: Request, replies: list[Any]) -> Finished:
-        """What the replies of all draws come to. Raises what ends the run: an error that is not of this request."""
+        """Combine the replies of all draws. Raises what ends the run: an error that is not of this request."""
         raise NotImplementedError
 
     def _refused(self, request: Request, error: RequestRefusedError) -> Finished:
-        """What becomes of a request that the server does not carry out. Raises what ends the run."""
+        """Finish a request that the server does not carry out. Raises what ends the run."""
         return Finished(request.key, (), str(error))
 
     def submit(self, request: Request) -> None:
-        """Take a request. What cannot be sent (a prompt too long) returns from the next step with its error."""
+        """Accept a request; one that cannot be sent (a prompt too long) returns from the next step with its error."""
         self.stats.requests += 1
         try:
             body = self._body(request)
@@ -52,9 +52,9 @@ class HttpEngine:
         self._http.start(self._sample(request, body))
 
     async def _sample(self, request: Request, body: dict[str, Any]) -> None:
-        """All draws of a request, in order, or the first error of one."""
+        """Queue the replies of all draws of a request, in order, or the first error."""
         bodies = [body | {"seed": request.seed + draw} for draw in range(request.n)]
-        draws = [asyncio.ensure_future(self._http.ask("POST", "/chat/completions", one)) for one in bodies]
+        draws = [asyncio.ensure_future(self._http.ask("POST", "/chat/completions", body)) for body in bodies]
         try:
             self._done.put((request, await asyncio.gather(*draws)))
         except Exception as error:
@@ -64,15 +64,15 @@ class HttpEngine:
                 draw.cancel()
 
     def step(self) -> list[Finished]:
-        """Wait a moment for a request to finish. Raises UserError when the server is gone, after all that it gave."""
+        """Wait a moment for requests to finish. UserError if the server is gone, once all its replies are returned."""
         finished, self._failed = self._failed, []
         wait = _STEP if self._running and not finished and self._broken is None else 0.0
         with contextlib.suppress(queue.Empty):
             while True:
-                request, outcome = self._done.get(timeout=wait)
+                request, reply = self._done.get(timeout=wait)
                 wait = 0.0
                 try:
-                    finished.append(self._outcome(request, outcome))
+                    finished.append(self._result(request, reply))
                     self._running -= 1
                 except Exception as error:  # kept until the rest of what came has been handed out
                     self._broken = self._broken or error
@@ -80,18 +80,18 @@ class HttpEngine:
             raise self._broken
         return finished
 
-    def _outcome(self, request: Request, outcome: list[Any] | Exception) -> Finished:
-        if isinstance(outcome, RequestRefusedError):
-            return self._refused(request, outcome)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return self._finished(request, outcome)
+    def _result(self, request: Request, replies: list[Any] | Exception) -> Finished:
+        if isinstance(replies, RequestRefusedError):
+            return self._refused(request, replies)
+        if isinstance(replies, Exception):
+            raise replies
+        return self._finished(request, replies)
 
     @property
     def pending(self) -> int:
-        """Requests taken and not yet returned."""
+        """Requests accepted and not yet returned."""
         return self._running + len(self._failed)
 
     def close(self) -> None:
-        """Drop what is on its way; the server forgets it as well."""
+        """Cancel the requests in flight; the server drops them as well."""
         self._http.close()

@@ -20,12 +20,14 @@ from mmprm.data.image_decoder import decode_image, open_image
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
-from mmprm.engine.http_client import KEYS, Client, RequestRefusedError
 from mmprm.engine.over_http import HttpEngine
 from mmprm.model import folders
 from mmprm.model.step_text import Renderer, control_ids, question_text, render_steps
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.http_client import Client, RequestRefusedError, Server
 
+KEYS = ("MMPRM_API_KEY", "OPENAI_API_KEY")  # environment variables; the first that is set counts
+_SERVER = Server("engine.url", KEYS, "start it with `vllm serve` and the policy folder")
 _OPENING_TRIES = 3
 # Else the server fills them in from the model's generation_config.json; vllm_engine has them so.
 _NEUTRAL = {"min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
@@ -45,7 +47,7 @@ class ServerEngine(HttpEngine):
         self._max_images = config.engine.max_images
         self._url = config.engine.url.rstrip("/")
         self._compared: set[tuple[bool, bool]] = set()  # (images, prefix) of the prompts that were compared
-        super().__init__(Client(self._url, config.engine.max_running))
+        super().__init__(Client(self._url, config.engine.max_running, _SERVER))
         try:
             self._model = self._served(config.engine.served_model, policy)
         except BaseException:
@@ -55,7 +57,7 @@ class ServerEngine(HttpEngine):
     def _served(self, name: str | None, policy: Path) -> str:
         """The served model's name, after what can be told of the model from here."""
         try:
-            listed = self._http.run(self._http.ask("GET", "/models", tries=_OPENING_TRIES))
+            listed = self._http.run(self._http.ask("GET", "/models", tries=lambda: _OPENING_TRIES))
             cards = {card["id"]: card for card in listed["data"]}
         except RequestRefusedError as error:
             fix = f"set {KEYS[0]}" if error.status in (401, 403) else "the address of a vLLM server ends in /v1"

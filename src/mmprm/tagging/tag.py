@@ -16,12 +16,12 @@ from mmprm.config.tagging import TaggedSource, TaggingModel
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, stream_problems
 from mmprm.engine.factory import open_instructed
-from mmprm.engine.http_client import Server
 from mmprm.grading import Grader
 from mmprm.llm.batch_runner import BatchRunner
 from mmprm.llm.client import LlmClient
 from mmprm.rollouts.journal import Journal
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.http_client import Server
 from mmprm.runtime.log import log
 from mmprm.tagging.tag_by_model import tag_by_model
 from mmprm.tagging.tag_by_rules import tag_by_rules

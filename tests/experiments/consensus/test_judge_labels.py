@@ -33,10 +33,10 @@ from judging import (
 from mmprm import config
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
-from mmprm.engine import http_client
 from mmprm.experiments.consensus.verdicts import JudgeReply, disagreement, read
 from mmprm.llm.tasks import ItemRefusedError
 from mmprm.mini.problems import generate
+from mmprm.runtime import http_client
 from mmprm.runtime.errors import UserError
 
 

@@ -22,7 +22,6 @@ from mmprm.config.experiments import Consensus
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, ProblemFile
 from mmprm.engine.factory import open_instructed
-from mmprm.engine.http_client import Server
 from mmprm.experiments.consensus.verdicts import JudgeReply, disagreement, judge, labelled
 from mmprm.grading.judge import KEYS
 from mmprm.llm.batch_runner import BatchRunner
@@ -30,6 +29,7 @@ from mmprm.llm.client import LlmClient
 from mmprm.llm.tasks import LlmTask, Refused
 from mmprm.rollouts.journal import Journal
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.http_client import Server
 from mmprm.runtime.log import log
 from mmprm.runtime.progress import Progress
 
