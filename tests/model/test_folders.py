@@ -52,7 +52,7 @@ def test_a_folder_whose_tokenizer_was_exchanged_is_refused(folder: Path, change:
     else:
         name = "tokenizer.json" if "size" in change else "chat_template.jinja"
         (folder / name).write_text("content of tokenizer.jsoN")
-    with pytest.raises(UserError, match=r"model/\w+\.\w+: another tokenizer than the model was trained with"):
+    with pytest.raises(UserError, match=r"model/\w+\.\w+: differs from the tokenizer that the model was trained with"):
         folders.check_manifest(folder)
 
 

@@ -168,13 +168,13 @@ def test_a_prm_folder_without_a_manifest_is_refused(files: Tables, monkeypatch: 
 def test_a_prm_folder_with_another_tokenizer_is_refused(files: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, halves)
     (files.prm / "tokenizer.json").write_text("{}")
-    with pytest.raises(UserError, match="another tokenizer than the model was trained with"):
+    with pytest.raises(UserError, match="differs from the tokenizer that the model was trained with"):
         files.score(make_config("transformers"), [candidate(files.problems[0], 0)])
 
 
 @pytest.mark.parametrize("kind", ["transformers", "vllm"])
 def test_a_model_without_control_tokens_scores_nothing(kind: str, mini_model_folder: Path) -> None:
-    with pytest.raises(UserError, match=r"writes '<step>' as .* tokens, not as one: use a policy folder"):
+    with pytest.raises(UserError, match=r"encodes '<step>' as .* tokens, not as one: use a policy folder"):
         score_candidates.open_scorer(make_config(kind), mini_model_folder)
 
 

@@ -157,7 +157,7 @@ def test_a_policy_without_control_tokens_trains_no_prm(
     base = shutil.copytree(mini_model_folder, tmp_path / "base")
     folders.write_manifest(base, {})
     train = functools.partial(train_prm.train_prm, training_config(), "soft")
-    with pytest.raises(UserError, match=r"writes '<step>' as .* tokens, not as one: use a policy folder"):
+    with pytest.raises(UserError, match=r"encodes '<step>' as .* tokens, not as one: use a policy folder"):
         train(base, *prm_tables, tmp_path / "work", tmp_path / "prm")
     # Nor does one whose tokenizer is not the one that its data were made with.
     other = shutil.copytree(mini_policy_folder, tmp_path / "other")

@@ -87,7 +87,7 @@ def test_a_prm_learns_from_counts_on_trees_as_on_paths(
         train_prm.train_prm(packed, "counts", mini_policy_folder, *prm_tables, tmp_path / packing / "work", out)
         found.append([row["loss"] for row in json.loads((out / "losses.json").read_text())])
         assert "distributed as Beta" in (out / "README.md").read_text()
-        assert folders.learnt_counts(out)
+        assert folders.trained_on_counts(out)
         held_out = json.loads((out / "manifest.json").read_text())["info"]["held_out_losses"]
         assert all(np.isfinite(row["loss"]) for row in held_out)
     assert found[1] == pytest.approx(found[0], rel=1e-3)

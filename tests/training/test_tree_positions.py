@@ -168,7 +168,7 @@ def test_a_family_whose_count_is_not_known_is_neither_packed_nor_sampled(
 ) -> None:
     monkeypatch.setattr(rope_positions, "FAMILIES", ())
     assert not packing.supports(parts[1])
-    with pytest.raises(UserError, match="is not known here"):
+    with pytest.raises(UserError, match="unknown position scheme"):
         TransformersEngine(training_config(), windowed_folder)
 
 

@@ -59,7 +59,7 @@ class TransformersEngine:
         )
         if not rope_positions.known(self._model.model):
             raise UserError(
-                f"{policy}: how a {type(self._model.model).__name__} counts positions is not known here; set "
+                f"{policy}: {type(self._model.model).__name__} is not supported: unknown position scheme; set "
                 "engine.kind to vllm"
             )
         self._index = rope_positions.rope_index(self._model.model)

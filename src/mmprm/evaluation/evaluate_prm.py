@@ -23,7 +23,6 @@ from mmprm.data.problem import ProblemFile
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.auc import auc, auc_within_problem
 from mmprm.model import folders
-from mmprm.model.hf_env import prepare, quiet
 from mmprm.model.step_text import Status
 from mmprm.prm.marker_examples import marker_labels
 from mmprm.prm.step_scores import Item
@@ -51,8 +50,6 @@ def evaluate_prm(
     trajectories: labels/paths.parquet; shards: folders with rollouts.parquet. The measures are those of `step_measures`
     and `ranking_measures`. Raises UserError if the PRM is not of this policy, or `dev` has no trajectory.
     """
-    prepare()
-    quiet()
     folders.check_manifest(policy)
     if folders.check_manifest(prm)["info"].get("base") != folders.fingerprint(policy):
         raise UserError(f"{prm}: it was not trained from the policy {policy}; run `snakemake {prm / folders.MANIFEST}`")

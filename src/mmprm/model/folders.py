@@ -1,4 +1,4 @@
-"""Model folders: load, save a manifest beside them, tell them apart, add the control tokens; and decode images.
+"""Model folders: load them, add the control tokens, write and check manifests, compute fingerprints.
 
 In: a local Hugging Face folder (an image-text-to-text model and its processor). Code in the folder is never run, and
 nothing is downloaded.
@@ -18,7 +18,7 @@ from mmprm.model.step_text import TAGS, control_ids
 from mmprm.runtime.errors import UserError
 
 MANIFEST = "manifest.json"
-# What decides which tokens a text becomes: tokenizer, processor, chat template.
+# The files that decide a text's tokens: tokenizer, processor, chat template.
 _TOKENS = (
     "tokenizer*",
     "vocab*",
@@ -28,8 +28,8 @@ _TOKENS = (
     "*processor*.json",
     "chat_template*",
 )
-# What decides a model's output: that, weights and configuration. Not cards or logs.
-_DECIDING = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", *_TOKENS)
+# The files that decide a model's output: these, weights and configuration; not cards or logs.
+_OUTPUT = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", *_TOKENS)
 
 
 def _folder(folder: Path) -> str:
@@ -39,13 +39,13 @@ def _folder(folder: Path) -> str:
 
 
 def load_processor(folder: Path) -> Any:
-    """The folder's processor: tokenizer, image processor and chat template. Raises UserError where there is none."""
+    """Load tokenizer, image processor and chat template. Raises UserError if one of them is missing."""
     prepare()
     from transformers import AutoProcessor
 
     processor = AutoProcessor.from_pretrained(_folder(folder), local_files_only=True, trust_remote_code=False)
     if getattr(processor, "tokenizer", None) is None:
-        raise UserError(f"{folder}: its processor has no tokenizer beside an image processor; is it a text model?")
+        raise UserError(f"{folder}: its processor has no tokenizer beside an image processor; is it a text-only model?")
     processor.tokenizer.init_kwargs.pop("local_files_only", None)  # else it is saved into tokenizer_config.json
     if processor.chat_template is None:
         raise UserError(f"{folder}: it has no chat template; put chat_template.jinja into the folder")
@@ -53,13 +53,13 @@ def load_processor(folder: Path) -> Any:
 
 
 def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> Any:
-    """The folder's model in evaluation mode. dtype: float32, bfloat16, float16, or auto (as the checkpoint is)."""
+    """Load a model in evaluation mode. dtype: float32, bfloat16, float16, or auto (that of the checkpoint)."""
     prepare()
     import torch
     from transformers import AutoModelForImageTextToText
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # one line a shard in a log
+    logging.disable_progress_bar()  # of loading and saving weights: a line per file in a log
     model = AutoModelForImageTextToText.from_pretrained(
         _folder(folder),
         dtype="auto" if dtype == "auto" else getattr(torch, dtype),
@@ -78,24 +78,24 @@ def _config(folder: Path) -> Any:
 
 
 def longest_input(folder: Path) -> int:
-    """How many tokens the model's positions reach."""
+    """Return the number of tokens that the model has positions for."""
     return int(_config(folder).get_text_config().max_position_embeddings)
 
 
 def ties_embeddings(folder: Path) -> bool:
-    """Is the output layer the input embedding? Some families say so beside the language model's configuration."""
-    config = _config(folder)
+    """Return whether the output layer is the input embedding."""
+    config = _config(folder)  # some families set it here, others in the language model's configuration
     language = config.get_text_config()
     return bool((language if hasattr(language, "tie_word_embeddings") else config).tie_word_embeddings)
 
 
 def working_dtype(dtype: str, device: str) -> str:
-    """`auto` is float32 on the CPU (half precision is slow there, and draws must repeat), else the checkpoint's."""
+    """Resolve `auto` to float32 on the CPU, where half precision is slow and its samples do not repeat."""
     return "float32" if dtype == "auto" and device == "cpu" else dtype
 
 
 def device() -> str:
-    """`cuda` where there is one, else `cpu`."""
+    """Return `cuda` if available, else `cpu`."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -104,8 +104,8 @@ def device() -> str:
 def add_control_tokens(processor: Any, model: Any = None) -> dict[str, int]:
     """Add the tags that are not yet single tokens, and return the ids of all control tokens.
 
-    With a model, its embeddings (input and output) grow where they must, and a new token starts as the mean of the
-    pieces that it was written as before. Raises UserError where Yes or No is not one token: those are never added.
+    The model's embeddings (input and output) are resized if necessary, and a new token's are initialised as the mean of
+    the tokens that it was split into before. Raises UserError if Yes or No is not one token: those are never added.
     """
     tokenizer = processor.tokenizer
     pieces: dict[str, list[int]] = {}
@@ -119,15 +119,15 @@ def add_control_tokens(processor: Any, model: Any = None) -> dict[str, int]:
         # Not `special`: a decoder that skips special tokens would drop the steps' tags.
         tokenizer.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in pieces])
     if pieces and model is not None:
-        start_embeddings(model, tokenizer, pieces)
+        initialise_embeddings(model, tokenizer, pieces)
     return control_ids(tokenizer)
 
 
-def start_embeddings(model: Any, tokenizer: Any, pieces: dict[str, list[int]]) -> None:
-    """Set the input and output embeddings of each token to the mean of those of its `pieces` (token ids)."""
+def initialise_embeddings(model: Any, tokenizer: Any, pieces: dict[str, list[int]]) -> None:
+    """Set the input and output embeddings of each token to the mean over its `pieces` (token ids)."""
     import torch
 
-    if model.get_input_embeddings().weight.shape[0] < len(tokenizer):  # some models keep spare rows
+    if model.get_input_embeddings().weight.shape[0] < len(tokenizer):  # some models have spare rows
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     rows = [model.get_input_embeddings().weight]
     if model.get_output_embeddings() is not None and model.get_output_embeddings().weight is not rows[0]:  # not tied
@@ -150,8 +150,10 @@ def write_manifest(folder: Path, info: dict[str, Any]) -> None:
 
 
 def check_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest; UserError where it is missing, a file is missing or has another size than it says, or the tokenizer
-    (with processor and chat template) is another: the model, and data made with it, would be read in other tokens.
+    """Read the manifest, and compare the folder with it.
+
+    Raises UserError if it or a file is missing, a file differs in size, or the tokenizer, processor or chat template
+    differs: the model, and the data made with it, would be read in other tokens.
     """
     path = folder / MANIFEST
     try:
@@ -165,23 +167,18 @@ def check_manifest(folder: Path) -> dict[str, Any]:
         file = folder / name
         size = file.stat().st_size if file.is_file() else None
         if size != entry["size"]:
-            raise UserError(
-                f"{file}: the manifest says {entry['size']} bytes, there are {size}; delete {path} and run again"
-            )
+            raise UserError(f"{file}: {size} bytes, but {entry['size']} in the manifest; delete {path} and run again")
     for name in _names(folder, _TOKENS):
         if name not in files or files[name]["sha256"] != _sha256(folder / name):
             raise UserError(
-                f"{folder / name}: another tokenizer than the model was trained with has it; put the old file back, or "
-                f"delete {path} and run again"
+                f"{folder / name}: differs from the tokenizer that the model was trained with; restore the original "
+                f"file, or delete {path} and run again"
             )
     return manifest
 
 
-def learnt_counts(folder: Path) -> bool:
-    """Does its manifest say that it is a PRM with `label: counts`, whose logits tell a concentration?
-
-    False where there is no manifest; raises as check_manifest.
-    """
+def trained_on_counts(folder: Path) -> bool:
+    """Return whether the manifest, if any, is that of a PRM with `label: counts`, whose logits give a concentration."""
     if not (folder / MANIFEST).is_file():
         return False
     info = check_manifest(folder)["info"]
@@ -193,12 +190,12 @@ def _names(folder: Path, patterns: Sequence[str]) -> list[str]:
 
 
 def fingerprint(folder: Path) -> str:
-    """A hash of the files that decide the model's output, whatever its folder is called.
+    """Hash the files that decide the model's output, whatever the folder's name.
 
-    Taken from the manifest where there is one (without reading the weights again), from the files where not.
+    The files' hashes are those of the manifest, if there is one, so that the weights are not read again.
     """
     known = check_manifest(folder)["files"] if (folder / MANIFEST).is_file() else {}
-    names = _names(Path(_folder(folder)), _DECIDING)
+    names = _names(Path(_folder(folder)), _OUTPUT)
     digest = hashlib.sha256()
     for name in names:
         content = known[name]["sha256"] if name in known else _sha256(folder / name)

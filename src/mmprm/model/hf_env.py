@@ -1,7 +1,7 @@
-"""Readies the process for transformers' processors and vLLM. Call `prepare` before either is imported.
+"""Prepares the process for transformers' processors and vLLM. Call `prepare` before either is imported.
 
-torchvision's compiled operators load only beside the torch build (CPU or CUDA) that they were made for, and importing
-torchvision without them fails. The processors import it, and use none of these operators: their schemas suffice.
+torchvision's compiled operators load only with the torch build (CPU or CUDA) that they were compiled for, and importing
+torchvision without them fails. The processors import it but use none of these operators: their schemas suffice.
 """
 
 from __future__ import annotations
@@ -17,16 +17,13 @@ _SCHEMAS = {
 
 
 def prepare() -> None:
-    """Keep Hugging Face off the network, and make `import torchvision` work. Does nothing the second time.
-
-    HF_HUB_OFFLINE is left alone where it is set.
-    """
+    """Keep Hugging Face offline, unless HF_HUB_OFFLINE is set, and make `import torchvision` work; may be repeated."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # a pool of threads a tokenizer, beside the engine's own
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else each tokenizer adds threads to the engine's own
     import torch
 
     spec = importlib.util.find_spec("torchvision")
-    if spec is None or _has_operator("nms"):
+    if spec is None or hasattr(torch.ops.torchvision, "nms"):
         return
     for folder in spec.submodule_search_locations or []:
         for library in Path(folder).glob("_C*.so"):
@@ -35,18 +32,5 @@ def prepare() -> None:
             except OSError:
                 continue
     for name, schema in _SCHEMAS.items():
-        if not _has_operator(name):
+        if not hasattr(torch.ops.torchvision, name):
             torch.library.define(f"torchvision::{name}", schema)
-
-
-def quiet() -> None:
-    """Switch off transformers' own bars for loading and saving weights."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-
-
-def _has_operator(name: str) -> bool:
-    import torch
-
-    return hasattr(torch.ops.torchvision, name)

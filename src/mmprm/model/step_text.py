@@ -1,4 +1,4 @@
-"""The text contract: prompts, step tags, parsing, and where `<prm>` goes. The only module that knows the tags.
+"""The step-text contract: prompts, step tags, parsing, and the place of `<prm>`. The only module that knows the tags.
 
 A solution is `<step>…</step>` repeated, then `<answer>…</answer>`, with nothing between the blocks. A partial solution
 is continued in the assistant's own turn. The PRM reads the same chat with `<prm>` after each `</step>` and after the
@@ -22,7 +22,7 @@ MARKER = "<prm>"
 TAGS = (STEP_OPEN, STEP_CLOSE, ANSWER_OPEN, ANSWER_CLOSE, MARKER)
 YES, NO = "Yes", "No"
 
-# Strings that steer a model or its processor: our tags, chat and image tokens of the usual families.
+# Strings that control a model or its processor: our tags, chat and image tokens of the common model families.
 _CONTROL = re.compile(
     r"</?(?:step|answer|prm|img|image|video|IMG_CONTEXT|think|vision_start|vision_end|image_pad"
     r"|start_of_image|end_of_image|image_soft_token)>|<\|[^<>|]{1,40}\|>|\[IMG(?:_BREAK|_END)?\]"
@@ -31,11 +31,11 @@ _BLOCK = re.compile(r"\s*<(step|answer)>(.*?)</\1>\s*", re.DOTALL)
 
 
 class Status(StrEnum):
-    """What became of a sampled text. Only `ok` is graded, searched or ranked; the others count as unparsed."""
+    """The result of parsing a sampled text. Only `ok` is graded, searched or ranked; the others count as unparsed."""
 
     OK = "ok"
     EMPTY = "empty"
-    TRUNCATED = "truncated"  # the length limit came before the end
+    TRUNCATED = "truncated"  # stopped by the length limit
     MALFORMED = "malformed"  # text outside of blocks, an unclosed or empty block, no steps, steps after the answer
     NO_ANSWER = "no_answer"
     CONTROL = "control"  # a control string inside a step or the answer
@@ -50,8 +50,8 @@ class Parsed:
     answer: str | None = None
 
 
-def parse(text: str, finish_reason: str = "stop", prefix_steps: int = 0) -> Parsed:  # noqa: PLR0911 - one a status
-    """Parse what a policy wrote after `prefix_steps` steps of a solution; white space around the bodies is dropped."""
+def parse(text: str, finish_reason: str = "stop", prefix_steps: int = 0) -> Parsed:  # noqa: PLR0911 - one per status
+    """Parse what a policy wrote after `prefix_steps` steps of a solution; white space around the bodies is removed."""
     if not text.strip():
         return Parsed(Status.EMPTY)
     if finish_reason == "length":
@@ -81,7 +81,7 @@ def parse(text: str, finish_reason: str = "stop", prefix_steps: int = 0) -> Pars
 
 
 def parse_block(text: str, finish_reason: str = "stop") -> tuple[str, str] | None:
-    """("step" or "answer", body) of a text that is one block and no more; None for any other."""
+    """Return ("step" or "answer", body) of a text that is exactly one block; None for any other."""
     block = _BLOCK.fullmatch(text)
     if finish_reason == "length" or block is None or not block[2].strip() or _CONTROL.search(block[2]):
         return None
@@ -89,12 +89,12 @@ def parse_block(text: str, finish_reason: str = "stop") -> tuple[str, str] | Non
 
 
 def render_steps(steps: Sequence[str], marker: str = "") -> str:
-    """`<step>…</step>` for each step, each followed by `marker`."""
+    """Write `<step>…</step>` for each step, each followed by `marker`."""
     return "".join(f"{STEP_OPEN}{step}{STEP_CLOSE}{marker}" for step in steps)
 
 
 def render_solution(steps: Sequence[str], answer: str | None, marker: str = "") -> str:
-    """The steps and, unless it is None, the answer; `marker` follows each block."""
+    """Write the steps and, unless it is None, the answer; `marker` follows each block."""
     ending = "" if answer is None else f"{ANSWER_OPEN}{answer}{ANSWER_CLOSE}{marker}"
     return render_steps(steps, marker) + ending
 
@@ -102,27 +102,27 @@ def render_solution(steps: Sequence[str], answer: str | None, marker: str = "") 
 def neutralise(text: str, extra: Sequence[str] = ()) -> str:
     """Rewrite control strings so that they are read as plain text: `<step>` becomes `‹step›`.
 
-    `extra` names further control strings (a tokenizer's own special tokens). Applied to every question and choice.
+    `extra`: further control strings (a tokenizer's own special tokens). Applied to every question and choice.
     """
-    before = None
-    while text != before:  # a control string inside another one leaves a new one behind
-        before = text
+    previous = None
+    while text != previous:  # rewriting a control string inside another one may leave a new one
+        previous = text
         text = _CONTROL.sub(lambda match: f"‹{match[0][1:-1]}›", text)
         for token in extra:
             inner = token.strip("<>[]")
             if len(token) > 1 and token in text:
-                # A token without brackets ("EOS") is torn apart behind its first character.
+                # A token without brackets ("EOS") is split after its first character.
                 text = text.replace(token, f"‹{inner}›" if inner != token else f"‹{token[0]}›{token[1:]}")
     return text
 
 
 def has_control(text: str) -> bool:
-    """Does the text contain a string that `neutralise` would rewrite?"""
+    """Return whether the text contains a string that `neutralise` would rewrite."""
     return _CONTROL.search(text) is not None
 
 
 def question_text(problem: Problem, instruction: str = "", extra_control: Sequence[str] = ()) -> str:
-    """What the user's turn says: the question, the choices as lines `(A) …`, then the instruction."""
+    """Write the user's turn: the question, the choices as lines `(A) …`, then the instruction."""
     lines = [neutralise(problem.question, extra_control)]
     for index, choice in enumerate(problem.choices):
         lines.append(f"({chr(ord('A') + index)}) {neutralise(choice, extra_control)}")
@@ -132,22 +132,22 @@ def question_text(problem: Problem, instruction: str = "", extra_control: Sequen
 
 
 class Renderer:
-    """Writes every text that a model is shown. `processor` is a Hugging Face processor with a chat template.
+    """Writes every text that a model is shown. `processor`: a Hugging Face processor with a chat template.
 
-    The texts hold one image placeholder an image; the processor (or vLLM) expands it.
+    The texts have one placeholder per image; the processor (or vLLM) expands it.
     """
 
     def __init__(self, processor: Any, instruction: str = "") -> None:
         self.processor = processor
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self.instruction = instruction
-        # Special tokens and whatever else was added in brackets; not the words or white space that some models add.
+        # Special tokens, and any others added in brackets; not the words or white space that some models add.
         added = [token for token in self.tokenizer.added_tokens_decoder.values() if token.content not in (YES, NO)]
         control = {token.content for token in added if token.special or token.content[:1] in ("<", "[")}
         self._control = tuple(sorted(control - set(TAGS), key=lambda token: (-len(token), token)))
 
     def prompt(self, problem: Problem) -> str:
-        """The chat up to the point where the assistant starts to write."""
+        """Write the chat up to the point where the assistant starts to write."""
         content: list[dict[str, str]] = [{"type": "image"} for _ in problem.images]
         content.append({"type": "text", "text": question_text(problem, self.instruction, self._control)})
         text = self.processor.apply_chat_template(
@@ -156,27 +156,27 @@ class Renderer:
         return str(text)
 
     def continuation(self, problem: Problem, prefix: Sequence[str]) -> str:
-        """The prompt and the steps so far, for the policy to go on from (prefix continuation in its own turn)."""
+        """Write the prompt and the steps so far, for the policy to continue (in its own turn)."""
         return self.prompt(problem) + render_steps(prefix)
 
     def supervised(self, problem: Problem, steps: Sequence[str], answer: str) -> tuple[str, str]:
-        """(prompt, completion) for fine-tuning; the completion ends with the end-of-turn token."""
+        """Write (prompt, completion) for fine-tuning; the completion ends with the end-of-turn token."""
         return self.prompt(problem), render_solution(steps, answer) + self.tokenizer.eos_token
 
     def marked(self, problem: Problem, steps: Sequence[str], answer: str | None) -> str:
-        """The chat with `<prm>` after each step and after the answer: what the PRM reads, ending at its last marker."""
+        """Write what the PRM reads: the chat with `<prm>` after each step and the answer, ending at the last marker."""
         return self.prompt(problem) + render_solution(steps, answer, MARKER)
 
 
 def control_ids(tokenizer: Any) -> dict[str, int]:
-    """The ids of the tags, Yes and No; UserError unless each is one known token and all differ (defect 7)."""
+    """Return the ids of the tags, Yes and No; raise UserError unless each is one token and all differ (defect 7)."""
     ids: dict[str, int] = {}
     for token in (*TAGS, YES, NO):
         encoded = tokenizer.encode(token, add_special_tokens=False)
         if len(encoded) != 1 or encoded[0] == tokenizer.unk_token_id:
             raise UserError(
-                f"the tokenizer {tokenizer.name_or_path!r} writes {token!r} as {len(encoded)} tokens, not as one: "
-                "use a policy folder that the policy stage made (it adds the tags), or add the token"
+                f"the tokenizer {tokenizer.name_or_path!r} encodes {token!r} as {len(encoded)} tokens, not as one: "
+                "use a policy folder made by the policy stage (it adds the tags), or add the token"
             )
         ids[token] = encoded[0]
     if len(set(ids.values())) != len(ids):

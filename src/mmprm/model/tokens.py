@@ -1,6 +1,6 @@
 """Texts with images as the tokens that a model reads. In: a processor, texts, encoded images. Out: arrays.
 
-Texts come from `solution.Renderer` alone and are tokenised whole, by the same processor in training and in scoring.
+Texts come only from `step_text.Renderer`, and are tokenised as a whole, by the same processor in training and scoring.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 
 from mmprm.data.image_decoder import decode_image
 
-_CHUNK = 64  # texts a processor call: one at a time costs twice as much
+_CHUNK = 64  # texts per processor call: one at a time takes twice as long
 
 
-@functools.lru_cache(maxsize=16)  # paths of one problem follow one another; real images may be large
+@functools.lru_cache(maxsize=16)  # paths of one problem are consecutive; real images may be large
 def _decoded(image: bytes) -> Any:
     return decode_image(image)
 
@@ -25,10 +25,10 @@ def _decoded(image: bytes) -> Any:
 def tokenise(
     processor: Any, texts: Sequence[str], images: Sequence[tuple[bytes, ...]]
 ) -> Iterator[dict[str, np.ndarray]]:
-    """For each text, its tokens with the image placeholders expanded: arrays of shape (length,), by name.
+    """Yield each text's tokens, with the image placeholders expanded: arrays of shape (length,), by name.
 
-    Texts of the same images begin alike up to the last of them, as a problem's do: only the first is processed with
-    its images, where they follow one another (`_Opening`); one that begins in another way is processed, too.
+    A problem's texts are the same up to the last image. So of consecutive texts with the same images only the first is
+    processed with them (`_Opening`); one that begins differently is processed, too.
     """
     openings: dict[tuple[bytes, ...], _Opening] = {}
     for start in range(0, len(texts), _CHUNK):
@@ -36,21 +36,21 @@ def tokenise(
         encoded = processor.tokenizer([texts[index] for index in part], add_special_tokens=False)["input_ids"]
         words = {index: np.asarray(ids, dtype=np.int64) for index, ids in zip(part, encoded, strict=True)}
         first = {images[index]: index for index in reversed(part) if images[index] not in openings}
-        whole = [index for index in part if not images[index] or first.get(images[index]) == index]
-        found = _processed(processor, texts, images, whole)
-        openings |= {row: _Opening.of(words[index], found[index]) for row, index in first.items() if row}
+        full = [index for index in part if not images[index] or first.get(images[index]) == index]
+        tokens = _processed(processor, texts, images, full)
+        openings |= {key: _Opening.of(words[index], tokens[index]) for key, index in first.items() if key}
         for index in part:
-            if index not in found and (begun := openings[images[index]].before(words[index])):
-                found[index] = begun
-        found |= _processed(processor, texts, images, [index for index in part if index not in found])
-        yield from (found[index] for index in part)
-        openings = {row: opening for row, opening in openings.items() if row == images[part[-1]]}
+            if index not in tokens and (extended := openings[images[index]].extended(words[index])):
+                tokens[index] = extended
+        tokens |= _processed(processor, texts, images, [index for index in part if index not in tokens])
+        yield from (tokens[index] for index in part)
+        openings = {key: opening for key, opening in openings.items() if key == images[part[-1]]}
 
 
 def _processed(
     processor: Any, texts: Sequence[str], images: Sequence[tuple[bytes, ...]], chosen: Sequence[int]
 ) -> dict[int, dict[str, np.ndarray]]:
-    """The tokens of the chosen texts (indices), by the processor itself."""
+    """Return the tokens of the chosen texts (indices), by the processor itself."""
     if not chosen:
         return {}
     pictures = [_decoded(image) for index in chosen for image in images[index]]
@@ -61,7 +61,7 @@ def _processed(
         index: {
             name: np.asarray(values[row], dtype=np.int64)
             for name, values in encoded.items()
-            if name != "attention_mask" and _one_a_token(values, row, len(encoded["input_ids"][row]))
+            if name != "attention_mask" and _is_per_token(values, row, len(encoded["input_ids"][row]))
         }
         for row, index in enumerate(chosen)
     }
@@ -69,9 +69,9 @@ def _processed(
 
 @dataclass(frozen=True)
 class _Opening:
-    """A text up to its last image: its tokens without the expansion, and with it; and what the arrays hold after it.
+    """A text up to its last image: its tokens before and after expansion, and the arrays' values after it.
 
-    rest: a value for each array but input_ids; None where the array is not the same all through.
+    rest: a value for each array but input_ids; None if the array is not constant.
     """
 
     words: np.ndarray
@@ -80,18 +80,18 @@ class _Opening:
 
     @classmethod
     def of(cls, words: np.ndarray, tokens: dict[str, np.ndarray]) -> _Opening:
-        """words: the text's tokens by the tokenizer alone; tokens: by the processor."""
+        """Find the opening. words: the text's tokens by the tokenizer alone; tokens: by the processor."""
         ids = tokens["input_ids"]
         alike = common_prefix(words, ids)
         shortest = min(len(words), len(ids)) - alike
-        after = common_prefix(words[::-1][:shortest], ids[::-1][:shortest])  # all that is expanded stands before
+        after = common_prefix(words[::-1][:shortest], ids[::-1][:shortest])  # every expansion is before these
         end = len(ids) - after
         rest = {name: values[end:] for name, values in tokens.items() if name != "input_ids"}
         constant = {name: int(tail[0]) if len(set(tail.tolist())) == 1 else None for name, tail in rest.items()}
         return cls(words[: len(words) - after], cut(tokens, end), constant)
 
-    def before(self, words: np.ndarray) -> dict[str, np.ndarray] | None:
-        """The tokens of another text of the same images; None where it does not begin alike."""
+    def extended(self, words: np.ndarray) -> dict[str, np.ndarray] | None:
+        """Return the tokens of another text with the same images; None if it begins differently."""
         n = len(self.words)
         if not np.array_equal(words[:n], self.words) or None in self.rest.values():
             return None
@@ -101,27 +101,27 @@ class _Opening:
 
 
 def common_prefix(a: np.ndarray, b: np.ndarray) -> int:
-    """How many first entries (rows, where there are columns) two arrays have in common."""
+    """Count the first entries (or rows of a matrix) that two arrays have in common."""
     n = min(len(a), len(b))
     unequal = a[:n] != b[:n]
     differing = np.flatnonzero(unequal if unequal.ndim == 1 else unequal.any(axis=1))
     return int(differing[0]) if len(differing) else n
 
 
-def _one_a_token(values: Any, index: int, length: int) -> bool:
+def _is_per_token(values: Any, index: int, length: int) -> bool:
     row = values[index] if isinstance(values, list) and index < len(values) else None
     return isinstance(row, list) and len(row) == length and isinstance(row[0], int)
 
 
 def cut(tokens: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
-    """The first `length` tokens."""
+    """Return the first `length` tokens."""
     return {name: values[:length] for name, values in tokens.items()}
 
 
 def image_inputs(processor: Any, images: Sequence[tuple[bytes, ...]], tokens: Collection[str]) -> dict[str, Any]:
-    """What a model takes beside `tokens` (names of arrays): pixel values, and grids where the family has them.
+    """Return a model's inputs beside `tokens` (names of arrays): pixel values, and grids in families that have them.
 
-    images: those of each row, in order; empty where there is none.
+    images: those of each row, in order. Empty if there are none.
     """
     pictures = [_decoded(image) for row in images for image in row]
     if not pictures:

@@ -62,7 +62,7 @@ def write_scores(
     items: list[Item] = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in parsed]
     scores, usage = score_items(config, prm, items)
     by_row = {(row["problem_id"], row["candidate"]): score for row, score in zip(parsed, scores, strict=True)}
-    counted = folders.learnt_counts(prm)
+    counted = folders.trained_on_counts(prm)
     schema = schemas.COUNTED_SCORES if counted else schemas.SCORES
     table = []
     for row in rows:

@@ -20,7 +20,7 @@ from mmprm.prm.step_scores import Item, StepScores
 def scored_tokens(folder: Path, tokenizer: Any) -> tuple[int, list[int]]:
     """Return the marker's id, and the ids whose logits a PRM's scores are read from: see StepScores.of_logits."""
     ids = control_ids(tokenizer)
-    return ids[MARKER], [ids[NO], ids[YES], *([ids[MARKER]] if folders.learnt_counts(folder) else [])]
+    return ids[MARKER], [ids[NO], ids[YES], *([ids[MARKER]] if folders.trained_on_counts(folder) else [])]
 
 
 class VllmScorer:
@@ -38,7 +38,7 @@ class VllmScorer:
         self.prompt_tokens = 0
         self._window = 2 * config.engine.max_running
         marker, _ = scored_tokens(folder, folders.load_processor(folder).tokenizer)
-        self._counts = folders.learnt_counts(folder)
+        self._counts = folders.trained_on_counts(folder)
         head: dict[str, Any] = {"method": "from_2_way_softmax", "classifier_from_token": [NO, YES], "num_labels": 1}
         if self._counts:
             head = {"method": "no_post_processing", "classifier_from_token": [NO, YES, MARKER], "num_labels": 3}

@@ -16,7 +16,6 @@ from mmprm.config import Config
 from mmprm.data import tables
 from mmprm.data.problem import ProblemFile
 from mmprm.model import folders
-from mmprm.model.hf_env import prepare, quiet
 from mmprm.model.step_text import MARKER, Renderer, control_ids
 from mmprm.prm.marker_examples import ExampleBuilder, TrainingSet, assemble
 from mmprm.runtime.errors import UserError
@@ -42,8 +41,6 @@ def train_prm(
     trajectories: labels/paths.parquet; extra: the problem tables of labels.extra. Resumes from work/checkpoints. Raises
     UserError if no trajectory has a label, or too many are refused (intake.max_refused_share).
     """
-    prepare()
-    quiet()
     recipe, training = config.prm.variants[variant], config.prm.training_of(variant)
     packing = config.prm.packing_of(variant)
     out.mkdir(parents=True, exist_ok=True)

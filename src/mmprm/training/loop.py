@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.model import folders
-from mmprm.model.hf_env import prepare, quiet
+from mmprm.model.hf_env import prepare
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.runtime.progress import Progress
@@ -40,7 +40,6 @@ def fit(job: TrainJob, out: Path) -> TrainResult:
     Raises UserError if the loss is not finite, after writing the problems of that micro-batch to work/nan_batch.json.
     """
     prepare()
-    quiet()
     started = time.monotonic()
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if job.training.batch_size % processes:

@@ -18,7 +18,6 @@ from mmprm.config import Config, Training
 from mmprm.data import tables
 from mmprm.data.problem import Problem, read_problems
 from mmprm.model import folders
-from mmprm.model.hf_env import prepare, quiet
 from mmprm.model.step_text import STEP_CLOSE, STEP_OPEN, Renderer, Status, control_ids, parse
 from mmprm.model.tokens import cut, tokenise
 from mmprm.runtime.cache import CACHE
@@ -35,8 +34,6 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
     Resumes from work/checkpoints. out/refused.json names each row that was refused, or cut at a step to fit; raises
     UserError if too many are refused (intake.max_refused_share).
     """
-    prepare()
-    quiet()
     training = config.policy.training
     out.mkdir(parents=True, exist_ok=True)
     (out / folders.MANIFEST).unlink(missing_ok=True)

@@ -53,7 +53,7 @@ def decode_guided(
     else:
         scorer = open_scorer()
 
-    counted = folders.learnt_counts(prm)
+    counted = folders.trained_on_counts(prm)
     schema = schemas.COUNTED_GUIDED if counted else schemas.GUIDED
 
     def score(problem: Problem, partials: Sequence[Partial]) -> list[StepScores]:
