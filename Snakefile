@@ -39,6 +39,7 @@ onstart:
 
 
 rule all:
+    """Make the report of the run."""
     default_target: True
     input:
         rules.report.input,

@@ -5,11 +5,12 @@ Policy, seeds, annotation and candidates are those of the run: a variant costs i
 
 
 rule write_ablation:
+    """Compare the PRM variants of an ablation on the same candidates."""
     input:
         unpack(INPUTS.ablation_tables),
     output:
-        page="<results>/ablations/{ablation}.html",
-        table="<results>/ablations/{ablation}.csv",
+        page=report("<results>/ablations/{ablation}.html", caption="captions/ablation.rst", category="Ablations"),
+        table=report("<results>/ablations/{ablation}.csv", caption="captions/ablation.rst", category="Ablations"),
     log:
         "<logs>/write_ablation/{ablation}.log",
     benchmark:
@@ -30,5 +31,6 @@ rule write_ablation:
 
 
 rule ablations:
+    """Make the pages of all configured ablations."""
     input:
         INPUTS.ablation_pages,

@@ -5,6 +5,7 @@
 
 
 rule plan:
+    """Measure on a few seeds what the annotation will cost."""
     input:
         policy="<results>/policy/manifest.json",
         seeds="<results>/seeds/seeds.parquet",
@@ -33,6 +34,7 @@ rule plan:
 
 
 rule annotate:
+    """Search the trees of a shard's problems (OmegaPRM)."""
     input:
         policy="<results>/policy/manifest.json",
         seeds="<results>/seeds/seeds.parquet",
@@ -61,5 +63,6 @@ rule annotate:
 
 
 rule annotation:
+    """Annotate all shards."""
     input:
         expand("<results>/annotation/{shard}/status.parquet", shard=INPUTS.shards("annotation")),

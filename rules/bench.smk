@@ -5,6 +5,7 @@ Step benchmarks: labelled solutions from elsewhere, on which the PRMs' verdicts 
 
 
 rule sample_candidates:
+    """Sample N candidates for each of a shard's benchmark problems."""
     input:
         policy="<results>/policy/manifest.json",
         problems=INPUTS.benchmark_problems,
@@ -32,6 +33,7 @@ rule sample_candidates:
 
 
 rule gather_candidates:
+    """Join the candidates of all shards."""
     input:
         expand(
             "<results>/bench/{{benchmark}}/shards/{shard}.parquet",
@@ -55,6 +57,7 @@ rule gather_candidates:
 
 
 rule score_candidates:
+    """Score each step of the candidates with a PRM."""
     input:
         prm="<results>/prm/{variant}/manifest.json",
         problems=INPUTS.benchmark_problems,
@@ -80,6 +83,7 @@ rule score_candidates:
 
 
 rule measure:
+    """Measure Best-of-N, beside random, majority and oracle."""
     input:
         problems=INPUTS.benchmark_problems,
         candidates="<results>/bench/{benchmark}/candidates.parquet",
@@ -106,6 +110,7 @@ rule measure:
 
 
 rule summarise:
+    """Put the metrics of all benchmarks and variants together."""
     input:
         metrics=expand(
             "<results>/bench/{benchmark}/{variant}/metrics.json",
@@ -130,6 +135,7 @@ rule summarise:
 
 
 rule score_steps:
+    """Score the labelled steps of a step benchmark with a PRM."""
     input:
         prm="<results>/prm/{variant}/manifest.json",
         tables=INPUTS.step_tables,
@@ -155,6 +161,7 @@ rule score_steps:
 
 
 rule measure_steps:
+    """Measure a PRM's verdicts of labelled steps."""
     input:
         tables=INPUTS.step_tables,
         scores="<results>/steps/{benchmark}/{variant}/scores.parquet",
@@ -179,6 +186,7 @@ rule measure_steps:
 
 
 rule step_benchmarks:
+    """Measure all variants on all step benchmarks."""
     input:
         expand(
             "<results>/steps/{benchmark}/{variant}/{file}",
@@ -189,6 +197,7 @@ rule step_benchmarks:
 
 
 rule bench:
+    """Measure all variants on all benchmarks and step benchmarks."""
     input:
         "<results>/bench/summary.json",
         rules.step_benchmarks.input,

@@ -2,6 +2,7 @@
 
 
 rule curate:
+    """Keep the problems of a pool that are fit to be seeds."""
     input:
         problems=INPUTS.parent_tables,
         tested=INPUTS.tested_against,
@@ -31,6 +32,7 @@ rule curate:
 
 
 rule set_aside:
+    """Make a source of the test problems that a curated source holds out."""
     input:
         test=INPUTS.heldout_test,
     output:

@@ -9,6 +9,7 @@ labelled steps from elsewhere; those of labels.extra go into the table too.
 
 
 rule read_steps:
+    """Read labelled steps from elsewhere into step paths."""
     input:
         data=INPUTS.step_files,
         benchmarks=INPUTS.tested_problems,
@@ -34,6 +35,7 @@ rule read_steps:
 
 
 rule step_data:
+    """Read all entries of step_data."""
     input:
         expand("<results>/step_data/{steps}/paths.parquet", steps=CONFIG.step_data),
         expand("<results>/step_data/{steps}/problems.parquet", steps=CONFIG.step_data),
@@ -41,6 +43,7 @@ rule step_data:
 
 
 rule gather_labels:
+    """Gather labelled step paths from the trees of all shards."""
     input:
         seeds="<results>/seeds/seeds.parquet",
         nodes=expand("<results>/annotation/{shard}/nodes.parquet", shard=INPUTS.shards("annotation")),
@@ -85,6 +88,7 @@ use rule gather_labels as gather_label_set with:
 
 
 rule measure_labels:
+    """Compare the labels with the truth of drawn problems."""
     input:
         seeds="<results>/seeds/seeds.parquet",
         paths="<results>/labels/paths.parquet",
@@ -111,6 +115,7 @@ rule measure_labels:
 
 
 rule labels:
+    """Make all label tables."""
     input:
         "<results>/labels/paths.parquet",
         "<results>/labels/statistics.json",

@@ -2,6 +2,7 @@
 
 
 rule train_policy:
+    """Fine-tune the base model on step-tagged solutions."""
     input:
         base=ancient(INPUTS.base_model),
         problems=expand("<results>/problems/{source}.parquet", source=CONFIG.policy.sources),
@@ -29,11 +30,13 @@ rule train_policy:
 
 
 rule policy:
+    """Train the policy."""
     input:
         "<results>/policy/manifest.json",
 
 
 rule mini_base:
+    """Train the base model of the mini world."""
     output:
         manifest="models/mini-base/manifest.json",
     log:

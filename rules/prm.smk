@@ -2,6 +2,7 @@
 
 
 rule train_prm:
+    """Train a PRM variant, from the policy's weights."""
     input:
         policy="<results>/policy/manifest.json",
         seeds="<results>/seeds/seeds.parquet",
@@ -31,6 +32,7 @@ rule train_prm:
 
 
 rule evaluate_prm:
+    """Evaluate a PRM variant on held-out problems."""
     input:
         policy="<results>/policy/manifest.json",
         prm="<results>/prm/{variant}/manifest.json",
@@ -61,6 +63,7 @@ rule evaluate_prm:
 
 
 rule prm:
+    """Train and evaluate all PRM variants."""
     input:
         expand("<results>/prm/{variant}/manifest.json", variant=CONFIG.prm.variants),
         expand("<results>/prm/{variant}.heldout.json", variant=CONFIG.prm.variants),

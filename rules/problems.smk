@@ -5,6 +5,7 @@ Sources of the kinds curated, set_aside and tagged are made by rules/curation.sm
 
 
 rule intake:
+    """Read a source into a problem table; refused rows get a reason."""
     input:
         INPUTS.source_files,
     output:
@@ -34,5 +35,6 @@ rule intake:
 
 
 rule problems:
+    """Make the problem tables of all sources."""
     input:
         expand("<results>/problems/{source}.parquet", source=CONFIG.sources),

@@ -2,6 +2,7 @@
 
 
 rule fetch:
+    """Copy a file from an object store."""
     input:
         INPUTS.remote_file,
     output:

@@ -2,6 +2,7 @@
 
 
 rule write_report:
+    """Write the report, one self-contained page."""
     input:
         rules.problems.input,
         rules.seeds.input,
@@ -12,7 +13,7 @@ rule write_report:
         INPUTS.guided_measures,
         rules.gather_labels.input,
     output:
-        page="<results>/report.html",
+        page=report("<results>/report.html", caption="captions/report.rst", category="Report"),
     log:
         "<logs>/write_report.log",
     benchmark:
@@ -30,6 +31,7 @@ rule write_report:
 
 
 rule write_data_card:
+    """Write the data card, with its funnels and examples."""
     input:
         rules.problems.input,
         expand("<results>/problems/{source}.refused.parquet", source=CONFIG.sources),
@@ -39,8 +41,12 @@ rule write_data_card:
         rules.gather_labels.output,
         INPUTS.judged,
     output:
-        card="<results>/data_card.md",
-        funnels=multiext("<results>/data_card/", "seeds.svg", "policy.svg"),
+        card=report("<results>/data_card.md", caption="captions/data_card.rst", category="Data card"),
+        funnels=report(
+            multiext("<results>/data_card/", "seeds.svg", "policy.svg"),
+            caption="captions/funnel.rst",
+            category="Data card",
+        ),
     log:
         "<logs>/write_data_card.log",
     benchmark:
@@ -61,6 +67,7 @@ rule write_data_card:
 
 # A missing table is made again only where a target names it: so `report`, and with it `all`, names every one of the run.
 rule report:
+    """Make the report, and every table of the run."""
     input:
         rules.write_report.output,
         rules.write_report.input,

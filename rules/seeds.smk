@@ -2,6 +2,7 @@
 
 
 rule sample_seeds:
+    """Sample and grade rollouts of a shard's problems."""
     input:
         policy="<results>/policy/manifest.json",
         problems=expand("<results>/problems/{source}.parquet", source=CONFIG.seeds.sources),
@@ -29,6 +30,7 @@ rule sample_seeds:
 
 
 rule select_seeds:
+    """Keep the problems that the policy sometimes solves."""
     input:
         problems=expand("<results>/problems/{source}.parquet", source=CONFIG.seeds.sources),
         rollouts=expand("<results>/seeds/{shard}/rollouts.parquet", shard=INPUTS.shards("seeds")),
@@ -59,5 +61,6 @@ rule select_seeds:
 
 
 rule seeds:
+    """Choose the seeds."""
     input:
         rules.select_seeds.output,

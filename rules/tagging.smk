@@ -5,6 +5,7 @@ Those of rules/problems.smk under the name of a source of kind tagged. Calls of 
 
 
 rule tag:
+    """Rewrite solutions into steps and an answer."""
     input:
         INPUTS.parent_tables,
     output:

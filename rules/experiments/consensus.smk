@@ -5,6 +5,7 @@ A path is kept where the model finds its first error at the same step. PRMs are 
 
 
 rule judge_labels:
+    """Keep the paths whose first error a judging model finds at the same step."""
     input:
         seeds="<results>/seeds/seeds.parquet",
         paths="<results>/labels/paths.parquet",

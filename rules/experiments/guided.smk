@@ -2,6 +2,7 @@
 
 
 rule decode_guided:
+    """Decode a shard's benchmark problems with a PRM as guide."""
     input:
         policy="<results>/policy/manifest.json",
         prm="<results>/prm/{variant}/manifest.json",
@@ -31,6 +32,7 @@ rule decode_guided:
 
 
 rule measure_guided:
+    """Measure what guided decoding chose, and its cost."""
     input:
         problems=INPUTS.benchmark_problems,
         candidates="<results>/bench/{benchmark}/candidates.parquet",
@@ -60,5 +62,6 @@ rule measure_guided:
 
 
 rule guided:
+    """Measure guided decoding on all benchmarks and variants."""
     input:
         INPUTS.guided_measures,
