@@ -151,7 +151,7 @@ def with_faults(story: Story, process: subprocess.Popen[bytes]) -> subprocess.Po
     for task in (shell, *around):
         os.kill(task, signal.SIGSTOP)
     cluster.lose(slurm, node, crash=False)
-    story.until(lambda: "is at it; waiting for its end" in run.log(f"annotate/{shard}"), "a successor that waits")
+    story.until(lambda: "working on it; waiting for its end" in run.log(f"annotate/{shard}"), "a successor that waits")
     assert len(run.shard_processes(shard)) == 2 and checkout.is_alive(victim)
     os.kill(victim, signal.SIGCONT)
     story.gone(victim)

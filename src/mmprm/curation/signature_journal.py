@@ -24,8 +24,8 @@ from mmprm import grading
 from mmprm.curation.signatures import SIGNATURES, VERSION, n_groups, settle, sign_group
 from mmprm.data import tables
 from mmprm.grading import Grader
+from mmprm.runtime.parent_death import end_with_parent
 from mmprm.runtime.progress import Progress
-from mmprm.runtime.workers import end_with_parent
 
 _AHEAD = 2  # row groups that wait for their turn, for each process
 _FEW = 8  # row groups that are done before processes would have started

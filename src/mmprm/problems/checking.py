@@ -16,7 +16,7 @@ from typing import Any
 
 from mmprm.problems.parts import IntakePart
 from mmprm.runtime.errors import UserError
-from mmprm.runtime.workers import end_with_parent
+from mmprm.runtime.parent_death import end_with_parent
 
 # A part ends after so many rows, or bytes of the images in them; images that rows name by paths are read one at a time.
 ROWS, BYTES = 512, 2**25

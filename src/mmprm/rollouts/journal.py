@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from mmprm.data import schemas, tables
 from mmprm.engine.base import Completion
+from mmprm.runtime.locks import try_flock
 from mmprm.runtime.log import log
 
 _HEAD = b'{"crc": "'
@@ -180,14 +181,11 @@ class Journal:
 
 
 def _lock(file: BinaryIO) -> bool:
-    """Hold a file until it is closed, or the process ends; False where another process holds it, or none can."""
-    import fcntl
-
+    """Hold a file until it is closed; False if another process holds it, or the file system has no locks."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return try_flock(file)
     except OSError:
         return False
-    return True
 
 
 def _lines(path: Path) -> Iterator[tuple[str, int, bytes]]:

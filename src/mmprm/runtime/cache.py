@@ -1,4 +1,4 @@
-"""What runs share where MMPRM_CACHE names a folder: by content, not by a run's name. In: environment. Out: folders."""
+"""The cache that runs share if MMPRM_CACHE names a folder: by content, not by run. In: environment. Out: folders."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ CACHE = "MMPRM_CACHE"
 
 
 def shared(*parts: str) -> Path | None:
-    """A folder of the cache; None where there is no cache."""
+    """Return a folder of the cache; None if there is no cache."""
     folder = os.environ.get(CACHE)
     return Path(folder, *parts) if folder else None

@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """Something that the user can mend: the message names the file, the row or key, and the fix."""
+    """An error that the user can fix: the message names the file, the row or key, and the fix."""

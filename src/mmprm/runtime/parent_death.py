@@ -1,16 +1,18 @@
-"""Tie a process to its parent: it ends when the parent does, SIGKILL included.
+"""End a process when its parent ends, SIGKILL included. Two ways: `end_with_parent` for pools, `tie` for commands.
 
 `python -m mmprm.runtime.parent_death PARENT SIGNAL COMMAND...` becomes the command. It is a program of its own, started
-before the command, since Python has no safe way to run code between fork and exec where there are threads. Only Linux
-has such a tie; elsewhere the command runs untied.
+before the command, since Python cannot safely run code between fork and exec where there are threads. Only Linux has
+such a tie; elsewhere the command runs untied.
 """
 
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 PARENT = "MMPRM_TIED_PARENT"  # in the environment of `become`'s command: the process that its children are tied to
@@ -18,7 +20,7 @@ _SET_PARENT_DEATH_SIGNAL = 1
 
 
 def tie(parent: int, number: int = signal.SIGKILL) -> None:
-    """Let the kernel send this process the signal when `parent`, its parent, has died; end at once if it has already.
+    """Have the kernel send this process the signal when `parent`, its parent, dies; end at once if it already has.
 
     The kernel means the thread that started this process: it must not end before its process does.
     """
@@ -30,7 +32,7 @@ def tie(parent: int, number: int = signal.SIGKILL) -> None:
 
 
 def tie_to_command() -> None:
-    """`tie` this process to the command that `become` made of its parent; elsewhere nothing happens."""
+    """`tie` this process to the command that `become` made of its parent; elsewhere do nothing."""
     if PARENT in os.environ:
         tie(int(os.environ[PARENT]))
 
@@ -42,8 +44,25 @@ def become(command: list[str]) -> None:
 
 
 def to_me(command: Sequence[str], number: int = signal.SIGKILL) -> list[str]:
-    """The command that runs `command` tied to this process."""
+    """Return the command that runs `command` tied to this process."""
     return [sys.executable, "-m", "mmprm.runtime.parent_death", str(os.getpid()), str(int(number)), *command]
+
+
+def end_with_parent() -> None:
+    """End this process, started by `multiprocessing`, as soon as its parent ends.
+
+    The processes of a pool wait at a pipe that they hold open for each other: without this they would wait for ever.
+    They cannot be tied: a pool starts them from threads that may end before it does.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import IO
 from mmprm.config import Config
 from mmprm.data.tables import write_text
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.locks import try_flock
 
 _SNAKEMAKE = Path(".snakemake")
 
@@ -63,8 +64,4 @@ def _marked(path: Path) -> tuple[IO[str], bool]:
     """Open a mark; True where this process holds it exclusively, until it shares it (LOCK_SH)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return file, False
-    return file, True
+    return file, try_flock(file)

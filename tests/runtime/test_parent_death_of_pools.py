@@ -26,7 +26,7 @@ with Grader(2, 30.0) as grader:
     "futures": """
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
-from mmprm.runtime.workers import end_with_parent
+from mmprm.runtime.parent_death import end_with_parent
 context = multiprocessing.get_context("spawn")
 with ProcessPoolExecutor(2, mp_context=context, initializer=end_with_parent) as pool:
     print(list(pool.map(abs, [-1, -2])), flush=True)
