@@ -14,10 +14,19 @@ from PIL import Image
 
 from mmprm.config.sources import Family
 from mmprm.data.problem import Problem
-from mmprm.mini.checking import check
 from mmprm.mini.families import apply
 from mmprm.mini.lessons import KINDS, lesson
-from mmprm.mini.problems import ALL_FAMILIES, FAMILIES, IN_DOMAIN, OUT_OF_DOMAIN, SPLITS, draw_task, generate, split_of
+from mmprm.mini.problems import (
+    ALL_FAMILIES,
+    FAMILIES,
+    IN_DOMAIN,
+    OUT_OF_DOMAIN,
+    SPLITS,
+    check_problem,
+    draw_task,
+    generate,
+    split_of,
+)
 from mmprm.mini.solutions import solve
 from mmprm.mini.statements import wrong_value
 from mmprm.model.step_text import Status, parse
@@ -185,9 +194,10 @@ def test_a_check_says_of_each_statement_whether_it_holds_and_counts_those_that_d
         rng = random.Random(seed)
         family = rng.choice(list(FAMILIES))
         task = draw_task(family, "sft", rng)
-        made = check(family, task, rng)
+        problem = check_problem("check-sft-00000", family, task, rng)
+        steps = parse(problem.solution or "").steps
         values = {name: str(value) for name, value in task.readings.items()}
-        for line in made.steps:
+        for line in steps:
             statement, said = line.split("? ")
             if statement.count(" = ") < 3:
                 name, value = _READING.match(statement).groups()
@@ -197,7 +207,7 @@ def test_a_check_says_of_each_statement_whether_it_holds_and_counts_those_that_d
                 holds = _holds(names, fact, value, values)
             assert (said == "Yes") == holds, line
             verdicts.append(holds)
-        assert made.answer == str(sum(line.endswith("No") for line in made.steps))
+        assert problem.answer == str(sum(line.endswith("No") for line in steps))
     assert 0.4 < sum(verdicts) / len(verdicts) < 0.7
 
 

@@ -17,7 +17,7 @@ from mmprm.mini.truth import Truth, figure_of, make_figure, so_far
 from mmprm.model.step_text import parse
 
 # (A + B) * C with A = 2, B = 3, C = 4: 20.
-FIGURE = make_figure({"A": 2, "B": 3, "C": 4}, FAMILIES["bars"].routes("Find (A + B) * C."))
+FIGURE = make_figure({"A": 2, "B": 3, "C": 4}, FAMILIES["bars"].questions["Find (A + B) * C."])
 
 
 def truths(*steps: str) -> list[tuple[str, str | None]]:
@@ -40,7 +40,7 @@ def test_the_values_of_a_sum_or_product_may_stand_in_either_order() -> None:
 def test_a_way_that_no_route_writes_down_is_right_where_it_means_the_same() -> None:
     # A * C + A * C is no part of a way; 2 * C is A * C in this figure, but not in others.
     assert truths("p = A * C = 2 * 4 = 8", "t = 2 * C = 2 * 4 = 8") == [("right", None), ("wrong", "plan")]
-    rectangle = make_figure({"width": 5, "height": 6}, FAMILIES["rectangle"].routes("Find the perimeter."))
+    rectangle = make_figure({"width": 5, "height": 6}, FAMILIES["rectangle"].questions["Find the perimeter."])
     steps = ["s = width + height = 5 + 6 = 11", "answer = s + s = 11 + 11 = 22"]
     assert [one.truth for one in rectangle.judge(steps)] == ["right", "right"]
 
@@ -110,7 +110,7 @@ def test_every_right_solution_is_right_and_every_wrong_statement_in_it_is_found(
         f"{known_value(op.left, known)} {op.sign} {known_value(op.right, known)} = {known[op.out]}"
         for op in route[:-1]
     ]
-    assert figure.judge([*made, wrong.said + wrong.values])[-1].truth == Truth.WRONG
+    assert figure.judge([*made, wrong.claim + wrong.values])[-1].truth == Truth.WRONG
 
 
 def known_value(quantity: str | int, known: dict[str, int]) -> int:

@@ -1,7 +1,7 @@
-"""The mini base model before training: an InternVL model of some 1.6 million parameters, its tokenizer and processor.
+"""Build the mini base model before training: an InternVL model of 1.6 million parameters, its tokenizer and processor.
 
 In: a folder and a seed. Out: a Hugging Face model folder (config, safetensors, byte-level tokenizer, processor, chat
-template) that transformers and vLLM load as they load the 8B model of the same classes.
+template) that transformers and vLLM load like the 8B model of the same classes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PATCH = 16
 IMAGE_TOKENS = (SIZE // PATCH // 2) ** 2  # pixel shuffle merges 2 x 2 patches
 VOCABULARY = 640
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>", "<video>")
-# Letters, signs and digits apart, a space with the word before it; each digit is a token of its own.
+# Words, signs and white space are separate pieces, a word with the spaces around it; each digit is a single token.
 _WORDS = r"\d| ?[^\s\d\p{P}\p{S}]+ ?| ?[\p{P}\p{S}] ?|\s+"
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}<|im_start|>{{ message['role'] }}\n"
@@ -33,7 +33,7 @@ CHAT_TEMPLATE = (
 
 
 def tokenizer(seed: int = 0) -> Any:
-    """A byte-level BPE tokenizer: it reads any text; the mini world's words, Yes and No are single tokens."""
+    """Train a byte-level BPE tokenizer: it reads any text; the mini world's words, Yes and No are single tokens."""
     hf_env.prepare()
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -75,7 +75,7 @@ def tokenizer(seed: int = 0) -> Any:
 
 
 def processor(seed: int = 0) -> Any:
-    """The processor of the mini model: one tile of 128 x 128 pixels an image, 16 image tokens."""
+    """Build the processor: for each image one tile of 128 x 128 pixels, 16 image tokens."""
     hf_env.prepare()
     from transformers import GotOcr2ImageProcessor, InternVLProcessor, InternVLVideoProcessor
 
@@ -90,7 +90,7 @@ def processor(seed: int = 0) -> Any:
 
 
 def model(words: Any, seed: int = 0) -> Any:
-    """The model with random weights; `words` is its tokenizer."""
+    """Build the model with random weights; `words` is its tokenizer."""
     hf_env.prepare()
     import torch
     from transformers import InternVLConfig, InternVLForConditionalGeneration
@@ -127,7 +127,8 @@ def model(words: Any, seed: int = 0) -> Any:
     )
     torch.manual_seed(seed)
     random_model = InternVLForConditionalGeneration(config)
-    # The library's spread of 0.02 suits wide layers; ones as narrow as these learn to see only with spread by fan-in.
+    # The library's standard deviation of 0.02 suits wide layers; layers as narrow as these only learn to see with one
+    # that depends on the fan-in.
     for name, weight in random_model.named_parameters():
         if "position_embeddings" in name:
             torch.nn.init.normal_(weight, std=0.1)
@@ -136,13 +137,17 @@ def model(words: Any, seed: int = 0) -> Any:
     return random_model.eval()
 
 
+def save(folder: Path, trained: Any, both: Any) -> None:
+    """Write a model and its processor to a folder."""
+    trained.generation_config.eos_token_id = both.tokenizer.eos_token_id
+    trained.generation_config.pad_token_id = both.tokenizer.pad_token_id
+    folder.mkdir(parents=True, exist_ok=True)
+    trained.eval().save_pretrained(folder)
+    both.save_pretrained(folder)
+
+
 def build(folder: Path, seed: int = 0) -> Path:
     """Write the untrained mini model to `folder` and return it."""
     both = processor(seed)
-    untrained = model(both.tokenizer, seed)
-    untrained.generation_config.eos_token_id = both.tokenizer.eos_token_id
-    untrained.generation_config.pad_token_id = both.tokenizer.pad_token_id
-    folder.mkdir(parents=True, exist_ok=True)
-    untrained.save_pretrained(folder)
-    both.save_pretrained(folder)
+    save(folder, model(both.tokenizer, seed), both)
     return folder

@@ -1,6 +1,6 @@
-"""The figures of the mini world, drawn with Pillow. In: values and a random generator. Out: a `Canvas`, 128 x 128.
+"""Draw the figures of the mini world with Pillow. In: values and a random generator. Out: a `Canvas`, 128 x 128 pixels.
 
-Places, colours, line widths and letter sizes vary with the generator, so that reading a figure is a task.
+Positions, colours, line widths and letter sizes vary with the generator, so that reading a figure has to be learnt.
 """
 
 from __future__ import annotations
@@ -34,28 +34,31 @@ class Canvas:
         self.fill = rng.choice(_FILLS)
         self.width = rng.choice([1, 2])
         self.letters = rng.choice([19, 20, 21])
-        self.characters: list[tuple[str, float, float]] = []  # (character, x, y of its centre), for reading lessons
+        self.characters: list[tuple[str, float, float]] = []  # (character, x and y of its centre), for vision_lesson
 
     def jitter(self, spread: int) -> int:
+        """Draw a displacement of at most `spread` pixels."""
         return self.rng.randint(-spread, spread)
 
     def text(self, x: float, y: float, text: str, size: int | None = None) -> None:
+        """Write text centred at (x, y)."""
         font = _font(size or self.letters)
         self.draw.text((x, y), text, fill=self.ink, font=font, anchor="mm")
-        place = x - font.getlength(text) / 2
+        left = x - font.getlength(text) / 2
         for character in text:
             width = font.getlength(character)
-            self.characters.append((character, place + width / 2, y))
-            place += width
+            self.characters.append((character, left + width / 2, y))
+            left += width
 
     def png(self) -> bytes:
+        """Encode the figure."""
         buffer = io.BytesIO()
         self.image.save(buffer, "PNG")
         return buffer.getvalue()
 
 
 def bars(values: Mapping[str, int], rng: random.Random) -> Canvas:
-    """A bar chart: one bar a name, its value above it and its name below it."""
+    """Draw a bar chart: for each name a bar, its value above it and its name below it."""
     canvas = Canvas(rng)
     slot = 112 / len(values)
     shift = canvas.jitter(4)
@@ -72,7 +75,7 @@ def bars(values: Mapping[str, int], rng: random.Random) -> Canvas:
 
 
 def rectangle(values: Mapping[str, int], rng: random.Random) -> Canvas:
-    """A rectangle with its width written below and its height at the right."""
+    """Draw a rectangle with its width written below and its height at the right."""
     canvas = Canvas(rng)
     wide, high = rng.randint(62, 76), rng.randint(48, 70)
     left, top = 10 + canvas.jitter(4), 14 + canvas.jitter(6)
@@ -85,7 +88,7 @@ def rectangle(values: Mapping[str, int], rng: random.Random) -> Canvas:
 
 
 def triangle(values: Mapping[str, int], rng: random.Random) -> Canvas:
-    """A triangle with two angles written at the lower corners and a question mark at the top."""
+    """Draw a triangle with two angles written at the lower corners and a question mark at the top."""
     canvas = Canvas(rng)
     left, right = (6 + canvas.jitter(3), 112 + canvas.jitter(4)), (122 + canvas.jitter(3), 112 + canvas.jitter(4))
     top = (64 + canvas.jitter(12), 14 + canvas.jitter(5))
@@ -97,7 +100,7 @@ def triangle(values: Mapping[str, int], rng: random.Random) -> Canvas:
 
 
 def table(values: Mapping[str, int], rng: random.Random) -> Canvas:
-    """A price list: a row an item, its price and how many are bought."""
+    """Draw a price list: a row for each item, with its price and how many are bought."""
     canvas = Canvas(rng)
     x, y = 4 + canvas.jitter(2), 22 + canvas.jitter(6)
     columns = [x + 22, x + 63, x + 102]
@@ -113,7 +116,7 @@ def table(values: Mapping[str, int], rng: random.Random) -> Canvas:
 
 
 def lshape(values: Mapping[str, int], rng: random.Random) -> Canvas:
-    """A figure of two rectangles: a and b are the sides of the lower one, c and d those of the upper one."""
+    """Draw two joined rectangles: a and b are the sides of the lower one, c and d those of the upper one."""
     canvas = Canvas(rng)
     left, base = 24 + canvas.jitter(3), 104 + canvas.jitter(4)
     wide, low, narrow, high = 80, 34 + canvas.jitter(3), 38 + canvas.jitter(4), 42 + canvas.jitter(4)
@@ -135,12 +138,12 @@ def lshape(values: Mapping[str, int], rng: random.Random) -> Canvas:
 
 
 def grid(values: Mapping[str, int], rng: random.Random) -> Canvas:
-    """Two points on squared paper, P at the lower left and Q at the upper right, with their coordinates."""
+    """Draw two points on squared paper, P at the lower left and Q at the upper right, with their coordinates."""
     canvas = Canvas(rng)
     step, offset = 14 + rng.randint(0, 3), rng.randint(0, 8)
-    for place in range(offset, SIZE, step):
-        canvas.draw.line((place, 0, place, SIZE), fill="#d5d8dc")
-        canvas.draw.line((0, place, SIZE, place), fill="#d5d8dc")
+    for position in range(offset, SIZE, step):
+        canvas.draw.line((position, 0, position, SIZE), fill="#d5d8dc")
+        canvas.draw.line((0, position, SIZE, position), fill="#d5d8dc")
     for name, across, down in (("P", 34, 92), ("Q", 94, 36)):
         x, y = across + canvas.jitter(4), down + canvas.jitter(4)
         canvas.draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=canvas.ink)

@@ -1,14 +1,14 @@
-"""The families of mini problems: which values a figure has, what is asked, and the ways to work it out.
+"""The families of mini problems: which values a figure shows, what is asked, and the ways to work it out.
 
-In: a random generator. Out: a `Task`: readings of the figure, routes (lists of operations on named quantities), answer.
-The routes follow from the family and the question, so that whoever has a problem can tell what is a way to its answer.
-In domain are bars, rectangle, triangle and table (4 to 7 steps); out of domain are lshape and grid (8 or 9 steps).
+In: a random generator. Out: a `MiniTask`: a question, the values to read in the figure, and the routes to its answer
+(lists of operations on named quantities). The routes follow from the family and the question, so that they are known
+for every generated problem. In domain are bars, rectangle, triangle and table (4 to 7 steps); out of domain are lshape
+and grid (8 or 9 steps).
 """
 
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ Quantity = str | int  # a named quantity or a constant
 
 
 @dataclass(frozen=True)
-class Op:
+class Operation:
     """`out` = `left` sign `right`; sign is +, - or *."""
 
     out: str
@@ -27,11 +27,11 @@ class Op:
     right: Quantity
 
 
-Routes = tuple[tuple[Op, ...], ...]
+Routes = tuple[tuple[Operation, ...], ...]
 
 
 @dataclass(frozen=True)
-class Task:
+class MiniTask:
     """What is asked of a figure. Each route derives the quantity `answer` from the readings."""
 
     question: str
@@ -40,108 +40,90 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Family:
-    """A kind of figure and the questions that it allows. `task(rng)` draws the values; `draw` makes the picture;
-    `routes(question)` gives the ways to the answer, None where it is no question of the family; `names` are what a
-    figure shows."""
+class MiniFamily:
+    """A kind of figure and the questions that it allows.
 
-    task: Callable[[random.Random], Task]
+    ranges: the smallest and largest value of each quantity that the figure shows. questions: for each question the
+    routes to its answer. draw: draws the figure of some values.
+    """
+
+    ranges: Mapping[str, tuple[int, int]]
+    questions: Mapping[str, Routes]
     draw: Callable[[Mapping[str, int], random.Random], drawing.Canvas]
-    routes: Callable[[str], Routes | None]
-    names: tuple[str, ...]
+
+    def task(self, rng: random.Random) -> MiniTask:
+        """Draw the values, and one of the questions if there are several."""
+        readings = {name: rng.randint(*limits) for name, limits in self.ranges.items()}
+        questions = list(self.questions)
+        question = questions[rng.randrange(len(questions))] if len(questions) > 1 else questions[0]
+        return MiniTask(question, readings, self.questions[question])
 
 
 def apply(sign: str, left: int, right: int) -> int:
-    """The value of one operation."""
+    """Compute one operation."""
     return left + right if sign == "+" else left - right if sign == "-" else left * right
 
 
 _BARS: dict[str, Routes] = {
-    "Find A * B + C.": ((Op("p", "*", "A", "B"), Op("answer", "+", "p", "C")),),
-    "Find A + B * C.": ((Op("p", "*", "B", "C"), Op("answer", "+", "A", "p")),),
+    "Find A * B + C.": ((Operation("p", "*", "A", "B"), Operation("answer", "+", "p", "C")),),
+    "Find A + B * C.": ((Operation("p", "*", "B", "C"), Operation("answer", "+", "A", "p")),),
     "Find (A + B) * C.": (
-        (Op("s", "+", "A", "B"), Op("answer", "*", "s", "C")),
-        (Op("p", "*", "A", "C"), Op("q", "*", "B", "C"), Op("answer", "+", "p", "q")),
+        (Operation("s", "+", "A", "B"), Operation("answer", "*", "s", "C")),
+        (Operation("p", "*", "A", "C"), Operation("q", "*", "B", "C"), Operation("answer", "+", "p", "q")),
     ),
 }
 _RECTANGLE: dict[str, Routes] = {
     "Find the perimeter.": (
-        (Op("s", "+", "width", "height"), Op("answer", "*", 2, "s")),
-        (Op("p", "*", 2, "width"), Op("q", "*", 2, "height"), Op("answer", "+", "p", "q")),
+        (Operation("s", "+", "width", "height"), Operation("answer", "*", 2, "s")),
+        (Operation("p", "*", 2, "width"), Operation("q", "*", 2, "height"), Operation("answer", "+", "p", "q")),
     )
 }
 _TRIANGLE: dict[str, Routes] = {
     "Find the third angle.": (
-        (Op("s", "+", "a", "b"), Op("answer", "-", 180, "s")),
-        (Op("r", "-", 180, "a"), Op("answer", "-", "r", "b")),
-        (Op("r", "-", 180, "b"), Op("answer", "-", "r", "a")),
+        (Operation("s", "+", "a", "b"), Operation("answer", "-", 180, "s")),
+        (Operation("r", "-", 180, "a"), Operation("answer", "-", "r", "b")),
+        (Operation("r", "-", 180, "b"), Operation("answer", "-", "r", "a")),
     )
 }
-_PEN, _CUP = Op("p", "*", "pen price", "pen count"), Op("q", "*", "cup price", "cup count")
-_TABLE: dict[str, Routes] = {"Find the total cost.": ((_PEN, _CUP, Op("answer", "+", "p", "q")),)}
-_LOWER, _UPPER = Op("p", "*", "a", "b"), Op("q", "*", "c", "d")
+_PEN, _CUP = Operation("p", "*", "pen price", "pen count"), Operation("q", "*", "cup price", "cup count")
+_TABLE: dict[str, Routes] = {"Find the total cost.": ((_PEN, _CUP, Operation("answer", "+", "p", "q")),)}
+_LOWER, _UPPER = Operation("p", "*", "a", "b"), Operation("q", "*", "c", "d")
 _LSHAPE: dict[str, Routes] = {
     "Find the area of two such figures.": (
-        (_LOWER, _UPPER, Op("s", "+", "p", "q"), Op("answer", "*", 2, "s")),
-        (_LOWER, _UPPER, Op("t", "*", 2, "p"), Op("u", "*", 2, "q"), Op("answer", "+", "t", "u")),
+        (_LOWER, _UPPER, Operation("s", "+", "p", "q"), Operation("answer", "*", 2, "s")),
+        (_LOWER, _UPPER, Operation("t", "*", 2, "p"), Operation("u", "*", 2, "q"), Operation("answer", "+", "t", "u")),
     )
 }
-_GRID = "A square is {scale} m wide. How long is the path from P to Q along the lines?"
 
 
-def _bars(rng: random.Random) -> Task:
-    readings = {name: rng.randint(2, 9) for name in "ABC"}
-    question = list(_BARS)[rng.randrange(3)]
-    return Task(question, readings, _BARS[question])
-
-
-def _rectangle(rng: random.Random) -> Task:
-    ((question, routes),) = _RECTANGLE.items()
-    return Task(question, {"width": rng.randint(5, 39), "height": rng.randint(5, 39)}, routes)
-
-
-def _triangle(rng: random.Random) -> Task:
-    ((question, routes),) = _TRIANGLE.items()
-    return Task(question, {"a": rng.randint(20, 80), "b": rng.randint(20, 80)}, routes)
-
-
-def _table(rng: random.Random) -> Task:
-    ((question, routes),) = _TABLE.items()
-    return Task(question, {name: rng.randint(2, 9) for name in FAMILIES["table"].names}, routes)
-
-
-def _lshape(rng: random.Random) -> Task:
-    ((question, routes),) = _LSHAPE.items()
-    return Task(question, {name: rng.randint(2, 9) for name in "abcd"}, routes)
-
-
-def _grid(rng: random.Random) -> Task:
-    readings = {"Px": rng.randint(1, 4), "Py": rng.randint(1, 4), "Qx": rng.randint(6, 9), "Qy": rng.randint(6, 9)}
-    question = _GRID.format(scale=rng.randint(2, 9))
-    routes = _grid_routes(question)
-    assert routes is not None, "the question was made from the pattern"
-    return Task(question, readings, routes)
-
-
-def _grid_routes(question: str) -> Routes | None:
-    found = re.fullmatch(re.escape(_GRID).replace(r"\{scale\}", r"(\d+)"), question)
-    if found is None:
-        return None
-    scale = int(found[1])
-    across, up = Op("h", "-", "Qx", "Px"), Op("v", "-", "Qy", "Py")
+def _grid_routes(scale: int) -> Routes:
+    across, up = Operation("h", "-", "Qx", "Px"), Operation("v", "-", "Qy", "Py")
     return (
-        (across, up, Op("s", "+", "h", "v"), Op("answer", "*", scale, "s")),
-        (across, up, Op("t", "*", scale, "h"), Op("u", "*", scale, "v"), Op("answer", "+", "t", "u")),
+        (across, up, Operation("s", "+", "h", "v"), Operation("answer", "*", scale, "s")),
+        (
+            across,
+            up,
+            Operation("t", "*", scale, "h"),
+            Operation("u", "*", scale, "v"),
+            Operation("answer", "+", "t", "u"),
+        ),
     )
 
 
+_GRID = {
+    f"A square is {scale} m wide. How long is the path from P to Q along the lines?": _grid_routes(scale)
+    for scale in range(2, 10)
+}
 IN_DOMAIN = ("bars", "rectangle", "triangle", "table")
 OUT_OF_DOMAIN = ("lshape", "grid")
-FAMILIES: dict[str, Family] = {
-    "bars": Family(_bars, drawing.bars, _BARS.get, ("A", "B", "C")),
-    "rectangle": Family(_rectangle, drawing.rectangle, _RECTANGLE.get, ("width", "height")),
-    "triangle": Family(_triangle, drawing.triangle, _TRIANGLE.get, ("a", "b")),
-    "table": Family(_table, drawing.table, _TABLE.get, ("pen price", "pen count", "cup price", "cup count")),
-    "lshape": Family(_lshape, drawing.lshape, _LSHAPE.get, ("a", "b", "c", "d")),
-    "grid": Family(_grid, drawing.grid, _grid_routes, ("Px", "Py", "Qx", "Qy")),
+_DIGIT = (2, 9)
+FAMILIES = {
+    "bars": MiniFamily(dict.fromkeys("ABC", _DIGIT), _BARS, drawing.bars),
+    "rectangle": MiniFamily({"width": (5, 39), "height": (5, 39)}, _RECTANGLE, drawing.rectangle),
+    "triangle": MiniFamily({"a": (20, 80), "b": (20, 80)}, _TRIANGLE, drawing.triangle),
+    "table": MiniFamily(
+        dict.fromkeys(("pen price", "pen count", "cup price", "cup count"), _DIGIT), _TABLE, drawing.table
+    ),
+    "lshape": MiniFamily(dict.fromkeys("abcd", _DIGIT), _LSHAPE, drawing.lshape),
+    "grid": MiniFamily({"Px": (1, 4), "Py": (1, 4), "Qx": (6, 9), "Qy": (6, 9)}, _GRID, drawing.grid),
 }

@@ -1,9 +1,9 @@
-"""What the mini base model is taught: reading figures, single facts of arithmetic, single operations on quantities that
-were named before, and judging single statements by the figure, by arithmetic, and by what is asked.
+"""Write the lessons of the mini base model: reading figures, facts of arithmetic, operations on named quantities, and
+judging statements by the figure, by arithmetic, and by what is asked.
 
-In: a split, a kind and a random generator. Out: a `Lesson`, a text of which marked spans are learnt. Lessons hold
-neither step tags nor `<prm>`, and no solution is learnt; figures come from the split sft (or dev, to measure), never
-from the split test.
+In: a kind, a split and a random generator. Out: a `Lesson`, a text with marked spans that are learnt. Lessons contain
+neither step tags nor `<prm>`, and no solution is learnt. Figures come from the split sft (dev to measure), never from
+the split test.
 """
 
 from __future__ import annotations
@@ -12,22 +12,21 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mmprm.mini.families import Task, apply
+from mmprm.mini.families import MiniTask, apply
 from mmprm.mini.problems import FAMILIES, draw_task
 from mmprm.mini.solutions import fact_text, op_text, read_text
 from mmprm.mini.statements import Statement, some_op, some_operation, some_reading, wrong_operation_for, wrong_value
 
-KINDS = ("read", "judge_figure", "compute", "judge_facts", "use", "use_figure", "judge_use", "judge_plan")
-Fact = tuple[str, int, int]
+Fact = tuple[str, int, int]  # sign, left, right
 Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """A text and the character spans [start, end) to learn; `image` is encoded, or None for text alone.
+    """A text and the character spans [start, end) to learn; `image` is encoded, or None for text only.
 
-    `checked` are those of the spans that have one right reply (a value, a judgement); the others are one of many (which
-    quantity comes next).
+    `checked` are the spans that have one right reply (a value, a judgement); the others have several (which quantity
+    comes next).
     """
 
     text: str
@@ -37,6 +36,8 @@ class Lesson:
 
 
 class _Writer:
+    """Builds a lesson from texts that are given, learnt, or learnt and checked."""
+
     def __init__(self, request: str, image: bytes | None = None) -> None:
         picture = "" if image is None else "<IMG_CONTEXT>\n"
         self.text = f"<|im_start|>user\n{picture}{request}<|im_end|>\n<|im_start|>assistant\n"
@@ -51,8 +52,8 @@ class _Writer:
         self.spans.append((len(self.text), len(self.text) + len(text)))
         self.text += text
 
-    def asked(self, text: str) -> None:
-        """Learnt, and what a model is measured on."""
+    def checked_text(self, text: str) -> None:
+        """Add a text to learn on which a model is measured too."""
         self.learnt(text)
         self.checked.append(self.spans[-1])
 
@@ -60,21 +61,21 @@ class _Writer:
         return Lesson(self.text, tuple(self.spans), tuple(self.checked), self.image)
 
 
-def _figure(split: str, rng: random.Random) -> tuple[Task, bytes]:
-    """A task of any family, and its figure."""
+def _figure(split: str, rng: random.Random) -> tuple[MiniTask, bytes]:
+    """Draw a task of any family, and its figure."""
     family = rng.choice(list(FAMILIES))
     task = draw_task(family, split, rng)
     return task, FAMILIES[family].draw(task.readings, rng).png()
 
 
-def _shuffled(task: Task, rng: random.Random) -> list[str]:
+def _shuffled(task: MiniTask, rng: random.Random) -> list[str]:
     names = list(task.readings)
     rng.shuffle(names)
     return names
 
 
-def task_facts(task: Task, rng: random.Random) -> list[Fact]:
-    """The facts of arithmetic along one route of the task: (sign, left, right)."""
+def task_facts(task: MiniTask, rng: random.Random) -> list[Fact]:
+    """Return the facts of arithmetic along one route of the task."""
     known = dict(task.readings)
     facts = []
     for op in rng.choice(task.routes):
@@ -93,45 +94,45 @@ def _some_facts(split: str, count: int, rng: random.Random) -> list[Fact]:
 
 
 def _fact_statement(fact: Fact, rng: random.Random) -> Statement:
-    sign, left, other = fact
-    value = apply(sign, left, other)
+    sign, first, second = fact
+    value = apply(sign, first, second)
     right = rng.random() < 0.5
-    near = [apply("+", left, other), abs(left - other), value + left, value - left, value + other]
+    near = [first + second, abs(first - second), value + first, value - first, value + second]
     shown = str(value if right else wrong_value(value, near, rng))
-    return Statement(fact_text(sign, left, other, int(shown), rng)[: -len(shown)], shown, right)
+    return Statement(fact_text(sign, first, second, int(shown), rng)[: -len(shown)], shown, right)
 
 
 def _judge(writer: _Writer, statements: Iterable[Statement]) -> None:
     for statement in statements:
-        writer.given(statement.said)
+        writer.given(statement.claim)
         (writer.learnt if statement.right else writer.given)(statement.values)
         writer.given("? ")
-        writer.asked("Yes" if statement.right else "No")
+        writer.checked_text("Yes" if statement.right else "No")
         writer.given("\n")
 
 
-def _name_readings(writer: _Writer, names: list[str], task: Task, rng: random.Random) -> None:
+def _name_readings(writer: _Writer, names: list[str], task: MiniTask, rng: random.Random) -> None:
     for name in names:
         value = str(task.readings[name])
         writer.learnt(read_text(name, task.readings[name], rng)[: -len(value)])
-        writer.asked(value)
+        writer.checked_text(value)
         writer.learnt("\n")
 
 
-def _operate(writer: _Writer, names: list[str], task: Task, count: int, rng: random.Random) -> None:
-    """Operations, each on quantities of the figure or results of those before it."""
+def _operate(writer: _Writer, names: list[str], task: MiniTask, count: int, rng: random.Random) -> None:
+    """Write operations, each on quantities of the figure or results of earlier operations."""
     known, names = dict(task.readings), list(names)
     for _ in range(count):
         op = some_op(names, known, rng)
-        said, fact = op_text(op, known, rng)
-        writer.learnt(said)
-        writer.asked(fact)
+        claim, fact = op_text(op, known, rng)
+        writer.learnt(claim)
+        writer.checked_text(fact)
         writer.learnt("\n")
         known[op.out] = int(fact.rsplit(" ", 1)[1])
         names = [*(name for name in names if name != op.out), op.out]
 
 
-def _given_readings(writer: _Writer, names: list[str], task: Task, rng: random.Random) -> None:
+def _given_readings(writer: _Writer, names: list[str], task: MiniTask, rng: random.Random) -> None:
     for name in names:
         writer.given(read_text(name, task.readings[name], rng) + "\n")
 
@@ -162,7 +163,7 @@ def _compute(split: str, rng: random.Random) -> Lesson:
     for sign, left, right in _some_facts(split, 10, rng):
         value = str(apply(sign, left, right))
         writer.given(fact_text(sign, left, right, int(value), rng)[: -len(value)])
-        writer.asked(value + "\n")
+        writer.checked_text(value + "\n")
     return writer.lesson()
 
 
@@ -197,30 +198,33 @@ def _judge_use(split: str, rng: random.Random) -> Lesson:
 
 
 def _judge_plan(split: str, rng: random.Random) -> Lesson:
-    """Single operations judged by what is asked too: is this one a part of any way to the answer?"""
+    """Judge operations by what is asked too: is this one on a route to the answer?"""
     task = draw_task(rng.choice(list(FAMILIES)), split, rng)
     writer, names = _Writer(f"Check each statement.\n{task.question}"), _shuffled(task, rng)
     _given_readings(writer, names, task, rng)
     known = dict(task.readings)
     for op in rng.choice(task.routes):
-        while rng.random() < 0.5:  # so that what was judged before tells nothing about the next
+        while rng.random() < 0.5:  # so that earlier judgements say nothing about the next one
             _judge(writer, [wrong_operation_for(task, op, known, rng)])
-        said, fact = op_text(op, known, rng)
-        _judge(writer, [Statement(said, fact, right=True)])
+        claim, fact = op_text(op, known, rng)
+        _judge(writer, [Statement(claim, fact, right=True)])
         known[op.out] = int(fact.rsplit(" ", 1)[1])
     return writer.lesson()
 
 
+_WRITERS = {
+    "read": _read,
+    "judge_figure": _judge_figure,
+    "compute": _compute,
+    "judge_facts": _judge_facts,
+    "use": _use,
+    "use_figure": _use_figure,
+    "judge_use": _judge_use,
+    "judge_plan": _judge_plan,
+}
+KINDS = tuple(_WRITERS)
+
+
 def lesson(kind: str, split: str, rng: random.Random) -> Lesson:
-    """One lesson of the kind (one of `KINDS`)."""
-    writers = {
-        "read": _read,
-        "judge_figure": _judge_figure,
-        "compute": _compute,
-        "judge_facts": _judge_facts,
-        "use": _use,
-        "use_figure": _use_figure,
-        "judge_use": _judge_use,
-        "judge_plan": _judge_plan,
-    }
-    return writers[kind](split, rng)
+    """Write a lesson of one of `KINDS`."""
+    return _WRITERS[kind](split, rng)

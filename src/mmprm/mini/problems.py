@@ -1,7 +1,7 @@
-"""The mini world: drawn K-12 style problems whose splits never overlap. In: split, size, families, seed. Out: problems.
+"""Generate problems of the mini world. In: a split, a size, families, a seed. Out: problems with right solutions.
 
-A problem is its family, question and values. A hash of these puts it into one split for ever, whatever the seed, so
-that no figure of the test split was ever seen in training, in seeds or in the base model's lessons.
+A hash of a problem's family, question and values assigns it to one split for all seeds, so that no figure of the split
+test occurs in training, in seeds or in the base model's lessons.
 """
 
 from __future__ import annotations
@@ -11,34 +11,33 @@ import random
 from collections.abc import Sequence
 
 from mmprm.data.problem import Problem
-from mmprm.mini import checking
-from mmprm.mini.families import FAMILIES, IN_DOMAIN, OUT_OF_DOMAIN, Task
+from mmprm.mini.families import FAMILIES, IN_DOMAIN, OUT_OF_DOMAIN, MiniTask
 from mmprm.mini.solutions import solve
+from mmprm.mini.statements import some_operation, some_reading
 from mmprm.model.step_text import render_solution
 from mmprm.runtime.errors import UserError
 
 __all__ = ["ALL_FAMILIES", "FAMILIES", "IN_DOMAIN", "OUT_OF_DOMAIN", "SPLITS", "draw_task", "generate", "split_of"]
 
-ALL_FAMILIES = (*FAMILIES, checking.NAME)
-_TRIES = 2_000  # to draw a problem that was not drawn before
+_CHECK = "check"
+ALL_FAMILIES = (*FAMILIES, _CHECK)
+SPLITS = {"sft": 50, "seeds": 25, "dev": 8, "test": 17}  # shares of all problems, in percent
+_TRIES = 2_000  # to draw a problem that is not drawn yet
 
-# Shares of all problems, in hundredths.
-SPLITS = {"sft": 50, "seeds": 25, "dev": 8, "test": 17}
 
-
-def split_of(family: str, task: Task) -> str:
-    """The split that a problem belongs to, by a hash of its family, question and values."""
+def split_of(family: str, task: MiniTask) -> str:
+    """Return the split of a problem, by a hash of its family, question and values."""
     key = f"{family}|{task.question}|{sorted(task.readings.items())}"
-    place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 100
+    remainder = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 100
     for split, share in SPLITS.items():
-        if place < share:
+        if remainder < share:
             return split
-        place -= share
+        remainder -= share
     raise AssertionError("the shares add up to 100")
 
 
-def draw_task(family: str, split: str, rng: random.Random) -> Task:
-    """A task of the family that belongs to the split."""
+def draw_task(family: str, split: str, rng: random.Random) -> MiniTask:
+    """Draw a task of the family that belongs to the split."""
     while True:
         task = FAMILIES[family].task(rng)
         if split_of(family, task) == split:
@@ -46,21 +45,27 @@ def draw_task(family: str, split: str, rng: random.Random) -> Task:
 
 
 def generate(split: str, size: int, families: Sequence[str], seed: int) -> list[Problem]:
-    """`size` problems with right solutions, the families in turn. In the split sft figures may share their values (each
-    is drawn and solved anew); elsewhere no two problems do. UserError where a family has too few."""
+    """Generate `size` problems with right solutions, of the families in turn.
+
+    In the split sft, figures may share their values (each is drawn and solved anew); in the others no two problems do.
+    UserError if a family has too few problems.
+    """
     problems = []
     for index, family in enumerate(families):
         rng = random.Random(f"{seed}/{split}/{family}")
         seen: set[str] = set()
         for number in range(len(range(index, size, len(families)))):
             name = f"{family}-{split}-{number:05d}"
-            problems.append(_check(name, split, rng) if family == checking.NAME else _solve(name, split, rng, seen))
+            if family == _CHECK:
+                figure = rng.choice(list(FAMILIES))
+                problems.append(check_problem(name, figure, draw_task(figure, split, rng), rng))
+            else:
+                problems.append(_solved_problem(name, family, split, rng, seen))
     return problems
 
 
-def _solve(name: str, split: str, rng: random.Random, seen: set[str]) -> Problem:
-    """A problem of one of FAMILIES; `seen` holds those of the family that were drawn before."""
-    family = name.partition("-")[0]
+def _solved_problem(name: str, family: str, split: str, rng: random.Random, seen: set[str]) -> Problem:
+    """Make a problem of one of FAMILIES; `seen` holds the problems of the family that were drawn before."""
     for _ in range(_TRIES):
         task = draw_task(family, split, rng)
         key = f"{task.question}{sorted(task.readings.items())}"
@@ -74,11 +79,22 @@ def _solve(name: str, split: str, rng: random.Random, seen: set[str]) -> Problem
     return _problem(name, family, task.question, steps, answer, image)
 
 
-def _check(name: str, split: str, rng: random.Random) -> Problem:
-    """A problem of the family check, on a figure of the split."""
-    family = rng.choice(list(FAMILIES))
-    made = checking.check(family, draw_task(family, split, rng), rng)
-    return _problem(name, checking.NAME, made.question, made.steps, made.answer, made.image)
+def check_problem(name: str, figure: str, task: MiniTask, rng: random.Random) -> Problem:
+    """Make a problem of the family `check`: a figure, statements about it, and how many of them are wrong.
+
+    It is for training a policy only. A policy that is fine-tuned on nothing but solutions soon forgets how to judge
+    one, and a reward model that starts from it has to learn it again from a few thousand paths. Large models have other
+    fine-tuning data that prevents this.
+    """
+    names = list(task.readings)
+    statements = [some_reading(task, name, rng.random() < 0.6, rng) for name in names]
+    statements += [some_operation(names, task.readings, rng) for _ in range(5 - len(names))]
+    rng.shuffle(statements)
+    lines = [statement.claim + statement.values for statement in statements]
+    steps = [f"{line}? {'Yes' if statement.right else 'No'}" for line, statement in zip(lines, statements, strict=True)]
+    wrong = sum(not statement.right for statement in statements)
+    image = FAMILIES[figure].draw(task.readings, rng).png()
+    return _problem(name, _CHECK, "\n".join(["How many of these are wrong?", *lines]), steps, str(wrong), image)
 
 
 def _problem(name: str, family: str, question: str, steps: Sequence[str], answer: str, image: bytes) -> Problem:

@@ -1,7 +1,7 @@
-"""One of the many right solutions of a task, in words. In: a task and a random generator. Out: steps and the answer.
+"""Write one of the many right solutions of a task. In: a task and a random generator. Out: steps and the answer.
 
-The order of the steps is a random order in which every quantity is known before it is used; operands, connecting
-words and a closing step vary. So no right solution is *the* right text, which Best-of-N would otherwise be misled by.
+The steps come in a random order in which every quantity is known before it is used; operands, connecting words and a
+closing step vary. So there is no single right text, which would make Best-of-N look better than it is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from mmprm.mini.families import Op, Task, apply
+from mmprm.mini.families import MiniTask, Operation, apply
 
 _READ = ("{name} = {value}", "{name} is {value}", "read {name} = {value}")
 _COMPUTE = ("{line}", "so {line}", "then {line}", "we get {line}")
@@ -17,22 +17,22 @@ _CLOSE = ("the answer is {value}", "the result is {value}")
 
 
 def read_text(name: str, value: int, rng: random.Random) -> str:
-    """A statement of one reading of the figure."""
+    """State one reading of the figure."""
     return rng.choice(_READ).format(name=name, value=value)
 
 
 def fact_text(sign: str, left: int, right: int, value: int, rng: random.Random) -> str:
-    """A statement of one fact of arithmetic; the operands of + and * come in either order."""
+    """State one fact of arithmetic; the operands of + and * come in random order."""
     if sign != "-" and rng.random() < 0.5:
         left, right = right, left
     return f"{left} {sign} {right} = {value}"
 
 
-def op_text(op: Op, known: Mapping[str, int], rng: random.Random) -> tuple[str, str]:
-    """An operation in names, and in the values that they stand for: ("p = A * B = ", "3 * 4 = 12").
+def op_text(op: Operation, known: Mapping[str, int], rng: random.Random) -> tuple[str, str]:
+    """State an operation in names and in values: ("p = A * B = ", "3 * 4 = 12").
 
-    The operands of + and * come in either order, the same in both. A wrong choice of quantities, a value that is not
-    the quantity's and a wrong result are three errors that each show in the text.
+    The operands of + and * come in random order, the same in both. A wrong choice of quantities, a value that is not
+    the quantity's and a wrong result are three errors that are each visible in the text.
     """
     left, right = op.left, op.right
     if op.sign != "-" and rng.random() < 0.5:
@@ -42,17 +42,16 @@ def op_text(op: Op, known: Mapping[str, int], rng: random.Random) -> tuple[str, 
     return f"{op.out} = {left} {op.sign} {right} = ", f"{first} {op.sign} {second} = {value}"
 
 
-def solve(task: Task, rng: random.Random) -> tuple[list[str], str]:
-    """A right solution: (steps, answer)."""
+def solve(task: MiniTask, rng: random.Random) -> tuple[list[str], str]:
+    """Write a right solution: (steps, answer)."""
     known = dict(task.readings)
     route = rng.choice(task.routes)
-    used = {quantity for op in route for quantity in (op.left, op.right) if isinstance(quantity, str)}
-    todo: list[str | Op] = [name for name in task.readings if name in used] + list(route)
+    used = {quantity for op in route for quantity in _operands(op)}
+    todo: list[str | Operation] = [name for name in task.readings if name in used] + list(route)
     done: set[str] = set()
     steps: list[str] = []
     while todo:
-        ready = [item for item in todo if isinstance(item, str) or _operands(item) <= done]
-        item = rng.choice(ready)
+        item = rng.choice([item for item in todo if isinstance(item, str) or _operands(item) <= done])
         todo.remove(item)
         if isinstance(item, str):
             steps.append(read_text(item, known[item], rng))
@@ -67,5 +66,5 @@ def solve(task: Task, rng: random.Random) -> tuple[list[str], str]:
     return steps, str(known["answer"])
 
 
-def _operands(op: Op) -> set[str]:
+def _operands(op: Operation) -> set[str]:
     return {quantity for quantity in (op.left, op.right) if isinstance(quantity, str)}

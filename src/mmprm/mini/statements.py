@@ -1,6 +1,6 @@
-"""Single statements about a figure, right or wrong: readings, and operations on quantities that are named.
+"""Make single statements about a figure, right or wrong: readings, and operations on named quantities.
 
-In: what is known of a figure, and a random generator. Out: a `Statement`.
+In: the known values and a random generator. Out: a `Statement`.
 """
 
 from __future__ import annotations
@@ -9,29 +9,29 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mmprm.mini.families import Op, Quantity, Task, apply
+from mmprm.mini.families import MiniTask, Operation, Quantity, apply
 from mmprm.mini.solutions import op_text, read_text
 
 RESULTS = ("p", "q", "r", "s", "t", "u", "h", "v", "answer")
-_LARGEST = 199  # of the results that are computed
+_LARGEST = 199  # largest result of an operation
 
 
-def some_op(names: list[str], known: Mapping[str, int], rng: random.Random) -> Op:
-    """A single operation on quantities that are known, whose result is neither below 0 nor too large."""
+def some_op(names: list[str], known: Mapping[str, int], rng: random.Random) -> Operation:
+    """Draw an operation on known quantities whose result is between 0 and _LARGEST."""
     while True:
         left, out = rng.choice(names), rng.choice(RESULTS)
         right: str | int = 2 if rng.random() < 0.15 else rng.choice([name for name in names if name != left])
         first, second = known[left], known[right] if isinstance(right, str) else right
         signs = ["+", "+"] + ["-"] * (first >= second) + ["*", "*"] * (first < 10 > second or right == 2)
-        op = Op(out, rng.choice(signs), left, right)
+        op = Operation(out, rng.choice(signs), left, right)
         if rng.random() < 0.1:  # angles
-            op, first, second = Op(out, "-", 180, left), 180, first
+            op, first, second = Operation(out, "-", 180, left), 180, first
         if out not in (left, right) and 0 <= apply(op.sign, first, second) <= _LARGEST:
             return op
 
 
 def wrong_value(value: int, near: list[int], rng: random.Random) -> int:
-    """A wrong value of the sorts that are met: off by a little, by ten, digits swapped, or another quantity's."""
+    """Draw a wrong value as models write them: off by a little or by ten, digits swapped, another quantity's value."""
     while True:
         kind = rng.random()
         if kind < 0.35:
@@ -52,15 +52,18 @@ def wrong_value(value: int, near: list[int], rng: random.Random) -> int:
 
 @dataclass(frozen=True)
 class Statement:
-    """To be judged. Of a right one the values are learnt too: to know what should stand there is most of judging it."""
+    """A statement to judge: `claim` names the quantities, `values` follow it.
 
-    said: str
+    The values of a right statement are learnt too: to judge is mostly to know which values belong there.
+    """
+
+    claim: str
     values: str
     right: bool
 
 
-def _wrong_operation(op: Op, known: Mapping[str, int], rng: random.Random) -> Statement:
-    """With another result, or computed rightly from a value that is not there."""
+def _wrong_operation(op: Operation, known: Mapping[str, int], rng: random.Random) -> Statement:
+    """State the operation with a wrong result, or with the right result of a wrong value."""
     names, fact = op_text(op, known, rng)
     left, sign, right, _, result = fact.split(" ")
     if rng.random() < 0.5:
@@ -68,14 +71,15 @@ def _wrong_operation(op: Op, known: Mapping[str, int], rng: random.Random) -> St
         near = [a + b, abs(a - b), value + a, value + b]
         return Statement(names, f"{left} {sign} {right} = {wrong_value(value, near, rng)}", right=False)
     operands = [int(left), int(right)]
-    place = rng.randrange(2)
-    others = [value for value in known.values() if value != operands[place]]
-    taken = others and rng.random() < 0.5
-    operands[place] = rng.choice(others) if taken else wrong_value(operands[place], [], rng)
+    index = rng.randrange(2)
+    others = [value for value in known.values() if value != operands[index]]
+    from_others = others and rng.random() < 0.5
+    operands[index] = rng.choice(others) if from_others else wrong_value(operands[index], [], rng)
     return Statement(names, f"{operands[0]} {sign} {operands[1]} = {apply(sign, *operands)}", right=False)
 
 
-def some_reading(task: Task, name: str, right: bool, rng: random.Random) -> Statement:
+def some_reading(task: MiniTask, name: str, right: bool, rng: random.Random) -> Statement:
+    """State the reading of a quantity, right or wrong."""
     value = task.readings[name]
     others = [other for other in task.readings.values() if other != value]
     shown = value if right else wrong_value(value, others, rng)
@@ -83,14 +87,15 @@ def some_reading(task: Task, name: str, right: bool, rng: random.Random) -> Stat
 
 
 def some_operation(names: list[str], known: Mapping[str, int], rng: random.Random) -> Statement:
+    """State an operation on known quantities, right or wrong with equal chance."""
     op = some_op(names, known, rng)
     if rng.random() < 0.5:
         return Statement(*op_text(op, known, rng), right=True)
     return _wrong_operation(op, known, rng)
 
 
-def wrong_operation_for(task: Task, op: Op, known: Mapping[str, int], rng: random.Random) -> Statement:
-    """A wrong statement in the place of `op`: worked out wrongly, or rightly and no part of any way to the answer."""
+def wrong_operation_for(task: MiniTask, op: Operation, known: Mapping[str, int], rng: random.Random) -> Statement:
+    """State something wrong instead of `op`: computed wrongly, or rightly but on no route to the answer."""
     if rng.random() < 0.5:
         return _wrong_operation(op, known, rng)
     useful = {_meaning(step) for route in task.routes for step in route}
@@ -107,13 +112,13 @@ def wrong_operation_for(task: Task, op: Op, known: Mapping[str, int], rng: rando
             right = rng.choice(choices)
         else:
             out = "answer"
-        wrong = Op(out, sign, left, right)
+        wrong = Operation(out, sign, left, right)
         first, second = (known[q] if isinstance(q, str) else q for q in (left, right))
         if _meaning(wrong) not in useful and left != right and 0 <= apply(sign, first, second) <= _LARGEST * 5:
             return Statement(*op_text(wrong, known, rng), right=False)
 
 
-def _meaning(op: Op) -> tuple[str, tuple[str, ...], bool]:
-    """What tells operations apart: not the order of operands of + and *, nor the name of a result but `answer`."""
+def _meaning(op: Operation) -> tuple[str, tuple[str, ...], bool]:
+    """Return what tells operations apart: not the order of + and *, nor the name of a result other than `answer`."""
     operands = (str(op.left), str(op.right))
     return op.sign, operands if op.sign == "-" else tuple(sorted(operands)), op.out == "answer"

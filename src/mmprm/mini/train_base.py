@@ -1,15 +1,14 @@
-"""Train the mini base model on its lessons. In: nothing but a seed. Out: `models/mini-base`, a Hugging Face folder.
+"""Train the mini base model on its lessons. In: a seed. Out: `models/mini-base`, a Hugging Face folder.
 
-First the vision encoder learns which digits stand where (mini_sight), then the whole model is taught its lessons.
+First the vision encoder learns which digits stand where (vision_lesson), then the whole model is taught its lessons.
 `snakemake mini_base` runs this. It takes about an hour on two idle cores; the result is kept in the repository. A
-killed run goes on from its last checkpoint in `work`.
+killed run continues from its last checkpoint in `work`.
 """
 
 from __future__ import annotations
 
 import random
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,17 +18,19 @@ from typing import Any
 from mmprm.data import tables
 from mmprm.mini import base_model, vision_lesson
 from mmprm.mini.lessons import KINDS, Lesson, lesson
+from mmprm.mini.vision_lesson import adamw, minutes_left, update, warmup_and_cosine
+from mmprm.runtime.log import log
 
-CYCLES = (2_400, 4_000, 8_000)  # the updates at which a cycle of the learning rate ends; the last is the whole training
+CYCLES = (2_400, 4_000, 8_000)  # the updates at which the cycles of the learning rate end
 STEPS = CYCLES[-1]
 BATCH = 48
-PEAK = 1.5e-3  # learning rate; of all cycles but the first two thirds of it
-OTHERS = 0.3  # the weight of what has more than one right reply, beside what has one
+PEAK = 1.5e-3  # learning rate of the first cycle; the others have two thirds of it
+OTHERS = 0.3  # weight of tokens with several right replies, relative to those with one
 WARMUP = 200
 CHECKPOINT = 250  # updates between checkpoints
-# The curriculum: from which update on, how often each kind of lesson is taught. First reading, for there is nothing to
-# judge before one can read; then facts and their use; then judging, more than producing: a model verifies better than
-# it computes, as large ones do.
+# The curriculum: from which update on, how often each kind of lesson is taught. Reading comes first: it is needed for
+# judging; then facts and their use; then judging, more than producing, so that the model verifies better than it
+# computes, as large models do.
 CURRICULUM = (
     (0, {"read": 8, "judge_figure": 1, "compute": 1, "judge_facts": 2}),
     (700, {"read": 3, "judge_figure": 1, "compute": 4, "judge_facts": 2, "use": 2}),
@@ -44,8 +45,10 @@ CURRICULUM = (
 
 
 def collate(lessons: Sequence[Lesson], processor: Any) -> dict[str, Any]:
-    """A batch of lessons of one kind: ids, mask, labels (-100 where nothing is learnt), checked (-100 where there is
-    more than one right reply) and pixels."""
+    """Collate lessons of one kind into token ids, mask, labels, checked labels (each [lessons, length]) and pixels.
+
+    A label is -100 if the token is not learnt; a checked one also if there are several right replies.
+    """
     import torch
 
     from mmprm.data.image_decoder import decode_image
@@ -54,9 +57,8 @@ def collate(lessons: Sequence[Lesson], processor: Any) -> dict[str, Any]:
     expanded = "<img>" + "<IMG_CONTEXT>" * base_model.IMAGE_TOKENS + "</img>"
     texts, shifts = [], []
     for item in lessons:
-        place = item.text.find("<IMG_CONTEXT>")
         texts.append(item.text.replace("<IMG_CONTEXT>", expanded, 1))
-        shifts.append(len(expanded) - len("<IMG_CONTEXT>") if place >= 0 else 0)
+        shifts.append(len(texts[-1]) - len(item.text))
     encoded = tokenizer(texts, padding=True, return_offsets_mapping=True, return_tensors="pt", padding_side="right")
     labels, checked = (torch.full_like(encoded["input_ids"], -100) for _ in range(2))
     for row, (item, shift) in enumerate(zip(lessons, shifts, strict=True)):
@@ -74,7 +76,7 @@ def collate(lessons: Sequence[Lesson], processor: Any) -> dict[str, Any]:
 
 
 def predictions(model: Any, batch: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """(logits before each learnt token, these tokens, which of them are checked)."""
+    """Return (logits before each learnt token, these tokens, which of them are checked)."""
     inputs = {name: value for name, value in batch.items() if name not in ("labels", "checked")}
     hidden = model.model(**inputs).last_hidden_state[:, :-1]
     tokens, checked = batch["labels"][:, 1:], batch["checked"][:, 1:]
@@ -83,7 +85,7 @@ def predictions(model: Any, batch: dict[str, Any]) -> tuple[Any, Any, Any]:
 
 
 def _loss(model: Any, batch: dict[str, Any]) -> Any:
-    """The mean cross-entropy of the checked tokens, and a part of that of the others, which are many more."""
+    """Return the mean cross-entropy of the checked tokens plus OTHERS times that of the more numerous other ones."""
     from torch.nn.functional import cross_entropy
 
     logits, tokens, checked = predictions(model, batch)
@@ -92,7 +94,7 @@ def _loss(model: Any, batch: dict[str, Any]) -> Any:
 
 
 def measure(model: Any, processor: Any, count: int = 96, seed: int = 1) -> dict[str, float]:
-    """Share of checked tokens that the model would choose, by kind of lesson, on figures of the split dev."""
+    """Return the share of checked tokens that the model predicts, by kind of lesson, on figures of the split dev."""
     import torch
 
     model.eval()
@@ -108,21 +110,15 @@ def measure(model: Any, processor: Any, count: int = 96, seed: int = 1) -> dict[
 
 
 def learning_rate(step: int) -> float:
-    """Cycles of warm-up and cosine, the later ones with two thirds of the first one's peak."""
+    """Return the learning rate: cycles of warm-up and cosine, the later ones with two thirds of the first peak."""
     if step < CYCLES[0]:
-        return PEAK * vision_lesson.rate(step, CYCLES[0] + 50, WARMUP)
+        return PEAK * warmup_and_cosine(step, CYCLES[0] + 50, WARMUP)
     start, end = next(pair for pair in pairwise(CYCLES) if step < pair[1])
-    return PEAK * 2 / 3 * vision_lesson.rate(step - start, end - start, 50)
-
-
-def _optimizer(model: Any) -> Any:
-    import torch
-
-    return torch.optim.AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.98), weight_decay=0.02)
+    return PEAK * 2 / 3 * warmup_and_cosine(step - start, end - start, 50)
 
 
 def train(out: Path, work: Path, steps: int = STEPS, seed: int = 0) -> dict[str, float]:
-    """Train for `steps` updates and write the model, its card and its manifest; returns what `measure` says."""
+    """Train for `steps` updates and write the model, its card and its manifest; return the result of `measure`."""
     import torch
 
     from mmprm.model import folders
@@ -131,48 +127,35 @@ def train(out: Path, work: Path, steps: int = STEPS, seed: int = 0) -> dict[str,
     processor = base_model.processor(seed)
     model = base_model.model(processor.tokenizer, seed).train()
     vision_lesson.learn(model, processor, work, seed)
-    optimizer = _optimizer(model)
+    weights = list(model.parameters())
+    optimizer = adamw(weights, PEAK)
     checkpoint, first = work / "checkpoint.pt", 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         first = saved["step"]
-        print(f"going on from step {first}", file=sys.stderr)
+        log.info(f"continuing from step {first}")
     started = time.monotonic()
     for step in range(first, steps):
         if step == CYCLES[1]:
-            optimizer = _optimizer(model)  # the last cycle needs nothing of the first two but their weights
+            optimizer = adamw(weights, PEAK)  # the last cycle starts with new optimizer states
         rng = random.Random(f"lessons/{seed}/{step}")
-        weights = [mix for first_step, mix in CURRICULUM if first_step <= step][-1]
-        kind = rng.choices(list(weights), list(weights.values()))[0]
+        mixture = [kinds for first_step, kinds in CURRICULUM if first_step <= step][-1]
+        kind = rng.choices(list(mixture), list(mixture.values()))[0]
         batch = collate([lesson(kind, "sft", rng) for _ in range(BATCH)], processor)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step)
         loss = _loss(model, batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        update(optimizer, loss, weights, learning_rate(step))
         if (step + 1) % CHECKPOINT == 0 or step + 1 == steps:
             learnt = " ".join(f"{name} {share:.3f}" for name, share in measure(model, processor).items())
-            pace = (time.monotonic() - started) / (step + 1 - first)
-            left = pace * (steps - step - 1) / 60
-            print(
-                f"step {step + 1}/{steps} loss {loss.item():.3f} {learnt} {left:.0f} min left",
-                file=sys.stderr,
-                flush=True,
-            )
+            left = minutes_left(started, step + 1 - first, steps - step - 1)
+            log.info(f"step {step + 1}/{steps} loss {loss.item():.3f} {learnt} {left:.0f} min left")
             with tables.replacing(checkpoint) as temporary:
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
                 torch.save(state, temporary)
     shares = measure(model, processor, count=960, seed=2)
     shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
-    model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
-    model.eval().save_pretrained(out)
-    processor.save_pretrained(out)
+    base_model.save(out, model, processor)
     tables.write_text(out / "README.md", _card(steps, seed, shares))
     folders.write_manifest(out, {"stage": "mini_base", "steps": steps, "seed": seed, "dev": shares})
     checkpoint.unlink(missing_ok=True)

@@ -1,12 +1,12 @@
-"""Is a step of a mini solution true? In: a problem and the steps of any solution. Out: a `Judgement` a step.
+"""Judge the steps of mini solutions. In: a problem and the steps of any solution. Out: a `Judgement` for each step.
 
-A step is read back from its words and worked out anew. It is wrong where it reads a value that is not in the figure,
-uses a quantity that is not there yet, puts a value in the place of a quantity that has another, computes wrongly, or
-makes something that is no part of any way to the answer. Quantities have the values that they have in the figure, not
-those that an earlier wrong step gave them: what follows from an error is wrong as well.
+A step is parsed and computed again. It is wrong if it reads a value that is not in the figure, uses a quantity that is
+not known yet, writes a value that is not the quantity's, computes wrongly, or makes something that is on no route to
+the answer. Quantities keep the values that they have in the figure, whatever an earlier wrong step gave them, so that
+what follows from an error is wrong as well.
 
-Whether two quantities mean the same is decided by their values in other figures: `s = A + B` and `q = B + A` agree in
-all of them, so ways to the answer that no route writes down count as right.
+Two quantities mean the same if their values agree in other figures too: `s = A + B` and `q = B + A` always agree. So
+routes to the answer that are not written down in `families` count as right.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate
 
 from mmprm.data.problem import Problem
 from mmprm.mini.families import FAMILIES, Routes, apply
 from mmprm.mini.statements import RESULTS
 from mmprm.model.step_text import parse
 
-Values = tuple[int, ...]  # in the problem's own figure first, then in invented ones
+Values = tuple[int, ...]  # of a quantity: in the problem's own figure, then in invented ones
 
 _INVENTED = 3
 _NAME = r"[A-Za-z]+(?: [a-z]+)?"
-_STEP = re.compile(r"(?:(?:read|so|then|we get) )?(.*)", re.DOTALL)
+_INTRODUCTION = re.compile(r"\A(?:read|so|then|we get) ")
 _OPERATION = re.compile(
     rf"({_NAME}) = ({_NAME}|\d+) ([-+*]) ({_NAME}|\d+) = (-?\d+) ([-+*]) (-?\d+) = (-?\d+)",
 )
 _CLOSE = re.compile(r"the (?:answer|result) is (-?\d+)")
 _READING = re.compile(rf"({_NAME}) (?:=|is) (-?\d+)")
-_KNOWN_NAMES = {name for family in FAMILIES.values() for name in family.names} | set(RESULTS)
+_KNOWN_NAMES = {name for family in FAMILIES.values() for name in family.ranges} | set(RESULTS)
 
 
 class Truth(StrEnum):
-    """What is known of a step."""
+    """Whether a step is right, as far as it can be read."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -45,7 +46,7 @@ class Truth(StrEnum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """The truth of a step; `error` says what is wrong: reading, quantity, values, arithmetic, plan or result."""
+    """The truth of a step; `error` names what is wrong: reading, quantity, values, arithmetic, plan or result."""
 
     truth: Truth
     error: str | None = None
@@ -60,30 +61,29 @@ def _wrong(error: str) -> Judgement:
 
 @dataclass(frozen=True)
 class Figure:
-    """What a problem's figure shows and what is asked of it."""
+    """What a problem's figure shows and what is asked about it."""
 
     readings: Mapping[str, Values]
-    useful: frozenset[Values]  # every quantity on a way to the answer
+    useful: frozenset[Values]  # every quantity on a route to the answer
     answer: Values
 
     def judge(self, steps: Iterable[str]) -> list[Judgement]:
-        """One judgement a step, each by the figure and by what the steps before it define."""
+        """Return a judgement for each step, by the figure and by what the steps before it define."""
         known: dict[str, Values | None] = dict(self.readings)
         return [self._judge(step.strip(), known) for step in steps]
 
     def _judge(self, step: str, known: dict[str, Values | None]) -> Judgement:
-        whole = _STEP.fullmatch(step)
-        body = whole[1] if whole else step
-        if found := _OPERATION.fullmatch(body):
-            return self._operation(found, known)
-        if found := _CLOSE.fullmatch(body):
-            return RIGHT if int(found[1]) == self.answer[0] else _wrong("result")
-        if found := _READING.fullmatch(body):
-            return self._reading(found[1], int(found[2]), known)
+        statement = _INTRODUCTION.sub("", step, count=1)
+        if match := _OPERATION.fullmatch(statement):
+            return self._operation(match, known)
+        if match := _CLOSE.fullmatch(statement):
+            return RIGHT if int(match[1]) == self.answer[0] else _wrong("result")
+        if match := _READING.fullmatch(statement):
+            return self._reading(match[1], int(match[2]), known)
         return UNREADABLE
 
     def _reading(self, name: str, value: int, known: Mapping[str, Values | None]) -> Judgement:
-        """A statement of one value: of the figure, or of a quantity made before."""
+        """Judge a statement of one value: of the figure, or of a quantity computed before."""
         if name in self.readings:
             return RIGHT if value == self.readings[name][0] else _wrong("reading")
         if name == "answer":
@@ -95,27 +95,29 @@ class Figure:
             return _wrong("quantity")
         return RIGHT if value == values[0] else _wrong("result")
 
-    def _operation(self, found: re.Match[str], known: dict[str, Values | None]) -> Judgement:
-        out, left, sign, right, first, stated, second, result = found.groups()
+    def _operation(self, match: re.Match[str], known: dict[str, Values | None]) -> Judgement:
+        out, left, sign, right, first, stated_sign, second, result = match.groups()
         if not {name for name in (out, left, right) if not name.isdigit()} <= _KNOWN_NAMES:
             return UNREADABLE
-        operands = [_values(name, known) for name in (left, right)]
-        made = None
-        if operands[0] is not None and operands[1] is not None:
-            made = tuple(apply(sign, a, b) for a, b in zip(operands[0], operands[1], strict=True))
+        left_values, right_values = _values(left, known), _values(right, known)
+        computed = _apply_all(sign, left_values, right_values) if left_values and right_values else None
         if out not in self.readings:  # what the figure shows cannot be changed
-            known[out] = made
-        if made is None or operands[0] is None or operands[1] is None:
+            known[out] = computed
+        if not (left_values and right_values and computed):
             return _wrong("quantity")
-        values = [operands[0][0], operands[1][0]], [int(first), int(second)]
-        if sign != "-":  # p + q = 81 + 48 with p = 48 says nothing that is false of the sum
-            values = sorted(values[0]), sorted(values[1])
-        if sign != stated or values[0] != values[1]:
+        values, stated = [left_values[0], right_values[0]], [int(first), int(second)]
+        if sign != "-":  # p + q = 81 + 48 with p = 48 states the right sum
+            values, stated = sorted(values), sorted(stated)
+        if sign != stated_sign or values != stated:
             return _wrong("values")
-        if int(result) != made[0]:
+        if int(result) != computed[0]:
             return _wrong("arithmetic")
-        useful = made == self.answer if out == "answer" else made in self.useful
+        useful = computed == self.answer if out == "answer" else computed in self.useful
         return RIGHT if useful and out not in self.readings else _wrong("plan")
+
+
+def _apply_all(sign: str, left: Values, right: Values) -> Values:
+    return tuple(apply(sign, a, b) for a, b in zip(left, right, strict=True))
 
 
 def _values(name: str, known: Mapping[str, Values | None]) -> Values | None:
@@ -123,35 +125,29 @@ def _values(name: str, known: Mapping[str, Values | None]) -> Values | None:
 
 
 def so_far(judgements: Sequence[Judgement]) -> list[Truth]:
-    """Of each prefix: wrong from the first wrong step on; unreadable where a step is and none before is wrong."""
-    found: list[Truth] = []
-    for judgement in judgements:
-        before = found[-1] if found else Truth.RIGHT
-        if Truth.WRONG in (before, judgement.truth):
-            found.append(Truth.WRONG)
-        else:
-            found.append(Truth.UNREADABLE if Truth.UNREADABLE in (before, judgement.truth) else Truth.RIGHT)
-    return found
+    """Return the truth of each prefix: that of its worst step, where wrong is worse than unreadable."""
+    worst = [Truth.RIGHT, Truth.UNREADABLE, Truth.WRONG]
+    return list(accumulate((judgement.truth for judgement in judgements), lambda *pair: max(pair, key=worst.index)))
 
 
 def figure_of(problem: Problem) -> Figure | None:
-    """The figure of a mini problem, from its question and the readings in its solution; None for any other problem."""
+    """Return the figure of a mini problem, from its question and the readings in its solution; None for others."""
     family = FAMILIES.get(problem.family or "")
-    routes = family.routes(problem.question) if family else None
+    routes = family.questions.get(problem.question) if family else None
     if family is None or routes is None or problem.solution is None:
         return None
     shown: dict[str, int] = {}
     for step in parse(problem.solution).steps:
-        found = _READING.fullmatch(step.removeprefix("read "))
-        if found and found[1] in family.names:
-            shown[found[1]] = int(found[2])
-    return make_figure(shown, routes) if set(shown) == set(family.names) else None
+        match = _READING.fullmatch(step.removeprefix("read "))
+        if match and match[1] in family.ranges:
+            shown[match[1]] = int(match[2])
+    return make_figure(shown, routes) if set(shown) == set(family.ranges) else None
 
 
 def make_figure(shown: Mapping[str, int], routes: Routes) -> Figure:
-    """A figure from its values and the ways to the answer."""
+    """Make a figure of its values and the routes to the answer."""
     readings = {
-        name: (value, *(random.Random(f"{world}/{name}").randint(1_000, 999_999) for world in range(_INVENTED)))
+        name: (value, *(random.Random(f"{figure}/{name}").randint(1_000, 999_999) for figure in range(_INVENTED)))
         for name, value in shown.items()
     }
     useful: set[Values] = set()
@@ -160,9 +156,9 @@ def make_figure(shown: Mapping[str, int], routes: Routes) -> Figure:
         known: dict[str, Values | None] = dict(readings)
         for op in route:
             left, right = _values(str(op.left), known), _values(str(op.right), known)
-            assert left is not None and right is not None, "a route makes each quantity before it uses it"
-            known[op.out] = made = tuple(apply(op.sign, a, b) for a, b in zip(left, right, strict=True))
-            useful.add(made)
-            answers |= {made} if op.out == "answer" else set()
-    (answer,) = answers  # all routes lead to the same one
+            assert left is not None and right is not None, "a route computes each quantity before it uses it"
+            known[op.out] = computed = _apply_all(op.sign, left, right)
+            useful.add(computed)
+            answers |= {computed} if op.out == "answer" else set()
+    (answer,) = answers  # all routes lead to the same answer
     return Figure(readings, frozenset(useful), answer)
