@@ -16,7 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from mmprm.cli import app
-from mmprm.config.offline import Standalone, read_standalone
+from mmprm.config.offline import OfflineSettings, read_offline_settings
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.evaluation.external_candidates import read_candidates
@@ -55,11 +55,11 @@ class Believer:
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[Standalone]:
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[OfflineSettings]:
     """The settings with which a scorer was opened, each time; the scorer is a Believer."""
-    seen: list[Standalone] = []
+    seen: list[OfflineSettings] = []
 
-    def opening(settings: Standalone, _: Path) -> Believer:
+    def opening(settings: OfflineSettings, _: Path) -> Believer:
         seen.append(settings)
         return Believer()
 
@@ -69,7 +69,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Standalone]:
 
 
 @pytest.fixture
-def prm(tmp_path: Path, opened: list[Standalone]) -> Path:
+def prm(tmp_path: Path, opened: list[OfflineSettings]) -> Path:
     """A folder that passes for a PRM."""
     folder = tmp_path / "prm"
     folder.mkdir()
@@ -221,7 +221,7 @@ def test_scores_and_metrics_of_problems_with_different_numbers_of_candidates(
 
 
 def test_the_prompt_is_that_of_the_prms_training_unless_the_settings_say_otherwise(
-    tmp_path: Path, problems: Path, prm: Path, opened: list[Standalone]
+    tmp_path: Path, problems: Path, prm: Path, opened: list[OfflineSettings]
 ) -> None:
     candidates = lines(tmp_path / "c.jsonl", [GOOD])
     settings = tmp_path / "settings.yaml"
@@ -237,22 +237,22 @@ def test_scores_of_other_candidates_are_refused(tmp_path: Path, problems: Path, 
     candidates, scores = lines(tmp_path / "c.jsonl", [GOOD]), tmp_path / "s.parquet"
     score(prm, problems, candidates, scores, None)
     lines(candidates, [GOOD | {"steps": ["3 + 4 is 7"]}])
-    with pytest.raises(UserError, match="made of other candidates"):
+    with pytest.raises(UserError, match="made for other candidates"):
         evaluate(problems, candidates, scores, tmp_path / "m.json", None)
     assert not (tmp_path / "m.json").exists()
 
 
 def test_settings_are_some_sections_or_a_whole_configuration(tmp_path: Path) -> None:
-    assert read_standalone(None).bench.primary == "mean_odds"
+    assert read_offline_settings(None).bench.primary == "mean_odds"
     file = tmp_path / "settings.yaml"
     file.write_text("bench: {primary: min}\nseed: 3\n")
-    assert (read_standalone(file).bench.primary, read_standalone(file).seed) == ("min", 3)
+    assert (read_offline_settings(file).bench.primary, read_offline_settings(file).seed) == ("min", 3)
     whole = Path(__file__).parents[2] / "configs/ci.yaml"
-    assert read_standalone(whole).engine.max_model_len == 640
+    assert read_offline_settings(whole).engine.max_model_len == 640
     for text, says in (("bench: {primary: best}", "bench.primary"), ("labels: {}", "labels"), ("- 1", "mapping")):
         file.write_text(text)
         with pytest.raises(UserError, match=rf"settings\.yaml.*(.|\n)*{says}"):
-            read_standalone(file)
+            read_offline_settings(file)
 
 
 @pytest.mark.slow

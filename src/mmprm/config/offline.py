@@ -1,4 +1,4 @@
-"""Settings of the verbs that need no run. In: perhaps a file with sections of a configuration. Out: `Standalone`."""
+"""Settings of the verbs that need no run. In: perhaps a file with sections of a configuration. Out: the settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmprm.config.section import Section
 from mmprm.runtime.errors import UserError
 
 
-class Standalone(Section):
+class OfflineSettings(Section):
     """What scoring and measuring of external candidates depend on."""
 
     seed: int = Field(0, ge=0)
@@ -23,32 +23,33 @@ class Standalone(Section):
 
 
 # What scoring takes: a run's configuration, or these sections of one.
-Settings = Config | Standalone
+Settings = Config | OfflineSettings
 
 
-def read_standalone(path: Path | None) -> Standalone:
+def read_offline_settings(path: Path | None) -> OfflineSettings:
     """Read settings from a YAML or JSON file; the defaults for None.
 
-    The file holds any of the sections of Standalone, or is a whole configuration, of which these are taken. UserError
-    names the file and every wrong key.
+    The file holds any of the sections of OfflineSettings, or is a whole configuration, of which these are taken.
+    UserError names the file and every wrong key.
     """
     if path is None:
-        return Standalone()
+        return OfflineSettings()
     try:
         values = yaml.safe_load(path.read_text())  # JSON is YAML
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"--config {path}: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"--config {path}: a configuration is a mapping of keys to values")
-    known = set(Standalone.model_fields)
+    known = set(OfflineSettings.model_fields)
     try:
         if not set(values) <= known and {"run", "sources", "policy"} <= set(values):
             config = load(values)
-            return Standalone(**{name: getattr(config, name) for name in known})
-        return Standalone.model_validate(values)
+            return OfflineSettings(**{name: getattr(config, name) for name in known})
+        return OfflineSettings.model_validate(values)
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
-        allowed = f"the sections here are {', '.join(Standalone.model_fields)}; a whole configuration is accepted too"
+        sections = ", ".join(OfflineSettings.model_fields)
+        allowed = f"the sections here are {sections}; a whole configuration is accepted too"
         raise UserError(f"--config {path} is invalid ({allowed}):\n" + "\n".join(lines)) from error
     except UserError as error:
         raise UserError(f"--config {path}: {error}") from error

@@ -1,10 +1,10 @@
-"""One number a candidate from its step probabilities: the eight aggregates of the specification, section 1.
+"""One number a candidate from its step probabilities: the eight aggregates of MM-PRM (arXiv 2505.13427) and its code.
 
 In: P(yes) at each marker, p_1..p_T. Out: a float, higher is better; only the order within a problem matters.
 
-The public code gives an empty candidate 0, which is the best possible SumLogPr, and divides by zero at p = 1
-(defect 6). Here an empty list is minus infinity in every aggregate, and p is clamped into [EPSILON, 1 - EPSILON]
-wherever a logarithm or odds are taken. A NaN raises instead of being sorted somewhere.
+The paper's code gives an empty candidate 0, which is the best possible SumLogPr, and divides by zero at p = 1. Here an
+empty list is minus infinity in every aggregate, and p is clamped into [EPSILON, 1 - EPSILON] wherever a logarithm or
+odds are taken. A NaN raises instead of being sorted somewhere.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-# About the spacing of float32 below 1: what a model's softmax can still tell from certainty.
+# About the spacing of float32 below 1: the least difference from certainty that a model's softmax can express.
 EPSILON = 1e-7
 
 Aggregate = Callable[[Sequence[float]], float]
@@ -24,7 +24,7 @@ def _clamped(p: Sequence[float]) -> list[float]:
 
 def _checked(function: Callable[[Sequence[float]], float]) -> Aggregate:
     def aggregate(probabilities: Sequence[float]) -> float:
-        """-inf for an empty list; ValueError for a NaN or a value outside of [0, 1]."""
+        """Return -inf for an empty list; raise ValueError for a NaN or a value outside of [0, 1]."""
         if not len(probabilities):
             return -math.inf
         if not all(0 <= value <= 1 for value in probabilities):  # false for NaN too

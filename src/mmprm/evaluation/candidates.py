@@ -1,21 +1,21 @@
-"""The candidates that count, as arrays. In: candidate rows with step probabilities. Out: `Candidates` of each problem.
+"""The candidates that are counted, as arrays. In: candidate rows with step probabilities. Out: `Candidates` a problem.
 
-An undecided candidate is left out, and its number reported; a problem of undecided ones alone is left out too. All the
-others count, right or wrong. Only a parsed candidate with scores can be chosen while one exists.
+An undecided candidate is left out, and its number reported; so is a problem with no others. All other candidates count,
+right or wrong. Only a parsed candidate with scores can be chosen while one exists.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mmprm.data import schemas, tables
-from mmprm.data.problem import Problem
+from mmprm.data.problem import Problem, problems_by_id
 from mmprm.evaluation import votes
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.auc import auc_within_problem
@@ -32,30 +32,56 @@ class Candidates:
     """The counted candidates of one problem, in order: arrays over M candidates."""
 
     problem_id: str
-    group: str  # problems with the same one are not independent
+    group: str  # problems of one group are not independent
     correct: np.ndarray  # bool
     parsed: np.ndarray  # bool
     keys: tuple[str | None, ...]  # answers, see votes.answer_key; None: no vote
     scores: Mapping[str, np.ndarray]  # aggregate -> scores, -inf where it cannot be chosen
     outcome: Mapping[str, np.ndarray] = field(default_factory=dict)  # outcome variant -> P(yes) at the last marker
 
+    @property
+    def size(self) -> int:
+        """M, the number of candidates."""
+        return len(self.keys)
+
 
 def group_of(problem: Problem) -> str:
-    """The name of the problems that it shares an image with; its own where it stands alone."""
+    """Name the problems that share an image with this one; by its own id where there are none."""
     return problem.group or problem.problem_id
 
 
+def candidates_by_problem(problems: Path, candidates: Path) -> tuple[dict[str, Problem], dict[str, list[Row]]]:
+    """Read a problem table by id, and the candidates of each problem from a table of schemas.CANDIDATES."""
+    by_id = problems_by_id(problems)
+    return by_id, by_problem(tables.read_rows(candidates, schemas.CANDIDATES), by_id, candidates, problems)
+
+
+def by_problem(
+    rows: Iterable[Row], problems: Mapping[str, Problem], candidates: Path, table: Path
+) -> dict[str, list[Row]]:
+    """Map each problem id to its candidates in order; UserError where one is of no problem.
+
+    candidates, table: the files that the rows and the problems are from.
+    """
+    groups: dict[str, list[Row]] = {name: [] for name in problems}
+    for row in rows:
+        if row["problem_id"] not in groups:
+            raise UserError(f"{candidates}: problem {row['problem_id']!r} is not in {table}: remake the candidates")
+        groups[row["problem_id"]].append(row)
+    return {name: sorted(group, key=lambda row: row["candidate"]) for name, group in groups.items()}
+
+
 def join_scores(groups: Mapping[str, Sequence[Row]], scores: Path, name: str = "probabilities") -> dict[str, list[Row]]:
-    """The candidates of each problem with a column `name` of P(yes) at their markers, from a table of schemas.SCORES.
+    """Add to candidates a column `name` of P(yes) at their markers, from a table of schemas.SCORES.
 
     UserError where a candidate is not in the table, or has not one probability a marker (or none at all).
     """
     table = tables.read_rows(scores, schemas.SCORES)
-    of_row = {(row["problem_id"], row["candidate"]): row["probabilities"] or [] for row in table}
+    by_candidate = {(row["problem_id"], row["candidate"]): row["probabilities"] or [] for row in table}
 
     def joined(row: Row) -> Row:
         which = f"candidate {row['candidate']} of problem {row['problem_id']!r}"
-        probabilities = of_row.get((row["problem_id"], row["candidate"]))
+        probabilities = by_candidate.get((row["problem_id"], row["candidate"]))
         if probabilities is None:
             raise UserError(f"{scores}: {which} is missing: remake the scores")
         markers = len(row["steps"] or []) + (row["answer"] is not None)
@@ -68,27 +94,12 @@ def join_scores(groups: Mapping[str, Sequence[Row]], scores: Path, name: str = "
     return {problem: [joined(row) for row in group] for problem, group in groups.items()}
 
 
-def by_problem(
-    rows: Iterable[Row], problems: Mapping[str, Problem], candidates: Path, table: Path
-) -> dict[str, list[Row]]:
-    """Problem id -> its candidates in order, every problem included; UserError where one is of no problem.
-
-    candidates, table: the files that the rows and the problems are from.
-    """
-    groups: dict[str, list[Row]] = {name: [] for name in problems}
-    for row in rows:
-        if row["problem_id"] not in groups:
-            raise UserError(f"{candidates}: problem {row['problem_id']!r} is not in {table}: remake the candidates")
-        groups[row["problem_id"]].append(row)
-    return {name: sorted(group, key=lambda row: row["candidate"]) for name, group in groups.items()}
-
-
-def counted_candidates(
+def candidates_of(
     problem: Problem, rows: Sequence[Mapping[str, Any]], outcome: Sequence[str] = ()
 ) -> Candidates | None:
-    """The arrays of one problem, undecided candidates left out; None where nothing is left.
+    """Make the arrays of one problem, undecided candidates left out; None where nothing is left.
 
-    outcome: names of outcome variants, whose probabilities stand in a row's column `outcome/NAME`. UserError names the
+    outcome: names of outcome variants, whose probabilities are in a row's column `outcome/NAME`. UserError names the
     candidate whose probability is not a number.
     """
     rows = [row for row in rows if row["verdict"] != Verdict.UNDECIDED]
@@ -115,33 +126,32 @@ def counted_candidates(
     return Candidates(problem.problem_id, group_of(problem), correct, parsed, keys, scores, outcomes)
 
 
-def counts(rows: Sequence[Mapping[str, Any]], n_problems: int) -> dict[str, Any]:
-    """What the candidates are: how many differ, parsed, were undecided, failed; their mean length in tokens.
+def candidate_counts(rows: Sequence[Row], n_problems: int) -> dict[str, Any]:
+    """Count how many candidates differ, parsed, were undecided, failed; and take their mean length in tokens.
 
-    tokens_mean is None where no candidate says its length.
+    tokens_mean is None where no candidate has a length.
     """
-    texts = defaultdict(set)
-    for row in rows:
-        texts[row["problem_id"]].add(row["text"])
-    tokens = [row["n_tokens"] for row in rows if row["n_tokens"] is not None]
+    columns = ["problem_id", "text", "status", "verdict", "finish_reason", "n_tokens", "probabilities"]
+    table = pd.DataFrame(rows, columns=columns)
+    parsed, tokens = table["status"] == Status.OK, table["n_tokens"].dropna()
     return {
-        "distinct_candidates_mean": sum(map(len, texts.values())) / n_problems,
-        "parsed_share": sum(row["status"] == Status.OK for row in rows) / len(rows),
-        "tokens_mean": sum(tokens) / len(rows) if tokens else None,
-        "n_candidates": len(rows),
-        "n_undecided": sum(row["verdict"] == Verdict.UNDECIDED for row in rows),
-        "n_failed": sum(row["finish_reason"] == "error" for row in rows),
-        "n_without_scores": sum(row["status"] == Status.OK and not row["probabilities"] for row in rows),
+        "distinct_candidates_mean": len(table[["problem_id", "text"]].drop_duplicates()) / n_problems,
+        "parsed_share": float(parsed.mean()),
+        "tokens_mean": float(tokens.sum() / len(table)) if len(tokens) else None,
+        "n_candidates": len(table),
+        "n_undecided": int((table["verdict"] == Verdict.UNDECIDED).sum()),
+        "n_failed": int((table["finish_reason"] == "error").sum()),
+        "n_without_scores": int((parsed & ~table["probabilities"].astype(bool)).sum()),
     }
 
 
 def within_problem(counted: Sequence[Candidates]) -> dict[str, float | None]:
-    """Within-problem AUC of each aggregate, over candidates that can be chosen."""
-    chosen = [np.isfinite(one.scores["min"]) for one in counted]
-    correct = [one.correct[keep].tolist() for one, keep in zip(counted, chosen, strict=True)]
+    """Compute the within-problem AUC of each aggregate, over candidates that can be chosen."""
+    scored = [np.isfinite(candidates.scores["min"]) for candidates in counted]
+    correct = [candidates.correct[keep].tolist() for candidates, keep in zip(counted, scored, strict=True)]
     return {
         name: auc_within_problem(
-            [one.scores[name][keep].tolist() for one, keep in zip(counted, chosen, strict=True)], correct
+            [candidates.scores[name][keep].tolist() for candidates, keep in zip(counted, scored, strict=True)], correct
         )
         for name in AGGREGATES
     }

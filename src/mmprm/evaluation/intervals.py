@@ -1,12 +1,12 @@
 """Confidence intervals over problems: the BCa bootstrap (Efron 1987), for many metrics on the same resamples.
 
-In: values of shape (metrics, problems), and which problems belong together. Out: means and their intervals. Every
-metric sees the same resampled problems, so that the interval of a row of differences is the paired one.
+In: values of shape (metrics, problems), and the problems' groups. Out: means and their intervals. Every metric sees the
+same resampled problems, so that the interval of a row of differences is the paired one.
 
 Problems of one group (versions of a problem, questions about one image) are not independent: groups are resampled as
 wholes, while the mean stays the mean over problems (the cluster bootstrap; Field and Welsh 2007,
-doi:10.1111/j.1467-9868.2007.00593.x). scipy.stats.bootstrap gives the same intervals where each problem stands alone (a
-test) but gathers every resample of every metric, where here one matrix product does; it knows no groups.
+doi:10.1111/j.1467-9868.2007.00593.x). scipy.stats.bootstrap gives the same intervals for problems without groups (a
+test compares them), but it has no groups, and stores every resample of every metric instead of a matrix product.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 def intervals(
     values: np.ndarray, confidence: float, resamples: int, seed: int, groups: Sequence[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(means, lower ends, upper ends) over problems of each row.
+    """Return (means, lower ends, upper ends) over problems of each row.
 
     groups: the name of each problem's group; by default each is its own. Raises ValueError where there are no problems.
     See `bootstrap` for rows that do not vary.
@@ -39,42 +39,42 @@ def intervals(
 
 
 def _means(totals: np.ndarray) -> np.ndarray:
-    """Sums over problems, by the number of problems in the last column."""
+    """Divide sums over problems by the number of problems, in the last column."""
     means: np.ndarray = totals[..., :-1] / totals[..., -1:]
     return means
 
 
 def grouped(rows: np.ndarray, groups: Sequence[str] | None) -> np.ndarray:
-    """Rows (problems, columns) added up within groups, shape (groups, columns), in the order of first appearance."""
+    """Add up rows (problems, columns) within groups: shape (groups, columns), in the order of first appearance."""
     if groups is None:
         return rows
-    places = {name: place for place, name in enumerate(dict.fromkeys(groups))}
-    totals = np.zeros((len(places), rows.shape[1]))
-    np.add.at(totals, [places[name] for name in groups], rows)
+    index = {name: number for number, name in enumerate(dict.fromkeys(groups))}
+    totals = np.zeros((len(index), rows.shape[1]))
+    np.add.at(totals, [index[name] for name in groups], rows)
     return totals
 
 
 def bootstrap(
     totals: np.ndarray, statistic: Statistic, confidence: float, resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(values, lower ends, upper ends) of metrics that are functions of totals over the drawn units.
+    """Return (values, lower ends, upper ends) of metrics that are functions of totals over the drawn units.
 
     totals: (units, columns), what each unit adds; statistic: totals (..., columns) -> metrics (..., metrics). Where a
-    metric does not vary (one unit, or all alike) the interval is its value; where BCa's correction is not finite (every
-    resample on one side), percentiles are taken. Resamples in which a metric is not defined (NaN: a ratio without a
-    denominator) are left out of its interval; a metric that is not defined at all is NaN with NaN ends.
+    metric does not vary (one unit, or equal ones) the interval is its value; where BCa's correction is not finite
+    (every resample on one side), percentiles are taken. Resamples in which a metric is not defined (NaN: a ratio
+    without a denominator) are left out of its interval; a metric that is not defined at all is NaN with NaN ends.
     """
     n = len(totals)
     with np.errstate(invalid="ignore", divide="ignore"):
-        whole = totals.sum(0)
-        values = statistic(whole)
-        without_one = statistic(whole - totals)  # the jackknife, (units, metrics)
+        total = totals.sum(0)
+        values = statistic(total)
+        without_one = statistic(total - totals)  # the jackknife, (units, metrics)
         rng = np.random.default_rng(seed)
-        found = []
+        chunks = []
         for start in range(0, resamples, _CHUNK):
             counts = rng.multinomial(n, np.full(n, 1 / n), size=min(_CHUNK, resamples - start))
-            found.append(statistic(counts @ totals))
-    resampled = np.concatenate(found)
+            chunks.append(statistic(counts @ totals))
+    resampled = np.concatenate(chunks)
     low, high = values.copy(), values.copy()
     for metric in np.flatnonzero(np.isfinite(values)):
         drawn = resampled[:, metric]
@@ -86,7 +86,7 @@ def bootstrap(
 
 
 def _levels(value: float, resampled: np.ndarray, without_one: np.ndarray, confidence: float) -> np.ndarray:
-    """The two quantiles to take: corrected for bias (z0) and for skewness (the acceleration, from the jackknife)."""
+    """Compute the two quantiles to take: corrected for bias (z0) and skewness (acceleration, from the jackknife)."""
     plain = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
     near = _NEAR * max(1.0, abs(value))
     below = (resampled < value - near).mean() + (np.abs(resampled - value) <= near).mean() / 2
@@ -100,5 +100,5 @@ def _levels(value: float, resampled: np.ndarray, without_one: np.ndarray, confid
     denominator = 1 - acceleration * z
     if (denominator <= 0).any():
         return plain
-    found: np.ndarray = norm.cdf(z0 + z / denominator)
-    return found
+    levels: np.ndarray = norm.cdf(z0 + z / denominator)
+    return levels

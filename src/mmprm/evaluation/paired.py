@@ -1,70 +1,55 @@
 """PRMs that rank the same candidates, compared problem by problem. In: the scores of each. Out: paired differences.
 
-All see the same candidates of the same problems, so that what is resampled is the difference in each problem: what the
+All rank the same candidates of the same problems, so that the difference in each problem is what is resampled: what the
 PRMs have in common does not widen its interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mmprm.config import Config
-from mmprm.data import schemas, tables
-from mmprm.data.problem import problems_by_id
-from mmprm.evaluation.candidates import Candidates, by_problem, counted_candidates, join_scores
+from mmprm.evaluation.candidates import Row, candidates_by_problem, candidates_of, join_scores
 from mmprm.evaluation.intervals import intervals
-from mmprm.evaluation.selection_rules import Values, per_problem
+from mmprm.evaluation.selection_rules import per_problem
 from mmprm.runtime.errors import UserError
 
-Row = dict[str, Any]
-
 # What a PRM decides. A difference to a baseline differs between two PRMs by as much: they have the baselines in common.
-_CHOICES = ("bon", "weighted_majority")
+_RULES = ("bon", "weighted_majority")
 
 
 def minus_first(
     config: Config, problems: Path, candidates: Path, scores: Mapping[str, Path]
 ) -> dict[str, dict[tuple[str, int], Row]]:
-    """By the names of all PRMs but the first: (metric, n) -> how much better than the first, {value, ci_low, ci_high}.
+    """Compare all PRMs but the first with the first: name -> (metric, n) -> {value, ci_low, ci_high} of the difference.
 
-    scores: tables of schemas.SCORES by name. The metrics are bon/… and weighted_majority… (see `measures`), differences
-    are in [-1, 1]. Intervals are BCa over problems, those that share an image as one, on the same resamples as the
-    benchmark's own. Raises UserError where no problem has a verdict, or a candidate has no score.
+    scores: tables of schemas.SCORES by name. The metrics are bon/… and weighted_majority… (see `selection_rules`),
+    differences are in [-1, 1]. Intervals are BCa over problems, those that share an image as one, on the same resamples
+    as the benchmark's own. Raises UserError where no problem has a verdict, or a candidate has no score.
     """
     first, *others = scores
     if not others:
         return {}
-    by_id = problems_by_id(problems)
-    rows = by_problem(tables.read_rows(candidates, schemas.CANDIDATES), by_id, candidates, problems)
-    # Which problems count is for the verdicts to say: for every PRM the same.
-    counted = {
-        name: [
-            one
-            for problem, group in join_scores(rows, path).items()
-            if (one := counted_candidates(by_id[problem], group)) is not None
-        ]
-        for name, path in scores.items()
-    }
-    if not counted[first]:
-        raise UserError(f"{candidates}: no problem has a graded candidate; was the grader working?")
-    groups = [one.group for one in counted[first]]
-    values = {name: _choices(config, own) for name, own in counted.items()}
     bench = config.bench
-    found = {}
+    by_id, rows = candidates_by_problem(problems, candidates)
+    values, groups = {}, []
+    for name, path in scores.items():
+        every = [candidates_of(by_id[problem], group) for problem, group in join_scores(rows, path).items()]
+        counted = [problem for problem in every if problem is not None]  # by verdicts alone: the same for every PRM
+        if not counted:
+            raise UserError(f"{candidates}: no problem has a graded candidate; was the grader working?")
+        groups = [problem.group for problem in counted]
+        metrics = per_problem(counted, bench.n, bench.primary, config.seed)
+        values[name] = {key: row for key, row in metrics.items() if key[0].partition("/")[0] in _RULES}
+    compared = {}
     for name in others:
-        differences = np.stack([values[name][key] - values[first][key] for key in values[first]])
+        differences = np.stack([values[name][key] - row for key, row in values[first].items()])
         ends = intervals(differences, bench.confidence, bench.resamples, config.seed, groups)
-        found[name] = {
+        compared[name] = {
             key: {"value": float(value), "ci_low": float(low), "ci_high": float(high)}
             for key, value, low, high in zip(values[first], *ends, strict=True)
         }
-    return found
-
-
-def _choices(config: Config, counted: Sequence[Candidates]) -> Values:
-    values = per_problem(counted, config.bench.n, config.bench.primary, config.seed)
-    return {(metric, n): row for (metric, n), row in values.items() if metric.partition("/")[0] in _CHOICES}
+    return compared

@@ -20,7 +20,7 @@ import pandas as pd
 from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, problems_by_id
-from mmprm.evaluation.bon import sizes
+from mmprm.evaluation.best_of_n import sizes
 from mmprm.evaluation.intervals import bootstrap
 from mmprm.mini.truth import Figure, Truth, figure_of, so_far
 from mmprm.runtime.log import log

@@ -1,8 +1,9 @@
-"""Best-of-N, Random and the oracle at every n: exact expectations over all subsets of n of a problem's M candidates.
+"""The Best-of-N expectation at every n, with its bounds: a random pick and the oracle (pass@n).
 
-In: scores and correctness, arrays of shape (problems, M). Out: for each n an array (problems,) of expected accuracies.
-No subset is drawn: which candidate wins a random subset follows from its rank (a hypergeometric argument), so the
-only randomness left is that of the problems and of the M candidates themselves.
+In: scores and correctness, arrays of shape (problems, M). Out: for each n an array (problems,) of expected accuracies,
+exact over all subsets of n of a problem's M candidates. No subset is drawn: which candidate wins a random subset
+follows from its rank (`win_probabilities`, a hypergeometric argument), so that the only randomness left is that of the
+problems and of the M candidates themselves.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ import numpy as np
 
 
 def sizes(n: int) -> list[int]:
-    """1, 2, 4, … up to n, and n itself."""
+    """List 1, 2, 4, … up to n, and n itself."""
     powers = [2**k for k in range(n.bit_length()) if 2**k <= n]
     return powers if powers[-1] == n else [*powers, n]
 
 
 def subset_share(m: int, n: int) -> np.ndarray:
-    """Entry k: the share of the subsets of n of m that lie within k given ones, C(k, n) / C(m, n), for k = 0..m."""
+    """Compute for k = 0..m the share of the subsets of n of m that lie within k given ones, C(k, n) / C(m, n)."""
     return np.array([comb(k, n) / comb(m, n) for k in range(m + 1)])
 
 
 def win_probabilities(scores: np.ndarray, n: int) -> np.ndarray:
-    """P(candidate i is chosen from a random subset of n), shape (problems, M); the rows add up to 1.
+    """Compute P(candidate i is chosen from a random subset of n), shape (problems, M); the rows add up to 1.
 
     The highest score wins, ties are split evenly: candidates i with c_i scores at or below theirs and b_i below share
     [C(c_i, n) - C(b_i, n)] / C(M, n). -inf is the lowest tier, as for a candidate that has no score.
@@ -36,18 +37,21 @@ def win_probabilities(scores: np.ndarray, n: int) -> np.ndarray:
     return won
 
 
-def best_of_n(scores: np.ndarray, correct: np.ndarray, n: int) -> np.ndarray:
-    """Expected accuracy of the highest-scored of n; a subset in which no candidate has a score above -inf is wrong."""
+def expected_accuracy(scores: np.ndarray, correct: np.ndarray, n: int) -> np.ndarray:
+    """Compute the Best-of-N expectation: the accuracy of the highest-scored of n, in the mean over all subsets of n.
+
+    A subset in which no candidate has a score above -inf is wrong.
+    """
     return (win_probabilities(scores, n) * (correct & np.isfinite(scores))).sum(-1)
 
 
 def oracle(correct: np.ndarray, n: int) -> np.ndarray:
-    """pass@n, unbiased: 1 - C(wrong, n) / C(M, n) (Chen et al. 2021, arXiv 2107.03374, equation 1)."""
+    """Compute pass@n, unbiased: 1 - C(wrong, n) / C(M, n) (Chen et al. 2021, arXiv 2107.03374, equation 1)."""
     share: np.ndarray = 1 - subset_share(correct.shape[1], n)[(~correct).sum(-1)]
     return share
 
 
 def random_pick(correct: np.ndarray) -> np.ndarray:
-    """A uniform pick of the same candidates, those without an answer included; the same for every n."""
+    """Compute the accuracy of a uniform pick, candidates without an answer included; the same for every n."""
     share: np.ndarray = correct.mean(-1)
     return share

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmprm.data.problem import Problem
-from mmprm.evaluation.bon import best_of_n, oracle, random_pick, sizes, subset_share, win_probabilities
+from mmprm.evaluation.best_of_n import expected_accuracy, oracle, random_pick, sizes, subset_share, win_probabilities
 from mmprm.evaluation.votes import RIGHT, answer_key, majority
 
 # Few different scores, so that ties occur; -inf is a candidate that did not parse.
@@ -40,7 +40,7 @@ def over_subsets(items: list, n: int, value) -> float:
 def test_best_of_n_is_the_mean_over_all_subsets(items: list[tuple[float, bool]]) -> None:
     scores, correct = np.array([[score for score, _ in items]]), np.array([[right for _, right in items]])
     for n in range(1, len(items) + 1):
-        assert best_of_n(scores, correct, n)[0] == pytest.approx(over_subsets(items, n, best_of))
+        assert expected_accuracy(scores, correct, n)[0] == pytest.approx(over_subsets(items, n, best_of))
         assert win_probabilities(scores, n).sum() == pytest.approx(1)
 
 
@@ -63,7 +63,7 @@ def test_oracle_and_random_are_the_means_over_all_subsets(items: list[tuple[floa
 def test_with_one_candidate_every_choice_is_the_random_pick_of_the_parsed() -> None:
     correct = np.array([[True, False, True, False]])
     scores = np.array([[0.9, 0.1, 0.2, 0.3]])
-    assert best_of_n(scores, correct, 1)[0] == oracle(correct, 1)[0] == random_pick(correct)[0] == 0.5
+    assert expected_accuracy(scores, correct, 1)[0] == oracle(correct, 1)[0] == random_pick(correct)[0] == 0.5
     assert majority([RIGHT, "a", RIGHT, "b"], 1) == pytest.approx(0.5)
 
 
@@ -71,14 +71,16 @@ def test_a_candidate_that_did_not_parse_is_never_chosen_while_another_one_did() 
     """Defects 1 and 6: an empty candidate had the best SumLogPr."""
     correct = np.array([[False, True, False]])
     scores = np.array([[-np.inf, -1e9, -np.inf]])
-    assert best_of_n(scores, correct, 3)[0] == 1
-    assert best_of_n(scores, correct, 1)[0] == pytest.approx(1 / 3), "alone in its subset it is chosen, and wrong"
-    assert best_of_n(np.full((1, 3), -np.inf), correct, 3)[0] == 0, "nothing to choose from is wrong"
+    assert expected_accuracy(scores, correct, 3)[0] == 1
+    assert expected_accuracy(scores, correct, 1)[0] == pytest.approx(1 / 3), (
+        "alone in its subset it is chosen, and wrong"
+    )
+    assert expected_accuracy(np.full((1, 3), -np.inf), correct, 3)[0] == 0, "nothing to choose from is wrong"
 
 
 def test_ties_are_split_evenly_and_not_by_position() -> None:
     correct = np.array([[True, False, False, False]])
-    assert best_of_n(np.full((1, 4), 0.5), correct, 4)[0] == pytest.approx(0.25)
+    assert expected_accuracy(np.full((1, 4), 0.5), correct, 4)[0] == pytest.approx(0.25)
     assert majority([RIGHT, "a", "b", None], 4) == pytest.approx(1 / 3)
 
 
