@@ -1,9 +1,10 @@
-"""The charts of the report. In: rows of plain values. Out: SVG as text, drawn offline, to stand inside the page."""
+"""The charts of the report. In: rows of plain values. Out: SVG as text, drawn offline, to be inserted in the page."""
 
 from __future__ import annotations
 
 import hashlib
 import html
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -50,8 +51,13 @@ def _altair() -> Any:
     return altair
 
 
+def _chart(rows: Sequence[Row], **options: Any) -> Any:
+    altair = _altair()
+    return altair.Chart(altair.Data(values=list(rows)), **options)
+
+
 def _svg(chart: Any, label: str) -> str:
-    """The chart as SVG whose ids are its own: browsers look up an id in the whole page."""
+    """Render the chart as SVG with ids of its own: browsers look up an id in the whole page."""
     import vl_convert
 
     spec = chart.configure(
@@ -73,52 +79,49 @@ def _svg(chart: Any, label: str) -> str:
         title={"fontSize": 12, "fontWeight": 600, "anchor": "start", "color": "#222", "offset": 8},
     ).to_dict()
     svg = str(vl_convert.vegalite_to_svg(spec))
-    own = hashlib.sha256(svg.encode()).hexdigest()[:8]
-    svg = re.sub(r"""(\bid="|url\(#|href="#)""", rf"\g<1>c{own}-", svg)
+    digest = hashlib.sha256(svg.encode()).hexdigest()[:8]
+    svg = re.sub(r"""(\bid="|url\(#|href="#)""", rf"\g<1>c{digest}-", svg)
     return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(label)}" ', 1)
 
 
 def _scale(names: Sequence[str]) -> Any:
-    """Colours by name; a name that has none gets one of the others, by its place."""
-    others = [name for name in names if name not in COLOURS]
-    extra = {name: _OTHERS[place % len(_OTHERS)] for place, name in enumerate(others)}
-    return _altair().Scale(domain=list(names), range=[COLOURS.get(name) or extra[name] for name in names])
+    """Return colours by name; names that have none get the other colours in turn."""
+    others = itertools.cycle(_OTHERS)
+    return _altair().Scale(domain=list(names), range=[COLOURS.get(name) or next(others) for name in names])
 
 
 def with_interval(row: Row) -> Row:
-    """The value and the ends of the interval of a row of measures, by the names that charts have for them."""
+    """Return the value and the interval of a row of measures under the names that the charts use."""
     return {"value": row["value"], "low": row["ci_low"], "high": row["ci_high"]}
 
 
 def _interval(row: Row) -> tuple[float, float]:
-    """The ends of a row's interval; its value where it has none."""
+    """Return the ends of a row's interval; its value where it has none."""
     value = row["value"]
     return (value if row["low"] is None else row["low"], value if row["high"] is None else row["high"])
 
 
 def _in_percent(rows: Sequence[Row]) -> list[Row]:
     keys = ("value", "low", "high")
-    return [{**row, **{key: 100 * row[key] for key in keys if row[key] is not None}} for row in rows]
+    return [row | {key: 100 * row[key] for key in keys if row[key] is not None} for row in rows]
 
 
 def accuracy_by_n(rows: Sequence[Row], title: str) -> str:
-    """Lines of accuracy over N. rows: {n, series, value, low, high}; the intervals of rows that have them as bands."""
+    """Draw lines of accuracy over N. rows: {n, series, value, low, high}; intervals, where given, as bands."""
     return curves([row | {"x": row["n"]} for row in rows], "candidates (N)", "accuracy (%)", title)
 
 
 def curves(rows: Sequence[Row], x: str, y: str, title: str, scale: str = "log2", width: int = 330) -> str:
-    """Lines of shares over a number. rows: {x, series, value, low, high}, fractions; intervals, where given, as bands.
+    """Draw lines of shares over a number. rows: {x, series, value, low, high}, fractions; intervals as bands.
 
     A series of one row is a point, its interval a bar. scale: log2, log or linear; the ticks are the values of x (of
     lines, where there are any).
     """
     alt = _altair()
     count = Counter(row["series"] for row in rows)
-    names = list(count)
     rows = [row | {"alone": count[row["series"]] == 1} for row in rows]
     ticks = sorted({row["x"] for row in rows if not row["alone"]} or {row["x"] for row in rows})
-    whole = all(tick == int(tick) for tick in ticks)
-    data = alt.Data(values=_in_percent(rows))
+    tick_format = "d" if all(tick == int(tick) for tick in ticks) else "~e"
     low, high = min(_interval(row)[0] for row in rows), max(_interval(row)[1] for row in rows)
     y_scale = alt.Scale(domain=[max(0.0, 100 * low - 3), min(100.0, 100 * high + 3)], nice=True)
     scales = {
@@ -126,46 +129,31 @@ def curves(rows: Sequence[Row], x: str, y: str, title: str, scale: str = "log2",
         "log": alt.Scale(type="log", nice=False),
         "linear": alt.Scale(zero=False),
     }
-    base = alt.Chart(data, title=title).encode(
-        x=alt.X(
-            "x:Q",
-            title=x,
-            scale=scales[scale],
-            axis=alt.Axis(values=ticks, format="d" if whole else "~e", grid=False),
-        ),
-        color=alt.Color("series:N", scale=_scale(names)),
+    axis = alt.Axis(values=ticks, format=tick_format, grid=False)
+    base = _chart(_in_percent(rows), title=title).encode(
+        x=alt.X("x:Q", title=x, scale=scales[scale], axis=axis), color=alt.Color("series:N", scale=_scale(list(count)))
     )
-    band = (
-        base.transform_filter("isValid(datum.low) && !datum.alone")
-        .mark_area(opacity=0.13)
-        .encode(y=alt.Y("low:Q", scale=y_scale, title=y), y2="high:Q")
-    )
-    line = base.mark_line(point={"size": 28, "filled": True}, strokeWidth=2).encode(
-        y=alt.Y("value:Q", scale=y_scale, title=y)
-    )
-    ends = alt.Y("low:Q", scale=y_scale, title=y)
-    bar = (
-        base.transform_filter("isValid(datum.low) && datum.alone")
-        .mark_rule(strokeWidth=1.5)
-        .encode(y=ends, y2="high:Q")
-    )
+    ends = {"y": alt.Y("low:Q", scale=y_scale, title=y), "y2": "high:Q"}
+    band = base.transform_filter("isValid(datum.low) && !datum.alone").mark_area(opacity=0.13).encode(**ends)
+    bar = base.transform_filter("isValid(datum.low) && datum.alone").mark_rule(strokeWidth=1.5).encode(**ends)
+    line = base.mark_line(point={"size": 28, "filled": True}, strokeWidth=2)
+    line = line.encode(y=alt.Y("value:Q", scale=y_scale, title=y))
     return _svg((band + bar + line).properties(width=width, height=210), title)
 
 
 def differences(rows: Sequence[Row], title: str) -> str:
-    """Points with intervals about zero. rows: {name, against, value, low, high} as fractions."""
-    alt = _altair()
-    zero = alt.Chart(alt.Data(values=[{"x": 0}])).mark_rule(color="#333", strokeDash=[3, 3]).encode(x="x:Q")
+    """Draw points with intervals about zero. rows: {name, against, value, low, high} as fractions."""
+    zero = _chart([{"x": 0}]).mark_rule(color="#333", strokeDash=[3, 3]).encode(x="x:Q")
     return _points(rows, "against", "difference of accuracy (points)", title, zero)
 
 
 def shares(rows: Sequence[Row], x: str, title: str) -> str:
-    """Points with intervals. rows: {name, series, value, low, high} as fractions."""
+    """Draw points with intervals. rows: {name, series, value, low, high} as fractions."""
     return _points(rows, "series", x, title)
 
 
 def _points(rows: Sequence[Row], key: str, x: str, title: str, behind: Any = None) -> str:
-    """A line of points with intervals for each name, coloured by `key`; `behind`: a chart to draw them on."""
+    """Draw a line of points with intervals for each name, coloured by `key`; `behind`: a chart to draw them on."""
     alt = _altair()
     names = list(dict.fromkeys(row["name"] for row in rows))
     series = list(dict.fromkeys(row[key] for row in rows))
@@ -173,101 +161,82 @@ def _points(rows: Sequence[Row], key: str, x: str, title: str, behind: Any = Non
     y = alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelLimit=260))
     offset = alt.YOffset(f"{key}:N", sort=series)
     colour = alt.Color(f"{key}:N", scale=_scale(series))
-    base = alt.Chart(alt.Data(values=_in_percent(rows)))
-    bars = (
-        base.transform_filter("isValid(datum.low)")
-        .mark_rule(strokeWidth=2)
-        .encode(y=y, yOffset=offset, x=alt.X("low:Q", title=x, scale=across), x2="high:Q", color=colour)
-    )
-    points = base.mark_point(filled=True, size=60).encode(
-        y=y, yOffset=offset, x=alt.X("value:Q", title=x, scale=across), color=colour
-    )
+    base = _chart(_in_percent(rows)).encode(y=y, yOffset=offset, color=colour)
+    bars = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2)
+    bars = bars.encode(x=alt.X("low:Q", title=x, scale=across), x2="high:Q")
+    points = base.mark_point(filled=True, size=60).encode(x=alt.X("value:Q", title=x, scale=across))
     chart = bars + points if behind is None else behind + bars + points
     height = max(22 * len(series), 18) * len(names) + 10 if behind is None else 44 * len(names) + 10
     return _svg(chart.properties(width=520, height=height, title=title), title)
 
 
 def mc_bins(values: Sequence[float]) -> list[Row]:
-    """How many values are exactly 0, in each of ten bins between (low < v <= high, but below 1), and exactly 1."""
-    bins = ["0", *(f"{place / 10:.1f}–{(place + 1) / 10:.1f}" for place in range(10)), "1"]
+    """Count values that are exactly 0, in each of ten bins between (low < v <= high, but below 1), and exactly 1."""
+    bins = ["0", *(f"{tenth / 10:.1f}–{(tenth + 1) / 10:.1f}" for tenth in range(10)), "1"]
     counts = Counter(0 if v <= 0 else 11 if v >= 1 else min(10, ceil(10 * v - 1e-9)) for v in values)
     kinds = {0: "wrong", 11: "right"}
-    return [
-        {"bin": name, "count": counts[place], "kind": kinds.get(place, "between")} for place, name in enumerate(bins)
-    ]
+    return [{"bin": name, "count": counts[i], "kind": kinds.get(i, "between")} for i, name in enumerate(bins)]
 
 
 def mc_histogram(values: Sequence[float], title: str) -> str:
-    """How many nodes have which MC value; 0 and 1 stand apart, for they are the hard verdicts."""
+    """Draw how many nodes have which MC value; 0 and 1 have bars of their own, for they are the hard verdicts."""
     rows = mc_bins(values)
     order = [row["bin"] for row in rows]
     return _bars(rows, order, "MC value (exactly 0, between, exactly 1)", "nodes", ["wrong", "between", "right"], title)
 
 
 def stacked(rows: Sequence[Row], order: Sequence[str], x: str, y: str, title: str) -> str:
-    """Stacked bars. rows: {bin, count, kind}."""
+    """Draw stacked bars. rows: {bin, count, kind}."""
     return _bars(rows, order, x, y, list(dict.fromkeys(row["kind"] for row in rows)), title)
 
 
 def _bars(rows: Sequence[Row], order: Sequence[str], x: str, y: str, kinds: list[str], title: str) -> str:
     alt = _altair()
-    chart = (
-        alt.Chart(alt.Data(values=list(rows)), title=title)
-        .mark_bar()
-        .encode(
-            x=alt.X(
-                "bin:N",
-                sort=list(order),
-                title=x,
-                axis=alt.Axis(labelAngle=-45 if len(order) > 5 and max(map(len, order)) > 4 else 0, labelLimit=140),
-            ),
-            y=alt.Y("sum(count):Q", title=y, axis=alt.Axis(tickMinStep=1)),
-            color=alt.Color("kind:N", scale=_scale(kinds), sort=kinds),
-            order=alt.Order("kind:N"),
-        )
-        .properties(width=330, height=190)
+    slanted = len(order) > 5 and max(map(len, order)) > 4
+    axis = alt.Axis(labelAngle=-45 if slanted else 0, labelLimit=140)
+    chart = _chart(rows, title=title).mark_bar()
+    chart = chart.encode(
+        x=alt.X("bin:N", sort=list(order), title=x, axis=axis),
+        y=alt.Y("sum(count):Q", title=y, axis=alt.Axis(tickMinStep=1)),
+        color=alt.Color("kind:N", scale=_scale(kinds), sort=kinds),
+        order=alt.Order("kind:N"),
     )
-    return _svg(chart, title)
+    return _svg(chart.properties(width=330, height=190), title)
 
 
 def calibration(rows: Sequence[Row], title: str) -> str:
-    """Mean label over mean prediction. rows: {series, predicted, label, count}; the diagonal is perfect."""
+    """Draw mean label over mean prediction. rows: {series, predicted, label, count}; the diagonal is perfect."""
     alt = _altair()
     names = list(dict.fromkeys(row["series"] for row in rows))
     unit = alt.Scale(domain=[0, 1])
-    diagonal = (
-        alt.Chart(alt.Data(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
-        .mark_line(strokeDash=[4, 4], color="#aaa")
-        .encode(x=alt.X("x:Q", scale=unit, title="predicted P(yes)"), y=alt.Y("y:Q", scale=unit, title="MC value"))
+    diagonal = _chart([{"x": 0, "y": 0}, {"x": 1, "y": 1}]).mark_line(strokeDash=[4, 4], color="#aaa")
+    diagonal = diagonal.encode(
+        x=alt.X("x:Q", scale=unit, title="predicted P(yes)"), y=alt.Y("y:Q", scale=unit, title="MC value")
     )
-    base = alt.Chart(alt.Data(values=list(rows))).encode(
+    base = _chart(rows).encode(
         x=alt.X("predicted:Q", scale=unit),
         y=alt.Y("label:Q", scale=unit),
         color=alt.Color("series:N", scale=_scale(names)),
     )
-    points = base.mark_point(filled=True, opacity=0.9).encode(
-        size=alt.Size("count:Q", legend=None, scale=alt.Scale(range=[15, 220]))
-    )
-    return _svg(
-        (diagonal + base.mark_line(strokeWidth=1.5) + points).properties(width=250, height=220, title=title), title
-    )
+    size = alt.Size("count:Q", legend=None, scale=alt.Scale(range=[15, 220]))
+    points = base.mark_point(filled=True, opacity=0.9).encode(size=size)
+    chart = diagonal + base.mark_line(strokeWidth=1.5) + points
+    return _svg(chart.properties(width=250, height=220, title=title), title)
 
 
 def funnel(rows: Sequence[Row], title: str) -> str:
-    """What is left after each stage, and what was lost there. rows: {stage, count, lost: reason -> count}, in order."""
+    """Draw what is left after each stage, and what was lost. rows: {stage, count, lost: reason -> count}, in order."""
     alt = _altair()
     shown = []
     for row in rows:
         lost = sum(row["lost"].values())
         reasons = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in list(row["lost"].items())[:_LOST])
         more = ", …" if len(row["lost"]) > _LOST else ""
-        said = f"{row['count']:,}" + (f" (lost {lost:,}: {reasons}{more})" if lost else "")
-        bar = {"stage": row["stage"], "end": row["count"] + lost, "said": said}
+        words = f"{row['count']:,}" + (f" (lost {lost:,}: {reasons}{more})" if lost else "")
+        bar = {"stage": row["stage"], "end": row["count"] + lost, "said": words}
         shown += [bar | {"kind": "left", "count": row["count"]}, bar | {"kind": "lost", "count": lost}]
     order = [row["stage"] for row in rows]
-    base = alt.Chart(alt.Data(values=shown)).encode(
-        y=alt.Y("stage:N", sort=order, title=None, axis=alt.Axis(labelLimit=240))
-    )
+    base = _chart(shown).encode(y=alt.Y("stage:N", sort=order, title=None, axis=alt.Axis(labelLimit=240)))
     # Twice as wide as the longest bar: what was lost is written beside the bars.
     across = alt.Scale(domain=[0, 2.1 * max(1, *(bar["end"] for bar in shown))])
     bars = base.mark_bar().encode(
@@ -275,25 +244,20 @@ def funnel(rows: Sequence[Row], title: str) -> str:
         color=alt.Color("kind:N", scale=_scale(["left", "lost"])),
         order=alt.Order("kind:N"),
     )
-    text = (
-        base.transform_filter("datum.kind == 'lost'")
-        .mark_text(align="left", dx=5, fontSize=11, color="#333", limit=460)
-        .encode(x=alt.X("end:Q", scale=across, axis=None), text="said:N")
-    )
+    text = base.transform_filter("datum.kind == 'lost'")
+    text = text.mark_text(align="left", dx=5, fontSize=11, color="#333", limit=460)
+    text = text.encode(x=alt.X("end:Q", scale=across, axis=None), text="said:N")
     return _svg((bars + text).properties(width=640, height=24 * len(rows), title=title), title)
 
 
 def durations(rows: Sequence[Row], title: str) -> str:
-    """Horizontal bars of time. rows: {stage, seconds}, in the order to show."""
+    """Draw horizontal bars of time. rows: {stage, seconds}, in the order to show."""
     alt = _altair()
     order = [row["stage"] for row in rows]
-    base = alt.Chart(alt.Data(values=list(rows))).encode(
+    base = _chart(rows).encode(
         y=alt.Y("stage:N", sort=order, title=None, axis=alt.Axis(labelLimit=200)),
         x=alt.X("seconds:Q", title="seconds, all jobs"),
     )
-    text = base.mark_text(align="left", dx=4, fontSize=11, color="#333").encode(
-        text=alt.Text("seconds:Q", format=",.0f")
-    )
-    return _svg(
-        (base.mark_bar(color="#8ba7bf") + text).properties(width=480, height=19 * len(rows), title=title), title
-    )
+    text = base.mark_text(align="left", dx=4, fontSize=11, color="#333")
+    chart = base.mark_bar(color="#8ba7bf") + text.encode(text=alt.Text("seconds:Q", format=",.0f"))
+    return _svg(chart.properties(width=480, height=19 * len(rows), title=title), title)
