@@ -6,6 +6,7 @@ The texts come from `step_text.Renderer`, as in training. vLLM is silently wrong
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,18 +64,13 @@ class VllmScorer:
 
         parameters = PoolingParams(task="token_classify", use_activation=False if self._counts else None)
         scores = [StepScores() for _ in items]
-        waiting = enumerate(items)
+        waiting = deque(enumerate(items))
         running = 0
-        exhausted = False
-        while running or not exhausted:
-            while running < self._window and not exhausted:
-                index, item = next(waiting, (0, None))
-                if item is None:
-                    exhausted = True
-                    break
-                problem, steps, answer = item
+        while running or waiting:
+            while waiting and running < self._window:
+                index, item = waiting.popleft()
                 try:
-                    rendered = self._model.render(self._model.renderer.marked(problem, steps, answer), problem, room=0)
+                    rendered = self._model.render(self._model.renderer.marked(*item), item[0], room=0)
                 except TooLongError:
                     continue
                 self._model.engine.add_request(str(index), rendered, parameters)

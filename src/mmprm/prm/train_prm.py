@@ -6,14 +6,13 @@ Softmax over the logits of No and Yes at the marker, cross-entropy against the s
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mmprm.config import Config
-from mmprm.data import tables
 from mmprm.data.problem import ProblemFile
 from mmprm.model import folders
 from mmprm.model.step_text import MARKER, Renderer, control_ids
@@ -22,7 +21,7 @@ from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.training import launch, model_cards
 from mmprm.training.example_store import StoredExamples
-from mmprm.training.examples import check_refusals, count_reasons
+from mmprm.training.finish import finish, write_refusals
 from mmprm.training.job import TrainJob
 
 
@@ -49,28 +48,13 @@ def train_prm(
     start = initial_prm(config, policy, work / "start")
     problems = ProblemFile(seeds, *extra)
     train, held_out = _training_sets(config, variant, start, problems, trajectories, work / "examples")
-    tables.write_json(out / "refused.json", [asdict(refusal) for refusal in train.refusals])
-    refused, n_markers = count_reasons(train.refusals), sum(train.examples.example_index.n_labels)
-    log.info(
-        f"prm {variant}: {len(train.examples)} paths, {n_markers} labelled markers; refused or cut: {refused or 'none'}"
-    )
-    max_share = config.intake.max_refused_share
-    check_refusals(train.refusals, train.n_trajectories, max_share, f"PRM training ({variant})")
-    result = launch.fit(
-        TrainJob(
-            f"prm {variant}",
-            start,
-            train.examples,
-            "counts" if recipe.label == "counts" else "markers",
-            training,
-            config.seed,
-            work,
-            trees=packing == "trees",
-            held_out=held_out,
-        ),
-        out,
-    )
-
+    n_markers = sum(train.examples.example_index.n_labels)
+    title = f"prm {variant}"
+    log.info(f"{title}: {len(train.examples)} paths with {n_markers} labelled markers to train on")
+    write_refusals(out, train.refusals, train.n_trajectories, config.intake.max_refused_share, title)
+    loss: Literal["counts", "markers"] = "counts" if recipe.label == "counts" else "markers"
+    trees = packing == "trees"
+    result = launch.fit(TrainJob(title, start, train.examples, loss, training, config.seed, work, trees, held_out), out)
     info: dict[str, Any] = {
         "stage": "prm",
         "variant": variant,
@@ -86,19 +70,8 @@ def train_prm(
         "problems": len(set(train.examples.example_index.problem_ids)),
         "markers": n_markers,
         "mean_label": train.label_sum / n_markers,
-        "refused": refused,
-        "steps": result.steps,
-        "final_loss": result.loss,
-        "seconds": round(result.seconds, 1),
     }
-    tables.write_json(out / "losses.json", result.history)
-    if result.held_out:
-        info["held_out_losses"] = result.held_out
-    tables.write_text(out / "README.md", model_cards.prm_card(config, info))
-    folders.write_manifest(out, info)
-    for leftover in ("checkpoints", "start", "examples"):
-        shutil.rmtree(work / leftover, ignore_errors=True)
-    log.info(f"prm {variant}: {result.steps} updates in {result.seconds:.0f} s, loss {result.loss:.4f}")
+    finish(out, work, title, info, train.refusals, result, functools.partial(model_cards.prm_card, config))
 
 
 def _training_sets(

@@ -5,17 +5,15 @@ The loss is on the solution alone, the end of the turn included (specification, 
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmprm.config import Config, Training
-from mmprm.data import tables
 from mmprm.data.problem import Problem, read_problems
 from mmprm.model import folders
 from mmprm.model.step_text import STEP_CLOSE, STEP_OPEN, Renderer, Status, control_ids, parse
@@ -24,7 +22,8 @@ from mmprm.runtime.cache import CACHE
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.training import launch, model_cache, model_cards
-from mmprm.training.examples import IGNORE, Example, ExampleRefusal, check_refusals, count_reasons
+from mmprm.training.examples import IGNORE, Example, ExampleRefusal
+from mmprm.training.finish import finish, write_refusals
 from mmprm.training.job import TrainJob
 
 
@@ -51,15 +50,11 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
     renderer = Renderer(processor, config.prompt.instruction)
     unique, refusals = supervised_examples(rows, processor, renderer, training.max_length)
     examples = [example for example in unique for _ in range(repeats[example.problem_id])]
-    tables.write_json(out / "refused.json", [asdict(refusal) for refusal in refusals])
-    refused = count_reasons(refusals)
-    log.info(f"policy: {len(examples)} solutions to train on; refused or cut: {refused or 'none'}")
-    check_refusals(refusals, len(rows), config.intake.max_refused_share, "policy training")
-    job = TrainJob(
-        "policy", start, examples, "tokens", training, config.seed, work, packed_tokens=config.policy.packed_tokens
-    )
+    log.info(f"policy: {len(examples)} solutions to train on")
+    write_refusals(out, refusals, len(rows), config.intake.max_refused_share, "policy")
+    packed_tokens = config.policy.packed_tokens
+    job = TrainJob("policy", start, examples, "tokens", training, config.seed, work, packed_tokens=packed_tokens)
     result = launch.fit(job, out)
-
     info: dict[str, Any] = {
         "stage": "policy",
         "base": folders.fingerprint(config.policy.base),
@@ -70,18 +65,9 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
             **({"weights": config.policy_weights} if config.policy_weights else {}),
         },
         "examples": len(examples),
-        "refused": refused,
-        "steps": result.steps,
-        "final_loss": result.loss,
-        "seconds": round(result.seconds, 1),
     }
-    tables.write_json(out / "losses.json", result.history)
-    tables.write_text(out / "README.md", model_cards.policy_card(config, info))
-    folders.write_manifest(out, info)
+    finish(out, work, "policy", info, refusals, result, functools.partial(model_cards.policy_card, config))
     model_cache.store(key, out)
-    for leftover in ("checkpoints", "start"):
-        shutil.rmtree(work / leftover, ignore_errors=True)
-    log.info(f"policy: {result.steps} updates in {result.seconds:.0f} s, loss {result.loss:.4f}")
 
 
 def _cache_settings(config: Config) -> dict[str, Any]:
