@@ -1,4 +1,4 @@
-"""Ablations. In: the scores and metrics of PRM variants. Out: a page and a CSV for each comparison that the configuration names.
+"""Ablations. In: the scores and metrics of PRM variants. Out: a page and a CSV of each configured comparison.
 
 Policy, seeds, annotation and candidates are those of the run: a variant costs its training and its scores.
 """

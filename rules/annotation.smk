@@ -1,6 +1,7 @@
 """Annotation. In: the policy and the seeds. Out: OmegaPRM trees of each shard: nodes, rollouts, and each problem's status.
 
-`plan` says what that will cost, and is made only when it is asked for. It and `annotate` share a journal.
+Steps: annotate, a shard each. `plan` measures beforehand what that will cost; it runs only as a target of its own, and
+shares its journal with `annotate`.
 """
 
 

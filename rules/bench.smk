@@ -1,6 +1,7 @@
 """Bench. In: benchmark problems, the policy, the PRMs. Out: N candidates a problem, their scores, and Best-of-N.
 
-Step benchmarks: labelled solutions from elsewhere, on which the PRMs' verdicts of single steps are measured.
+Steps: sample_candidates > gather_candidates > score_candidates > measure > summarise. Step benchmarks are labelled
+solutions from elsewhere, on which the PRMs' verdicts of steps are measured: score_steps > measure_steps.
 """
 
 
@@ -102,7 +103,7 @@ rule measure:
     params:
         *SETTINGS.affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=2),
         config=RESOLVED,
-        benchmark=SETTINGS.benchmark,
+        benchmark=SETTINGS.entry("benchmarks", "benchmark"),
     shell:
         "mmprm measure --config {params.config} --benchmark {wildcards.benchmark} --variant {wildcards.variant}"
         " --problems {input.problems} --candidates {input.candidates} --scores {input.scores}"
@@ -179,7 +180,7 @@ rule measure_steps:
     params:
         *SETTINGS.affects("bench.confidence", "bench.resamples", "seed", version=1),
         config=RESOLVED,
-        benchmark=SETTINGS.step_benchmark,
+        benchmark=SETTINGS.entry("step_benchmarks", "benchmark"),
     shell:
         "mmprm measure-steps --config {params.config} --benchmark {wildcards.benchmark} --variant {wildcards.variant}"
         " --test {input.tables} {input.scores} --development {input.development} --out {output} > {log} 2>&1"

@@ -1,9 +1,9 @@
 """What all rules share. In: `config`. Out: CONFIG (validated), SETTINGS, INPUTS, DEVICES, and the run's path variables.
 
-Their Python is in src/mmprm/workflow/. Params are only the settings that change a rule's result: `SETTINGS.affects(…)`
-names them; its `version` is raised by hand when the algorithm of the stage changes. Whole settings reach jobs through
-results/<run>/config.json, which is written before the first job and is no rule's output: Snakemake 9.27 does not look at
-the other reasons of jobs behind an ancient() input that is made again, and a changed learning rate would retrain nothing.
+Their Python is in src/mmprm/workflow/. `SETTINGS.affects(…)` gives the params of a rule: the settings that change its
+result, and a `version`, raised by hand when the stage's algorithm changes. Jobs read results/<run>/config.json, which is
+written before the first job and is no rule's output: Snakemake 9.27 does not look at the other reasons of jobs behind an
+ancient() input that is made again, and a changed learning rate would retrain nothing.
 """
 
 import re
@@ -30,12 +30,10 @@ except UserError as error:
 SETTINGS, INPUTS, DEVICES = Settings(CONFIG), Inputs(CONFIG, storage), Devices(CONFIG)
 RESOLVED = f"{INPUTS.results}/config.json"
 
-# While the rules are read Snakemake does not know its executor yet (workflow.local_exec is true on a cluster, too), but
-# cores are for a local run and nodes for a cluster.
+# The executor is not known yet (workflow.local_exec is true on a cluster, too); cores are given for a local run alone.
 LOCAL = workflow.resource_settings.cores is not None or workflow.resource_settings.nodes is None
 
-# An engine that died is started again, and goes on from the journal. On a cluster the profile says how often, and each
-# time in a new allocation: a job that started itself again would have the memory and the time that did not suffice.
+# An engine that died is started again and continues from the journal; on a cluster the profile says how often.
 RETRIES = 1 if LOCAL and workflow.is_main_process else None
 
 if workflow.is_main_process:
@@ -64,7 +62,7 @@ wildcard_constraints:
     file="|".join(map(re.escape, map(str, CONFIG.remote))) or "(?!)",
 
 
-# With `--sdm apptainer`, jobs run in the image that containers/mmprm.def makes. The code is this folder's, not the image's.
+# With `--sdm apptainer`, jobs run in the image of containers/mmprm.def, with the code of this folder.
 if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
 
     container: str(Path(workflow.basedir) / "containers/mmprm.sif")

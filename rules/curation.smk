@@ -1,4 +1,7 @@
-"""Curation of seeds. In: problem tables. Out: the problems that are fit to be seeds, a test set aside, and why the others are not."""
+"""Curation. In: problem tables. Out: the problems that are fit to be seeds, a held-out test, and the reasons of the rest.
+
+Steps: curate; set_aside makes a source of the held-out test problems.
+"""
 
 
 rule curate:
@@ -23,7 +26,7 @@ rule curate:
     params:
         *SETTINGS.affects("seed", version=1),
         config=RESOLVED,
-        source=SETTINGS.source,
+        source=SETTINGS.entry("sources", "source"),
         work=INPUTS.work("curation/{source}"),
     shell:
         "mmprm curate --config {params.config} --source {wildcards.source} --problems {input.problems}"

@@ -1,10 +1,7 @@
 """Labels. In: the seeds and the trees of all shards. Out: one table of step paths with counts, and its statistics.
 
-Where labels.consensus names a model, `judge_labels` leaves the training paths on whose first error it agrees. Each of
-labels.sets is a table of its own, of the same trees.
-
-Of drawn problems the truth of every step is known: there the labels are compared with it. `read_steps` makes paths of
-labelled steps from elsewhere; those of labels.extra go into the table too.
+Steps: read_steps (labelled steps from elsewhere; those of labels.extra join the table) > gather_labels, and
+gather_label_set for each of labels.sets > measure_labels, which compares labels with the truth of drawn problems.
 """
 
 
@@ -28,7 +25,7 @@ rule read_steps:
     params:
         *SETTINGS.affects("intake", version=1),
         config=RESOLVED,
-        data=SETTINGS.step_data,
+        data=SETTINGS.entry("step_data", "steps"),
     shell:
         "mmprm read-steps --config {params.config} --name {wildcards.steps}"
         " --benchmarks {input.benchmarks} --out {output.paths} > {log} 2>&1"

@@ -1,4 +1,7 @@
-"""Policy. In: a base model and step-tagged solutions. Out: the fine-tuned model, `policy/`; and the mini base model."""
+"""Policy. In: a base model and step-tagged solutions. Out: the fine-tuned model, `policy/`.
+
+Steps: train_policy. `mini_base` makes the base model of the mini world, which is kept in models/.
+"""
 
 
 rule train_policy:

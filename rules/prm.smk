@@ -1,4 +1,7 @@
-"""PRM. In: the policy and the labelled paths. Out: a model a variant, and what it does on held-out problems."""
+"""PRM. In: the policy and the labelled paths. Out: a model a variant, and its metrics on held-out problems.
+
+Steps: train_prm > evaluate_prm.
+"""
 
 
 rule train_prm:

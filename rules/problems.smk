@@ -1,6 +1,6 @@
 """Problems. In: the configured sources. Out: a problem table a source, the rows that were refused, and the counts.
 
-Sources of the kinds curated, set_aside and tagged are made by rules/curation.smk and rules/tagging.smk.
+Steps: intake. Sources of the kinds curated, set_aside and tagged are made by rules/curation.smk and rules/tagging.smk.
 """
 
 
@@ -27,7 +27,7 @@ rule intake:
         *SETTINGS.affects("intake", "seed", version=4),
         config=RESOLVED,
         work=INPUTS.work("intake/{source}"),
-        source=SETTINGS.source,
+        source=SETTINGS.entry("sources", "source"),
     shell:
         "mmprm intake --config {params.config} --source {wildcards.source}"
         " --work {params.work} --threads {threads}"

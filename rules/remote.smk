@@ -1,4 +1,7 @@
-"""Files in an object store. In: what `remote` names. Out: the local files that sources and step data read."""
+"""Files in an object store. In: what `remote` names. Out: the local files that sources and step data read.
+
+Steps: fetch.
+"""
 
 
 rule fetch:

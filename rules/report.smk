@@ -1,4 +1,7 @@
-"""Report. In: every table of the run. Out: one self-contained page, and the data card."""
+"""Report. In: every table of the run. Out: one self-contained page, and the data card.
+
+Steps: write_report, write_data_card.
+"""
 
 
 rule write_report:

@@ -1,4 +1,7 @@
-"""Seeds. In: the policy and the problem pool. Out: graded rollouts, the problems worth annotating, and every decision."""
+"""Seeds. In: the policy and the problem pool. Out: graded rollouts, the problems worth annotating, and every decision.
+
+Steps: sample_seeds, a shard each > select_seeds.
+"""
 
 
 rule sample_seeds:

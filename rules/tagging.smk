@@ -1,6 +1,6 @@
 """Step tagging. In: problem tables with solutions. Out: the same with their solutions in steps, and what was refused.
 
-Those of rules/problems.smk under the name of a source of kind tagged. Calls of a model are kept in the work folder.
+Steps: tag, for each source of kind tagged. Calls of a model are kept in a journal in the work folder.
 """
 
 

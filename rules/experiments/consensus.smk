@@ -1,6 +1,6 @@
 """Consensus filter of step labels (labels.consensus). In: the labelled paths and a judging model. Out: the paths kept.
 
-A path is kept where the model finds its first error at the same step. PRMs are then trained on these paths.
+Steps: judge_labels keeps a path where the model finds its first error at the same step; PRMs are trained on these.
 """
 
 

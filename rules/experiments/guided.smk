@@ -1,4 +1,7 @@
-"""Guided decoding. In: benchmark problems, the policy, the PRMs. Out: what each strategy chooses, and what it costs."""
+"""Guided decoding. In: benchmark problems, the policy, the PRMs. Out: what each strategy chooses, and its cost.
+
+Steps: decode_guided, a shard each > measure_guided.
+"""
 
 
 rule decode_guided:

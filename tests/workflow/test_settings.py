@@ -83,7 +83,7 @@ def test_credibility_is_a_param_only_of_a_variant_of_counts() -> None:
 def test_an_unknown_entry_is_refused_with_those_that_exist() -> None:
     with pytest.raises(UserError, match=r"prm\.variants: there is no 'nope' .* allowed: \['slow', 'soft'\]"):
         settings().variant(SimpleNamespace(variant="nope"))
-    assert chosen("benchmarks", {"a": 1}, "a") == 1
+    assert chosen(settings().config, "benchmarks", "test").source == "test"
 
 
 def test_without_a_judge_the_consensus_has_no_settings() -> None:

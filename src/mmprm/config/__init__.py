@@ -80,9 +80,7 @@ class Config(Section):
     prm: Prm = Field(Prm(), description="process reward models, one a variant")
     ablations: dict[Name, Ablation] = Field({}, description="comparisons of variants, for the target `ablations`")
     benchmarks: dict[Name, Benchmark] = Field(min_length=1, description="where candidates are ranked, by name")
-    step_benchmarks: dict[Name, StepTest] = Field(
-        {}, description="labelled steps on which the PRMs' verdicts are measured"
-    )
+    step_benchmarks: dict[Name, StepTest] = Field({}, description="labelled steps on which PRMs are measured")
     bench: Bench = Field(Bench(), description="Best-of-N")
     guided: dict[Name, Strategy] = Field(default_factory=dict, description="strategies beside Best-of-N, by name")
     engine: EngineSettings = Field(EngineSettings(), description="the sampling engine")

@@ -17,9 +17,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
 class Annotation(Section):
     """The OmegaPRM tree search (arXiv 2406.06592). A key beside `preset` overrides what the preset sets."""
 
-    preset: Literal["mm_prm", "omegaprm"] = Field(
-        "mm_prm", exclude=True, description="the paper whose settings are the defaults"
-    )
+    preset: Literal["mm_prm", "omegaprm"] = Field("mm_prm", exclude=True, description="whose settings are the defaults")
     k: int = Field(16, ge=1, description="rollouts a state")
     max_searches: int = Field(200, ge=1, description="searches for an error, a problem")
     max_rollouts: int = Field(1000, ge=1, description="rollouts a problem; never exceeded")

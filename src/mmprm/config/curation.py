@@ -21,13 +21,11 @@ class CurationRules(Section):
     drawing: bool = Field(True, description="it asks for a drawing")
     open_question: bool = Field(True, description="it asks to explain, discuss, design, ...")
     several_questions: bool = Field(
-        True, description="it asks more than its answer covers; blanks with a part each stay"
+        True, description="it asks more than its answer covers (blanks with a part each stay)"
     )
     unverifiable: bool = Field(True, description="the grader cannot tell its answer from wrong ones; or it is a text")
     in_benchmark: bool = Field(True, description="it is a problem of a benchmark or step benchmark")
-    near_duplicate: bool = Field(
-        True, description="text, numbers and pictures are close to those of a problem before it"
-    )
+    near_duplicate: bool = Field(True, description="text, numbers and pictures are close to an earlier problem's")
 
 
 class Curation(Section):
@@ -39,9 +37,7 @@ class Curation(Section):
         description="keys of benchmarks that in_benchmark compares with; null: all (a new one curates again)",
     )
     min_side: int = Field(20, ge=1, description="pixels of a picture's shorter side, below which it is tiny")
-    min_detail: Share = Field(
-        0.004, description="share of a picture, at 64 x 64 pixels, that is no background; below it is blank"
-    )
+    min_detail: Share = Field(0.004, description="least share of a picture (at 64 x 64 pixels) that is no background")
     max_answer_words: int = Field(3, ge=0, description="an answer of more words cannot be verified; 0: of any words")
     size: int | None = Field(None, ge=1, description="keep at most this many, drawn by the seed; null: all")
     mix: dict[Column, dict[str, Share]] = Field(

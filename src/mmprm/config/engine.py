@@ -19,9 +19,7 @@ class Sampling(Section):
     """How a model is sampled: the policy, in every stage, and a model that is given instructions."""
 
     temperature: float = Field(1.0, ge=0, le=2, description="0: greedy; vLLM accepts at most 2")
-    top_p: float = Field(
-        0.9, gt=0, le=1, description="sample from the likeliest tokens whose probabilities sum to this; 1: no cut"
-    )
+    top_p: float = Field(0.9, gt=0, le=1, description="sample from the likeliest tokens up to this mass; 1: no cut")
     top_k: int = Field(50, ge=0, description="sample from so many likeliest tokens; 0: no cut")
     max_new_tokens: int = Field(4096, ge=1, description="longest completion, in tokens")
 
@@ -35,11 +33,9 @@ class EngineSettings(Section):
     url: Address | None = Field(
         None, description="kind server: such as http://host:8000/v1; its key is in MMPRM_API_KEY, never here"
     )
-    served_model: str | None = Field(
-        None, min_length=1, description="kind server: the model's name there; null: the only model there"
-    )
+    served_model: str | None = Field(None, min_length=1, description="kind server: name there; null: the only model")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="precision of the weights; auto: that of the model's folder"
+        "auto", description="auto: that of the model's folder"
     )
     max_running: int = Field(256, ge=1, description="sequences in one engine step, or in flight to a server")
     max_model_len: int = Field(8192, ge=64, description="prompt and completion, in tokens")

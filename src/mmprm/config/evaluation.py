@@ -15,7 +15,7 @@ class Benchmark(Section):
 
     source: Name = Field(description="a key of sources")
     domain: Literal["in_domain", "out_of_domain", "development"] = Field(
-        "in_domain", description="whether such problems are annotated; development: choices are made on these"
+        "in_domain", description="on development problems choices are made"
     )
 
 

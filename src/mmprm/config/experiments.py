@@ -19,7 +19,7 @@ class Consensus(InstructedModel):
     """The model that says where a path's first error is; a server's key is in MMPRM_JUDGE_API_KEY, never here."""
 
     max_unreadable_share: Share = Field(
-        0.2, description="stop when the model's replies cannot be read for more than this share of the paths"
+        0.2, description="stop when more than this share of the paths has no readable reply"
     )
 
     @property
@@ -38,9 +38,7 @@ class TreeDecoding(Section):
     width: int = Field(4, ge=2, description="draws from each state that is kept")
     guide: Aggregate = Field("last", description="which aggregate of the steps so far ranks an unfinished solution")
     max_steps: int = Field(64, ge=1, description="longer solutions are given up")
-    repeats: bool = Field(
-        False, description="whether a step may repeat an earlier one of its path where other steps could be kept"
-    )
+    repeats: bool = Field(False, description="may a step repeat an earlier one of its path where others could be kept")
 
     @model_validator(mode="after")
     def _width_divides_n(self) -> TreeDecoding:

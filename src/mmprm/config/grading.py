@@ -29,6 +29,4 @@ class GradingSettings(Section):
 
     workers: int = Field(2, ge=1, description="processes that compare formulas")
     timeout: float = Field(5.0, gt=0, description="seconds for a comparison, which is tried twice")
-    judge: JudgeSettings | None = Field(
-        None, description="a model that grades what neither the rules nor math-verify can read; null: none"
-    )
+    judge: JudgeSettings | None = Field(None, description="grades what rules and math-verify cannot read; null: none")

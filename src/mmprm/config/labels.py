@@ -28,7 +28,7 @@ class LabelSet(Section):
     )
     min_rollouts: int = Field(1, ge=1, description="a step with fewer has no soft label")
     min_self_confidence: Share = Field(
-        0, description="problems whose pass rate (MC value of the question) is lower are left out (SCAN)"
+        0, description="leave out problems with a lower pass rate, MC of the question (SCAN)"
     )
     tolerance: int | None = Field(
         None, ge=0, description="steps before the located error that keep their MC value; those before are 1 (SCAN)"

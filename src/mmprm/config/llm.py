@@ -20,9 +20,7 @@ class InstructedModel(Section):
     model: str = Field(min_length=1, description="its name at the server, or the folder of a local model")
     images: bool = Field(True, description="show it the problems' images; false for a model that reads text alone")
     temperature: float = Field(0.7, ge=0, le=2, description="0: greedy")
-    top_p: float = Field(
-        0.95, gt=0, le=1, description="sample from the likeliest tokens whose probabilities sum to this; 1: no cut"
-    )
+    top_p: float = Field(0.95, gt=0, le=1, description="sample from the likeliest tokens up to this mass; 1: no cut")
     max_new_tokens: int = Field(4096, ge=1, description="longest reply, in tokens")
     tries: int = Field(3, ge=1, description="of each question, each with a seed of its own")
     max_concurrent: int = Field(64, ge=1, description="calls in flight")

@@ -38,9 +38,7 @@ class Seeds(Section):
     blank_share: float = Field(
         0.5, gt=0, lt=1, description="share of the pass rate that a blank picture must leave to be as good"
     )
-    blank_confidence: float = Field(
-        0.9, gt=0.5, lt=1, description="one-sided confidence that it leaves more than blank_share"
-    )
+    blank_confidence: float = Field(0.9, gt=0.5, lt=1, description="one-sided confidence in more than blank_share")
     max_seeds: int | None = Field(None, ge=1, description="keep at most this many, chosen by the seed; null: all")
 
     @model_validator(mode="before")

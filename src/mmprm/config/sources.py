@@ -70,9 +70,7 @@ class DataFiles(Section):
     DEFAULT_FILES: ClassVar[tuple[str, ...]] = ("*.parquet",)
 
     kind: str
-    path: Path | None = Field(
-        None, description="a parquet, JSON, JSON Lines or CSV file, or a folder that has such files"
-    )
+    path: Path | None = Field(None, description="a parquet, JSON, JSON Lines or CSV file, or a folder of such files")
     repo: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$",
@@ -88,9 +86,7 @@ class DataFiles(Section):
         min_length=1,
         description="which files of a folder or `repo`, e.g. data/test-*.parquet; null: the split's",
     )
-    images: Path | None = Field(
-        None, description="image paths are relative to this folder; null: that of `path`, or the repository"
-    )
+    images: Path | None = Field(None, description="folder of relative image paths; null: that of `path` or `repo`")
     licence: str = Field("unknown", description="stated in the data card", json_schema_extra=NO_RESULT)
     limit: int | None = Field(None, ge=1, description="take the first rows only; null: all")
 

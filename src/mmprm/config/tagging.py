@@ -35,10 +35,7 @@ class TaggedSource(DerivedSource):
     min_step_chars: int = Field(
         16, ge=1, description="by rules: shorter steps are joined with neighbours; a Chinese character counts as 3"
     )
-    answer_from_gold: bool = Field(
-        False,
-        description="by rules: take the problem's answer where a solution states none, which else is refused",
-    )
+    answer_from_gold: bool = Field(False, description="by rules: use the problem's answer where a solution states none")
     max_refused_share: Share = Field(0.5, description="stop when more than this share of the solutions is refused")
     model: TaggingModel | None = Field(None, description="by model: the model that rewrites")
 

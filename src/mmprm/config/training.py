@@ -36,9 +36,7 @@ class TrainingOptions(Section):
     weight_decay: float = Field(0.05, ge=0, description="of AdamW")
     warmup_share: Share = Field(0.03, description="share of the updates in which the learning rate rises from 0")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients of a larger norm are scaled down to it")
-    max_length: int = Field(
-        8192, ge=16, description="tokens; longer solutions are cut at a step, longer prompts refused"
-    )
+    max_length: int = Field(8192, ge=16, description="tokens; longer solutions are cut at a step, prompts refused")
     freeze_vision: bool = Field(True, description="train the language model alone")
     precision: Literal["fp32", "bf16"] = Field("bf16", description="of weights and arithmetic")
     gradient_checkpointing: bool = Field(
@@ -112,9 +110,7 @@ class Variant(TrainingOptions):
     )
     max_paths_per_problem: int | None = Field(None, ge=1, description="train on at most so many paths; null: on all")
     packing: Packing | None = Field(None, description="null: as prm.packing")
-    label_set: Name | None = Field(
-        None, description="a key of labels.sets to be trained on; null: the run's own labels"
-    )
+    label_set: Name | None = Field(None, description="train on this one of labels.sets; null: the run's labels")
 
     @property
     def overrides(self) -> dict[str, Any]:

@@ -34,12 +34,12 @@ class Devices:
 
     def prm(self, wildcards: Any) -> int:
         """Return the GPUs on which a variant is trained."""
-        chosen("prm.variants", self.config.prm.variants, wildcards.variant)
+        chosen(self.config, "prm.variants", wildcards.variant)
         return self.config.prm.training_of(wildcards.variant).gpus
 
     def tagging(self, wildcards: Any) -> int:
         """Return 1 where a local model tags; rules and a server need no device here."""
-        source: Any = chosen("sources", self.config.sources, wildcards.source)
+        source = chosen(self.config, "sources", wildcards.source)
         return int(is_local(source.asked_model))
 
     def tagging_threads(self, wildcards: Any) -> int:
@@ -48,4 +48,4 @@ class Devices:
 
     def checking_threads(self, wildcards: Any) -> int:
         """Return the processes that check a source's rows; drawn problems need one."""
-        return 4 if isinstance(chosen("sources", self.config.sources, wildcards.source), DataFiles) else 1
+        return 4 if isinstance(chosen(self.config, "sources", wildcards.source), DataFiles) else 1

@@ -59,12 +59,12 @@ class Inputs:
 
     def source_files(self, wildcards: Any) -> list[str]:
         """List the files that a source reads; none for drawn problems, and for a fixed commit of the hub."""
-        source = chosen("sources", self.config.sources, wildcards.source)
+        source = chosen(self.config, "sources", wildcards.source)
         return [str(path) for path in source.local_files()] if isinstance(source, DataFiles) else []
 
     def parent_tables(self, wildcards: Any) -> list[str]:
         """List the problem tables of the sources that a derived source is made from."""
-        source: Any = chosen("sources", self.config.sources, wildcards.source)
+        source = chosen(self.config, "sources", wildcards.source)
         return [self._problems(name) for name in source.sources]
 
     def tested_against(self, wildcards: Any) -> list[str]:
@@ -73,7 +73,7 @@ class Inputs:
         Of benchmarks those that its `against` names, except those made from it or known to share no problem with it.
         """
         name = wildcards.source
-        source: Any = chosen("sources", self.config.sources, name)
+        source = chosen(self.config, "sources", name)
         sources, benchmarks = self.config.sources, self.config.benchmarks
         against = benchmarks if source.against is None else source.against
         tested = [bench.source for key, bench in benchmarks.items() if key in against]
@@ -83,16 +83,16 @@ class Inputs:
 
     def heldout_test(self, wildcards: Any) -> str:
         """Return the table that a curated source holds out for a source of kind set_aside."""
-        source: Any = chosen("sources", self.config.sources, wildcards.source)
+        source = chosen(self.config, "sources", wildcards.source)
         return f"{self.results}/curation/{source.of}.test.parquet"
 
     def step_files(self, wildcards: Any) -> list[str]:
         """List the files that an entry of step_data reads; none for a fixed commit of the hub."""
-        return [str(path) for path in chosen("step_data", self.config.step_data, wildcards.steps).local_files()]
+        return [str(path) for path in chosen(self.config, "step_data", wildcards.steps).local_files()]
 
     def tested_problems(self, wildcards: Any) -> list[str]:
         """List the problems that training data must not have, of all benchmarks; none for a step benchmark itself."""
-        if isinstance(chosen("step_data", self.config.step_data, wildcards.steps), StepBenchmark):
+        if isinstance(chosen(self.config, "step_data", wildcards.steps), StepBenchmark):
             return []
         return self._benchmark_tables(bench.source for bench in self.config.benchmarks.values())
 
@@ -113,7 +113,7 @@ class Inputs:
 
     def training_paths(self, wildcards: Any) -> str:
         """Return the labelled paths of a variant: its label set, or what the consensus filter keeps, or all."""
-        label_set = chosen("prm.variants", self.config.prm.variants, wildcards.variant).label_set
+        label_set = chosen(self.config, "prm.variants", wildcards.variant).label_set
         if label_set is not None:
             return f"{self.results}/labels/{label_set}/paths.parquet"
         return self.judged[0] if self.judged else f"{self.results}/labels/paths.parquet"
@@ -135,7 +135,7 @@ class Inputs:
 
     def benchmark_problems(self, wildcards: Any) -> str:
         """Return the problem table of a benchmark."""
-        return self._problems(chosen("benchmarks", self.config.benchmarks, wildcards.benchmark).source)
+        return self._problems(chosen(self.config, "benchmarks", wildcards.benchmark).source)
 
     def outcome_scores(self, wildcards: Any) -> list[str]:
         """List the scores of the other variants that are trained on outcomes: the outcome reward model's baseline."""
@@ -149,7 +149,7 @@ class Inputs:
 
     def development_tables(self, wildcards: Any) -> list[str]:
         """List the problems, paths and scores on which a step benchmark's threshold is chosen; none if it is given."""
-        name = chosen("step_benchmarks", self.config.step_benchmarks, wildcards.benchmark).development
+        name = chosen(self.config, "step_benchmarks", wildcards.benchmark).development
         scores = f"{self.results}/steps/{name}/{wildcards.variant}/scores.parquet"
         return [*self._step_tables(name), scores] if name else []
 
@@ -166,7 +166,7 @@ class Inputs:
 
     def ablation_tables(self, wildcards: Any) -> dict[str, list[str]]:
         """Map problems, candidates, scores, metrics and manifests to the files that an ablation compares."""
-        ablation = chosen("ablations", self.config.ablations, wildcards.ablation)
+        ablation = chosen(self.config, "ablations", wildcards.ablation)
         benches = ablation.benchmarks or list(self.config.benchmarks)
         folders = [f"{self.results}/bench/{bench}/{variant}" for bench in benches for variant in ablation.variants]
         return {
@@ -194,7 +194,7 @@ class Inputs:
         return tables + [f"{self.results}/step_data/{name}/problems.parquet" for name in steps]
 
     def _step_tables(self, name: str) -> list[str]:
-        settings = chosen("step_benchmarks", self.config.step_benchmarks, name)
+        settings = chosen(self.config, "step_benchmarks", name)
         return [path.replace("<results>", self.results) for path in (settings.problems, settings.paths)]
 
     def _shard_count(self, stage: str) -> int:

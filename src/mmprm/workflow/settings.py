@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from mmprm.config import Config
 from mmprm.config.llm import InstructedModel
 from mmprm.config.section import Section, is_result
 from mmprm.runtime.errors import UserError
-
-Entry = TypeVar("Entry")
 
 # What every sampled solution depends on.
 SAMPLED = ("sampling", "prompt", "seed", "engine.max_model_len", "grading.judge.identity")
@@ -49,9 +48,14 @@ class Settings:
         """Return the address of a local file in its object store."""
         return self.config.remote[wildcards.file]
 
-    def source(self, wildcards: Any) -> str:
-        """Return what the problems of a source depend on."""
-        return _joined(f"sources.{wildcards.source}", chosen("sources", self.config.sources, wildcards.source))
+    def entry(self, section: str, wildcard: str) -> Callable[[Any], str]:
+        """Return the function of params of an entry that a wildcard names, e.g. entry("sources", "source")."""
+
+        def params(wildcards: Any) -> str:
+            name = getattr(wildcards, wildcard)
+            return "; ".join(flat(f"{section}.{name}", chosen(self.config, section, name)))
+
+        return params
 
     def source_weights(self) -> list[str]:
         """List the weights other than 1 of the sources that the policy is trained on."""
@@ -59,12 +63,8 @@ class Settings:
 
     def tagging(self, wildcards: Any) -> str:
         """Return what the steps of a tagged source depend on beside the solutions."""
-        source: Any = chosen("sources", self.config.sources, wildcards.source)
+        source = chosen(self.config, "sources", wildcards.source)
         return _instructed(source.identity, source.asked_model)
-
-    def step_data(self, wildcards: Any) -> str:
-        """Return what the paths of an entry of step_data depend on."""
-        return _joined(f"step_data.{wildcards.steps}", chosen("step_data", self.config.step_data, wildcards.steps))
 
     def judge(self, wildcards: Any) -> str:
         """Return what the paths that labels.consensus keeps depend on beside all paths; UserError without a model."""
@@ -75,11 +75,11 @@ class Settings:
 
     def label_set(self, wildcards: Any) -> str:
         """Return what the paths of a label set depend on beside the trees."""
-        return _joined("labels", chosen("labels.sets", self.config.labels.sets, wildcards.label_set))
+        return "; ".join(flat("labels", chosen(self.config, "labels.sets", wildcards.label_set)))
 
     def variant(self, wildcards: Any) -> str:
         """Return a variant's recipe: prm.training with the variant's own keys, and its labels."""
-        variant = chosen("prm.variants", self.config.prm.variants, wildcards.variant)
+        variant = chosen(self.config, "prm.variants", wildcards.variant)
         recipe = list(flat("training", self.config.prm.training_of(wildcards.variant)))
         labels = {name: getattr(variant, name) for name in ("label", "max_paths_per_problem")}
         recipe += [f"training.{name}={json.dumps(value)}" for name, value in labels.items() if value is not None]
@@ -87,34 +87,24 @@ class Settings:
 
     def training(self, wildcards: Any) -> str:
         """Return what the training of a variant depends on: its recipe, and how its sequences are laid out."""
-        packing = json.dumps(self.config.prm.packing_of(wildcards.variant))
-        return f"{self.variant(wildcards)}; prm.packing={packing}"
-
-    def benchmark(self, wildcards: Any) -> str:
-        """Return what the metrics of a benchmark depend on."""
-        name = wildcards.benchmark
-        return _joined(f"benchmarks.{name}", chosen("benchmarks", self.config.benchmarks, name))
-
-    def step_benchmark(self, wildcards: Any) -> str:
-        """Return what the metrics of a step benchmark depend on."""
-        name = wildcards.benchmark
-        return _joined(f"step_benchmarks.{name}", chosen("step_benchmarks", self.config.step_benchmarks, name))
+        recipe = self.variant(wildcards)
+        return f"{recipe}; prm.packing={json.dumps(self.config.prm.packing_of(wildcards.variant))}"
 
     def step_split(self, wildcards: Any) -> str:
         """Return the split of its paths that a step benchmark measures."""
-        return str(chosen("step_benchmarks", self.config.step_benchmarks, wildcards.benchmark).split)
+        return str(chosen(self.config, "step_benchmarks", wildcards.benchmark).split)
 
     def strategy(self, wildcards: Any) -> str:
         """Return what a strategy's choices depend on; `credibility` only for a PRM that was trained on counts."""
         key = f"guided.{wildcards.strategy}"
-        settings = list(flat(key, chosen("guided", self.config.guided, wildcards.strategy)))
-        if chosen("prm.variants", self.config.prm.variants, wildcards.variant).label != "counts":
+        settings = list(flat(key, chosen(self.config, "guided", wildcards.strategy)))
+        if chosen(self.config, "prm.variants", wildcards.variant).label != "counts":
             settings = [setting for setting in settings if not setting.startswith(f"{key}.credibility=")]
         return "; ".join(settings)
 
     def ablation(self, wildcards: Any) -> str:
         """Return what an ablation's page depends on beside its tables: its own settings, and its variants' recipes."""
-        ablation = chosen("ablations", self.config.ablations, wildcards.ablation)
+        ablation = chosen(self.config, "ablations", wildcards.ablation)
         recipes = [f"{name}: {self.config.prm.variants[name].model_dump_json()}" for name in ablation.variants]
         return "; ".join([*flat(wildcards.ablation, ablation), *recipes])
 
@@ -123,8 +113,9 @@ class Settings:
         return f"base={_fingerprint(self.config.policy.base)}"
 
 
-def chosen(section: str, entries: Mapping[str, Entry], name: str) -> Entry:
-    """Return the entry that a wildcard names; UserError lists those that exist."""
+def chosen(config: Config, section: str, name: str) -> Any:
+    """Return the entry of a section, e.g. prm.variants, that a wildcard names; UserError lists those that exist."""
+    entries = attrgetter(section)(config)
     if name not in entries:
         raise UserError(f"{section}: there is no {name!r} in the configuration; allowed: {sorted(entries)}")
     return entries[name]
@@ -143,10 +134,6 @@ def flat(key: str, value: Any) -> Iterator[str]:
 def is_local(model: InstructedModel | None) -> bool:
     """Tell whether a model that is given instructions runs in the job itself; None stands for no model."""
     return model is not None and model.kind != "server"
-
-
-def _joined(key: str, section: Any) -> str:
-    return "; ".join(flat(key, section))
 
 
 def _instructed(identity: str, model: InstructedModel | None) -> str:
