@@ -9,8 +9,8 @@ rule write_ablation:
     input:
         unpack(INPUTS.ablation_tables),
     output:
-        page=report("<results>/ablations/{ablation}.html", caption="captions/ablation.rst", category="Ablations"),
-        table=report("<results>/ablations/{ablation}.csv", caption="captions/ablation.rst", category="Ablations"),
+        page=report("<results>/ablations/{ablation}.html", "captions/ablation.rst", "Ablations"),
+        table=report("<results>/ablations/{ablation}.csv", "captions/ablation.rst", "Ablations"),
     log:
         "<logs>/write_ablation/{ablation}.log",
     benchmark:

@@ -16,7 +16,7 @@ rule write_report:
         INPUTS.guided_measures,
         rules.gather_labels.input,
     output:
-        page=report("<results>/report.html", caption="captions/report.rst", category="Report"),
+        page=report("<results>/report.html", "captions/report.rst", "Report"),
     log:
         "<logs>/write_report.log",
     benchmark:
@@ -44,12 +44,8 @@ rule write_data_card:
         rules.gather_labels.output,
         INPUTS.judged,
     output:
-        card=report("<results>/data_card.md", caption="captions/data_card.rst", category="Data card"),
-        funnels=report(
-            multiext("<results>/data_card/", "seeds.svg", "policy.svg"),
-            caption="captions/funnel.rst",
-            category="Data card",
-        ),
+        card=report("<results>/data_card.md", "captions/data_card.rst", "Data card"),
+        funnels=report(multiext("<results>/data_card/", "seeds.svg", "policy.svg"), "captions/funnel.rst", "Data card"),
     log:
         "<logs>/write_data_card.log",
     benchmark:

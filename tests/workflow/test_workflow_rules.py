@@ -41,7 +41,8 @@ def test_there_is_a_file_of_rules_for_each_stage() -> None:
 
 @pytest.mark.parametrize("name", sorted(JOBS))
 def test_a_rule_is_short_has_a_log_a_benchmark_and_an_environment_and_calls_one_command(name: str) -> None:
-    body = JOBS[name]
+    docstring, body = JOBS[name].split("\n", 1)
+    assert re.fullmatch(r'    """[A-Z].*\."""', docstring), "what `snakemake --list` prints"
     assert len([line for line in body.splitlines() if line.strip()]) <= 27
     for directive in ("log", "benchmark", "conda", "params", "resources", "shell"):
         assert re.search(rf"^    {directive}:", body, re.M), directive
@@ -49,6 +50,14 @@ def test_a_rule_is_short_has_a_log_a_benchmark_and_an_environment_and_calls_one_
     assert len(re.findall(r'"mmprm ', body)) == 1
     # The plan's text is for who asked for it, and goes to the terminal.
     assert body.rstrip().endswith('{output} 2> {log}"' if name == "plan" else '> {log} 2>&1"')
+
+
+def test_targets_have_a_docstring_and_final_artefacts_are_in_the_report_of_snakemake() -> None:
+    assert all(body.startswith('    """') for body in RULES.values())
+    reported = {name for name, body in JOBS.items() if "report(" in body.split("    log:")[0]}
+    assert reported == {"write_report", "write_data_card", "write_ablation"}
+    captions = set(re.findall(r'"(captions/.*?\.rst)"', "".join(TEXTS.values())))
+    assert captions == {f"captions/{path.name}" for path in (ROOT / "rules/captions").iterdir()}
 
 
 @pytest.mark.parametrize("path", sorted(TEXTS), ids=lambda path: path.name)
