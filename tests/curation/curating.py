@@ -51,7 +51,7 @@ class Curated:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.kept = read_problems(folder / "out.parquet")
-        self.aside = read_problems(folder / "test.parquet")
+        self.held_out = read_problems(folder / "test.parquet")
         self.refused = {
             row["problem_id"].partition("/")[2]: row
             for row in tables.read_rows(folder / "refused.parquet", schemas.REFUSED)

@@ -115,13 +115,13 @@ def test_what_is_kept_is_the_row_as_it_was_but_for_its_group(tmp_path: Path) -> 
 
 def test_the_test_has_whole_groups_and_shares_no_picture_with_what_is_kept(tmp_path: Path) -> None:
     found = run(tmp_path, varied(60), test_size=15)
-    assert len(found.aside) == 15 and len(found.kept) == 45
-    kept, aside = ({image for one in problems for image in one.images} for problems in (found.kept, found.aside))
-    assert not kept & aside
-    assert not {one.group for one in found.kept if one.group} & {one.group for one in found.aside}
-    assert any(one.group for one in found.aside)
+    assert len(found.held_out) == 15 and len(found.kept) == 45
+    kept, held_out = ({image for one in problems for image in one.images} for problems in (found.kept, found.held_out))
+    assert not kept & held_out
+    assert not {one.group for one in found.kept if one.group} & {one.group for one in found.held_out}
+    assert any(one.group for one in found.held_out)
     other = run(tmp_path / "other", varied(60), seed=1, test_size=15)
-    assert {one.problem_id for one in other.aside} != {one.problem_id for one in found.aside}
+    assert {one.problem_id for one in other.held_out} != {one.problem_id for one in found.held_out}
 
 
 def test_the_pool_is_balanced_to_a_target(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_an_id_that_occurs_twice_and_an_empty_result_are_told(tmp_path: Path) ->
     write_problems(tmp_path / "in/bench.parquet", [])
     with pytest.raises(UserError, match="'pool/0000' occurs twice"):
         again(tmp_path, tmp_path / "in")
-    with pytest.raises(UserError, match="of 2 problems none is left; most, 2, are refused by proof"):
+    with pytest.raises(UserError, match="of 2 problems none is kept; most, 2, are refused by proof"):
         run(tmp_path / "none", [problem(name, "Prove that AB = CD.", "4", 3) for name in "ab"])
 
 
@@ -220,7 +220,7 @@ def test_what_is_set_aside_becomes_a_source(tmp_path: Path) -> None:
     flags = {"test": tmp_path / "test.parquet", "out": tmp_path / "p.parquet", "refused": tmp_path / "r.parquet"}
     arguments = ["set-aside", *(part for name, path in flags.items() for part in (f"--{name}", str(path)))]
     assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
-    assert read_problems(tmp_path / "p.parquet") == found.aside
+    assert read_problems(tmp_path / "p.parquet") == found.held_out
     assert tables.read_rows(tmp_path / "r.parquet", schemas.REFUSED) == []
 
 

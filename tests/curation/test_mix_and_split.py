@@ -7,8 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmprm.curation.mix import REST, largest, take, wanted
-from mmprm.curation.test_split import set_aside
+from mmprm.curation.heldout_test import choose_test
+from mmprm.curation.mix import REST, largest_size, quotas, take
 
 HALVES = {"answer_type": {"choice": 0.5, "number": 0.5}}
 
@@ -24,11 +24,11 @@ def test_the_mix_is_met_where_there_are_enough_and_kept_where_there_are_not() ->
     for size, expected in ((40, {"choice": 20, "number": 20}), (80, {"choice": 30, "number": 40})):
         taken = take(ids, columns, HALVES, size, seed=0)
         assert Counter(columns["answer_type"][at] for at in taken) == expected
-    assert largest(HALVES, columns, 180) == 60
+    assert largest_size(HALVES, columns, 180) == 60
 
 
 def test_what_the_shares_leave_is_for_all_others() -> None:
-    assert wanted({"family": {"bars": 0.3}}, 10) == {"family": {"bars": 3, REST: 7}}
+    assert quotas({"family": {"bars": 0.3}}, 10) == {"family": {"bars": 3, REST: 7}}
     ids, columns = values(choice=30, number=100, text=50)
     taken = take(ids, columns, {"answer_type": {"choice": 0.25}}, 40, seed=1)
     assert Counter(columns["answer_type"][at] == "choice" for at in taken) == {True: 10, False: 30}
@@ -44,7 +44,7 @@ def test_two_columns_are_balanced_together() -> None:
 
 @given(st.dictionaries(st.sampled_from("abcd"), st.sampled_from([0.1, 0.2, 0.25]), min_size=1), st.integers(0, 500))
 def test_wanted_numbers_add_up_to_the_size(shares: dict[str, float], size: int) -> None:
-    assert sum(wanted({"family": shares}, size)["family"].values()) == size
+    assert sum(quotas({"family": shares}, size)["family"].values()) == size
 
 
 @given(st.permutations(range(60)), st.integers(0, 60), st.integers(0, 3))
@@ -52,20 +52,20 @@ def test_draws_do_not_depend_on_the_order_of_problems(order: list[int], size: in
     ids, columns = values(choice=30, number=30)
     groups = [f"g{at % 20}" if at < 40 else "" for at in range(60)]
     taken = {ids[at] for at in take(ids, columns, HALVES, size, seed)}
-    aside = {ids[at] for at in set_aside(ids, groups, size, seed)}
+    held_out = {ids[at] for at in choose_test(ids, groups, size, seed)}
     mixed = {"answer_type": [columns["answer_type"][at] for at in order]}
     assert {ids[order[at]] for at in take([ids[at] for at in order], mixed, HALVES, size, seed)} == taken
-    again = set_aside([ids[at] for at in order], [groups[at] for at in order], size, seed)
-    assert {ids[order[at]] for at in again} == aside
+    again = choose_test([ids[at] for at in order], [groups[at] for at in order], size, seed)
+    assert {ids[order[at]] for at in again} == held_out
 
 
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=60), st.integers(0, 60), st.integers(0, 3))
 def test_a_group_is_in_the_test_as_a_whole_or_not_at_all(of: list[int], size: int, seed: int) -> None:
     ids, groups = [str(at) for at in range(len(of))], [f"g{group}" if group else "" for group in of]
-    taken = set_aside(ids, groups, size, seed)
+    taken = choose_test(ids, groups, size, seed)
     assert len(taken) <= size
-    aside = {groups[at] for at in taken if groups[at]}
-    assert not aside & {groups[at] for at in range(len(of)) if at not in taken}
+    held_out = {groups[at] for at in taken if groups[at]}
+    assert not held_out & {groups[at] for at in range(len(of)) if at not in taken}
     assert (
         len(taken) == size
         or all(groups)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmprm.curation import similarity
-from mmprm.curation.pictures import FLIPS, flips, look
+from mmprm.curation.pictures import FLIPS, flips, picture_signature
 from mmprm.curation.pictures import near as near_copies
 
 SAID = "As shown in the figure, the fence around the garden of Tom has {} posts of {} cm. How long is the fence?"
@@ -23,7 +23,7 @@ OTHER = (
 
 
 def near_pictures(one: bytes, other: bytes) -> bool:
-    first, second = look(one), look(other)
+    first, second = picture_signature(one), picture_signature(other)
     bits = flips(*(np.frombuffer(picture.hash, dtype=np.uint8) for picture in (first, second)))
     return bool(bits <= FLIPS) and near_copies(first.copy, second.copy)
 
@@ -41,19 +41,21 @@ def test_a_picture_is_near_itself_however_it_was_scaled_and_compressed(form: str
 def test_a_figure_with_another_drawn_digit_is_not_near_though_the_hash_may_be() -> None:
     blind = 0
     for seed in range(12):
-        one, other = (look(encoded(figure(seed, label))) for label in ("38", "33"))
+        one, other = (picture_signature(encoded(figure(seed, label))) for label in ("38", "33"))
         assert not near_copies(one.copy, other.copy)
         blind += bool(flips(*(np.frombuffer(it.hash, dtype=np.uint8) for it in (one, other))) <= FLIPS)
     assert blind > 0  # else the fine view would not be needed
 
 
 def test_a_blank_picture_has_no_detail_and_a_drawing_has() -> None:
-    assert look(encoded(Image.new("RGB", (200, 100), "black"))).detail == 0
-    assert look(encoded(figure(0))).detail > 0.03
+    assert picture_signature(encoded(Image.new("RGB", (200, 100), "black"))).detail == 0
+    assert picture_signature(encoded(figure(0))).detail > 0.03
     on_nothing = Image.new("RGBA", (200, 100), (0, 0, 0, 0))
-    assert look(encoded(on_nothing)).detail == 0
+    assert picture_signature(encoded(on_nothing)).detail == 0
     on_nothing.paste(Image.new("RGBA", (80, 3), (0, 0, 0, 255)), (60, 50))
-    assert look(encoded(on_nothing)).detail > 0.004  # black lines on a transparent ground are seen on white
+    assert (
+        picture_signature(encoded(on_nothing)).detail > 0.004
+    )  # black lines on a transparent ground are seen on white
 
 
 def test_reworded_problems_with_near_pictures_and_the_same_numbers_are_one(tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ def test_hashes_that_differ_in_at_most_14_bits_share_two_of_16_bands(seed: int, 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40))
 def test_all_rows_with_one_key_come_together(values: list[int]) -> None:
     keys = np.array(values, dtype=np.uint64)
-    found = {(int(i), int(j)) for one, other in similarity.together(keys) for i, j in zip(one, other, strict=True)}
+    found = {(int(i), int(j)) for one, other in similarity.pairs_by_key(keys) for i, j in zip(one, other, strict=True)}
     assert found == {(i, j) for i in range(len(values)) for j in range(i + 1, len(values)) if values[i] == values[j]}
 
 

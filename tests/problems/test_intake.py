@@ -280,7 +280,7 @@ def test_a_file_that_is_no_table_is_named(
 
 
 def test_a_missing_file_is_named(take: Callable[..., Taken], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere\.json: there is no such file"):
+    with pytest.raises(UserError, match=r"nowhere\.json: no such file"):
         take(tmp_path / "nowhere.json")
 
 

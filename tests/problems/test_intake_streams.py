@@ -25,10 +25,10 @@ from table_pictures import picture
 
 from mmprm import config
 from mmprm.data import schemas, tables
-from mmprm.problems import checking, rows
+from mmprm.problems import part_checks, rows
 from mmprm.problems.groups import Groups
 from mmprm.problems.intake import make_source
-from mmprm.problems.parts import IntakePart
+from mmprm.problems.part_files import IntakePart
 from mmprm.runtime.errors import UserError
 
 NAMES = ("real.parquet", "real.refused.parquet", "real.intake.json")
@@ -71,14 +71,14 @@ def pool(folder: Path, size: int, bad: Callable[[int], bool] = lambda number: nu
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> int:
     """How many rows a part has, where they are few."""
-    monkeypatch.setattr(checking, "ROWS", 60)
+    monkeypatch.setattr(part_checks, "ROWS", 60)
     return 60
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Six parts and a bit."""
-    return pool(tmp_path_factory.mktemp("source") / "pool", 6 * checking.ROWS + 100)
+    return pool(tmp_path_factory.mktemp("source") / "pool", 6 * part_checks.ROWS + 100)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_after_kills_in_reading_and_in_writing_the_tables_are_those_of_an_undist
         before = parts()
         assert not (tmp_path / "real.parquet").exists()
     last = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True)
-    assert f"going on after row {6 * checking.ROWS + 100}" in last.stderr
+    assert f"going on after row {6 * part_checks.ROWS + 100}" in last.stderr
     assert {name: (tmp_path / name).read_bytes() for name in NAMES} == undisturbed
     assert not list(work.iterdir())
 
@@ -148,7 +148,7 @@ def test_the_tables_do_not_depend_on_the_number_of_processes(
     assert take(tmp_path, settings_of(source), tmp_path / "work", workers=3) == undisturbed
     problems = tables.read_rows(tmp_path / "real.parquet", schemas.PROBLEMS)
     ids = [row["problem_id"] for row in problems]
-    assert ids == sorted(set(ids)) and len(ids) > 5 * checking.ROWS
+    assert ids == sorted(set(ids)) and len(ids) > 5 * part_checks.ROWS
     refused = tables.read_rows(tmp_path / "real.refused.parquet", schemas.REFUSED)
     assert [row["row"] for row in refused] == sorted(row["row"] for row in refused)
     counts = json.loads((tmp_path / "real.intake.json").read_text())
@@ -156,7 +156,7 @@ def test_the_tables_do_not_depend_on_the_number_of_processes(
     for row in refused:
         reasons[row["reason"]] += 1
     assert set(reasons) == {"duplicate_id", "empty_answer", "bad_row"} and counts["refused"] == dict(reasons)
-    assert counts["rows"] == len(problems) + len(refused) == 6 * checking.ROWS + 100
+    assert counts["rows"] == len(problems) + len(refused) == 6 * part_checks.ROWS + 100
     images = [image for row in problems for image in row["images"]]
     assert (counts["problems"], counts["with_images"], counts["images"]) == (len(problems), len(problems), len(images))
     assert counts["image_bytes"] == sum(map(len, images))
@@ -303,11 +303,11 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1
 
 
 def parted(sizes: list[int], done: set[int]) -> Iterator[tuple[int, int]]:
-    """(first, rows) of the parts that `stretches` cuts from rows of these sizes in bytes, for those done to be left."""
-    cut = list(checking.stretches(iter([{"image": bytes(size)} for size in sizes]), 0, {}))
+    """(first, rows) of the parts that `cut_parts` cuts from rows of these sizes in bytes, for those done to be left."""
+    cut = list(part_checks.cut_parts(iter([{"image": bytes(size)} for size in sizes]), 0, {}))
     whole = {first: len(stretch) for first, stretch in cut}
     left = {first: n for first, n in whole.items() if first in done}
-    again = checking.stretches(iter([{"image": bytes(size)} for size in sizes]), 0, left)
+    again = part_checks.cut_parts(iter([{"image": bytes(size)} for size in sizes]), 0, left)
     yield from sorted([*left.items(), *((first, len(stretch)) for first, stretch in again)])
 
 
@@ -319,8 +319,8 @@ def parted(sizes: list[int], done: set[int]) -> Iterator[tuple[int, int]]:
 )
 def test_the_parts_are_the_same_whichever_were_done(sizes: list[int], done: set[int], n: int, n_bytes: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(checking, "ROWS", n)
-        patched.setattr(checking, "BYTES", n_bytes)
+        patched.setattr(part_checks, "ROWS", n)
+        patched.setattr(part_checks, "BYTES", n_bytes)
         whole = list(parted(sizes, set()))
         assert list(parted(sizes, done)) == whole
     ends = [0]
@@ -358,7 +358,7 @@ def test_groups_are_those_of_whoever_shares_a_picture_or_a_group(members: list[t
 
 
 def test_a_tally_looks_at_parts_in_the_order_of_their_rows() -> None:
-    late = checking.Tally([IntakePart(20, 10, {"bad_row": 9})], 0.5, 10, None)
+    late = part_checks.IntakeProgress([IntakePart(20, 10, {"bad_row": 9})], 0.5, 10, None)
     assert late.hopeless is None and late.rows == 0
     late.add(IntakePart(0, 10, {}))
     assert late.rows == 10
@@ -370,7 +370,7 @@ def test_a_tally_looks_at_parts_in_the_order_of_their_rows() -> None:
 
 def test_a_process_that_dies_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(UserError, match="fewer threads or more memory"):
-        list(checking.check(iter([(0, [1]), (1, [1])]), _die, 2))
+        list(part_checks.check_parts(iter([(0, [1]), (1, [1])]), _die, 2))
 
 
 def _die(first: int, found: Any) -> IntakePart:

@@ -248,7 +248,7 @@ def test_too_many_bad_rows_stop_the_run_with_what_to_do(workflow: Workflow) -> N
     done = workflow.run("problems", config=config)
     assert done.returncode != 0
     assert "6 of 9 rows are refused" in done.stderr and "1 duplicate_id" in done.stderr
-    assert "intake.max_refused_share is 0.1: mend the rows" in done.stderr
+    assert "intake.max_refused_share is 0.1: fix the rows" in done.stderr
     assert "Traceback" not in done.stderr
     problems = workflow.folder / "results/ci/problems"
     assert not (problems / "real.parquet").exists()

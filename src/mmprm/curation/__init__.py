@@ -1,11 +1,11 @@
-"""Curation of seeds: which problems of a pool are fit to be annotated, and which of them are a test.
+"""Curation of seeds: which problems of a pool are fit to be annotated, and which are held out for a test.
 
-In: problem tables. Out: the problems that are kept (`problems/{name}.parquet`), those that are set aside for a test,
-those that are refused with their reasons, and the funnel.
+In: problem tables. Out: the kept problems (`problems/{name}.parquet`), the held-out test problems, the refused problems
+with their reasons, and the funnel.
 
-    pictures, texts, questions, verifiable    what one problem shows: each a pure function of it
-    signatures, journal                       that of all problems, made once, in processes, and kept
-    near, duplicates, benchmarks              who is like whom: pictures, texts, benchmark problems
-    mix, split                                the target mix, and the test by whole groups
-    funnel, stage                             the counts, and the rules in their order
+    pictures, texts, questions, verifiable    signatures of one problem: pure functions of it
+    signatures, signature_journal             signatures of all problems, computed once, in processes, and stored
+    similarity, duplicates, benchmarks        comparisons of pictures and texts, among problems and with benchmarks
+    mix, heldout_test                         the target mix, and the test by whole groups
+    row_rules, decisions, funnel, curate      the rules in their order, the counts, and the command
 """

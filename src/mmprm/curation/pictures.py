@@ -1,12 +1,12 @@
-"""One picture, as it is compared with others. In: encoded bytes that intake let in. Out: a `Picture`.
+"""The signature of a picture, for comparisons. In: encoded bytes that intake accepted. Out: a `PictureSignature`.
 
 Three views, from coarse to fine: a perceptual hash (imagehash's pHash, 256 bits) finds candidates; a grey copy of at
-most SIDE pixels has the last word, for figures that differ by one drawn digit often have the same hash; the hash of all
-pixels says "the same". Seen as a model is shown it: turned by its EXIF, transparency laid on white.
+most SIDE pixels decides, because figures that differ by one drawn digit often have the same hash; the hash of all
+pixels identifies equal pictures. Pictures are decoded as a model is shown them (data/image_decoder.py).
 
 Why the copy is that large: of 491 pairs of drawn figures that differ by a digit or a letter, and of 324 pictures
-(drawn, and of MM-K12) beside themselves, scaled by 0.75 to 1.25 and compressed, copies of 320 pixels told 99 % of the
-former and 98 to 100 % of the latter rightly; copies of 192 pixels half of the latter, copies of 64 fewer.
+(drawn, and of MM-K12) paired with themselves, scaled by 0.75 to 1.25 and compressed, copies of 320 pixels classified
+99 % of the former and 98 to 100 % of the latter correctly; copies of 192 pixels half of the latter, of 64 fewer.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from numpy.typing import NDArray
 
 SIDE = 400  # of the grey copy at most, in pixels
 HASH_BYTES = 32
-FLIPS = 14  # bits of the hash that a near picture may have otherwise; see near.py before raising it
+FLIPS = 14  # bits of the hash in which near pictures may differ; similarity.py finds no pairs above it
 BLURRED = 96  # grey levels (of 255) by which a blurred pixel of the grey copies may differ
 ASPECT = 1.04  # ratio of the aspect ratios
-_SPOTS = 64  # a side, of the view that says what is background
-_CONTENT = 6  # grey levels from the median that make a spot content
-_LEVELS = 16  # grey levels of the copy, which make it a kilobyte or four
+_SPOTS = 64  # a side, of the small view that tells content from background
+_CONTENT = 6  # grey levels by which a spot of content differs from the median
+_LEVELS = 16  # grey levels of the copy, which then takes one to four kilobytes
 _SIZE = struct.Struct("<HH")
 
 Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Picture:
-    """`copy`: see `packed`; `detail`: the share of a picture's spots, 64 a side, that are not background."""
+class PictureSignature:
+    """`copy`: see `packed`; `detail`: the share of the picture's 64 x 64 spots that are not background."""
 
     pixels: bytes
     hash: bytes
@@ -45,29 +45,29 @@ class Picture:
     detail: float
 
 
-def look(data: bytes) -> Picture:
-    """The picture's views; raises UserError where the bytes are no image, which intake would have refused."""
+def picture_signature(data: bytes) -> PictureSignature:
+    """Compute a picture's views; UserError where the bytes are no image, which intake would have refused."""
     import imagehash
     from PIL import Image
 
     from mmprm.data.image_decoder import decode_image
 
-    shown = decode_image(data)
-    grey = shown.convert("L")
+    image = decode_image(data)
+    grey = image.convert("L")
     spots = np.asarray(grey.resize((_SPOTS, _SPOTS), Image.Resampling.BOX), dtype=np.int16)
     bits = imagehash.phash(grey, hash_size=16).hash
-    return Picture(
-        pixels=hashlib.sha256(repr(shown.size).encode() + shown.tobytes()).digest()[:16],
+    return PictureSignature(
+        pixels=hashlib.sha256(repr(image.size).encode() + image.tobytes()).digest()[:16],
         hash=np.packbits(bits.ravel()).tobytes(),
         copy=packed(grey),
-        width=shown.width,
-        height=shown.height,
+        width=image.width,
+        height=image.height,
         detail=float((np.abs(spots - int(np.median(spots))) > _CONTENT).mean()),
     )
 
 
 def packed(grey: Any) -> bytes:
-    """A grey PIL image, made smaller where a side is longer than SIDE, in 16 levels, compressed."""
+    """Pack a grey PIL image, reduced where a side is longer than SIDE, to 16 levels, compressed."""
     from PIL import Image
 
     scale = min(SIDE / max(grey.size), 1)
@@ -85,23 +85,23 @@ def _unpacked(copy: bytes) -> Any:
     return Image.fromarray(levels * np.uint8(255 // (_LEVELS - 1)))
 
 
-def flips(one: Bytes, other: Bytes) -> NDArray[np.int64]:
-    """Bits that differ between hashes, (..., HASH_BYTES) each."""
-    return np.bitwise_count(one ^ other).sum(axis=-1, dtype=np.int64)
+def flips(first: Bytes, second: Bytes) -> NDArray[np.int64]:
+    """Count the bits that differ between hashes, (..., HASH_BYTES) each."""
+    return np.bitwise_count(first ^ second).sum(axis=-1, dtype=np.int64)
 
 
-def near(one: bytes, other: bytes) -> bool:
-    """Do two grey copies show the same, up to compression and scaling?
+def near(first: bytes, second: bytes) -> bool:
+    """Tell whether two grey copies show the same, up to compression and scaling.
 
-    The larger is scaled to the smaller one's size; their difference is blurred, so that what moves by a part of a pixel
-    cancels out. Another digit does not.
+    The larger is scaled to the size of the smaller; their difference is blurred, so that a shift by part of a pixel
+    cancels out, while another digit does not.
     """
     from PIL import Image
 
-    small, large = sorted((_unpacked(one), _unpacked(other)), key=lambda image: image.width * image.height)
+    small, large = sorted((_unpacked(first), _unpacked(second)), key=lambda image: image.width * image.height)
     if small.size != large.size:
         large = large.resize(small.size, Image.Resampling.LANCZOS)
-    apart = np.pad(np.asarray(small, np.int16) - np.asarray(large, np.int16), 1, mode="edge")
-    rows = apart[:-2] + 2 * apart[1:-1] + apart[2:]
+    difference = np.pad(np.asarray(small, np.int16) - np.asarray(large, np.int16), 1, mode="edge")
+    rows = difference[:-2] + 2 * difference[1:-1] + difference[2:]
     blurred = rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]
     return bool(np.abs(blurred).max() <= 16 * BLURRED)

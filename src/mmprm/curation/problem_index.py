@@ -1,7 +1,7 @@
-"""All problems of a curation side by side. In: files of signatures. Out: `ProblemIndex`, columns of numpy arrays.
+"""All problems of a curation in columns. In: signature files. Out: `ProblemIndex`, columns of numpy arrays.
 
-The rows stand in one order, whatever that of the tables' rows: by table, then by id. The grey copies of pictures are
-in a file without a name and are read where two pictures are compared; all else is in memory, some 5 kB a problem.
+Rows are ordered by table, then by id, so that the order in the tables does not matter. The grey copies of pictures are
+in an unnamed temporary file and are read where two pictures are compared; the rest is in memory, some 5 kB a problem.
 """
 
 from __future__ import annotations
@@ -23,91 +23,87 @@ from mmprm.curation import pictures
 from mmprm.curation.signatures import SIGNATURES
 from mmprm.data import tables
 
-_KEPT = [name for name in SIGNATURES.names if name not in ("copy", "pending")]
-_PLACED = [pa.field(name, pa.int64()) for name in ("table", "position", "first")]
-_NOTHING = pa.schema([*(SIGNATURES.field(name) for name in _KEPT), *_PLACED]).empty_table()
+_COLUMNS = [name for name in SIGNATURES.names if name not in ("copy", "pending")]
+_POSITION = [pa.field(name, pa.int64()) for name in ("table", "first")]
+_EMPTY = pa.schema([*(SIGNATURES.field(name) for name in _COLUMNS), *_POSITION]).empty_table()
 
 
 @dataclass(frozen=True)
 class Ragged:
-    """A list a row: those of row i are `values[starts[i]:starts[i + 1]]`."""
+    """Lists, one for each row: that of row i is `values[starts[i]:starts[i + 1]]`."""
 
     values: NDArray[Any]
     starts: NDArray[np.int64]
 
     def __getitem__(self, row: int) -> NDArray[Any]:
-        found: NDArray[Any] = self.values[self.starts[row] : self.starts[row + 1]]
-        return found
+        values: NDArray[Any] = self.values[self.starts[row] : self.starts[row + 1]]
+        return values
 
 
 class ProblemIndex:
-    """Columns as SIGNATURES names them. `table`: which of the tables a row is of, and `position` where it stands there;
-    `picture`: its pictures as numbers from 0, in the order of the rows."""
+    """Columns named as in SIGNATURES. `table`: the number of a row's table; `picture`: numbers of its pictures, counted
+    from 0 in the order of the rows."""
 
     def __init__(self, files: Sequence[Sequence[Path]]) -> None:
-        """files: those of each table."""
-        self._copies: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (goes with the process)
-        whole, ends = self._read(files)
-        order = np.lexsort((np.array(whole["problem_id"].to_pylist(), dtype=object), whole["table"].to_numpy()))
-        whole = whole.take(pa.array(order)).combine_chunks()
-        self.columns = whole
-        self.table, self.position = whole["table"].to_numpy(), whole["position"].to_numpy()
-        self.ids: list[str] = whole["problem_id"].to_pylist()
-        self.gold, self.text = whole["gold"].to_numpy(), whole["text"].to_numpy()
-        self.words, self.grams, self.minhash = (_ragged(whole, name) for name in ("words", "grams", "minhash"))
-        self.side, self.aspect, self.detail = (_ragged(whole, name) for name in ("side", "aspect", "detail"))
-        self.numbers = [tuple(numbers) for numbers in whole["numbers"].to_pylist()]
-        self.hashes = _fixed(whole, "hash", pictures.HASH_BYTES)
-        self.pixels = _fixed(whole, "pixels", 16)
+        """Read the signature files of each table."""
+        self._copies: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
+        table, self._ends = self._read(files)
+        order = np.lexsort((np.array(table["problem_id"].to_pylist(), dtype=object), table["table"].to_numpy()))
+        table = table.take(pa.array(order)).combine_chunks()
+        self.columns = table
+        self.table = table["table"].to_numpy()
+        self.ids: list[str] = table["problem_id"].to_pylist()
+        self.gold, self.text = table["gold"].to_numpy(), table["text"].to_numpy()
+        self.words, self.grams, self.minhash = (_ragged(table, name) for name in ("words", "grams", "minhash"))
+        self.side, self.aspect, self.detail = (_ragged(table, name) for name in ("side", "aspect", "detail"))
+        self.numbers = [tuple(numbers) for numbers in table["numbers"].to_pylist()]
+        self.hashes = _fixed(table, "hash", pictures.HASH_BYTES)
+        self.pixels = _fixed(table, "pixels", 16)
         counts = np.diff(self.side.starts)
         self.picture = Ragged(np.arange(len(self.hashes)), self.side.starts)
-        first = np.repeat(whole["first"].to_numpy() - self.side.starts[:-1], counts)
+        first = np.repeat(table["first"].to_numpy() - self.side.starts[:-1], counts)
         self._copy_at = first + np.arange(len(self.hashes))
-        self._ends = ends
 
     def _read(self, files: Sequence[Sequence[Path]]) -> tuple[pa.Table, NDArray[np.int64]]:
-        """(the columns, with each row's table, position and first picture in the order of the files; where the grey
-        copies end in the file that they are written to)."""
-        found, lengths = [_NOTHING], [0]
-        for number, own in enumerate(files):
-            position = 0
-            for path in own:
+        """Read the files and copy the grey copies to the temporary file.
+
+        Returns the columns, with each row's table and first picture in the order of the files, and where each grey
+        copy ends.
+        """
+        parts, lengths = [_EMPTY], [0]
+        for number, paths in enumerate(files):
+            for path in paths:
                 batch = pq.read_table(path)
                 counts = pc.list_value_length(batch["copy"]).to_numpy()
-                placed = {
-                    "table": np.full(len(batch), number),
-                    "position": np.arange(position, position + len(batch)),
-                    "first": len(lengths) - 1 + np.cumsum(counts) - counts,
-                }
+                position = (np.full(len(batch), number), len(lengths) - 1 + np.cumsum(counts) - counts)
                 for copy in pc.list_flatten(batch["copy"]):
                     lengths.append(self._copies.write(copy.as_buffer()))
-                position += len(batch)
-                kept = batch.select(_KEPT)
-                for name, values in placed.items():
-                    kept = kept.append_column(name, pa.array(values, pa.int64()))
-                found.append(kept)
+                part = batch.select(_COLUMNS)
+                for field, values in zip(_POSITION, position, strict=True):
+                    part = part.append_column(field.name, pa.array(values, pa.int64()))
+                parts.append(part)
         self._copies.flush()
-        return pa.concat_tables(found), np.cumsum(lengths)
+        return pa.concat_tables(parts), np.cumsum(lengths)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def column(self, name: str) -> list[Any]:
-        """A column's values, a row a problem."""
+        """Return a column's values, one for each row."""
         return self.columns[name].to_pylist()
 
     def copy(self, picture: int) -> bytes:
-        """The grey copy of a picture."""
-        at = int(self._copy_at[picture])
-        start, end = int(self._ends[at]), int(self._ends[at + 1])
+        """Read the grey copy of a picture."""
+        index = int(self._copy_at[picture])
+        start, end = int(self._ends[index]), int(self._ends[index + 1])
         return os.pread(self._copies.fileno(), end - start, start)
 
     def close(self) -> None:
-        """The file of grey copies goes."""
+        """Delete the file of grey copies."""
         self._copies.close()
 
     def check_ids(self, n_tables: int, names: Sequence[str]) -> None:
-        """UserError where an id occurs twice in the first `n_tables` tables, whose names are given."""
+        """Raise UserError where an id occurs twice in the first `n_tables` tables, whose names are given."""
         ids = (name for name, table in zip(self.ids, self.table, strict=True) if table < n_tables)
         advice = "name each source once, and no source beside one that is made from it"
         for _ in tables.unique(ids, "problem", names, advice):
@@ -122,7 +118,7 @@ def _ragged(table: pa.Table, name: str) -> Ragged:
 
 
 def _fixed(table: pa.Table, name: str, width: int) -> NDArray[np.uint8]:
-    """Binary values of one width as (values, width) bytes."""
+    """Return binary values of one width as (values, width) bytes."""
     flat = pc.list_flatten(table[name])
     data = b"".join(value.as_py() for value in flat)
     return np.frombuffer(data, dtype=np.uint8).reshape(-1, width)

@@ -1,7 +1,7 @@
-"""Does a question ask for one answer that can be checked? In: a question, and how many parts its answer has.
+"""Does a question ask for one answer that can be checked? In: a question, and the number of parts of its answer.
 
-Out: the words by which it is known as a proof, a drawing, an open question, or as several questions; else None. English
-and Chinese. These are rules of words: what they cannot know they let pass.
+Out: the words that make it a request for a proof, for a drawing, an open question, or several questions; else None.
+For English and Chinese. The rules look at words alone: a question that they do not recognise passes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DRAWING = re.compile(
     r"use\s+(?:a\s+)?(?:compass|ruler|straightedge)[^.;?]*\bto\s+(?:draw|construct))"
     r"|画出|作出|画图|作图|补全图|描出|涂(?:色|上|出)|尺规",
 )
-# What is drawn already is no order to draw: "A line is drawn …; draw a line through A, then its length is ___".
+# A description of a drawing is no request to draw: "A line is drawn …; draw a line through A, then its length is ___".
 _GIVEN_DRAWING = re.compile(r"_{2,}|\bwhat\b|\bhow\b|\bfind\b|\bcalculate\b|\bthen\b|\bis\s*[.:]?\s*$|求|则|等于|多少")
 _OPEN = re.compile(
     rf"{_IMPERATIVE}(?:explain|describe|discuss|design|comment\s+on|give\s+(?:a\s+)?reasons?|"
@@ -52,8 +52,8 @@ _MARK = re.compile(r"[?？]")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The words by which a question is of a kind that has no one answer; None where it is not."""
+class QuestionFaults:
+    """The words that show that a question has no single answer, for each kind of such questions; None: not of it."""
 
     proof: str | None
     drawing: str | None
@@ -61,22 +61,22 @@ class Asked:
     several_questions: str | None
 
 
-def read(question: str, n_parts: int) -> Asked:
-    """What the question asks for; n_parts: the parts of its gold answer, one a blank."""
+def find_faults(question: str, n_parts: int) -> QuestionFaults:
+    """Find what the question asks for; n_parts: the parts of its gold answer, one for each blank."""
     text = narrow(question).casefold()
-    drawing = _found(_DRAWING, text)
+    drawing = _first_match(_DRAWING, text)
     if drawing and _GIVEN_DRAWING.search(text[text.find(drawing) + len(drawing) :]):
         drawing = None
-    return Asked(_found(_PROOF, text), drawing, _found(_OPEN, text), _several(text, n_parts))
+    return QuestionFaults(_first_match(_PROOF, text), drawing, _first_match(_OPEN, text), _several(text, n_parts))
 
 
-def _found(pattern: re.Pattern[str], text: str) -> str | None:
+def _first_match(pattern: re.Pattern[str], text: str) -> str | None:
     match = pattern.search(text)
     return match[0].strip(" .;:,?!。；，：？！\n)") if match else None
 
 
 def _several(text: str, n_parts: int) -> str | None:
-    """Questions that ask for more than the answer gives; blanks with a part of the answer each are one question."""
+    """Describe a question that asks for more than the answer gives; blanks with an answer part each count as one."""
     asked = max(_labelled(text), _marks(text))
     if asked < 2 or n_parts >= asked:
         return None
@@ -84,21 +84,21 @@ def _several(text: str, n_parts: int) -> str | None:
 
 
 def _labelled(text: str) -> int:
-    """How many of the parts behind (1), (2), … ask something; 0 where the labels do not count up from the first."""
+    """Count the parts after labels (1), (2), … that ask something; 0 where the labels do not start with the first."""
     labels = list(_LABEL.finditer(text))
     best = 0
     for kind in ("round", "ring", "dot", "q"):
-        own = [label for label in labels if label[kind]]
-        ends = [label.start() for label in own[1:]] + [len(text)] * bool(own)
-        pieces = [text[label.end() : end] for label, end in zip(own, ends, strict=True)]
-        names = [label[kind] for label in own]
+        of_kind = [label for label in labels if label[kind]]
+        ends = [label.start() for label in of_kind[1:]] + [len(text)] * bool(of_kind)
+        pieces = [text[label.end() : end] for label, end in zip(of_kind, ends, strict=True)]
+        names = [label[kind] for label in of_kind]
         if len(names) >= 2 and len(set(names)) == len(names) and names[0] in ("1", "i", "a", "①", "q1"):
             best = max(best, sum(bool(_ASKS.search(piece)) and len(_TOKEN.findall(piece)) >= 2 for piece in pieces))
     return best
 
 
 def _marks(text: str) -> int:
-    """How many different questions end in a question mark."""
+    """Count the different questions that end in a question mark."""
     pieces = _MARK.split(text)[:-1]
     asked = {re.split(r"[.。;；]\s", piece)[-1].strip() for piece in pieces}
     return len({question for question in asked if len(question) > 7 or re.search(r"[\u3400-\u9fff]{3}", question)})

@@ -1,4 +1,4 @@
-"""The rules that look at one problem alone. In: a pool, settings. Out: the rule that refuses each row, and why."""
+"""The rules for single problems. In: a pool, settings. Out: the rule that refuses each row, and why."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Refusal:
 
 
 def refusals(pool: ProblemIndex, n_rows: int, settings: Curation) -> dict[int, Refusal]:
-    """Of the first `n_rows` rows those that are refused, each by the first rule that is on and says so."""
+    """Return the refused ones of the first `n_rows` rows, each with the first enabled rule that refuses it."""
     names = ("named", "fault", *_ASKED)
     columns: dict[str, list[Any]] = {name: pool.column(name) for name in names}
-    found: dict[int, Refusal] = {}
+    refused: dict[int, Refusal] = {}
     for row in range(n_rows):
         values = {name: column[row] for name, column in columns.items()}
         for refusal in _of_row(pool, row, values, settings):
             if getattr(settings.rules, refusal.rule):
-                found[row] = refusal
+                refused[row] = refusal
                 break
-    return found
+    return refused
 
 
 def _of_row(pool: ProblemIndex, row: int, values: dict[str, Any], settings: Curation) -> Iterator[Refusal]:
@@ -51,8 +51,7 @@ def _of_row(pool: ProblemIndex, row: int, values: dict[str, Any], settings: Cura
         yield Refusal("image_blank", f"{max(details):.2%} of its picture is no background")
     for rule, says in _ASKED.items():
         if values[rule]:
-            yield Refusal(
-                rule, f"{says}: {values[rule]!r}" if rule != "several_questions" else f"{says}: {values[rule]}"
-            )
+            shown = values[rule] if rule == "several_questions" else repr(values[rule])
+            yield Refusal(rule, f"{says}: {shown}")
     if values["fault"]:
         yield Refusal("unverifiable", values["fault"])

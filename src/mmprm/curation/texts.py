@@ -1,7 +1,7 @@
-r"""A question's words, as they are compared with others. In: a question. Out: a `Text`.
+r"""The signature of a question's text, for comparisons. In: a question. Out: a `TextSignature`.
 
-Numbers are kept apart from words: two problems of one template differ in them alone. What does not count is how it is
-typeset: `$`, `\left`, `\dfrac` for `\frac`, wide characters, image placeholders. A Chinese character is a word.
+Numbers are separate from words: problems of one template differ only in them. Typesetting is ignored: `$`, `\left`,
+`\dfrac` for `\frac`, wide characters, image placeholders. A Chinese character is a word.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmprm.grading.choice import inline_options
-from mmprm.problems.overlap import core, narrow
+from mmprm.problems.contamination import core, narrow
 
 Hashes = NDArray[np.uint64]
 
 PERMUTATIONS = 64
 _GRAM, _GRAM_HAN = 8, 16  # words of an n-gram; of Chinese, where a word is a character
-# What says where to look and what is the matter in problems of every kind, and so tells nothing of one.
+# Words that occur in problems of every kind, and so do not help to tell one from another.
 _COMMON = """
 a an the of in on at to by is are be was were it its this that these those as and or if then with for from into
 given known shown show figure diagram picture image below above following find calculate compute determine what which
@@ -43,9 +43,9 @@ _OPTION_A = re.compile(r"(?<![A-Za-z])\(?A\s*[.):、．：]")
 
 
 @dataclass(frozen=True)
-class Text:
-    """key: of all words in order; numbers: of all numbers in any order; words: of the words that tell something,
-    sorted; grams: of its n-grams, sorted; minhash: PERMUTATIONS values of `words`. All are hashes."""
+class TextSignature:
+    """key: hash of all words in order; numbers: all numbers, sorted; words: hashes of the telling words, sorted; grams:
+    hashes of the n-grams, sorted; minhash: PERMUTATIONS values of `words`."""
 
     key: int
     numbers: tuple[str, ...]
@@ -55,12 +55,12 @@ class Text:
 
 
 def hashed(text: str) -> int:
-    """64 bits."""
+    """Hash a text to 64 bits."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def stem(question: str) -> str:
-    """The question without an official prompt around it, and without the options that stand in it."""
+    """Strip an official prompt around the question, and the options within it."""
     text = core(question)
     if inline_options(text):
         text = text[: [match.start() for match in _OPTION_A.finditer(text)][-1]]
@@ -68,17 +68,17 @@ def stem(question: str) -> str:
 
 
 def split(text: str) -> list[str]:
-    """The words and numbers of a text, in order."""
+    """Split a text into words and numbers, in order."""
     plain = _TYPESET.sub(" ", _PICTURE.sub(" ", narrow(text))).replace("dfrac", "frac").replace("tfrac", "frac")
     return _WORD.findall(_THOUSANDS.sub("", plain))
 
 
-def read(question: str) -> Text:
-    """What the question's text says."""
+def text_signature(question: str) -> TextSignature:
+    """Compute the signature of a question."""
     words = split(stem(question))
     numbers = tuple(sorted(word for word in words if word[0].isdigit()))
     telling = sorted({word for word in words if not word[0].isdigit() and word not in COMMON})
-    return Text(
+    return TextSignature(
         key=hashed(" ".join(words)),
         numbers=numbers,
         words=np.array(sorted(hashed(word) for word in telling), dtype=np.uint64),
@@ -90,8 +90,8 @@ def read(question: str) -> Text:
 def _grams(words: list[str]) -> Hashes:
     han = sum("\u3400" <= word <= "\u9fff" for word in words)
     length = min(_GRAM_HAN if 2 * han > len(words) else _GRAM, max(len(words), 1))
-    found = {hashed(" ".join(words[start : start + length])) for start in range(len(words) - length + 1)}
-    return np.array(sorted(found), dtype=np.uint64)
+    grams = {hashed(" ".join(words[start : start + length])) for start in range(len(words) - length + 1)}
+    return np.array(sorted(grams), dtype=np.uint64)
 
 
 @functools.cache
@@ -102,28 +102,28 @@ def _empty() -> Any:
 
 
 def _minhash(words: list[str]) -> Hashes:
-    found = _empty().copy()
-    found.update_batch([word.encode() for word in words])
-    return np.asarray(found.hashvalues, dtype=np.uint64)
+    minhash = _empty().copy()
+    minhash.update_batch([word.encode() for word in words])
+    return np.asarray(minhash.hashvalues, dtype=np.uint64)
 
 
-def jaccard(one: Hashes, other: Hashes) -> float:
-    """The share of what either has that both have; 1 where both are empty."""
-    both = len(np.intersect1d(one, other, assume_unique=True))
-    either = len(one) + len(other) - both
+def jaccard(first: Hashes, second: Hashes) -> float:
+    """Return the Jaccard similarity of two sets, 1 where both are empty."""
+    both = len(np.intersect1d(first, second, assume_unique=True))
+    either = len(first) + len(second) - both
     return both / either if either else 1.0
 
 
 def contained(part: Hashes, whole: Hashes) -> float:
-    """The share of `part` that is in `whole`; 0 where it is empty."""
+    """Return the share of `part` that is in `whole`, 0 where `part` is empty."""
     return len(np.intersect1d(part, whole, assume_unique=True)) / len(part) if len(part) else 0.0
 
 
 def includes(numbers: tuple[str, ...], others: tuple[str, ...]) -> bool:
-    """Is each of the other numbers there, as often?"""
+    """Tell whether `numbers` has each of the others, at least as often."""
     return not Counter(others) - Counter(numbers)
 
 
 def pictures_named(question: str) -> int:
-    """How many pictures the text itself holds a place for."""
+    """Count the different picture placeholders in the text."""
     return len(set(_PICTURE.findall(question)))

@@ -1,7 +1,7 @@
-"""Can the grader tell a right answer from a wrong one? In: a problem. Out: its blanks, and what is to be asked.
+"""Can the grader tell a correct answer from a wrong one? In: a problem. Out: its kind of answer, and what is wrong.
 
-The gold answer must be right by the rules of `grading`, and answers made from it wrong: another number, the other
-sign, another option, one blank changed. An explanation is no answer, and neither is one of many ("not unique").
+The gold answer must be correct by the rules of `grading`, and answers made from it wrong: another number, the other
+sign, another option, one changed blank. An explanation is no answer, nor is one of several ("not unique").
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _COMMAND = re.compile(r"\\[A-Za-z]+")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _NUMERAL = re.compile(r"(?<![\d.])\d+(?:\.\d+)?")
-_LONGEST = 8  # words beside a formula: a unit, "or", "and", a name
+_LONGEST = 8  # words that an answer with a formula may have: a unit, "or", "and", a name
 
 
 @dataclass(frozen=True)
 class Verifiability:
-    """kind: how grading reads the answer (`several`: a part a blank); fault: why it cannot be verified, None where
-    only `wrong` is left to be asked; wrong: answers that the grader must not take for right."""
+    """kind: what grading takes the answer for (`several`: one part for each blank); fault: why it cannot be verified,
+    None where that depends on `wrong`; wrong: answers that the grader must not accept."""
 
     kind: str
     n_parts: int
@@ -41,7 +41,7 @@ class Verifiability:
 
 
 def check(problem: Problem, max_words: int) -> Verifiability:
-    """What the rules alone say; max_words: of an answer in words."""
+    """Check the answer by the rules of grading; max_words: the most words of an answer in words."""
     target = rules.target_of(problem)
     blanks, ordered = parts(problem.answer) if target.kind == "expression" else ([clean(problem.answer)], False)
     kind = "several" if len(blanks) > 1 and ordered else target.kind
@@ -56,7 +56,7 @@ def check(problem: Problem, max_words: int) -> Verifiability:
 
 
 def _gold(target: rules.Target) -> str:
-    """The answer in one spelling, to tell whether two problems have the same."""
+    """Normalise the answer, to tell whether two problems have the same."""
     if target.kind == "choice":
         return " | ".join(sorted(compact(target.options[index]).casefold() for index in target.right))
     if target.number is not None:
@@ -69,8 +69,8 @@ def _fault(answer: str, target: rules.Target, blanks: list[str], max_words: int)
         return "there is no answer"
     if target.kind in ("choice", "number"):
         return None
-    if found := _NOT_UNIQUE.search(answer):
-        return f"its answer is one of several: it says {found[0].strip()!r}"
+    if match := _NOT_UNIQUE.search(answer):
+        return f"its answer is one of several: it says {match[0].strip()!r}"
     if len(answer) > rules.MAX_CHARACTERS:
         return f"its answer has {len(answer)} characters, more than is ever compared"
     if _REASONS.search(answer):
@@ -85,14 +85,14 @@ def _fault(answer: str, target: rules.Target, blanks: list[str], max_words: int)
 
 
 def _count_words(text: str, is_maths: bool) -> int:
-    """Words; beside a formula those of three letters, for shorter ones are names and units."""
+    """Count the words; with a formula only those of three letters, since shorter ones are names and units."""
     bare = _COMMAND.sub(" ", re.sub(r"\\(?:text|mathrm|mbox|rm)\s*\{([^{}]*)\}", r" \1 ", text))
-    found = re.findall(r"[^\W\d_]+", _HAN.sub(" ", bare))
-    return len([word for word in found if len(word) > 2 or not is_maths]) + (len(_HAN.findall(bare)) + 1) // 2
+    latin = re.findall(r"[^\W\d_]+", _HAN.sub(" ", bare))
+    return len([word for word in latin if len(word) > 2 or not is_maths]) + (len(_HAN.findall(bare)) + 1) // 2
 
 
 def _wrong(target: rules.Target, answer: str, blanks: list[str], ordered: bool) -> tuple[str, ...]:
-    """Answers that are wrong, a few of each kind."""
+    """Make wrong answers, a few of each kind."""
     if target.kind == "choice":
         letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(target.options)]
         return tuple(letter for index, letter in enumerate(letters) if index not in target.right)[:2]
@@ -103,13 +103,13 @@ def _wrong(target: rules.Target, answer: str, blanks: list[str], ordered: bool) 
         return (f"not {answer.strip()}", "zzz")
     changed = [_changed(blank) for blank in blanks]
     joined = "\n" if ordered else ", "
-    return tuple(joined.join([*blanks[:at], other, *blanks[at + 1 :]]) for at, other in enumerate(changed))[:4]
+    return tuple(joined.join([*blanks[:index], blank, *blanks[index + 1 :]]) for index, blank in enumerate(changed))[:4]
 
 
 def _changed(blank: str) -> str:
-    """The blank with its last number one higher; in words or letters alone, another one."""
-    if found := list(_NUMERAL.finditer(blank)):
-        last = found[-1]
+    """Raise the last number of the blank by one; without a number, return another blank."""
+    if numerals := list(_NUMERAL.finditer(blank)):
+        last = numerals[-1]
         number = last[0]
         other = str(int(number) + 1) if number.isdigit() else f"{float(number) + 1:g}"
         return blank[: last.start()] + other + blank[last.end() :]
@@ -117,12 +117,12 @@ def _changed(blank: str) -> str:
 
 
 def pending(problem: Problem, wrong: tuple[str, ...]) -> tuple[str | None, list[str]]:
-    """(the first wrong answer that the rules take for right, those that only `expression.compare` can tell)."""
-    target, left = rules.target_of(problem), []
+    """Grade wrong answers by rules: returns (the first accepted one, those that the rules cannot decide)."""
+    target, undecided = rules.target_of(problem), []
     for answer in wrong:
         decided = rules.decide(target, answer)
         if decided is None:
-            left.append(answer)
+            undecided.append(answer)
         elif decided.verdict is Verdict.CORRECT:
             return answer, []
-    return None, left
+    return None, undecided

@@ -1,4 +1,4 @@
-"""Rows that come in any order and go out sorted, without ever being in memory together."""
+"""Sort rows on disk. In: rows in any order, by name. Out: the rows of each name, in the order of the names."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ _CODEC = "lz4"
 
 
 class SortedSpill:
-    """The rows of each name (a problem id), on disk until all are there. A file without a name holds them: it goes with
-    the process, however that ends. In memory stands where each name's rows are, some 200 bytes a name."""
+    """Context manager that collects the rows of each name (a problem id) in a temporary file.
+
+    The file is unnamed, so it disappears however the process ends. Positions are in memory, some 200 bytes a name.
+    """
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._schema = schema
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
-        self._places: dict[str, list[tuple[int, int, int]]] = defaultdict(list)  # offset, size, size when unpacked
+        self._positions: dict[str, list[tuple[int, int, int]]] = defaultdict(list)  # offset, size, uncompressed size
         self._end = 0
 
     def __enter__(self) -> SortedSpill:
@@ -34,39 +36,39 @@ class SortedSpill:
         self._file.close()
 
     def __contains__(self, name: str) -> bool:
-        return name in self._places
+        return name in self._positions
 
     @property
     def names(self) -> list[str]:
         """All names that have rows, sorted."""
-        return sorted(self._places)
+        return sorted(self._positions)
 
     def add(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Rows of a name, behind those that it has; ValueError where a row has other columns than the table."""
+        """Add rows to a name; ValueError where a row has other columns than the schema."""
         if rows:
             self.add_table(name, tables.as_table(rows, self._schema))
 
     def add_table(self, name: str, table: pa.Table) -> None:
-        """The same of rows that are an arrow table already."""
+        """Add the rows of an arrow table to a name."""
         for batch in table.combine_chunks().to_batches():
             plain = batch.serialize()
             packed = pa.compress(plain, _CODEC)
             self._file.write(packed)
-            self._places[name].append((self._end, packed.size, plain.size))
+            self._positions[name].append((self._end, packed.size, plain.size))
             self._end += packed.size
 
     def table(self, name: str) -> pa.Table:
-        """The rows of a name, in the order in which they came."""
+        """Return the rows of a name, in the order in which they were added."""
         self._file.flush()
-        found = []
-        for offset, size, unpacked in self._places.get(name, []):
+        batches = []
+        for offset, size, plain_size in self._positions.get(name, []):
             self._file.seek(offset)
-            plain = pa.decompress(self._file.read(size), unpacked, _CODEC)
-            found.append(pa.ipc.read_record_batch(plain, self._schema))
+            plain = pa.decompress(self._file.read(size), plain_size, _CODEC)
+            batches.append(pa.ipc.read_record_batch(plain, self._schema))
         self._file.seek(self._end)
-        return pa.Table.from_batches(found, self._schema)
+        return pa.Table.from_batches(batches, self._schema)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """All rows, by name."""
+        """Yield all rows, in the order of the names."""
         for name in self.names:
             yield from self.table(name).to_pylist()

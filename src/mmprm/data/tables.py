@@ -148,6 +148,12 @@ def count(path: Path) -> int:
         return int(pq.read_metadata(path).num_rows)
 
 
+def group_count(path: Path, schema: pa.Schema) -> int:
+    """Count the row groups of a table; errors are those of `read`."""
+    with _opened(path, schema, None) as (file, _):
+        return int(file.num_row_groups)
+
+
 def unique(
     items: Iterable[Item],
     kind: str,

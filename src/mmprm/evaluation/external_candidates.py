@@ -11,9 +11,9 @@ A problem is a row of our own problem table, or
 
     {"id": "geo-17", "question": "…", "answer": "14", "image": "17.png", "choices": ["12", "14"], "answer_type": "auto"}
 
-of which id, question and answer are needed; precision, unit, tolerance and group are taken too. They are read as the
-values of a source are (`problems.values`). An image is a path below the file's folder, encoded bytes (in parquet), or a
-list of these. Candidates are numbered within their problem in the order of the file, unless `candidate` says their
+of which id, question and answer are needed; precision, unit, tolerance and group are taken too. They are read
+as the fields of a source (problems/fields.py). An image is a path below the file's folder, encoded bytes (parquet), or
+a list of these. Candidates are numbered within their problem in the order of the file, unless `candidate` says their
 number. A candidate without steps or an answer, or with tags inside, is kept with a status that is not ok, as a sampled
 one would be: no PRM can choose it. A row that cannot be read at all stops the command, with its file and line.
 """
@@ -34,9 +34,8 @@ import pyarrow.parquet as pq
 from mmprm.config import Intake
 from mmprm.data.problem import Problem, problems_by_id
 from mmprm.model.step_text import Parsed, Status, has_control, parse, render_solution
-from mmprm.problems.images import RowRefusedError
-from mmprm.problems.rows import without_nan
-from mmprm.problems.values import Fields, Place, object_of, problem_of
+from mmprm.problems.fields import RowFields, SourceContext, object_of, problem_of
+from mmprm.problems.rows import RowRefusedError, without_nan
 from mmprm.runtime.errors import UserError
 
 _SHOWN = 8  # bad rows in a message
@@ -191,7 +190,7 @@ def _problem(row: dict[str, Any], path: Path) -> Problem:
     """A problem from a row, read as those of sources are; its id is the row's own, and empty where the row has none."""
     name, shown = row.get("id", row.get("problem_id")), row.get("image", row.get("images"))
     images = [one for one in (shown if isinstance(shown, list) else [shown]) if one]
-    fields = Fields(
+    fields = RowFields(
         id="-" if name is None else name,
         question=row.get("question"),
         answer=row.get("answer"),
@@ -204,7 +203,7 @@ def _problem(row: dict[str, Any], path: Path) -> Problem:
         tolerance=row.get("tolerance"),
         group=row.get("group"),
     )
-    made = problem_of(fields, Place(path.stem, path.parent, _LARGEST))
+    made = problem_of(fields, SourceContext(path.stem, path.parent, _LARGEST))
     return replace(made, problem_id="" if name is None else made.problem_id.removeprefix(f"{made.source}/"))
 
 

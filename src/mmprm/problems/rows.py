@@ -1,6 +1,6 @@
-"""The rows of parquet, JSON, JSON Lines and CSV files. In: files. Out: their columns, and dictionaries one by one.
+"""Read the rows of parquet, JSON, JSON Lines and CSV files. In: files. Out: dictionaries, one by one.
 
-All but a JSON array are streamed: a file may be larger than memory. An array (`[{…}, …]`) is read whole.
+Files are streamed and may be larger than memory, except a JSON array (`[{…}, …]`).
 """
 
 from __future__ import annotations
@@ -20,57 +20,66 @@ from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
 PARQUET = (".parquet", ".pq")
-_BATCH = 64  # rows of a parquet file that are in memory at once
-_BUFFER = 2**20  # bytes of a column that are read at once, in place of the whole column of a row group
-_HEAD = 1000  # rows of a text file that say which columns it has
-_LINE = 2**26  # bytes of a line, or of a field of CSV; a longer one is no row of anybody's
+_BATCH = 64  # rows of a parquet file that are in memory
+_BUFFER = 2**20  # bytes of a column that are read at a time; without it arrow reads the column of a row group
+_HEAD = 1000  # rows of a text file from which its columns are taken
+_LINE = 2**26  # bytes of a line, or of a field of CSV; longer ones are refused
+
+
+class RowRefusedError(Exception):
+    """A row (or its image) that is not taken. `reason` is a short code, `detail` a sentence."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
 
 
 def read(files: Sequence[Path], needed: Mapping[str, str], hint: str, start: int = 0) -> Iterator[Any]:
-    """The rows of all files, in order: dictionaries (NaN as None), or a text that says why a row cannot be read.
+    """Yield the rows of all files, in order: dictionaries (NaN as None), or a text where a row cannot be read.
 
-    start: how many rows to pass over, counted over all files. UserError where a file is torn, empty or without
-    one of the columns `needed` (what we call it -> what it is called there); `hint` ends that message.
+    start: how many rows to skip, counted over all files. UserError where a file is damaged, empty or without one of the
+    columns `needed` (our name -> name in the file); `hint` ends that message.
     """
     left = start
     for file in files:
-        columns, found = _opened(file)
+        columns, file_rows = _opened(file)
         if not columns:
-            raise UserError(f"{file}: there are no rows in it")
+            raise UserError(f"{file}: it has no rows")
         for ours, theirs in needed.items():
             if theirs not in columns:
                 wanted = f"{theirs!r}" if ours == theirs else f"{theirs!r} for {ours!r}"
                 raise UserError(f"{file}: there is no column {wanted}; the columns are {columns}: {hint}")
         if file.suffix in PARQUET:
             passed = min(left, pq.read_metadata(file).num_rows)
-            found = _parquet_rows(file, passed)
+            file_rows = _parquet_rows(file, passed)
         else:
-            passed = sum(1 for _ in islice(found, left))
+            passed = sum(1 for _ in islice(file_rows, left))
         left -= passed
-        yield from map(without_nan, found)
+        yield from map(without_nan, file_rows)
 
 
 def count(files: Sequence[Path]) -> int | None:
-    """How many rows the files have; None where that is not known before they are read (all but parquet)."""
+    """Count the rows of the files; None where only reading them would tell (all but parquet)."""
     if any(file.suffix not in PARQUET for file in files):
         return None
     try:
         return sum(pq.read_metadata(file).num_rows for file in files)
-    except (pa.ArrowException, OSError):  # reading the file tells what is wrong with it
+    except (pa.ArrowException, OSError):  # reading the file will report the error
         return None
 
 
 def without_nan(row: Any) -> Any:
-    """A row with None for NaN, which pandas writes for what is missing; what is no dictionary as it is."""
+    """Replace NaN, which pandas writes for missing values, by None; a row that is no dictionary is left unchanged."""
     if not isinstance(row, dict):
         return row
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
 
 
 def _opened(path: Path) -> tuple[list[str], Iterator[Any]]:
-    """The columns of a file and its rows (dictionaries; anything else is a row that cannot be read).
+    """Return the columns of a file and its rows (dictionaries; anything else is a row that cannot be read).
 
-    Raises UserError where the file is as a whole not what its name says.
+    Parquet files give no rows here (see `_parquet_rows`). UserError where the file is not of the kind of its name.
     """
     if path.suffix in PARQUET:
         try:
@@ -81,15 +90,15 @@ def _opened(path: Path) -> tuple[list[str], Iterator[Any]]:
         return _headed(_csv_rows(path))
     if path.suffix == ".json" and _first_byte(path) == b"[":
         return _headed(_json_array(path))
-    columns, found = _headed(_json_lines(path))
+    columns, lines = _headed(_json_lines(path))
     if not columns:
         raise UserError(f"{path}: neither a JSON array of objects nor one JSON object a line")
-    return columns, found
+    return columns, lines
 
 
-def _headed(found: Iterable[Any]) -> tuple[list[str], Iterator[Any]]:
-    """The columns that the first rows have, and all rows."""
-    rows = iter(found)
+def _headed(values: Iterable[Any]) -> tuple[list[str], Iterator[Any]]:
+    """Return the columns of the first rows, and all rows."""
+    rows = iter(values)
     head = list(islice(rows, _HEAD))
     columns = dict.fromkeys(name for row in head if isinstance(row, dict) for name in row)
     return list(columns), chain(head, rows)
@@ -98,7 +107,7 @@ def _headed(found: Iterable[Any]) -> tuple[list[str], Iterator[Any]]:
 def _parquet_rows(path: Path, start: int) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
-            for group in range(file.num_row_groups):  # one by one, for arrow holds what it has read until the last
+            for group in range(file.num_row_groups):  # one at a time: arrow keeps what it has read until the last
                 if start >= file.metadata.row_group(group).num_rows:
                     start -= file.metadata.row_group(group).num_rows
                     continue
@@ -123,9 +132,9 @@ def _json_array(path: Path) -> list[Any]:
 
 
 def _json_lines(path: Path) -> Iterator[Any]:
-    """One value a line; a line that is not JSON becomes a string that says why."""
+    """Yield one value for each line; for a line that is not JSON a text that says why."""
     with path.open("rb") as file:
-        mark = b"\xef\xbb\xbf"  # may stand at the start of the file
+        mark = b"\xef\xbb\xbf"  # a byte order mark may start the file
         while line := file.readline(_LINE):
             if len(line) == _LINE and not line.endswith(b"\n"):
                 while (rest := file.readline(_LINE)) and not rest.endswith(b"\n"):
@@ -141,7 +150,7 @@ def _json_lines(path: Path) -> Iterator[Any]:
 
 
 def _csv_rows(path: Path) -> Iterator[Any]:
-    """Rows of texts; an empty field is None. Python's reader, for arrow's refuses a block of rows for one torn row."""
+    """Yield rows of texts, None for empty fields. Not with arrow, which refuses a block of rows for one bad row."""
     csv.field_size_limit(_LINE)
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmprm.problems.images import RowRefusedError
+from mmprm.problems.rows import RowRefusedError
 from mmprm.step_data.raw_step_row import RawStepRow, external_label, read_list
 
 COLUMNS = ("prompt", "completions", "labels")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmprm.problems.images import RowRefusedError
+from mmprm.problems.rows import RowRefusedError
 from mmprm.step_data.raw_step_row import RawStepRow, external_label, read_integer, read_list
 
 COLUMNS = ("modified_question", "modified_process", "error_steps", "classification")

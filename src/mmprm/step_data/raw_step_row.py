@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmprm.labels.evidence import Label
-from mmprm.problems.images import RowRefusedError
+from mmprm.problems.rows import RowRefusedError
 
 NO_LABEL = Label(None, None, None, "none")
 

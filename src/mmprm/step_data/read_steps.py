@@ -23,10 +23,10 @@ from mmprm.labels.evidence import Label, StepPath
 from mmprm.labels.selection import path_id
 from mmprm.model.step_text import has_control
 from mmprm.problems import rows
-from mmprm.problems.files import locate
-from mmprm.problems.images import RowRefusedError
-from mmprm.problems.overlap import Known
-from mmprm.problems.values import Fields, Place, object_of, problem_of, text_of
+from mmprm.problems.contamination import BenchmarkProblems
+from mmprm.problems.fields import RowFields, SourceContext, object_of, problem_of, text_of
+from mmprm.problems.rows import RowRefusedError
+from mmprm.problems.source_files import find_files
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.step_data import math_shepherd, prmbench, processbench, visualprm400k, visualprocessbench
@@ -48,7 +48,7 @@ def read_steps(config: Config, name: str, benchmarks: list[Path], out: Path) -> 
     benchmarks: tables of problems that must not be in it. UserError if a file lacks a column, no path is left, or more
     than intake.max_refused_share of the rows is refused for other reasons than `in_benchmark`.
     """
-    stage = _StepReader(name, config, Known(read_problems(*benchmarks)))
+    stage = _StepReader(name, config, BenchmarkProblems(read_problems(*benchmarks)))
     stopped = out.with_name("stopped.parquet")
     # Problems are streamed into their table because pictures are large; if the stage fails, no table is written.
     tables.write(out.with_name("problems.parquet"), stage.problem_rows(stopped), schemas.PROBLEMS)
@@ -62,15 +62,15 @@ def read_steps(config: Config, name: str, benchmarks: list[Path], out: Path) -> 
 class _StepReader:
     """Reads one source; `paths` and `refused` are complete when `problem_rows` is exhausted."""
 
-    def __init__(self, name: str, config: Config, known: Known) -> None:
+    def __init__(self, name: str, config: Config, known: BenchmarkProblems) -> None:
         self.name, self.source, self.intake, self.known = name, config.step_data[name], config.intake, known
         self.paths: list[dict[str, Any]] = []
         self.refused: list[dict[str, Any]] = []
 
     def problem_rows(self, stopped: Path) -> Iterator[dict[str, Any]]:
         """Yield the problems of the paths, each once, as rows of schemas.PROBLEMS."""
-        reader, files = _READERS[self.source.kind], locate(self.source)
-        place = Place(self.name, files.images, self.intake.max_image_pixels, files.links)
+        reader, files = _READERS[self.source.kind], find_files(self.source)
+        context = SourceContext(self.name, files.images, self.intake.max_image_pixels, files.links)
         columns = {column: column for column in reader.COLUMNS}
         source_rows = rows.read(files.files, columns, f"this is not {self.source.kind} as it was published")
         benchmark_of: dict[str, str | None] = {}  # for each problem, the equal problem of a benchmark
@@ -79,10 +79,10 @@ class _StepReader:
         for number, row in enumerate(islice(source_rows, self.source.limit)):
             n_rows, problem_id = number + 1, None
             try:
-                problem, path, labels = labelled_path(reader.read(object_of(row)), place)
+                problem, path, labels = labelled_path(reader.read(object_of(row)), context)
                 problem_id = problem.problem_id
                 if new := problem_id not in benchmark_of:
-                    benchmark_of[problem_id] = self.known.why(problem)
+                    benchmark_of[problem_id] = self.known.match(problem)
                 if why := benchmark_of[problem_id]:
                     raise RowRefusedError("in_benchmark", why)
                 identity = path_id(problem_id, path)
@@ -121,7 +121,7 @@ class _StepReader:
         return f"{len(self.paths)} paths taken, {len(self.refused)} refused" + (f" ({counts})" if counts else "")
 
 
-def labelled_path(row: RawStepRow, place: Place) -> tuple[Problem, StepPath, list[Label]]:
+def labelled_path(row: RawStepRow, context: SourceContext) -> tuple[Problem, StepPath, list[Label]]:
     """Return the problem, its solution, and a label for each step. Raises RowRefusedError if one is not usable.
 
     A problem's id is a hash of what is shown and of the subset, so that the solutions of one problem share it.
@@ -136,10 +136,10 @@ def labelled_path(row: RawStepRow, place: Place) -> tuple[Problem, StepPath, lis
             raise RowRefusedError("control_string", f"a tag or model token stands in {step!r:.80}")
     if all(label.hard is None for label in row.labels):
         raise RowRefusedError("no_label", "no step has a label")
-    fields = Fields(
+    fields = RowFields(
         "-", row.question, row.answer, row.image, has_image=row.has_image, has_answer=False, family=row.subset
     )
-    problem = problem_of(fields, place)
+    problem = problem_of(fields, context)
     digest = hashlib.sha256(f"{problem.fingerprint}\x1f{problem.family}".encode()).hexdigest()[:16]
-    problem = replace(problem, problem_id=f"{place.source}/{digest}")
+    problem = replace(problem, problem_id=f"{context.source}/{digest}")
     return problem, StepPath("given", steps, None), row.labels

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmprm.labels.evidence import Label
-from mmprm.problems.images import RowRefusedError
+from mmprm.problems.rows import RowRefusedError
 from mmprm.step_data.raw_step_row import RawStepRow, read_integer, read_list
 
 COLUMNS = ("image", "question", "steps_with_score")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmprm.problems.images import RowRefusedError
+from mmprm.problems.rows import RowRefusedError
 from mmprm.step_data.raw_step_row import NO_LABEL, RawStepRow, external_label, read_integer, read_list
 
 COLUMNS = ("image", "question", "response")

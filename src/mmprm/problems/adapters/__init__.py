@@ -1,4 +1,4 @@
-"""A source's rows into `Fields`: a module a published form. In: the source. Out: the columns it needs, and a reader."""
+"""Readers of rows, one module for each published form. In: a source. Out: its columns, and a reader of `RowFields`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from mmprm.config.sources import ConversationSource, DataFiles, ImageFolderSource, TableSource
 from mmprm.problems.adapters import conversations, mathverse, mathvision, mathvista, mm_k12, olympiadbench, table
-from mmprm.problems.values import Fields
+from mmprm.problems.fields import RowFields
 
-# Each has COLUMNS, which the files must have, the id first, and fields(row, source).
+# Each has COLUMNS, those that the files must have, the id first, and a function fields(row, source).
 _MODULES: dict[str, Any] = {
     "mm_k12": mm_k12,
     "mathvista": mathvista,
@@ -23,17 +23,17 @@ _MODULES: dict[str, Any] = {
 class Adapter(NamedTuple):
     """How the rows of one source are read.
 
-    columns: ours -> theirs; `hint` says what to do where one is missing. id: theirs; empty: the row's number is its id.
+    columns: our names -> theirs; hint: what to do where one is missing; id: their column, "": the row's number is used.
     """
 
     columns: dict[str, str]
     id: str
-    fields: Callable[[dict[str, Any]], Fields]
+    fields: Callable[[dict[str, Any]], RowFields]
     hint: str
 
 
 def adapter_of(source: DataFiles) -> Adapter:
-    """The adapter of the source's kind."""
+    """Return the adapter of the source's kind."""
     mapped = "set `columns: {ours: theirs}` of the source"
     if isinstance(source, ConversationSource):
         needed = conversations.columns(source)

@@ -1,4 +1,4 @@
-r"""Conversations: a question and a reply in turns. A row of LLaVA's form, and one of the chat form:
+r"""Conversations: a question and a reply as turns. A row in LLaVA's form, and one in the chat form:
 
     {"id": "0", "image": "a.png", "conversations": [{"from": "human", "value": "<image>\nWhat is the area?"},
                                                     {"from": "gpt", "value": "The sides are … \\boxed{12}"}]}
@@ -6,9 +6,9 @@ r"""Conversations: a question and a reply in turns. A row of LLaVA's form, and o
      "messages": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is …?"}]},
                   {"role": "assistant", "content": "The sides are … \\boxed{12}"}]}
 
-The reply is the solution, as it stands. System turns are left out. `<image>` and parts of type image stand for the
-row's images in their order, unless a part has its own (`image`, `path`, or `image_url`). Placeholders around the
-question are dropped, those within it are numbered (`<image1>`), so that it still says which image it means.
+The reply is the solution, unchanged. System turns are skipped. `<image>` and parts of type image refer to the row's
+images in their order, unless a part has its own (`image`, `path`, or `image_url`). Placeholders around the question are
+removed; those within it are numbered (`<image1>`), so that it is clear which image is meant.
 """
 
 from __future__ import annotations
@@ -17,47 +17,48 @@ import re
 from typing import Any
 
 from mmprm.config.sources import ConversationSource
-from mmprm.problems.images import RowRefusedError
-from mmprm.problems.replies import answer_in
-from mmprm.problems.values import Fields, text_of
+from mmprm.grading.answer_statements import body, explicit_statements
+from mmprm.grading.boxed import boxed_texts
+from mmprm.problems.fields import RowFields, text_of
+from mmprm.problems.rows import RowRefusedError
 
 PLACEHOLDER = "<image>"
+_MISSING = {"boxed": r"no \boxed{…}", "tag": "no <answer>…</answer>", "last_line": "no last line", "whole": "no text"}
 _ROLES = {"human": "user", "user": "user", "gpt": "reply", "assistant": "reply", "model": "reply", "system": "system"}
 _AROUND = re.compile(r"^((?:\s*<image>)*)(.*?)((?:<image>\s*)*)$", re.DOTALL)
 
 
 def columns(source: ConversationSource) -> dict[str, str]:
-    """Our column -> theirs, of those that the files must have."""
+    """Map our columns to theirs, for those that the files must have."""
     mapped: dict[str, str] = {"id": "id", "turns": "conversations"} | dict(source.columns)
     return {ours: theirs for ours, theirs in mapped.items() if theirs}
 
 
-def fields(row: dict[str, Any], source: ConversationSource) -> Fields:
-    """The row's values. RefusedError where the turns are not a question and a reply, or do not fit the images."""
+def fields(row: dict[str, Any], source: ConversationSource) -> RowFields:
+    """Read the row; RowRefusedError where the turns are not a question and a reply, or do not fit the images."""
     theirs = columns(source)
-    found = {ours: row.get(name) for ours, name in theirs.items()}
-    turns = [turn for turn in _turns(found.get("turns")) if turn[0] != "system"]
+    values = {ours: row.get(name) for ours, name in theirs.items()}
+    turns = [turn for turn in _turns(values.get("turns")) if turn[0] != "system"]
     if [role for role, _ in turns[:2]] != ["user", "reply"]:
         raise RowRefusedError(
             "bad_turns", f"the turns are not a question and a reply but {[role for role, _ in turns]}"
         )
     if len(turns) > 2 and source.extra_turns == "refuse":
         raise RowRefusedError("extra_turns", f"there are {len(turns)} turns; extra_turns: drop takes the first two")
-    question, own = _content(turns[0][1])
+    question, meant = _content(turns[0][1])
     reply, _ = _content(turns[1][1])
     later = [image for role, content in turns[2:] if role == "user" for image in _content(content)[1]]
-    images = _images(own, later, found["image"] if "image" in source.columns else _shown(row))
-    given = found.get("answer")
-    return Fields(
-        id=found.get("id"),
+    images = _images(meant, later, values["image"] if "image" in source.columns else _shown(row))
+    return RowFields(
+        id=values.get("id"),
         question=_numbered(question),
-        answer=given if "answer" in theirs else answer_in(reply, source.answer),
+        answer=values.get("answer") if "answer" in theirs else answer_in(reply, source.answer),
         image=images or None,
-        has_image=bool(own),
-        choices=found.get("choices"),
-        answer_type=found.get("answer_type"),
+        has_image=bool(meant),
+        choices=values.get("choices"),
+        answer_type=values.get("answer_type"),
         solution=None if source.answer == "whole" and "answer" not in theirs else reply,
-        group=found.get("group"),
+        group=values.get("group"),
     )
 
 
@@ -66,22 +67,22 @@ def _shown(row: dict[str, Any]) -> Any:
 
 
 def _turns(value: Any) -> list[tuple[str, Any]]:
-    """(role, content) of each turn."""
+    """Return (role, content) of each turn."""
     if not isinstance(value, list) or not value:
         raise RowRefusedError("bad_turns", f"the turns are not a list of turns but {type(value).__name__}")
-    found = []
+    turns = []
     for turn in value:
         if not isinstance(turn, dict):
             raise RowRefusedError("bad_turns", f"a turn is an object, this is {type(turn).__name__}")
         role = turn.get("from") if turn.get("from") is not None else turn.get("role")
         if not isinstance(role, str) or role not in _ROLES:
             raise RowRefusedError("bad_turns", f"a turn is of {role!r}, not of one of {', '.join(_ROLES)}")
-        found.append((_ROLES[role], turn.get("value") if turn.get("value") is not None else turn.get("content")))
-    return found
+        turns.append((_ROLES[role], turn.get("value") if turn.get("value") is not None else turn.get("content")))
+    return turns
 
 
 def _content(value: Any) -> tuple[str, list[Any]]:
-    """The text of a turn, and for each placeholder in it the image that it stands for, None for the row's next."""
+    """Return the text of a turn, and for each placeholder in it its image, None for the row's next image."""
     if not isinstance(value, list):
         text = text_of(value, "a turn")
         return text, [None] * text.count(PLACEHOLDER)
@@ -92,38 +93,63 @@ def _content(value: Any) -> tuple[str, list[Any]]:
             images += [None] * texts[-1].count(PLACEHOLDER)
         elif isinstance(part, dict) and part.get("type") in ("image", "image_url"):
             texts.append(PLACEHOLDER)
-            images.append(_own(part))
+            images.append(_image_of(part))
         else:
             kind = part.get("type") if isinstance(part, dict) else type(part).__name__
             raise RowRefusedError("bad_turns", f"a part of a turn is of type {kind!r}, not text or image")
     return "\n".join(texts), images
 
 
-def _own(part: dict[str, Any]) -> Any:
-    named = part.get("image_url")
-    if isinstance(named, dict):
-        named = named.get("url")
-    return next((value for value in (part.get("image"), part.get("path"), named) if value is not None), None)
+def _image_of(part: dict[str, Any]) -> Any:
+    url = part.get("image_url")
+    if isinstance(url, dict):
+        url = url.get("url")
+    return next((value for value in (part.get("image"), part.get("path"), url) if value is not None), None)
 
 
-def _images(own: list[Any], later: list[Any], shown: Any) -> list[Any]:
-    """The images of the first question; `own` and `later` say which its and the later questions' placeholders mean."""
+def _images(first: list[Any], later: list[Any], shown: Any) -> list[Any]:
+    """Return the images of the first question.
+
+    first, later: the images of its placeholders and of those of later questions; shown: the row's images.
+    """
     left = [] if shown is None else list(shown) if isinstance(shown, list) else [shown]
-    n_meant = sum(image is None for image in (*own, *later))
-    if not own and not later:
-        return left  # there are images, and no word of where they stand: before the question
+    n_meant = sum(image is None for image in (*first, *later))
+    if not first and not later:
+        return left  # no placeholder says where the images belong: they go before the question
     if n_meant != len(left):
         raise RowRefusedError("placeholders", f"the turns name {n_meant} images, and the row has {len(left)}")
     following = iter(left)
-    return [next(following) if image is None else image for image in own]
+    return [next(following) if image is None else image for image in first]
 
 
 def _numbered(question: str) -> str:
-    """The question with the placeholders within it numbered, by the images that come before."""
+    """Replace the placeholders within the question by numbered ones, counting the images before it."""
     around = _AROUND.match(question)
     if around is None or PLACEHOLDER not in around[2]:
         return question
     pieces = around[2].split(PLACEHOLDER)
-    first = around[1].count(PLACEHOLDER) + 1
-    inner = "".join(f"{piece}<image{first + at}>" for at, piece in enumerate(pieces[:-1])) + pieces[-1]
+    start = around[1].count(PLACEHOLDER) + 1
+    inner = "".join(f"{piece}<image{number}>" for number, piece in enumerate(pieces[:-1], start)) + pieces[-1]
     return f"{around[1]}{inner}{around[3]}"
+
+
+def answer_in(reply: str, where: str) -> str:
+    r"""Read the gold answer from the reply; RowRefusedError where there is none, since nothing is guessed.
+
+    where: the last `\boxed{…}` (boxed), the last `<answer>` (tag), what the last line states (last_line), or the
+    complete reply (whole). Hidden reasoning (`<think>…</think>`) is skipped.
+    """
+    text = body(reply).strip()
+    if where == "whole" or not text:
+        answer = text
+    elif where == "boxed":
+        answer = (boxed_texts(text) or [""])[-1].strip()
+    elif where == "tag":
+        answer = next((statement.text for statement in explicit_statements(text) if statement.how == "tag"), "")
+    else:
+        line = text.splitlines()[-1]
+        stated = [statement.text for statement in explicit_statements(line)]  # "The answer is 5.", "#### 5"
+        answer = (stated[0] if stated else line).strip("*_ ").rstrip(".。").strip()
+    if not answer:
+        raise RowRefusedError("no_answer", f"the reply has {_MISSING[where]}")
+    return answer

@@ -6,8 +6,8 @@
      "query_wo": "Please directly answer …", "query_cot": "Please first conduct reasoning, …\\nQuestion: As shown …",
      "question_for_eval": "…"}
 
-Shown is `query_cot`, the official prompt for reasoning: the version Vision Only has next to no `question`, since the
-picture holds it, with its options. The versions of a problem are one group, and `family` is the version.
+The question is `query_cot`, the official prompt for reasoning: the version Vision Only has hardly any `question`, since
+the picture has it, with its options. The versions of a problem are one group, and `family` is the version.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from __future__ import annotations
 from typing import Any
 
 from mmprm.config.sources import MathVerseSource
-from mmprm.problems.images import RowRefusedError
-from mmprm.problems.values import Fields
+from mmprm.problems.fields import RowFields
+from mmprm.problems.rows import RowRefusedError
 
 COLUMNS = ("sample_index", "problem_index", "problem_version", "image", "answer", "question_type", "query_cot")
 VERSIONS = ("Text Dominant", "Text Lite", "Vision Intensive", "Vision Dominant", "Vision Only")
 _ANSWER_TYPES = {"multi-choice": "choice", "free-form": "auto"}
 
 
-def fields(row: dict[str, Any], source: MathVerseSource) -> Fields:
-    """The row's values. RefusedError for a version or a question type that was not published."""
+def fields(row: dict[str, Any], source: MathVerseSource) -> RowFields:
+    """Read the row; RowRefusedError for a version or a question type that was not published."""
     if row.get("problem_version") not in VERSIONS:
         raise RowRefusedError("bad_value", f"problem_version {row.get('problem_version')!r} is not one of {VERSIONS}")
     if row.get("question_type") not in _ANSWER_TYPES:
@@ -33,7 +33,7 @@ def fields(row: dict[str, Any], source: MathVerseSource) -> Fields:
         )
     if row.get("problem_index") in (None, ""):
         raise RowRefusedError("missing_value", "there is no value for problem_index")
-    return Fields(
+    return RowFields(
         id=row.get("sample_index"),
         question=row.get("query_cot"),
         answer=row.get("answer"),

@@ -7,7 +7,7 @@ A row of FanqingM/MMK12, whose test problems have their options in the question:
 
     {"id": "ab12…", "question": "… is ( ) A. 2 B. 3 C. 4 D. 5", "answer": "B", "subject": "math", "image": {…}}
 
-The question is shown as it stands; whether an answer is an option's letter is for grading to see.
+The question is not changed; whether an answer is an option's letter is decided in grading.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from __future__ import annotations
 from typing import Any
 
 from mmprm.config.sources import MmK12Source
-from mmprm.problems.values import Fields
+from mmprm.problems.fields import RowFields
 
 COLUMNS = ("id", "question", "answer")  # and image or image_path
 
 
-def fields(row: dict[str, Any], source: MmK12Source) -> Fields:
-    """The row's values; `family` is the subject where there is one."""
+def fields(row: dict[str, Any], source: MmK12Source) -> RowFields:
+    """Read the row; `family` is the subject where there is one."""
     image = row.get("image") if row.get("image") is not None else row.get("image_path")
-    return Fields(row.get("id"), row.get("question"), row.get("answer"), image, family=row.get("subject"))
+    return RowFields(row.get("id"), row.get("question"), row.get("answer"), image, family=row.get("subject"))

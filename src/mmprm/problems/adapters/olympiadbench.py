@@ -5,9 +5,9 @@
      "difficulty": "Competition", "is_multiple_answer": false, "unit": null, "answer_type": "Numerical", "error": null,
      "question_type": "Open-ended", "subfield": "Geometry", "subject": "Math", "language": "English"}
 
-Shown is the context, where there is one, then the question, with ` (Unit: …)` where there is a unit. The pictures come
-in the order of their columns; a question that names one that is not there is refused. `final_answer` may have several
-entries; they are joined by commas. `error` is the largest difference of a numerical answer: one, or one a number.
+The question is the context, if any, then the question, with ` (Unit: …)` where there is a unit. The pictures are in the
+order of their columns; a question that names a missing one is refused. `final_answer` may have several entries, which
+are joined by commas. `error` is the tolerance of a numerical answer: one, or one for each number.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 
 from mmprm.config.sources import OlympiadBenchSource
 from mmprm.problems.adapters.mathvista import with_unit
-from mmprm.problems.images import RowRefusedError
-from mmprm.problems.values import Fields
+from mmprm.problems.fields import RowFields
+from mmprm.problems.rows import RowRefusedError
 
 COLUMNS = ("id", "question", "final_answer", "context", "image_1", "is_multiple_answer", "unit", "answer_type", "error")
 _ANSWER_TYPES = ("Numerical", "Expression", "Equation", "Tuple", "Interval")
@@ -26,8 +26,8 @@ _IMAGES = [f"image_{number}" for number in range(1, 10)]
 _NAMED = re.compile(r"<(image_\d+)>")
 
 
-def fields(row: dict[str, Any], source: OlympiadBenchSource) -> Fields:
-    """The row's values. RefusedError for an unpublished answer type, or a picture that is named and is not there."""
+def fields(row: dict[str, Any], source: OlympiadBenchSource) -> RowFields:
+    """Read the row; RowRefusedError for an unpublished answer type, or a picture that is named and missing."""
     types = text.split(",") if isinstance(text := row.get("answer_type"), str) else []
     if not types or any(kind.strip() not in _ANSWER_TYPES for kind in types):
         raise RowRefusedError("bad_value", f"answer_type {row.get('answer_type')!r} is not of {_ANSWER_TYPES}")
@@ -39,7 +39,7 @@ def fields(row: dict[str, Any], source: OlympiadBenchSource) -> Fields:
         if name not in images:
             raise RowRefusedError("missing_value", f"the question names <{name}>, and that column has no picture")
     numerical = types == ["Numerical"] and not row.get("is_multiple_answer")
-    return Fields(
+    return RowFields(
         id=row.get("id"),
         question=with_unit(question, row.get("unit")),
         answer=row.get("final_answer"),

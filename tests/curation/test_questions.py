@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmprm.curation.questions import read
+from mmprm.curation.questions import find_faults
 
 REFUSED = [
     ("proof", "In triangle ABC, AB = AC. Prove that the two angles at B and C are equal.", 1),
@@ -43,15 +43,15 @@ KEPT = [
 
 @pytest.mark.parametrize(("rule", "question", "parts"), REFUSED)
 def test_it_is_known_by_its_words(rule: str, question: str, parts: int) -> None:
-    assert getattr(read(question, parts), rule)
+    assert getattr(find_faults(question, parts), rule)
 
 
 @pytest.mark.parametrize(("question", "parts"), KEPT)
 def test_words_that_ask_for_nothing_of_the_kind_refuse_nothing(question: str, parts: int) -> None:
-    assert set(vars(read(question, parts)).values()) == {None}
+    assert set(vars(find_faults(question, parts)).values()) == {None}
 
 
 def test_several_blanks_are_one_question_where_the_answer_has_a_part_for_each() -> None:
     asked = "(1) The sum is ___; (2) the difference is ___."
-    assert read(asked, 2).several_questions is None
-    assert read(asked, 1).several_questions == "2 questions, and 1 answer"
+    assert find_faults(asked, 2).several_questions is None
+    assert find_faults(asked, 1).several_questions == "2 questions, and 1 answer"

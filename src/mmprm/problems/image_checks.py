@@ -1,7 +1,6 @@
-"""Images on the way in: found inside their folder, looked at before they are decoded, then decoded once.
+"""Check the images of a source. In: bytes, or a path within a folder. Out: the encoded bytes, unchanged.
 
-In: bytes or a path as a table gives it. Out: the encoded bytes, unchanged; or
-`RowRefusedError` with a reason and a sentence.
+Raises RowRefusedError with a reason and a sentence. The size is checked before an image is decoded.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ from pathlib import Path
 from PIL import Image, ImageFile, ImageOps
 
 from mmprm.data.image_decoder import open_image
+from mmprm.problems.rows import RowRefusedError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-# What is often found in place of an image, by its first bytes: named in the refusal, never opened.
+# Other kinds of files that are often given as images, by their first bytes: named in the refusal, never opened.
 _OTHERS = {
     b"%PDF": "PDF",
     b"%!PS": "PostScript",
@@ -33,20 +33,11 @@ _OTHERS = {
 }
 
 
-class RowRefusedError(Exception):
-    """A row (or its image) that is not taken. `reason` is a short code, `detail` a sentence."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-
-
 def read_inside(folder: Path, name: str, max_bytes: int, links: Path | None = None) -> bytes:
-    """The bytes of the file `name` in `folder`. RefusedError where it is missing, leaves the folder, or is too big.
+    """Read the file `name` in `folder`; RowRefusedError where it is missing, outside the folder, or too large.
 
-    Symbolic links are followed first, so a link cannot lead out of the folder either; but into the folder `links` it
-    may (the hub's cache keeps its files beside its snapshots), where the name itself stays inside.
+    Symbolic links are resolved first, so that a link cannot lead out of the folder either, except into the folder
+    `links` (the hub's cache keeps files beside its snapshots) if the name itself stays inside.
     """
     try:
         root = folder.resolve()
@@ -64,43 +55,43 @@ def read_inside(folder: Path, name: str, max_bytes: int, links: Path | None = No
         if size > max_bytes:
             raise RowRefusedError("image_too_large", f"{name!r} has {size:,} bytes, more than {max_bytes:,}")
         return path.read_bytes()
-    except (OSError, ValueError, RuntimeError) as error:  # no permission, a null byte, a circle of links
+    except (OSError, ValueError, RuntimeError) as error:  # no permission, a null byte, a cycle of links
         raise RowRefusedError("missing_file", f"{name!r} cannot be read: {error}") from error
 
 
 def largest_file(max_pixels: int) -> int:
-    """Bytes that an image of this many pixels can need at most: 16 bits of each of four channels, and a header."""
+    """Return the most bytes that an image of this many pixels needs: four channels of 16 bits, and a header."""
     return 8 * max_pixels + 2**20
 
 
 @contextmanager
-def _own_limits() -> Iterator[None]:
-    """Pillow's pixel limit and its tolerance of truncated files are global: replaced here, and put back."""
+def _strict_pillow() -> Iterator[None]:
+    """Replace and restore two global settings of Pillow: its pixel limit and its tolerance of truncated files."""
     limit, tolerant = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
     Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, False
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged metadata, palette transparency: not for the user to read
+            warnings.simplefilter("ignore")  # damaged metadata, palette transparency: of no interest to the user
             yield
     finally:
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = limit, tolerant
 
 
 def check(data: bytes, max_pixels: int) -> None:
-    """Raise RefusedError unless the bytes are a whole image of an allowed format with at most `max_pixels` pixels.
+    """Raise RowRefusedError unless the bytes are a complete image of an allowed format with at most `max_pixels`.
 
-    The size is taken from the header: a small file that unpacks to gigabytes is refused without being unpacked.
+    The size is read from the header, so that a small file that would decode to gigabytes is refused undecoded.
     """
     if not data:
         raise RowRefusedError("corrupt_image", "the image has no bytes")
-    with _own_limits():
+    with _strict_pillow():
         try:
             with open_image(data, FORMATS) as image:
                 width, height = image.size
                 if width * height > max_pixels:
                     detail = f"{width:,} x {height:,} pixels are more than max_image_pixels {max_pixels:,}"
                     raise RowRefusedError("image_too_large", detail)
-                image.verify()  # the checksums of a PNG, which decoding alone does not read to the end
+                image.verify()  # the checksums of a PNG, which decoding does not check
             with open_image(data, FORMATS) as image:
                 image.load()
                 ImageOps.exif_transpose(image)
@@ -122,9 +113,12 @@ def check(data: bytes, max_pixels: int) -> None:
             ) from error
 
 
-@functools.lru_cache(maxsize=64)  # rows of one picture follow one another
-def pixels(data: bytes) -> str:
-    """A hash of the decoded picture, which does not depend on its format. For bytes that passed `check`."""
-    with _own_limits(), open_image(data, FORMATS) as image:
-        shown = ImageOps.exif_transpose(image).convert("RGB")
-        return hashlib.sha256(repr(shown.size).encode() + shown.tobytes()).hexdigest()
+@functools.lru_cache(maxsize=64)  # consecutive rows often share a picture
+def pixel_hash(data: bytes) -> str:
+    """Hash the decoded picture, independent of its format; for bytes that passed `check`.
+
+    Transparent pixels count with their hidden colours: nothing is laid on white as `decode_image` does.
+    """
+    with _strict_pillow(), open_image(data, FORMATS) as image:
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+        return hashlib.sha256(repr(upright.size).encode() + upright.tobytes()).hexdigest()

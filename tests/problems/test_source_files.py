@@ -15,7 +15,7 @@ from table_pictures import picture
 from mmprm.config.overlap import check_derived, share_problems
 from mmprm.config.overlap import share_rows as share
 from mmprm.config.sources import Source
-from mmprm.problems.files import locate
+from mmprm.problems.source_files import find_files
 from mmprm.runtime.errors import UserError
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -74,7 +74,7 @@ def test_the_files_of_a_split_are_read_from_the_hubs_cache_without_a_network(
 
 def test_a_repository_that_is_not_in_the_cache_says_how_to_get_it(hub: Path) -> None:
     with pytest.raises(UserError) as raised:
-        locate(source(kind="mathvision", repo=REPO, revision=REVISION))
+        find_files(source(kind="mathvision", repo=REPO, revision=REVISION))
     said = str(raised.value)
     assert f"{REPO} at {REVISION}: not in the hub's cache" in said
     assert f"hf download {REPO} --repo-type dataset --revision {REVISION} --include 'test.parquet'" in said
@@ -83,7 +83,7 @@ def test_a_repository_that_is_not_in_the_cache_says_how_to_get_it(hub: Path) -> 
 def test_a_cached_commit_without_the_wanted_files_is_named_with_what_was_looked_for(hub: Path) -> None:
     cached(hub, {"README.md": b"---"})
     with pytest.raises(UserError, match=r"no file matches .*test-\*\.parquet.*set `files`"):
-        locate(source(kind="mathvision", repo=REPO, revision=REVISION))
+        find_files(source(kind="mathvision", repo=REPO, revision=REVISION))
 
 
 def test_a_folder_is_a_snapshot_whether_its_files_are_links_or_not(
@@ -119,7 +119,7 @@ def test_pictures_of_a_cached_repository_are_found_behind_their_links_and_no_oth
 def test_files_that_are_no_tables_are_never_opened(tmp_path: Path) -> None:
     (tmp_path / "rows.pkl").write_bytes(b"\x80\x04.")
     with pytest.raises(UserError, match=r"rows\.pkl: sources are \.parquet"):
-        locate(source(kind="table", path=tmp_path, files=["*.pkl"]))
+        find_files(source(kind="table", path=tmp_path, files=["*.pkl"]))
 
 
 @pytest.mark.parametrize(

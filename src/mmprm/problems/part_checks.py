@@ -1,7 +1,7 @@
-"""The rows of a source, checked part by part. In: rows, and the parts that there are. Out: all parts.
+"""Cut the rows of a source into parts and check these in processes. In: rows, finished parts. Out: all parts.
 
-Rows are read in one process and checked in `workers` processes. Where a part ends hangs on the rows alone, so the
-parts are the same whatever the number of processes and however often a run was killed.
+Rows are read in one process and checked in `workers` processes. Where a part ends depends only on the rows, so the
+parts are the same for any number of processes and after any number of kills.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from typing import Any
 
-from mmprm.problems.parts import IntakePart
+from mmprm.problems.part_files import IntakePart
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.parent_death import end_with_parent
 
-# A part ends after so many rows, or bytes of the images in them; images that rows name by paths are read one at a time.
+# A part ends after this many rows, or bytes of images in them; images named by paths are read one at a time.
 ROWS, BYTES = 512, 2**25
 
-Stretch = tuple[int, list[Any]]  # the number of the first row, and the rows
+NumberedRows = tuple[int, list[Any]]  # the number of the first row, and the rows
 
 
-def stretches(rows: Iterator[Any], start: int, done: Mapping[int, int]) -> Iterator[Stretch]:
-    """Cut rows, of which the first has the number `start`, into the parts that are not done (first row -> rows)."""
+def cut_parts(rows: Iterator[Any], start: int, done: Mapping[int, int]) -> Iterator[NumberedRows]:
+    """Cut rows, the first of which has the number `start`, into parts, without those `done` (first row -> rows)."""
     number = start
     while True:
         if passed := done.get(number):
             number += sum(1 for _ in islice(rows, passed))
             continue
-        stretch: list[Any] = []
+        part: list[Any] = []
         n_bytes = 0
-        while len(stretch) < ROWS and n_bytes < BYTES and (row := next(rows, None)) is not None:
-            stretch.append(row)
+        while len(part) < ROWS and n_bytes < BYTES and (row := next(rows, None)) is not None:
+            part.append(row)
             n_bytes += sum(map(_bytes_in, row.values())) if isinstance(row, dict) else 0
-        if not stretch:
+        if not part:
             return
-        yield number, stretch
-        number += len(stretch)
+        yield number, part
+        number += len(part)
 
 
 def _bytes_in(value: Any) -> int:
@@ -50,43 +50,46 @@ def _bytes_in(value: Any) -> int:
     return sum(map(_bytes_in, value)) if isinstance(value, list) else 0
 
 
-def check(
-    found: Iterator[Stretch], checker: Callable[[int, Sequence[Any]], IntakePart], workers: int
+def check_parts(
+    parts: Iterator[NumberedRows], make_part: Callable[[int, Sequence[Any]], IntakePart], workers: int
 ) -> Iterator[IntakePart]:
-    """The parts of the stretches, in order. UserError where a process dies."""
-    ahead = list(islice(found, 2))
-    if workers == 1 or len(ahead) < 2:  # to start processes would take longer
-        yield from (checker(*stretch) for stretch in chain(ahead, found))
+    """Check the rows of the parts; yields the parts in order. UserError where a process dies."""
+    ahead = list(islice(parts, 2))
+    if workers == 1 or len(ahead) < 2:  # starting processes would take longer
+        yield from (make_part(*part) for part in chain(ahead, parts))
         return
     # Spawned, not forked: the parent may have threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         running: deque[Future[IntakePart]] = deque()
         try:
-            for stretch in chain(ahead, found):
-                running.append(pool.submit(checker, *stretch))
+            for part in chain(ahead, parts):
+                running.append(pool.submit(make_part, *part))
                 while len(running) > workers + 1:
                     yield running.popleft().result()
             while running:
                 yield running.popleft().result()
         except BrokenProcessPool as error:
             raise UserError(
-                "intake: a process that checks rows died, perhaps for want of memory; run it again with fewer threads "
+                "intake: a process that checks rows died, perhaps for lack of memory; run it again with fewer threads "
                 "or more memory (finished parts are kept)"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-class Tally:
-    """Which parts there are, and whether the bound on refused rows can still be kept by the rows before the first gap.
+class IntakeProgress:
+    """The finished parts, and whether the rows before the first gap can still meet the bound on refused rows.
 
-    Looked at in the order of the rows, so that a run is stopped at the same row whatever was done before.
+    Parts count in the order of the rows, so that a run stops at the same row whatever was finished before.
     """
 
     def __init__(self, parts: Sequence[IntakePart], share: float, after: int | None, at_most: int | None) -> None:
-        """share: of the rows that may be refused; after: rows after which that is asked of those so far, None: never;
-        at_most: how many rows the source can have, None where that is not known."""
+        """Start with the finished `parts`.
+
+        share: of the rows that may be refused; after: the number of rows from which the rows so far must meet it,
+        None: never; at_most: the most rows that the source can have, None where that is unknown.
+        """
         self._parts = {part.first: part for part in parts}
         self._share, self._after, self.at_most = share, after, at_most
         self.rows = 0  # before the first gap
@@ -95,16 +98,16 @@ class Tally:
 
     @property
     def done(self) -> dict[int, int]:
-        """First row -> rows, of every part."""
+        """First row -> number of rows, of every finished part."""
         return {first: part.rows for first, part in self._parts.items()}
 
     @property
     def parts(self) -> list[IntakePart]:
-        """Those before the first gap, in order."""
+        """The parts before the first gap, in order."""
         return [self._parts[first] for first in sorted(self._parts) if first < self.rows]
 
     def add(self, part: IntakePart) -> None:
-        """Take a part in."""
+        """Add a finished part."""
         self._parts[part.first] = part
         self._advance()
 
@@ -115,7 +118,7 @@ class Tally:
 
     @property
     def hopeless(self) -> str | None:
-        """Why it is no use to read on; None where it is, or all is read."""
+        """Why reading on is useless; None where it is not, or all rows are read."""
         if self.at_most is not None and self.rows < self.at_most and self.refused > self._share * self.at_most:
             return f"there are at most {self.at_most:,} rows, so the bound cannot be kept"
         if self._after is not None and self.rows >= self._after and self.refused > self._share * self.rows:

@@ -1,7 +1,7 @@
-"""The files of a source. In: where its rows lie (a file, a folder, a repository of the hub). Out: local files.
+"""Find the files of a source. In: a file, a folder, or a repository of the hub. Out: local files.
 
 A repository of the hub is fetched by `huggingface_hub` at a pinned commit, into its cache; HF_HUB_OFFLINE is respected.
-Only data files are fetched: no code of a repository is ever run, and nothing is unpickled.
+Only data files are fetched: no code of a repository is run, and nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ READABLE = (".parquet", ".pq", ".json", ".jsonl", ".ndjson", ".csv")
 
 
 @dataclass(frozen=True)
-class Located:
-    """The files of a source, in the order in which they are read, and the folder that image paths start from.
+class SourceFiles:
+    """The files of a source, in the order of reading, and the folder to which image paths are relative.
 
     links: a further folder into which links in `images` may lead: the hub's cache keeps its files there.
     """
@@ -27,8 +27,8 @@ class Located:
     links: Path | None = None
 
 
-def locate(source: DataFiles) -> Located:
-    """Find the files, fetching them where they are on the hub. UserError says what is missing and how to get it."""
+def find_files(source: DataFiles) -> SourceFiles:
+    """Find the files, or fetch them from the hub; UserError says what is missing and how to get it."""
     if source.path is None:
         folder = _fetched(source)
         files = source.matching(folder)
@@ -41,7 +41,7 @@ def locate(source: DataFiles) -> Located:
         )
     for file in files:
         if not file.is_file():
-            raise UserError(f"{file}: there is no such file; set `path` of the source to a {', '.join(READABLE)} file")
+            raise UserError(f"{file}: no such file; set `path` of the source to a {', '.join(READABLE)} file")
         if file.suffix not in READABLE:
             raise UserError(f"{file}: sources are {', '.join(READABLE)} files")
     if isinstance(source, ImageFolderSource):  # names of images are relative to the file that has them
@@ -49,15 +49,14 @@ def locate(source: DataFiles) -> Located:
         if others:
             raise UserError(f"{folder} and {others[0]} both have image metadata: make each a source, by `files`")
     images = source.images or folder
-    return Located(tuple(files), images, _blobs(images))
+    return SourceFiles(tuple(files), images, _blobs(images))
 
 
 def _fetched(source: DataFiles) -> Path:
-    """The snapshot of the repository at the revision, with its data files."""
+    """Fetch the data files of the repository at its revision; returns the snapshot's folder."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    what = f"{source.repo} at {source.revision}"
     try:
         return Path(
             snapshot_download(
@@ -67,15 +66,16 @@ def _fetched(source: DataFiles) -> Path:
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:  # offline, not there, gated, disk full
         includes = " ".join(f"--include '{pattern}'" for pattern in source.patterns)
         raise UserError(
-            f"{what}: not in the hub's cache, and it cannot be fetched ({' '.join(str(error).split())[:300]}); where "
-            f"there is a network, run `hf download {source.repo} --repo-type dataset --revision {source.revision} "
-            f"{includes}`, or set `path` to a local copy"
+            f"{source.repo} at {source.revision}: not in the hub's cache, and it cannot be fetched "
+            f"({' '.join(str(error).split())[:300]}); with a network, run "
+            f"`hf download {source.repo} --repo-type dataset --revision {source.revision} {includes}`, "
+            "or set `path` to a local copy"
         ) from error
 
 
 def _blobs(folder: Path) -> Path | None:
-    """Where the hub's cache keeps the files that a snapshot (…/datasets--owner--name/snapshots/COMMIT) links to."""
-    for place in (folder, *folder.parents):
-        if place.parent.name == "snapshots" and place.parent.parent.name.startswith("datasets--"):
-            return place.parent.parent / "blobs"
+    """Return the folder to which a snapshot of the hub's cache (…/datasets--owner--name/snapshots/COMMIT) links."""
+    for path in (folder, *folder.parents):
+        if path.parent.name == "snapshots" and path.parent.parent.name.startswith("datasets--"):
+            return path.parent.parent / "blobs"
     return None

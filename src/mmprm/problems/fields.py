@@ -1,6 +1,7 @@
-"""Values of a row into a problem: every source goes through here. In: `Fields`. Out: a Problem, or a refusal.
+"""Check the fields of a row and make them a problem; used for every source. In: `RowFields`. Out: a Problem.
 
-An image is the encoded bytes, a struct of bytes and path, a path below the images folder, or a list of these.
+An image is given as encoded bytes, a struct of bytes and path, a path below the image folder, or a list of these. Each
+function raises RowRefusedError where a value cannot be taken.
 """
 
 from __future__ import annotations
@@ -14,24 +15,24 @@ from typing import Any
 
 from mmprm.data.problem import Problem
 from mmprm.model.step_text import has_control
-from mmprm.problems import images
-from mmprm.problems.images import RowRefusedError
+from mmprm.problems import image_checks
+from mmprm.problems.rows import RowRefusedError
 
 ANSWER_TYPES = ("auto", "choice", "number", "integer", "expression", "text")  # integer: see benchmark_rules.INTEGER
-# A placeholder at the end or start of a question only says that there is an image: the prompt has its own.
+# A placeholder at the end or start of a question only announces the image, for which the prompt has its own.
 _OUTER_PLACEHOLDER = re.compile(r"^(?:\s*<image>)+\s*|\s*(?:<image>\s*)+$")
 
 
 @dataclass(frozen=True)
-class Fields:
-    """What an adapter found in a row, unchecked: the fields of a Problem with the values that stand in the file."""
+class RowFields:
+    """What an adapter reads from a row: the fields of a Problem with the unchecked values of the file."""
 
     id: Any
     question: Any
     answer: Any
     image: Any = None
     has_image: bool = True  # False: problems of text alone
-    has_answer: bool = True  # False: solutions that are never graded may come without the gold answer
+    has_answer: bool = True  # False: the gold answer may be missing, since nothing is graded
     choices: Any = None
     answer_type: Any = None
     solution: Any = None
@@ -43,8 +44,8 @@ class Fields:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Whose rows they are, and where images named by paths lie (see problems.files.Located)."""
+class SourceContext:
+    """The name of the source, and the folders of images that rows name by paths (see source_files.SourceFiles)."""
 
     source: str
     images: Path
@@ -53,16 +54,15 @@ class Place:
 
 
 def object_of(row: Any) -> dict[str, Any]:
-    """The row, where it is an object."""
+    """Return the row if it is an object."""
     if isinstance(row, dict):
         return row
-    raise RowRefusedError(
-        "bad_row", row if isinstance(row, str) else f"a row is an object, this is {type(row).__name__}"
-    )
+    detail = row if isinstance(row, str) else f"a row is an object, this is {type(row).__name__}"
+    raise RowRefusedError("bad_row", detail)
 
 
-def problem_of(fields: Fields, place: Place) -> Problem:
-    """The problem; raises RefusedError with the reason where there is none to take."""
+def problem_of(fields: RowFields, context: SourceContext) -> Problem:
+    """Make the problem of a row."""
     needed = {"id": fields.id, "question": fields.question}
     needed |= {"answer": fields.answer} if fields.has_answer else {}
     needed |= {"image": fields.image} if fields.has_image else {}
@@ -83,11 +83,11 @@ def problem_of(fields: Fields, place: Place) -> Problem:
     if answer_type not in ANSWER_TYPES:
         raise RowRefusedError("bad_value", f"answer_type {answer_type!r} is not one of {ANSWER_TYPES}")
     return Problem(
-        problem_id=f"{place.source}/{name}",
-        source=place.source,
+        problem_id=f"{context.source}/{name}",
+        source=context.source,
         question=question,
         answer=answer,
-        images=images_of(fields.image, place),
+        images=images_of(fields.image, context),
         choices=choices,
         answer_type=answer_type,
         solution=_solution(fields.solution),
@@ -95,17 +95,17 @@ def problem_of(fields: Fields, place: Place) -> Problem:
         precision=_precision(fields.precision),
         unit=unit,
         tolerance=_tolerance(fields.tolerance),
-        group="" if fields.group in (None, "") else f"{place.source}/{text_of(fields.group, 'group').strip()}",
+        group="" if fields.group in (None, "") else f"{context.source}/{text_of(fields.group, 'group').strip()}",
     )
 
 
 def question_of(value: Any) -> str:
-    """The question without placeholders around it."""
+    """Return the question without placeholders around it."""
     return _OUTER_PLACEHOLDER.sub("", text_of(value, "question")).strip()
 
 
 def text_of(value: Any, name: str) -> str:
-    """A text or number as text; `name` is for the refusal."""
+    """Return a text or number as text; `name` is for the refusal."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise RowRefusedError("bad_value", f"{name} is not a text but {type(value).__name__}")
     text = str(value)
@@ -116,11 +116,11 @@ def text_of(value: Any, name: str) -> str:
     return text
 
 
-def images_of(value: Any, place: Place) -> tuple[bytes, ...]:
-    """The encoded images, each looked at; none where the value is None."""
+def images_of(value: Any, context: SourceContext) -> tuple[bytes, ...]:
+    """Return the encoded images, each checked; none where the value is None."""
     if value is None:
         return ()
-    found = []
+    checked = []
     for item in value if isinstance(value, list) else [value]:
         content = item
         if isinstance(item, dict):
@@ -128,16 +128,17 @@ def images_of(value: Any, place: Place) -> tuple[bytes, ...]:
         if content is None or content == "":
             raise RowRefusedError("missing_value", "an image has neither bytes nor a path")
         if isinstance(content, str):
-            content = images.read_inside(place.images, content, images.largest_file(place.max_pixels), place.links)
+            largest = image_checks.largest_file(context.max_pixels)
+            content = image_checks.read_inside(context.images, content, largest, context.links)
         if not isinstance(content, bytes):
             raise RowRefusedError("bad_value", f"an image is bytes or a path, this is {type(content).__name__}")
-        images.check(content, place.max_pixels)
-        found.append(content)
-    return tuple(found)
+        image_checks.check(content, context.max_pixels)
+        checked.append(content)
+    return tuple(checked)
 
 
 def _answer(value: Any) -> str:
-    """A text or number; several (OlympiadBench's final_answer) are joined by commas."""
+    """Return a text or number as text; several (OlympiadBench's final_answer) are joined by commas."""
     parts = value if isinstance(value, list) else [value]
     return ", ".join(text_of(part, "answer").strip() for part in parts)
 
@@ -145,7 +146,7 @@ def _answer(value: Any) -> str:
 def _choices(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
-    if isinstance(value, str):  # a list that was stored as text
+    if isinstance(value, str):  # a list stored as text
         try:
             value = json.loads(value)
         except ValueError as error:
@@ -159,12 +160,12 @@ def _choices(value: Any) -> tuple[str, ...]:
 
 
 def _solution(value: Any) -> str | None:
-    """As it stands: whether it is tagged is for those to see who train on it, or tag it."""
+    """Return the solution unchanged; whether it is step-tagged is checked where it is used."""
     return None if value is None else text_of(value, "solution").strip() or None
 
 
 def _precision(value: Any) -> int | None:
-    """Decimal places; hub tables hold them as floats."""
+    """Return the number of decimal places; tables of the hub have floats."""
     if value is None or value == "":
         return None
     places = _number(value, "precision")
@@ -174,21 +175,21 @@ def _precision(value: Any) -> int | None:
 
 
 def _tolerance(value: Any) -> tuple[float, ...]:
-    """One number, several, or a text of them with commas between (OlympiadBench's error)."""
+    """Return one number or several; a text has commas between them (OlympiadBench's error)."""
     if value is None or value == "":
         return ()
     parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
-    found = tuple(_number(part, "tolerance") for part in parts)
-    if any(part < 0 for part in found):
+    numbers = tuple(_number(part, "tolerance") for part in parts)
+    if any(number < 0 for number in numbers):
         raise RowRefusedError("bad_value", f"tolerance {value!r} is negative")
-    return found
+    return numbers
 
 
 def _number(value: Any, name: str) -> float:
     try:
         number = float(text_of(value, name))
-    except ValueError as error:
-        raise RowRefusedError("bad_value", f"{name} {value!r} is not a number") from error
+    except ValueError:
+        number = math.nan
     if not math.isfinite(number):
         raise RowRefusedError("bad_value", f"{name} {value!r} is not a number")
     return number
