@@ -1,4 +1,4 @@
-"""What every engine offers: submit requests, step, get finished ones. In: Request. Out: Finished.
+"""The protocol of every engine: submit requests, step, get finished ones. In: Request. Out: Finished.
 
 The engines are vllm_engine (CPU and CUDA), server_engine (vLLM elsewhere), transformers_engine (any torch device) and
 scripted (a known policy, for tests). A caller keeps submitting while it steps; the order in which requests finish
@@ -33,8 +33,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """The text after the prefix. finish_reason: stop (the model ended its turn or closed its answer, or the one step
-    that was asked for) or length."""
+    """The text after the prefix.
+
+    finish_reason: stop (the model ended its turn or closed its answer, or the requested single step) or length.
+    """
 
     text: str
     n_tokens: int
@@ -52,7 +54,7 @@ class Finished:
 
 @dataclass
 class EngineStats:
-    """Running totals since the engine started. `steps` stays 0 where the engine's own steps cannot be counted."""
+    """Running totals since the engine started. `steps` stays 0 if the engine cannot count its own steps."""
 
     requests: int = 0
     completions: int = 0
@@ -78,14 +80,14 @@ class Engine(Protocol):
     stats: EngineStats
 
     def submit(self, request: Request) -> None:
-        """Take a request; it returns from a later `step`."""
+        """Accept a request; it returns from a later `step`."""
 
     def step(self) -> list[Finished]:
         """Work a little, and return what finished (perhaps nothing)."""
 
     @property
     def pending(self) -> int:
-        """Requests taken and not yet returned."""
+        """Requests accepted and not yet returned."""
         ...
 
     def close(self) -> None:
@@ -93,7 +95,7 @@ class Engine(Protocol):
 
 
 def request_seed(run_seed: int, problem: Problem, prefix: tuple[str, ...], purpose: str, attempt: int = 0) -> int:
-    """The seed of a draw, in [0, 2^31): a hash of what is drawn, so it depends on no shard, order or interruption."""
+    """Return the seed of a draw, in [0, 2^31): a hash of what is drawn, whatever the shards, order or interruptions."""
     parts = [str(run_seed), problem.problem_id, problem.fingerprint, purpose, str(attempt), *prefix]
     digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") % 2**31
@@ -108,7 +110,7 @@ def request_key(
     seed: int,
     one_step: bool = False,
 ) -> str:
-    """The content address of a request: what decides its completions, and nothing else.
+    """Return the content address of a request: a hash of what decides its completions, and of nothing else.
 
     `policy` is the fingerprint of the policy folder and of the prompt text, so that a changed one never reuses a draw.
     """

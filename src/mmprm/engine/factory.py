@@ -1,4 +1,4 @@
-"""Opens the engines that the configuration names: the policy's, and that of a model which is given instructions.
+"""Open the engines that the configuration names: the policy's, and that of an instruction model.
 
 In: configuration and model folder. Out: an Engine.
 """
@@ -17,7 +17,7 @@ from mmprm.runtime.http_client import Server
 def open_engine(config: Config, policy: Path) -> Engine:
     """Load the policy, or reach the server that has it.
 
-    Raises UserError where the folder is incomplete, its tokenizer lacks the control tokens, or the server is not there.
+    Raises UserError if the folder is incomplete, its tokenizer lacks the control tokens, or the server is away.
     """
     if (policy / folders.MANIFEST).is_file():
         folders.check_manifest(policy)
@@ -35,16 +35,16 @@ def open_engine(config: Config, policy: Path) -> Engine:
 
 
 def open_instructed(config: Config, settings: InstructedModel, server: Server) -> Engine:
-    """Open a model that is no policy: its prompts are instructions (a problem's question), its replies free text.
+    """Open an instruction model, not a policy: its prompts are problems' questions, its replies free text.
 
-    A local one runs as `config.engine` says, but for what `settings` says. UserError where its folder is incomplete.
+    A local one runs as `config.engine` says, except for what `settings` says. UserError if its folder is incomplete.
     """
     if settings.kind == "server":
         from mmprm.engine.chat_engine import ChatEngine
 
         return ChatEngine(settings, server)
-    its = {"kind": settings.kind, "max_running": settings.max_concurrent, "max_model_len": settings.max_model_len}
-    local = config.model_copy(update={"prompt": Prompt(), "engine": config.engine.model_copy(update=its)})
+    engine = {"kind": settings.kind, "max_running": settings.max_concurrent, "max_model_len": settings.max_model_len}
+    local = config.model_copy(update={"prompt": Prompt(), "engine": config.engine.model_copy(update=engine)})
     if settings.kind == "vllm":
         from mmprm.engine.vllm_engine import VllmEngine
 

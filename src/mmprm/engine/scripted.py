@@ -1,7 +1,7 @@
 """An engine without a model, for tests: it replays a known policy. Draw i of a request has the seed request.seed + i.
 
 `ToyPolicy` solves the problems of `toy_problem`, sums in several steps, with errors at a known rate; `step_is_right`
-tells for each of its steps whether it is one of them.
+tells whether a step is free of them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _SUM = re.compile(r"(\d+) \+ (\d+) = (\d+)")
 class ScriptedEngine:
     """`policy(problem, prefix, rng)` writes the text after the prefix.
 
-    `shuffle`: finish requests in an order drawn with this seed instead of the order of submission. `fail` gives the
-    error of requests that must fail. `at_once`: how many requests a step finishes.
+    `shuffle`: finish requests in an order drawn with this seed instead of the order of submission. `fail` returns
+    the error of requests that must fail. `at_once`: how many requests a step finishes.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class ScriptedEngine:
 
     @property
     def pending(self) -> int:
-        """Requests taken and not yet returned."""
+        """Requests accepted and not yet returned."""
         return len(self._waiting)
 
     def submit(self, request: Request) -> None:
-        """Take a request."""
+        """Accept a request."""
         self._waiting.append(request)
         self.most_pending = max(self.most_pending, self.pending)
 
@@ -56,12 +56,12 @@ class ScriptedEngine:
         """Finish some of the requests that wait."""
         finished = []
         for _ in range(min(self._at_once, self.pending)):
-            place = 0 if self._order is None else self._order.randrange(self.pending)
-            finished.append(self._sample(self._waiting.pop(place)))
+            index = 0 if self._order is None else self._order.randrange(self.pending)
+            finished.append(self._sample(self._waiting.pop(index)))
         return finished
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing: there is no model to free."""
 
     def _sample(self, request: Request) -> Finished:
         error = self._fail(request)

@@ -1,9 +1,9 @@
-"""The server engine: the policy behind a vLLM server elsewhere, which many shards share. In: Request. Out: Finished.
+"""The server engine: the policy on a vLLM server elsewhere, which many shards share. In: Request. Out: Finished.
 
 A draw is one request to `<engine.url>/chat/completions`, and draw i has seed + i, as in vllm_engine. Its prompt tokens
 are the local ones too: images arrive as `decode_image` sees them, a prefix is the assistant's own unfinished
 message, and the first replies are compared with the policy folder's processor. Whether the server has the policy's
-weights cannot be seen from here, unless it shares our disk.
+weights cannot be checked, unless it shares our disk.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from mmprm.runtime.http_client import Client, RequestRefusedError, Server
 KEYS = ("MMPRM_API_KEY", "OPENAI_API_KEY")  # environment variables; the first that is set counts
 _SERVER = Server("engine.url", KEYS, "start it with `vllm serve` and the policy folder")
 _OPENING_TRIES = 3
-# Else the server fills them in from the model's generation_config.json; vllm_engine has them so.
+# Otherwise the server takes them from the model's generation_config.json; vllm_engine uses these, too.
 _NEUTRAL = {"min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 
 
 class ServerEngine(HttpEngine):
-    """engine.base.Engine on a vLLM server that has the policy."""
+    """engine.base.Engine on a vLLM server that serves the policy."""
 
     def __init__(self, config: Config, policy: Path) -> None:
-        """Raises UserError where the server is unreachable, serves another model, or takes shorter texts than we do."""
+        """Raise UserError if the server is unreachable, serves another model, or accepts only shorter texts."""
         assert config.engine.url is not None  # config.EngineSettings has checked it
         self._processor = folders.load_processor(policy)
         control_ids(self._processor.tokenizer)  # before the server is asked
@@ -55,7 +55,7 @@ class ServerEngine(HttpEngine):
             raise
 
     def _served(self, name: str | None, policy: Path) -> str:
-        """The served model's name, after what can be told of the model from here."""
+        """Return the served model's name, after the checks of the model that are possible from here."""
         try:
             listed = self._http.run(self._http.ask("GET", "/models", tries=lambda: _OPENING_TRIES))
             cards = {card["id"]: card for card in listed["data"]}
@@ -73,7 +73,7 @@ class ServerEngine(HttpEngine):
                 f"engine.url {self._url}: {name} takes {length} tokens, fewer than engine.max_model_len (or the "
                 f"model's own) {self._limit}: start the server with --max-model-len {self._limit}, or lower the option"
             )
-        root = Path(cards[name].get("root") or "")  # where the server shares our disk, we see what it has loaded
+        root = Path(cards[name].get("root") or "")  # if the server shares our disk, this is what it has loaded
         if (root / folders.MANIFEST).is_file() and folders.fingerprint(root) != folders.fingerprint(policy):
             raise UserError(
                 f"engine.url {self._url}: it serves {root}, not {policy}: start it with `vllm serve {policy}`"
@@ -81,7 +81,7 @@ class ServerEngine(HttpEngine):
         return str(name)
 
     def _body(self, request: Request) -> dict[str, Any]:
-        """What the draws of a request share. Raises TooLongError, ValueError for too many images, UserError."""
+        """Return what the draws of a request share. TooLongError, ValueError for too many images, UserError."""
         problem, sampling = request.problem, request.sampling
         text = self._chat.continuation(problem, request.prefix)
         length = len(self._processor.tokenizer.encode(text, add_special_tokens=False, verbose=False))
@@ -109,7 +109,7 @@ class ServerEngine(HttpEngine):
         for reply in replies:
             prompt, drawn = self._tokens(reply)
             self._compare(request, prompt)
-            room = self._limit - len(prompt)  # the server may have more: there vllm_engine would have stopped
+            room = self._limit - len(prompt)  # the server may allow more; vllm_engine would stop here
             if room < 1:
                 error = TooLongError(len(prompt), self._limit)
                 return Finished(request.key, (), f"{type(error).__name__}: {error}")
@@ -122,40 +122,40 @@ class ServerEngine(HttpEngine):
         return Finished(request.key, tuple(completions))
 
     def _tokens(self, reply: Any) -> tuple[list[int], list[int]]:
-        """(prompt, drawn) token ids of a reply."""
+        """Return (prompt, drawn) token ids of a reply."""
         try:
             return list(reply["prompt_token_ids"]), list(reply["choices"][0]["token_ids"])
         except (KeyError, IndexError, TypeError):
             raise UserError(f"engine.url {self._url}: no token ids in its replies; is it a vLLM server?") from None
 
     def _compare(self, request: Request, prompt: Sequence[int]) -> None:
-        """Raise UserError unless the prompt is the local processor's; looks at the first of each shape only."""
+        """Raise UserError unless the prompt is the local processor's; only the first of each shape is compared."""
         problem = request.problem
         shape = (bool(problem.images), bool(request.prefix))
         if shape in self._compared:
             return
         images = [decode_image(image) for image in problem.images] or None
         text = self._chat.continuation(problem, request.prefix)
-        own = self._processor(text=[text], images=images, text_kwargs={"add_special_tokens": False})["input_ids"][0]
-        if list(own) != list(prompt):
-            places = [place for place, pair in enumerate(zip(own, prompt, strict=False)) if pair[0] != pair[1]]
-            place = places[0] if places else min(len(own), len(prompt))
+        local = self._processor(text=[text], images=images, text_kwargs={"add_special_tokens": False})["input_ids"][0]
+        if list(local) != list(prompt):
+            pairs = enumerate(zip(local, prompt, strict=False))
+            first = next((index for index, (a, b) in pairs if a != b), min(len(local), len(prompt)))
             raise UserError(
-                f"engine.url {self._url}: its prompt of {len(prompt)} tokens is not the policy's ({len(own)}), they "
-                f"differ from token {place} on: serve the policy folder with its own chat template and processor"
+                f"engine.url {self._url}: its prompt of {len(prompt)} tokens is not the policy's ({len(local)}), they "
+                f"differ from token {first} on: serve the policy folder with its own chat template and processor"
             )
         self._compared.add(shape)
 
 
 class Chat(Renderer):
-    """Writes chats as the server takes them: those that its chat template turns into `Renderer.continuation`."""
+    """Writes the chats that the server's chat template turns into `Renderer.continuation`."""
 
     def __init__(self, processor: Any, instruction: str, remembered: int) -> None:
         super().__init__(processor, instruction)
         self._data_uri: Callable[[bytes], str] = lru_cache(maxsize=remembered)(data_uri)
 
     def messages(self, problem: Problem, prefix: Sequence[str]) -> list[dict[str, Any]]:
-        """The user's turn, and the assistant's unfinished one where there is a prefix."""
+        """Return the user's turn, and the assistant's unfinished one if there is a prefix."""
         content: list[dict[str, Any]] = [
             {"type": "image_url", "image_url": {"url": self._data_uri(image)}} for image in problem.images
         ]
@@ -165,9 +165,9 @@ class Chat(Renderer):
 
 
 def data_uri(data: bytes) -> str:
-    """An encoded image for a server that shows its model just the pixels of `decode_image`, which raises UserError.
+    """Encode an image for a server so that its model sees the pixels of `decode_image`, which raises UserError.
 
-    The file itself where a plain reading gives these pixels (it is small), else a PNG of them.
+    The file itself, which is small, if a plain reading gives these pixels; otherwise a PNG of them.
     """
 
     image = decode_image(data)

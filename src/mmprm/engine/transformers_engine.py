@@ -1,7 +1,7 @@
 """The transformers engine, on any torch device: slower than vLLM, for models that vLLM lacks and to check it against.
 
-In: Request. Out: Finished. One request is one batch: its prompt is read once, its draws go on together, each from a
-generator of its own (draw i from seed + i). So a draw depends on nothing but its request, bit for bit.
+In: Request. Out: Finished. One request is one batch: its prompt is read once, its draws continue together, each with
+its own generator (draw i from seed + i). So a draw depends on its request alone, bit for bit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class TransformersModel:
     """A model folder in transformers, and its inputs. Base of the engine and of the PRM scorer."""
 
     def __init__(self, folder: Path, instruction: str, dtype: str, max_model_len: int, tags: bool = True) -> None:
-        """`tags`: must its tokenizer have the control tokens?"""
+        """Load the model. `tags`: must its tokenizer have the control tokens?"""
         prepare()
         self.device = folders.device()
         self.processor = folders.load_processor(folder)
@@ -38,7 +38,7 @@ class TransformersModel:
         self.max_model_len = min(max_model_len, folders.longest_input(folder))
 
     def inputs(self, text: str, problem: Problem, room: int) -> Any:
-        """The processor's tensors for one text [1, length]. Raises TooLongError unless `room` more tokens fit."""
+        """Return the processor's tensors of one text [1, length]. TooLongError unless `room` more tokens fit."""
         images = [decode_image(image) for image in problem.images]
         inputs = self.processor(
             text=[text], images=images or None, return_tensors="pt", text_kwargs={"add_special_tokens": False}
@@ -46,11 +46,11 @@ class TransformersModel:
         length = inputs["input_ids"].shape[1]
         if length + room > self.max_model_len:
             raise TooLongError(length, self.max_model_len)
-        return inputs.to(self.device, dtype=self.model.dtype)  # casts floating-point tensors alone
+        return inputs.to(self.device, dtype=self.model.dtype)  # casts floating-point tensors only
 
 
 class TransformersEngine:
-    """engine.base.Engine on transformers. A step works off one request. `tags`: see decoding."""
+    """engine.base.Engine on transformers. A step finishes one request. `tags`: see decoding."""
 
     def __init__(self, config: Config, policy: Path, tags: bool = True) -> None:
         self.stats = EngineStats()
@@ -68,7 +68,7 @@ class TransformersEngine:
         self._waiting: deque[Request] = deque()
 
     def submit(self, request: Request) -> None:
-        """Take a request."""
+        """Accept a request."""
         self.stats.requests += 1
         self._waiting.append(request)
 
@@ -112,10 +112,10 @@ class TransformersEngine:
                 drawn = torch.cat([drawn, token[:, None]], dim=1)
                 open_rows &= ~torch.isin(token, stops)
                 if drawn.shape[1] == limit or not open_rows.any():
-                    break  # a row that has stopped is carried along, and cut below
-                where = {}
+                    break  # rows that have stopped continue meanwhile, and are cut below
+                positions = {}
                 if self._index is not None:
-                    where["position_ids"] = (inputs["position_ids"].max() + drawn.shape[1]).expand(3, len(draws), 1)
+                    positions["position_ids"] = (inputs["position_ids"].max() + drawn.shape[1]).expand(3, len(draws), 1)
                 output = model.model(
                     input_ids=token[:, None],
                     attention_mask=torch.ones(
@@ -123,7 +123,7 @@ class TransformersEngine:
                     ),
                     past_key_values=cache,
                     use_cache=True,
-                    **where,
+                    **positions,
                 )
                 logits = output.logits[:, -1]
         ends = set(stops.tolist())
@@ -136,7 +136,7 @@ class TransformersEngine:
 
     @property
     def pending(self) -> int:
-        """Requests taken and not yet returned."""
+        """Requests accepted and not yet returned."""
         return len(self._waiting)
 
     def close(self) -> None:
@@ -150,9 +150,9 @@ def _until(ids: list[int], stops: set[int]) -> list[int]:
 
 
 def sample(logits: Any, sampling: Sampling, generators: list[Any]) -> Any:
-    """One token a row of `logits` [rows, vocabulary], row i drawn with generators[i]; [rows]. Top-k, then top-p.
+    """Draw one token for each row of `logits` [rows, vocabulary], row i with generators[i]; returns [rows].
 
-    argmax(p / e) with e exponential draws from p, and uses each row's generator for that row alone.
+    Top-k is applied before top-p. argmax(p / e), with e exponential, is a draw from p that uses a generator per row.
     """
     import torch
 

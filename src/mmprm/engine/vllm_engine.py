@@ -1,8 +1,8 @@
 """The vLLM engine, on the CPU or on CUDA: submits to `LLMEngine`, steps it, returns what finished.
 
 In: Request. Out: Finished. Prefixes are cached (the prompt, and every solution that continues another), an image is
-processed once. Draw i of a request is sampled with seed + i from a generator of its own: it does not depend on the
-requests beside it but for rounding, see tests/engine/test_vllm_engine.py.
+processed once. Draw i of a request has its own generator with seed + i: it does not depend on the requests beside it,
+except for rounding, see tests/engine/test_vllm_engine.py.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from mmprm.runtime.errors import UserError
 
 _GIB = 2**30
 _GROUP_SHARE = 3 / 8  # of the running sequences: draws that are given to vLLM together
-_CPU_BLOCK = 32  # tokens a block of the prefix cache; vLLM's 128 on the CPU would cache nothing of a short prompt
+_CPU_BLOCK = 32  # tokens per block of the prefix cache; vLLM's 128 on the CPU would not cache short prompts
 
 
 class VllmModel:
     """One model folder in vLLM: text and images in, vLLM's outputs out. Base of the engine and of the PRM scorer."""
 
     def __init__(self, config: Settings, folder: Path, tags: bool = True, **options: Any) -> None:
-        """`options` are further vLLM engine arguments. Loads the model, which takes seconds to minutes.
+        """Load the model, which takes seconds to minutes. `options` are further vLLM engine arguments.
 
         `tags`: must its tokenizer have the control tokens?
         """
-        gc.disable()  # imports make a million objects that stay: looking for garbage among them costs seconds
+        gc.disable()  # imports make a million objects that stay: searching them for garbage takes seconds
         try:
             self._open(config, folder, tags, options)
         finally:
@@ -63,26 +63,26 @@ class VllmModel:
         self.max_model_len: int = arguments["max_model_len"]
         self.engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
         self._shown: set[str] = set()  # hashes of the images that vLLM may still remember
-        # It warns for every image that the number of threads stays as it is.
+        # It warns for every image that the number of threads is unchanged.
         logging.getLogger("vllm.v1.worker.cpu_worker").setLevel(logging.ERROR)
 
     def render(self, text: str, problem: Problem, room: int) -> Any:
-        """vLLM's engine input: tokenised text, expanded image placeholders, processed (or remembered) images.
+        """Return vLLM's engine input: tokenised text, expanded image placeholders, processed (or cached) images.
 
-        Raises TooLongError unless `room` more tokens fit, ValueError for what vLLM refuses (too many images).
+        Raises TooLongError unless `room` more tokens fit, ValueError if vLLM refuses it (too many images).
         """
         ids = self.processor.tokenizer.encode(text, add_special_tokens=False, verbose=False)
         if len(ids) + room > self.max_model_len:  # before the images' placeholders are expanded
             raise TooLongError(len(ids), self.max_model_len)
         rendered = self._process(ids, problem.images)
         if len(rendered["prompt_token_ids"]) + room > self.max_model_len:
-            # The renderer has noted the image as one that the core knows: the next request with it would fail.
+            # The renderer now assumes that the core knows the image: the next request with it would fail.
             self.forget_images()
             raise TooLongError(len(rendered["prompt_token_ids"]), self.max_model_len)
         return rendered
 
     def _process(self, ids: list[int], images: tuple[bytes, ...]) -> Any:
-        """The engine input of tokens and images. An image is decoded and processed once, while vLLM remembers it."""
+        """Make the engine input of tokens and images. An image is processed only if vLLM no longer caches it."""
         prompt: dict[str, Any] = {"prompt_token_ids": ids}
         if images:
             names = [hashlib.sha256(image).hexdigest() for image in images]
@@ -124,12 +124,12 @@ class VllmEngine:
         self._begun = 0
 
     def submit(self, request: Request) -> None:
-        """Take a request. What vLLM refuses (a prompt too long) returns from a later step with its error."""
+        """Accept a request. One that vLLM refuses (a prompt too long) returns from a later step with its error."""
         self.stats.requests += 1
         self._held.append(request)
 
     def step(self) -> list[Finished]:
-        """One engine step: one token more for each running draw."""
+        """Make one engine step: one token more for each running draw."""
         finished = self._admit()
         if not self._open:
             return finished
@@ -148,7 +148,7 @@ class VllmEngine:
         return finished
 
     def _admit(self) -> list[Finished]:
-        """Give vLLM the requests that wait, in groups; those that it refuses come back.
+        """Submit the waiting requests to vLLM, in groups; returns those that it refuses.
 
         A step in which vLLM's batch changes costs more than one in which it does not, so a request waits here until
         there is a group of them, or vLLM has room for a whole group.
@@ -162,7 +162,7 @@ class VllmEngine:
         return [Finished(request.key, (), error) for request, error in errors if error is not None]
 
     def _begin(self, request: Request) -> str | None:
-        """Add a request to vLLM; the reason where it is refused."""
+        """Add a request to vLLM; returns the reason if it is refused."""
         from vllm import SamplingParams
         from vllm.exceptions import VLLMClientError
         from vllm.sampling_params import RequestOutputKind
@@ -170,7 +170,7 @@ class VllmEngine:
         sampling = request.sampling
         self._begun += 1
         name = str(self._begun)
-        # vLLM draws number i with seed + i; greedily it takes no more than one at a time.
+        # vLLM draws number i with seed + i; with greedy sampling it accepts one draw at a time.
         together = request.n if sampling.temperature > 0 else 1
         try:
             parameters = SamplingParams(
@@ -196,13 +196,13 @@ class VllmEngine:
     def _count(self, output: Any, completions: Collection[Completion]) -> None:
         self.stats.completions += len(completions)
         self.stats.generated_tokens += sum(completion.n_tokens for completion in completions)
-        # vLLM tells how much was cached for the draw that ended last: it stands for those beside it.
+        # vLLM reports the cached tokens of the draw that ended last; those of the others are the same.
         self.stats.prompt_tokens += len(output.prompt_token_ids) * len(completions)
         self.stats.cached_prompt_tokens += (output.num_cached_tokens or 0) * len(completions)
 
     @property
     def pending(self) -> int:
-        """Requests taken and not yet returned."""
+        """Requests accepted and not yet returned."""
         return len(self._open) + len(self._held)
 
     def close(self) -> None:
@@ -211,7 +211,7 @@ class VllmEngine:
 
 
 def set_environment(device: str) -> None:
-    """What vLLM reads from the environment while it is imported; what the user has set stays. Call it first."""
+    """Set what vLLM reads from the environment at its import, unless the user has set it. Call it first."""
     prepare()
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
@@ -225,7 +225,7 @@ def set_environment(device: str) -> None:
 def _register_here(folder: Path) -> None:
     """Import vLLM's class of the model in this process.
 
-    Else vLLM inspects it in a subprocess (so as not to touch CUDA), which takes seconds and lacks `compat.prepare`.
+    Otherwise vLLM inspects it in a subprocess (to keep CUDA untouched), which takes seconds and lacks `prepare`.
     """
     from vllm import ModelRegistry
 

@@ -1,1 +1,1 @@
-"""A model that is no policy: it is given instructions and answers in free text. What all stages share that ask one."""
+"""Instruction models, which answer in free text: the client and the batch runner of all stages that ask one."""

@@ -1,7 +1,7 @@
-"""Calls of an instructed model, each paid for once. In: LlmCall. Out: its completion, from the journal or the model.
+"""Calls of an instruction model, each paid for once. In: LlmCall. Out: its completion, from the journal or the model.
 
 A finished call is appended to the journal before it is used, under the hash of what decides it: model, prompt, images,
-sampling, seed. So it survives a kill -9, and every change of the configuration that leaves its prompt as it is.
+sampling, seed. So it survives a kill -9, and every change of the configuration that does not change its prompt.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ OpenEngine = Callable[[], Engine]
 class LlmClient:
     """Asks the model. The engine is opened with the first call that the journal does not have.
 
-    `used` and `tokens` count, by stage of a call, the calls whose replies were used and their tokens: the same whatever
-    was in the journal. `paid` counts those of this process.
+    `used` and `tokens` count, by stage of a call, the calls whose replies were used and their tokens, whether or not
+    they were in the journal. `paid` counts the calls of this process.
     """
 
     def __init__(
         self, purpose: str, settings: InstructedModel, run_seed: int, journal: Journal, open_engine: OpenEngine
     ) -> None:
-        """`purpose` makes the seeds of one use of the model differ from those of another."""
+        """Open nothing yet. `purpose` makes the seeds of one use of the model differ from those of another."""
         self.sampling = Sampling(
             temperature=settings.temperature, top_p=settings.top_p, top_k=0, max_new_tokens=settings.max_new_tokens
         )
         self.used: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
         self.paid = 0
-        # Of a local model the weights count, of a server's their name there.
+        # A local model is identified by its weights, one on a server by its name there.
         self._model = settings.model if settings.kind == "server" else folders.fingerprint(Path(settings.model))
         self._purpose = purpose
         self._run_seed = run_seed
@@ -48,20 +48,20 @@ class LlmClient:
         self._engine: Engine | None = None
         self._waiting: defaultdict[str, list[tuple[LlmCall, Any]]] = defaultdict(list)
 
-    def ask(self, call: LlmCall, who: Any) -> Reply | None:
-        """The reply where it is known; else None, and `step` brings it to `who`."""
+    def ask(self, call: LlmCall, asker: Any) -> Reply | None:
+        """Return the reply if it is in the journal; else None, and `step` returns it later for `asker`."""
         seed = request_seed(self._run_seed, call.prompt, (), f"{self._purpose}/{call.stage}", call.attempt)
         key = request_key(self._model, call.prompt, (), 1, self.sampling, seed)
         if (entry := self._journal.get(key)) is not None:
             return self._count(call, entry.completions[0])
-        self._waiting[key].append((call, who))
+        self._waiting[key].append((call, asker))
         if len(self._waiting[key]) == 1:
             self._engine = self._engine or self._open_engine()
             self._engine.submit(Request(key, call.prompt, (), 1, self.sampling, seed))
         return None
 
     def step(self) -> list[tuple[Any, Reply]]:
-        """Wait a moment for calls to end: (who asked, the reply). Raises UserError when the model is gone."""
+        """Wait a moment for calls to end; returns (asker, reply) pairs. Raises UserError if the model is gone."""
         replies: list[tuple[Any, Reply]] = []
         for finished in self._engine.step() if self._engine else []:
             askers = self._waiting.pop(finished.key)
@@ -69,9 +69,9 @@ class LlmClient:
                 entry = Entry(finished.completions, (), "", askers[0][0].prompt.problem_id)
                 self._journal.append(finished.key, entry)
                 self.paid += 1
-            for call, who in askers:
-                # An error is not kept: the next run may ask again, it costs nothing.
-                replies.append((who, finished.error or self._count(call, finished.completions[0])))
+            for call, asker in askers:
+                # Errors are not recorded: the next run may ask again, which costs nothing.
+                replies.append((asker, finished.error or self._count(call, finished.completions[0])))
         return replies
 
     def _count(self, call: LlmCall, completion: Completion) -> Completion:
@@ -81,7 +81,7 @@ class LlmClient:
 
     @property
     def pending(self) -> int:
-        """Calls on their way."""
+        """Calls in flight."""
         return len(self._waiting)
 
     def close(self) -> None:

@@ -1,13 +1,11 @@
-"""What a stage does with one item, and how it ends. In and out: values.
+"""Tasks: what a stage does with one item, as a generator. In and out: values.
 
-`LlmTask` is a generator an item: it yields what it needs (a verdict, or a model's reply), is sent it, and returns what
-came of the item, or raises RefusedError. It has no input or output of its own, so that the same replies always give the
-same outcome.
+`LlmTask` yields what it needs (a verdict, or a model's reply), is sent it, and returns the item's result or raises
+ItemRefusedError. It has no other input or output, so that the same replies always give the same result.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,12 +15,11 @@ from mmprm.engine.base import Completion
 from mmprm.grading import Graded
 
 T = TypeVar("T")
-_THOUGHT = re.compile(r"^.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class AnswerCheck:
-    """Is this answer the problem's? Answered by a `Graded`."""
+    """Asks whether an answer is the problem's. Answered by a `Graded`."""
 
     answer: str
     problem: Problem
@@ -30,8 +27,10 @@ class AnswerCheck:
 
 @dataclass(frozen=True)
 class LlmCall:
-    """A prompt for the model, as the question of a problem with the images that it is shown. `stage` and `attempt` make
-    its seed. Answered by a Completion, or by a text that says why there is none."""
+    """A prompt for the model, as the question and the images of a problem. `stage` and `attempt` decide its seed.
+
+    Answered by a Completion, or by a text that says why there is none.
+    """
 
     prompt: Problem
     stage: str
@@ -57,8 +56,8 @@ class ItemRefusedError(Exception):
         self.refused = Refused(reason, detail)
 
 
-def whole(reply: object) -> str:
-    """The text of a whole reply. Raises RefusedError."""
+def complete_text(reply: object) -> str:
+    """Return the text of a reply. Raises ItemRefusedError if there is none, or it was cut off."""
     if isinstance(reply, str):
         raise ItemRefusedError("no_reply", reply)
     assert isinstance(reply, Completion)
@@ -67,8 +66,3 @@ def whole(reply: object) -> str:
             "reply_truncated", f"the reply was cut after {reply.n_tokens} tokens; see max_new_tokens"
         )
     return reply.text
-
-
-def without_thought(text: str) -> str:
-    """A reply without the reasoning that a model writes before it, up to `</think>`."""
-    return _THOUGHT.sub("", text)

@@ -1,10 +1,10 @@
 """The journal of finished requests: what was sampled once is never sampled again. In and out: files of a folder.
 
-Every writer has a file of its own, every reader reads all files, so that neither shards nor restarts matter, and two
-writers at once do no harm. A writer appends JSON lines; at the end of a shard its lines are compacted into parquet.
+Every writer has its own file, every reader reads all files, so that neither shards nor restarts matter, and two writers
+at once do no harm. A writer appends JSON lines; at the end of a shard its lines are compacted into parquet.
 
-A line is `{"crc": "…", "key": "…", "entry": {…}}`; the checksum is over what follows it. Of two entries with one key
-the later counts (a later one is a new grading of the same completions).
+A line is `{"crc": "…", "key": "…", "entry": {…}}`; the checksum is over the bytes after it. Of two entries with the
+same key the later counts (it is a new grading of the same completions).
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _ENTRY = b'", "entry": '
 _PROBLEM = '{"problem": '
 _CHECKED = len(_HEAD) + 8  # the checksum is over the bytes from here on
 _SYNC_SECONDS = 1.0
-_GROUP = 256  # entries that are read from parquet at once; those of a problem lie together
+_GROUP = 256  # entries that are read from parquet at once; those of a problem are stored together
 _GROUPS_KEPT = 8
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is kept of a finished request. `verdicts` holds (verdict, method) for each completion."""
+    """The record of a finished request. `verdicts` holds (verdict, method) for each completion."""
 
     completions: tuple[Completion, ...]
     verdicts: tuple[tuple[str, str], ...]
@@ -47,7 +47,7 @@ class Entry:
 
 
 class Journal:
-    """All entries of a folder by request key. `writer` names this process's file; it is made at the first append."""
+    """All entries of a folder by request key. `writer` names this process's file, which the first append creates."""
 
     def __init__(self, folder: Path, writer: str) -> None:
         self.folder = folder
@@ -57,41 +57,41 @@ class Journal:
         self._groups: OrderedDict[tuple[Path, int], list[dict[str, Any]]] = OrderedDict()
         self._file: BinaryIO | None = None
         self._synced = time.monotonic()
-        # Places, not texts: a long run's journal has gigabytes. Of a line (offset, length), of parquet (group, row).
-        self._places = self._indexed()
+        # Locations, not texts: a long run's journal has gigabytes. Of a line (offset, length), of parquet (group, row).
+        self._locations = self._indexed()
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._locations)
 
     def _indexed(self) -> dict[str, tuple[Path, int, int]]:
-        """The places of all entries, files taken in the order of their names, which is that of time."""
-        places = {}
+        """Locate all entries; files are read in the order of their names, which is that of time."""
+        locations = {}
         for path in sorted([*self.folder.glob("*.jsonl"), *self.folder.glob("*.parquet")], key=lambda path: path.name):
             try:
                 if path.suffix == ".jsonl":
-                    places.update({key: (path, offset, len(line)) for key, offset, line in _lines(path)})
+                    locations.update({key: (path, offset, len(line)) for key, offset, line in _lines(path)})
                 else:
-                    places.update(_rows_of(path))
-            except FileNotFoundError:  # compacted this moment, into a file that the list lacks
+                    locations.update(_rows_of(path))
+            except FileNotFoundError:  # just compacted, into a file that the list lacks
                 return self._indexed()
-        return places
+        return locations
 
     def get(self, key: str) -> Entry | None:
-        """The entry of a request, read from its file; None where there is none."""
-        if key not in self._places:
+        """Read the entry of a request from its file; None if there is none."""
+        if key not in self._locations:
             return None
         try:
-            return self._read(*self._places[key])
+            return self._read(*self._locations[key])
         except FileNotFoundError:  # another process has compacted it
-            self._places = self._indexed()
-            return self._read(*self._places[key]) if key in self._places else None
+            self._locations = self._indexed()
+            return self._read(*self._locations[key]) if key in self._locations else None
 
-    def _read(self, path: Path, place: int, extent: int) -> Entry:
+    def _read(self, path: Path, start: int, extent: int) -> Entry:
         if path.suffix == ".parquet":
-            return _from_row(self._group(path, place)[extent])
+            return _from_row(self._group(path, start)[extent])
         if path not in self._readers:
             self._readers[path] = path.open("rb")
-        self._readers[path].seek(place)
+        self._readers[path].seek(start)
         return _from_line(self._readers[path].read(extent))
 
     def _group(self, path: Path, group: int) -> list[dict[str, Any]]:
@@ -105,8 +105,10 @@ class Journal:
         return self._groups[path, group]
 
     def append(self, key: str, entry: Entry) -> None:
-        """Write an entry. When this returns the operating system has it: a kill does not lose it, and a power cut no
-        more than about a second."""
+        """Write an entry. Once this returns the operating system has it: a kill does not lose it.
+
+        A power cut loses no more than about a second.
+        """
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"{self._name()}.jsonl"
@@ -122,9 +124,9 @@ class Journal:
         body = _KEY + key.encode() + _ENTRY + json.dumps(value, ensure_ascii=True).encode() + b"}\n"
         line = _HEAD + f"{zlib.crc32(body):08x}".encode() + body
         written = 0
-        while written < len(line):  # an unbuffered write may take a part only
+        while written < len(line):  # an unbuffered write may be partial
             written += self._file.write(line[written:])
-        self._places[key] = (self._path, self._end, len(line))
+        self._locations[key] = (self._path, self._end, len(line))
         self._end += len(line)
         if time.monotonic() - self._synced > _SYNC_SECONDS:
             os.fsync(self._file.fileno())
@@ -134,7 +136,7 @@ class Journal:
         """Turn the lines of this shard, of this process and of those before it, into one parquet file.
 
         For the end of a shard: nothing can be appended after it. Files that another process holds (the same shard, run
-        twice by mistake) are left alone. A disk that is full costs the compaction alone: the lines stay.
+        twice by mistake) are not touched. If the disk is full, nothing is compacted and the lines stay.
         """
         self.close()
         held = []
@@ -149,11 +151,11 @@ class Journal:
                 (_problem_of(line), key, path, offset, len(line))
                 for path, _ in held
                 for key, offset, line in _lines(path)
-                if self._places.get(key, (path, offset, len(line))) == (path, offset, len(line))
+                if self._locations.get(key, (path, offset, len(line))) == (path, offset, len(line))
             ]
             if current:
                 rows = (_row(key, self._read(path, offset, length)) for _, key, path, offset, length in sorted(current))
-                name = f"{self._name()}.parquet"  # a new one, so that none is written over
+                name = f"{self._name()}.parquet"  # a new one, so that none is overwritten
                 tables.write(self.folder / name, rows, schemas.JOURNAL, group=_GROUP)
             for path, _ in held:
                 path.unlink()
@@ -165,7 +167,7 @@ class Journal:
                 file.close()
 
     def _name(self) -> str:
-        """Of a new file of this writer. Names sort by time."""
+        """Name a new file of this writer. Names sort by time."""
         return f"{time.time_ns():020d}-{self._writer}-{os.getpid()}"
 
     def close(self) -> None:
@@ -189,7 +191,7 @@ def _lock(file: BinaryIO) -> bool:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, int, bytes]]:
-    """(key, offset, line) of the whole and undamaged lines of a file; says which others there are."""
+    """Iterate over (key, offset, line) of the undamaged lines of a file; warns of the others."""
     offset = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -204,7 +206,7 @@ def _lines(path: Path) -> Iterator[tuple[str, int, bytes]]:
 
 
 def _rows_of(path: Path) -> Iterator[tuple[str, tuple[Path, int, int]]]:
-    """The keys of a compacted file, each with its place."""
+    """Iterate over the keys of a compacted file, each with its location."""
     file = pq.ParquetFile(path)
     for group in range(file.num_row_groups):
         for row, key in enumerate(file.read_row_group(group, ["key"])["key"].to_pylist()):
@@ -212,7 +214,7 @@ def _rows_of(path: Path) -> Iterator[tuple[str, tuple[Path, int, int]]]:
 
 
 def _checked_key(line: bytes) -> str | None:
-    """The key of a whole and undamaged line, else None."""
+    """Return the key of an undamaged line, else None."""
     body = line[_CHECKED:]
     if not line.endswith(b"}\n") or not line.startswith(_HEAD) or not body.startswith(_KEY):
         return None
@@ -222,7 +224,7 @@ def _checked_key(line: bytes) -> str | None:
 
 
 def _problem_of(line: bytes) -> str:
-    """The problem of a line, without reading the rest of it; empty in a line of an older version."""
+    """Read the problem of a line, without parsing the rest of it; empty in a line of an older version."""
     entry = line[line.index(_ENTRY) + len(_ENTRY) :].decode()
     if not entry.startswith(_PROBLEM):
         return ""

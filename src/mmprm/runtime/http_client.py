@@ -213,7 +213,7 @@ def _proxy(url: str) -> str | None:
 
 def _wait(state: tenacity.RetryCallState) -> float:
     """Return the seconds before the next try, drawn at random so that not all shards come at the same moment."""
-    wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (state.attempt_number - 1)) * random.uniform(0.5, 1)
+    wait: float = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (state.attempt_number - 1)) * random.uniform(0.5, 1)
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after if isinstance(error, _FailedTryError) else 0.0
     return max(wait, min(asked, _LONGEST_RETRY_AFTER))
@@ -224,7 +224,8 @@ def _retry_after(header: str | None) -> float:
     with contextlib.suppress(ValueError):
         if header is not None and header.strip().isdecimal():
             return float(header)
-        return max(0.0, parsedate_to_datetime(header or "").timestamp() - time.time())
+        seconds: float = parsedate_to_datetime(header or "").timestamp() - time.time()
+        return max(0.0, seconds)
     return 0.0
 
 

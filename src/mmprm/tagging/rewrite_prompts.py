@@ -10,7 +10,8 @@ import re
 from dataclasses import replace
 
 from mmprm.data.problem import Problem
-from mmprm.llm.tasks import ItemRefusedError, without_thought
+from mmprm.grading.answer_statements import without_thought
+from mmprm.llm.tasks import ItemRefusedError
 from mmprm.model.step_text import neutralise, question_text
 from mmprm.tagging.stated_answer import tidy_answer
 

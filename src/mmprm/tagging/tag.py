@@ -55,7 +55,7 @@ def tag(config: Config, name: str, parents: Sequence[Path], work: Path, out: Pat
         grader = stack.enter_context(Grader(config.grading.workers, config.grading.timeout))
         concurrent = settings.max_concurrent if settings else 1
         runner = BatchRunner(grader, caller, _AHEAD * concurrent if settings else _WINDOW, concurrent)
-        results = runner.outcomes((problem, _task(problem, source, settings)) for problem in stream_problems(*parents))
+        results = runner.results((problem, _task(problem, source, settings)) for problem in stream_problems(*parents))
         total = sum(map(tables.count, parents))
         rows = tagged_rows(name, results, total, source.max_refused_share, stopped, totals)
         tables.write(out, rows, schemas.PROBLEMS)

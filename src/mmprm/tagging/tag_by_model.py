@@ -10,7 +10,7 @@ from typing import Any
 
 from mmprm.config.tagging import TaggedSource, TaggingModel
 from mmprm.data.problem import Problem
-from mmprm.llm.tasks import AnswerCheck, ItemRefusedError, LlmCall, Refused, whole
+from mmprm.llm.tasks import AnswerCheck, ItemRefusedError, LlmCall, Refused, complete_text
 from mmprm.model.step_text import STEP_OPEN, render_solution
 from mmprm.tagging import rewrite_prompts
 from mmprm.tagging.tag_by_rules import accept_tagged, check_limits
@@ -32,7 +32,7 @@ def tag_by_model(problem: Problem, source: TaggedSource, settings: TaggingModel)
     for attempt in range(settings.tries):
         reply = yield LlmCall(prompt, "rewrite", attempt)
         try:
-            steps, answer = rewrite_prompts.read_rewrite(whole(reply))
+            steps, answer = rewrite_prompts.read_rewrite(complete_text(reply))
             check_limits(steps, source)
             require_correct((yield AnswerCheck(answer, problem)), answer, problem)
         except ItemRefusedError as error:
@@ -48,7 +48,7 @@ def _knowledge(problem: Problem, settings: TaggingModel) -> Generator[LlmCall, A
     for attempt in range(settings.tries):
         reply = yield LlmCall(rewrite_prompts.knowledge(problem, settings.images), "knowledge", attempt)
         try:
-            return rewrite_prompts.read_knowledge(whole(reply))
+            return rewrite_prompts.read_knowledge(complete_text(reply))
         except ItemRefusedError as error:
             last = error
     raise last

@@ -88,7 +88,7 @@ def judge_labels(config: Config, seeds: Path, paths: Path, work: Path, out: Path
         stack.callback(caller.close)
         crew = BatchRunner(None, caller, _AHEAD * settings.max_concurrent, settings.max_concurrent)
         works = _works(paths, ProblemFile(seeds), seeds, config, settings)
-        kept = _kept(crew.outcomes(works), tables.count(paths), settings, stopped, found)
+        kept = _kept(crew.results(works), tables.count(paths), settings, stopped, found)
         tables.write(out, kept, schemas.PATHS, group=_ROWS)
         log.info(f"consensus: {caller.used.total()} calls, {caller.paid} of them made now, the others from the journal")
         journal.compact()

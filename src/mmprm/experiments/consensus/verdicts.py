@@ -16,7 +16,8 @@ from typing import Any
 from mmprm.config.experiments import Consensus
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion
-from mmprm.llm.tasks import ItemRefusedError, LlmCall, LlmTask, whole, without_thought
+from mmprm.grading.answer_statements import without_thought
+from mmprm.llm.tasks import ItemRefusedError, LlmCall, LlmTask, complete_text
 from mmprm.model.step_text import neutralise, question_text
 
 NONE = -1
@@ -68,7 +69,7 @@ def judge(problem: Problem, steps: Sequence[str], answer: str | None, settings: 
         reply = yield LlmCall(asked, "judge", attempt)
         said = reply.text if isinstance(reply, Completion) else str(reply)
         try:
-            return JudgeReply(read(whole(reply), parts), said, "", attempt + 1)
+            return JudgeReply(read(complete_text(reply), parts), said, "", attempt + 1)
         except ItemRefusedError as error:
             judged = JudgeReply(None, said, error.refused.reason, attempt + 1)
     return judged
