@@ -1,10 +1,10 @@
 # make run    set up and run the default workflow to its report
-# make test   set up and run every check
+# make test   set up and run the checks, in some ten minutes
 # make help   the rest, such as a SLURM on this machine to see it run on
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test slurm-demo lock
+.PHONY: help setup run test test-all slurm-demo lock
 
 # Any of these may be given: make run CORES=2 CONFIG=configs/ci.yaml TARGET=annotation
 PYTHON ?= $(shell command -v python3.11 || echo python3)
@@ -18,7 +18,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help:
 	@echo "make run [CORES=2] [CONFIG=configs/ci.yaml] [TARGET=annotation]   set up, then run the workflow"
-	@echo "make test                set up, then every check: ruff, snakefmt, hadolint, snakemake --lint, mypy, pytest"
+	@echo "make test                set up, then the checks: ruff, snakefmt, hadolint, snakemake --lint, mypy, pytest"
+	@echo "make test-all            the same with the tests marked heavy: SLURM's faults, all kills, all stages of ZeRO"
 	@echo "make slurm-demo          set up, start a SLURM of two nodes here (Debian, root), run configs/ci.yaml on it, end it"
 	@echo "make setup [LOCK=gpu]    make .venv from envs/lock-cpu.txt or lock-gpu.txt (here: $(LOCK))"
 	@echo "make lock                remake both locks from requirements.in"
@@ -27,6 +28,9 @@ run: setup
 	snakemake $(TARGET) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
 
 test: setup
+	scripts/check.sh -m "not heavy"
+
+test-all: setup
 	scripts/check.sh
 
 slurm-demo: setup

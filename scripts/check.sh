@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every check, from the cheapest on. Run by `make test`, which sets up first.
+# Every check, from the cheapest on. Run by `make test` and `make test-all`, which set up first. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"
@@ -26,4 +26,6 @@ check mypy
 # Two files at a time: much of what they wait for is not the processor. Threads of one that spin while they wait for each
 # other take the processor from the other: a training beside another was three times as slow for it.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMP_WAIT_POLICY=PASSIVE KMP_BLOCKTIME=0
-check pytest -n "${TEST_PROCESSES:-2}" --dist loadfile --no-loadscope-reorder "$@"
+check pytest -n "${TEST_PROCESSES:-2}" --dist loadfile --no-loadscope-reorder --cov --cov-report= "$@"
+# Lines that the tests' own processes reach, not those that they start: the five least covered modules, and all.
+check coverage report --sort=cover --precision=1 | sed -n '1p;3,7p;$p'

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from chat_server import ChatServer
+from waiting import wait_for
 
 from mmprm.config import Config
 
@@ -50,11 +51,10 @@ def survive_kills(command: Command, server: ChatServer, most: int) -> None:
     for _ in range(KILLS):
         process, before = command.start(), len(server.bodies)
         wanted = before + rng.randint(8, most)
-        while len(server.bodies) < wanted:
-            assert process.poll() is None, command.log
-            time.sleep(0.001)
+        reached = functools.partial(lambda least: len(server.bodies) >= least, wanted)
+        wait_for(reached, f"{wanted} calls", process, command.folder / "log", pause=0.001)
         process.kill()
         assert process.wait() == -signal.SIGKILL
         assert not any((command.folder / name).exists() for name in command.outputs.values())
-    time.sleep(0.2)  # what the last one had asked for is answered to nobody
+    wait_for(lambda: not server.running, "the end of what the last one had asked for")
     assert command.start().wait() == 0, command.log

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeVar
@@ -65,8 +66,13 @@ def kill_own_process_when(condition: Callable[[], object], delay: float = 0.0) -
     The killer is a thread of its victim: a busy machine slows down both, and the kill comes in the middle of the work.
     """
 
+    def held() -> object:
+        with suppress(FileNotFoundError):  # a folder that went while it was listed
+            return condition()
+        return False
+
     def watch() -> None:
-        while not condition():
+        while not held():
             time.sleep(0.001)
         time.sleep(delay)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +17,7 @@ import yaml
 from curating import Curated, again, encoded, figure, problem, run, settings
 from PIL import Image
 from typer.testing import CliRunner
+from waiting import python_that_kills_itself
 
 from mmprm.cli import app
 from mmprm.config import load
@@ -174,8 +173,9 @@ def test_a_killed_curation_goes_on_where_it_was(tmp_path: Path) -> None:
     config.write_text(settings({}).model_dump_json())
     places = {"out": "out.parquet", "refused": "refused.parquet", "funnel": "funnel.json", "test": "test.parquet"}
     flags = [part for name, file in places.items() for part in (f"--{name}", str(tmp_path / "out" / file))]
-    command = [sys.executable, "-c", "from mmprm.cli import app; app()", "curate", "--config", str(config), *flags]
-    command += [
+    groups = f"len(list(Path({str(tmp_path / 'work')!r}).glob('*/*.parquet')))"
+    options = ["curate", "--config", str(config), *flags]
+    options += [
         "--source",
         "fit",
         "--problems",
@@ -185,14 +185,12 @@ def test_a_killed_curation_goes_on_where_it_was(tmp_path: Path) -> None:
         "--work",
         str(tmp_path / "work"),
     ]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    while process.poll() is None and len(_groups(tmp_path / "work")) < 5:
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    killed = [*python_that_kills_itself(f"{groups} >= 5", "from mmprm.cli import app; app()"), *options]
+    assert subprocess.run(killed, stderr=subprocess.DEVNULL, check=False).returncode == -signal.SIGKILL
     before = _groups(tmp_path / "work")
-    assert 5 <= len(before) < 30, "the machine was too fast or too slow to kill it midway"
+    assert 5 <= len(before) < 30, "it was killed midway"
     assert not (tmp_path / "out").exists()
+    command = [sys.executable, "-c", "from mmprm.cli import app; app()", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     after = _groups(tmp_path / "work")

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 from drain import drain
 from pictures import transparent
+from waiting import HANG, wait_for
 
 from mmprm.config import Config, Sampling
 from mmprm.data.problem import Problem
@@ -55,10 +55,7 @@ def vllm_server(mini_policy_folder: Path, tmp_path_factory: pytest.TempPathFacto
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 
     def address() -> str:
-        deadline = time.monotonic() + 120
-        while not _healthy(port):
-            assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()[-4000:]
-            time.sleep(0.2)
+        wait_for(lambda: _healthy(port), "an answer of the server", process, folder / "log", pause=0.2)
         return f"http://127.0.0.1:{port}/v1"
 
     try:
@@ -74,7 +71,7 @@ def vllm_server(mini_policy_folder: Path, tmp_path_factory: pytest.TempPathFacto
 
 def _healthy(port: int) -> bool:
     try:
-        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).status == 200)
+        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=HANG).status == 200)
     except OSError:
         return False
 

@@ -17,6 +17,7 @@ from drain import drain
 from fake_server import FakeServer, refused
 from pictures import encoded, transparent
 from PIL import Image
+from waiting import wait_for
 
 from mmprm.config import Config, Sampling
 from mmprm.data.image_decoder import decode_image
@@ -83,7 +84,8 @@ def test_no_more_requests_are_on_their_way_than_allowed(
     server: FakeServer, connect: Callable[..., ServerEngine], mini_problems: list[Problem]
 ) -> None:
     server.expect(mini_problems[0])
-    server.plan = lambda body: time.sleep(0.05)
+    three = threading.Barrier(3)
+    server.plan = lambda body: (three.wait(), time.sleep(0.05), None)[-1]  # a fourth would have time to come
     engine = connect(max_running=3)
     done = drain(engine, *(Request(str(seed), mini_problems[0], (), 4, SAMPLING, seed) for seed in range(6)))
     assert len(done) == 6
@@ -142,8 +144,7 @@ def test_a_server_that_is_gone_ends_the_run_after_all_that_it_gave(
     engine = connect()
     for seed in (8, 7, 9):
         engine.submit(Request(str(seed), mini_problems[0], (), 1, SAMPLING, seed))
-    while engine._done.qsize() < 3:
-        time.sleep(0.01)
+    wait_for(lambda: engine._done.qsize() >= 3, "three replies")
     assert sorted(done.key for done in engine.step()) == ["7", "9"]
     with pytest.raises(UserError, match=rf"{server.url}.*vllm serve.*run again"):
         engine.step()

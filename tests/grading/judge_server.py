@@ -9,6 +9,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from waiting import HANG
+
 from mmprm import config
 
 KEY = "sk-very-secret"
@@ -68,5 +70,5 @@ def part(prompt: str, name: str) -> str:
 
 
 def settings(server: Server, **options: Any) -> config.GradingSettings:
-    values = {"url": server.url, "model": "judge-1", "timeout": 5, "tries": 3} | options
-    return config.GradingSettings(workers=1, timeout=60, judge=config.JudgeSettings(**values))
+    values = {"url": server.url, "model": "judge-1", "timeout": HANG, "tries": 3} | options
+    return config.GradingSettings(workers=1, timeout=HANG, judge=config.JudgeSettings(**values))

@@ -43,6 +43,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("only_hanging_formulas_time_out")
 def test_the_verb_writes_one_verdict_a_row_in_their_order(tmp_path: Path) -> None:
     source, output = write(tmp_path / "answers.jsonl", [row for row, _, _ in ROWS]), tmp_path / "verdicts.parquet"
     ran = CliRunner().invoke(app, ["grade", "--input", str(source), "--output", str(output), "--timeout", "3"])

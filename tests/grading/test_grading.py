@@ -227,6 +227,7 @@ def test_a_missing_answer_is_unparsed_and_not_wrong(answer: str | None) -> None:
     assert grade(answer, problem("12")).verdict is Verdict.UNPARSED
 
 
+@pytest.mark.usefixtures("only_hanging_formulas_time_out")
 def test_a_hanging_comparison_is_undecided_and_the_others_are_graded_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

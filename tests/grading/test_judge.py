@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from judge_server import DOWN, KEY, Reply, Server, part, said, settings
+from waiting import HANG
 
 from mmprm import config
 from mmprm.data.problem import Problem
@@ -72,8 +72,8 @@ def test_a_judge_that_is_down_decides_nothing_and_a_new_grader_asks_it_again(ser
 
 def test_a_judge_that_is_not_there_or_silent_decides_nothing(server: Server) -> None:
     silent = threading.Event()
-    server.reply = lambda prompt: (silent.wait(5), said("Yes"))[1]
-    assert grade_one(server, timeout=0.1, tries=2) == Graded(Verdict.UNDECIDED, "judge:ReadTimeout")
+    server.reply = lambda prompt: (silent.wait(), said("Yes"))[1]
+    assert grade_one(server, timeout=1, tries=2) == Graded(Verdict.UNDECIDED, "judge:ReadTimeout")
     silent.set()
     server.close()
     assert grade_one(server) == Graded(Verdict.UNDECIDED, "judge:ConnectError")
@@ -118,7 +118,7 @@ def test_what_the_rules_read_never_reaches_the_judge(server: Server) -> None:
     with Grader.of(settings(server)) as grader:
         found = grader.grade_many(items)
     assert server.bodies == []
-    with Grader(workers=1, timeout=60) as without:
+    with Grader(workers=1, timeout=HANG) as without:
         assert found == without.grade_many(items)
 
 
@@ -138,7 +138,7 @@ def test_what_the_rules_cannot_read_is_the_judges_to_decide(server: Server) -> N
     choices = next(prompt for prompt in server.prompts if "second" in prompt)
     assert part(choices, "question") == "Which?\n(A) 1\n(B) 2\n(C) 3"
     assert part(choices, "reference") == "B"
-    with Grader(workers=1, timeout=60) as without:
+    with Grader(workers=1, timeout=HANG) as without:
         assert {item.verdict for item in without.grade_many(items)} == {Verdict.INCORRECT}
 
 
@@ -168,12 +168,10 @@ def test_a_text_that_cannot_be_sent_is_undecided(server: Server) -> None:
 
 def test_asking_holds_up_nobody(server: Server) -> None:
     held = threading.Event()
-    server.reply = lambda prompt: (held.wait(5), said("Yes"))[1]
+    server.reply = lambda prompt: (held.wait(), said("Yes"))[1]
     with Grader.of(settings(server)) as grader:
-        started = time.monotonic()
         grading = grader.start([("a slanted square", WORDS), ("rhombus", WORDS)])
-        grader.wait(0)
-        assert time.monotonic() - started < 2
+        grader.wait(0)  # which does not wait until it is let go below
         assert not grading.done
         held.set()
         while not grading.done:

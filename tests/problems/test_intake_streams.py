@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -9,7 +10,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from table_pictures import picture
+from waiting import python_that_kills_itself, wait_for
 
 from mmprm import config
 from mmprm.data import schemas, tables
@@ -91,38 +92,27 @@ def test_after_kills_in_reading_and_in_writing_the_tables_are_those_of_an_undist
 ) -> None:
     work = tmp_path / "work"
     (tmp_path / "config.json").write_text(settings_of(source).model_dump_json())
-    command = [str(Path(sys.executable).with_name("mmprm")), "intake", "--source", "real"]
-    command += ["--config", str(tmp_path / "config.json"), "--work", str(work)]
-    command += ["--out", str(tmp_path / "real.parquet"), "--refused", str(tmp_path / "real.refused.parquet")]
+    options = ["intake", "--source", "real"]
+    options += ["--config", str(tmp_path / "config.json"), "--work", str(work)]
+    options += ["--out", str(tmp_path / "real.parquet"), "--refused", str(tmp_path / "real.refused.parquet")]
 
     def parts() -> dict[Path, int]:
         """The parts that are whole, and when they were written."""
         return {path: path.stat().st_mtime_ns for path in work.glob("checked-*/*.parquet")}
 
-    def in_writing() -> bool:
-        return any(tmp_path.glob(".real.parquet.*.tmp"))
-
-    moments: list[tuple[int, Callable[[], bool]]] = [
-        (1, lambda: len(parts()) >= 1),
-        (2, lambda: len(parts()) >= 3),
-        (1, lambda: len(parts()) >= 5),
-        (1, in_writing),
-    ]
+    whole = f"len(list(Path({str(work)!r}).glob('checked-*/*.parquet')))"
+    in_writing = f"any(Path({str(tmp_path)!r}).glob('.real.parquet.*.tmp'))"
+    moments = [(1, f"{whole} >= 1"), (2, f"{whole} >= 3"), (1, f"{whole} >= 5"), (1, in_writing)]
     before: dict[Path, int] = {}
-    for threads, ready in moments:
+    for threads, moment in moments:
+        command = [*python_that_kills_itself(moment, "from mmprm.cli import app; app()"), *options]
         run = subprocess.Popen([*command, "--threads", str(threads)], stderr=subprocess.DEVNULL, start_new_session=True)
-        deadline = time.monotonic() + 100
-        while not ready():
-            assert run.poll() is None and time.monotonic() < deadline
-            time.sleep(0.001)
-        os.kill(run.pid, signal.SIGKILL)  # its processes end with it
-        run.wait()
-        while processes_of(run.pid):
-            assert time.monotonic() < deadline, "a process outlived its parent"
-            time.sleep(0.01)
+        assert run.wait() == -signal.SIGKILL, moment
+        wait_for(functools.partial(lambda group: not processes_of(group), run.pid), "the end of its processes")
         assert before.items() <= parts().items(), "what was whole was not made again"
         before = parts()
         assert not (tmp_path / "real.parquet").exists()
+    command = [str(Path(sys.executable).with_name("mmprm")), *options]
     last = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True)
     assert f"going on after row {6 * part_checks.ROWS + 100}" in last.stderr
     assert {name: (tmp_path / name).read_bytes() for name in NAMES} == undisturbed

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import random
 import signal
-import time
 from collections import Counter
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 from toy_world import SlowEngine, policy_folder, rows, toy_config
+from waiting import kill_own_process_when
 
 from mmprm.annotation.annotate import annotate
 from mmprm.data.problem import write_problems
@@ -23,10 +26,12 @@ PROBLEMS = [toy_problem(number) for number in range(60)]
 KILLS = 20
 
 
-def start(folder: Path, seed: int = 0) -> multiprocessing.process.BaseProcess:
-    """A shard in a process of its own."""
+def start(folder: Path, seed: int = 0, kill: Callable[[], object] | None = None, delay: float = 0.0) -> BaseProcess:
+    """A shard in a process of its own, which kills itself some seconds after `kill` is first true."""
 
     def work() -> None:
+        if kill is not None:
+            kill_own_process_when(kill, delay)
         os.dup2(os.open(folder / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND), 2)
         inputs = folder / "policy", folder / "seeds.parquet"
         engine = SlowEngine(ToyPolicy(garbage=0.05), folder / f"sampled-{os.getpid()}", seed, 3)
@@ -59,18 +64,17 @@ def test_after_twenty_kills_at_random_moments_the_tables_are_those_of_an_undistu
     disturbed, whole = folders
     rng = random.Random(0)
     killed = 0
+
+    def journals() -> int:
+        return len(list((disturbed / "work").glob("*.jsonl")))
+
     for attempt in range(KILLS):
-        process = start(disturbed, attempt)
-        early = rng.random() < 0.2  # else once it has begun to sample
-        while not early and process.is_alive() and len(list((disturbed / "work").glob("*.jsonl"))) <= killed:
-            time.sleep(0.001)
-        time.sleep(rng.uniform(0, 0.05))
-        assert process.is_alive(), "the shard is too small for so many kills"
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
+        early, delay = rng.random() < 0.2, rng.uniform(0, 0.05)
+        begun = functools.partial(lambda before: journals() > before, killed)  # it has begun to sample
+        process = start(disturbed, attempt, (lambda: True) if early else begun, delay)
         process.join()
-        assert process.exitcode == -signal.SIGKILL
-        killed += len(list((disturbed / "work").glob("*.jsonl"))) > killed
+        assert process.exitcode == -signal.SIGKILL, "the shard is too small for so many kills"
+        killed += journals() > killed
         assert not (disturbed / "out").exists() or not list((disturbed / "out").glob("*.parquet"))
     assert killed >= KILLS // 2, "most kills hit a shard that had begun to sample"
     lines = [line for path in (disturbed / "work").glob("*.jsonl") for line in path.read_bytes().splitlines()]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from waiting import HANG
 
 from mmprm.runtime import gpu_lease
 from mmprm.runtime.errors import UserError
@@ -42,7 +43,7 @@ def start(machine: Path) -> Iterator[Start]:
     """Starts a process that leases devices and holds them for so many seconds."""
     started: list[subprocess.Popen[str]] = []
 
-    def run(count: int, seconds: float = 60) -> subprocess.Popen[str]:
+    def run(count: int, seconds: float = HANG) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", HOLD, str(count), str(seconds)]
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         return started[-1]
@@ -109,20 +110,20 @@ def test_many_jobs_on_few_devices_never_share_one(machine: Path) -> None:
     claim += "for turn in range(15):\n with lease(1) as (one,):\n"
     claim += "  mine = Path(sys.argv[1]) / one; mine.mkdir(); time.sleep(.002); mine.rmdir()\n"
     claimers = [subprocess.Popen([sys.executable, "-c", claim, str(held)]) for _ in range(6)]
-    assert [claimer.wait(100) for claimer in claimers] == [0] * 6, "a second one in the same place would fail"
+    assert [claimer.wait() for claimer in claimers] == [0] * 6, "a second one in the same place would fail"
 
 
-def test_a_child_that_outlives_its_parent_keeps_the_device(machine: Path) -> None:
+def test_a_child_that_outlives_its_parent_keeps_the_device(start: Start) -> None:
     """Its memory is on the device until it ends."""
     fork = "import os, time; from mmprm.runtime.gpu_lease import lease\nwith lease(4):\n"
-    fork += " child = os.fork()\n if child == 0: time.sleep(100)\n print(child, flush=True); time.sleep(100)"
+    fork += " child = os.fork()\n if child == 0: time.sleep(3600)\n print(child, flush=True); time.sleep(3600)"
     parent = subprocess.Popen([sys.executable, "-c", fork], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     parent.kill()
     parent.wait()
-    waiting = subprocess.Popen([sys.executable, "-c", HOLD, "1", "0"], stdout=subprocess.PIPE, text=True)
-    time.sleep(1.0)
+    waiting = start(1, 0)
+    assert "0 of them so far" in waits(waiting)
     assert waiting.poll() is None
     os.kill(child, signal.SIGKILL)
     assert own(waiting) == {"a"}

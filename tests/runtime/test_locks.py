@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 from mmprm.runtime import locks
 
@@ -53,7 +54,7 @@ def held(folder: Path, name: str) -> subprocess.Popen[str]:
         "with locks.single_writer(Path(sys.argv[1]), sys.argv[2]):\n"
         "    child = os.fork()\n"
         "    if child: print(child, flush=True)\n"
-        "    time.sleep(60)\n"
+        "    time.sleep(3600)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script, str(folder), name], text=True, stdout=subprocess.PIPE, env={**os.environ}
@@ -70,12 +71,18 @@ def test_who_waits_says_for_whom_and_is_let_in_when_the_holder_is_killed(
     waiting = CONTEXT.Process(target=add_to, args=(tmp_path,))
     waiting.start()
     try:
-        time.sleep(0.5)
+        message = ""
+
+        def waits() -> bool:
+            nonlocal message
+            message += capfd.readouterr().err
+            return f"shard: process {holder.pid} on " in message
+
+        wait_for(waits, "the message of the one that waits", waiting)
         assert waiting.is_alive() and not (tmp_path / "entered").exists()
         os.kill(holder.pid, signal.SIGKILL)
-        waiting.join(10)
+        waiting.join()
         assert (tmp_path / "entered").exists()
-        assert f"shard: process {holder.pid} on " in capfd.readouterr().err
         assert all(Path(f"/proc/{child}").exists() for child in children), "the holder's child lives"
     finally:
         holder.kill()

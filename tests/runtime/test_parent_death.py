@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import is_alive, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties processes")
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from mmprm.runtime import parent_death
 parent_death.tie_to_command()
 Path(sys.argv[1]).write_text(f"{os.getppid()} {os.getpid()}\\n")
-time.sleep(60)
+time.sleep(3600)
 """
 COMMAND = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[1:]], start_new_session=True)"
 LAUNCHER = """
@@ -31,21 +31,6 @@ subprocess.run(parent_death.to_me([sys.executable, "-c", *sys.argv[1:]]))
 """
 
 
-def _alive(process: int) -> bool:
-    """Does it run? A zombie, whose parent has not looked yet, does not."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def _wait(condition, seconds: float = 20) -> bool:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
-    return bool(condition())
-
-
 @pytest.fixture
 def family(tmp_path: Path) -> Iterator[list[int]]:
     """The numbers of a running launcher, its command and that one's worker."""
@@ -53,27 +38,27 @@ def family(tmp_path: Path) -> Iterator[list[int]]:
     launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, COMMAND, WORKER, str(note)])
     family = [launcher.pid]
     try:
-        assert _wait(lambda: note.exists() and note.read_text().endswith("\n"))
+        wait_for(lambda: note.exists() and note.read_text().endswith("\n"), "the worker", launcher)
         family += [int(number) for number in note.read_text().split()]
         yield family
     finally:
         for process in family:
-            if _alive(process):
+            if is_alive(process):
                 os.kill(process, signal.SIGKILL)
         launcher.wait()
 
 
 def test_killing_the_launcher_alone_ends_command_and_worker(family: list[int]) -> None:
     launcher, command, worker = family
-    assert _alive(command) and _alive(worker)
+    assert is_alive(command) and is_alive(worker)
     os.kill(launcher, signal.SIGKILL)
-    assert _wait(lambda: not _alive(command) and not _alive(worker))
+    wait_for(lambda: not is_alive(command) and not is_alive(worker), "the end of command and worker")
 
 
 def test_killing_the_command_ends_its_worker(family: list[int]) -> None:
     _, command, worker = family
     os.kill(command, signal.SIGKILL)
-    assert _wait(lambda: not _alive(worker))
+    wait_for(lambda: not is_alive(worker), "the end of the worker")
 
 
 def test_a_parent_that_died_before_the_tie_ends_it_too() -> None:

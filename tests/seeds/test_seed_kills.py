@@ -6,11 +6,13 @@ import multiprocessing
 import os
 import random
 import signal
-import time
 from collections import Counter
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import pytest
 from toy_world import SlowEngine, policy_folder, rows, toy_config
+from waiting import kill_own_process_when
 
 from mmprm.data.problem import write_problems
 from mmprm.data.shards import Shard
@@ -22,10 +24,12 @@ CONFIG = toy_config(seeds=SEEDS, engine={"open_problems": 8})
 AT_ONCE, KILLS = 2, 6
 
 
-def start(folder: Path, seed: int) -> multiprocessing.process.BaseProcess:
-    """The stage in a process of its own."""
+def start(folder: Path, seed: int, delay: float | None = None) -> BaseProcess:
+    """The stage in a process of its own, which kills itself `delay` seconds after it has begun to sample."""
 
     def work() -> None:
+        if delay is not None:
+            kill_own_process_when((folder / f"sampled-{os.getpid()}").exists, delay)
         os.dup2(os.open(folder / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND), 2)
         engine = SlowEngine(ToyPolicy(error=0.3), folder / f"sampled-{os.getpid()}", seed, AT_ONCE)
         problems = [folder / "problems.parquet"]
@@ -36,6 +40,7 @@ def start(folder: Path, seed: int) -> multiprocessing.process.BaseProcess:
     return process
 
 
+@pytest.mark.heavy  # rollouts/test_kills.py kills the same journal
 def test_a_filter_that_is_killed_again_and_again_draws_nothing_twice(tmp_path: Path) -> None:
     for name in ("disturbed", "whole"):
         policy_folder(tmp_path / name / "policy")
@@ -45,15 +50,10 @@ def test_a_filter_that_is_killed_again_and_again_draws_nothing_twice(tmp_path: P
     assert whole.exitcode == 0
     disturbed, rng = tmp_path / "disturbed", random.Random(1)
     for attempt in range(KILLS):
-        process = start(disturbed, attempt)
-        while process.is_alive() and not (disturbed / f"sampled-{process.pid}").exists():
-            time.sleep(0.001)
-        time.sleep(rng.uniform(0, 0.03))
-        assert process.is_alive(), "the pool is too small for so many kills"
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
+        process = start(disturbed, attempt, rng.uniform(0, 0.03))
         process.join()
-        assert process.exitcode == -signal.SIGKILL and not (disturbed / "out").exists()
+        assert process.exitcode == -signal.SIGKILL, "the pool is too small for so many kills"
+        assert not (disturbed / "out").exists()
     last = start(disturbed, 99)
     last.join()
     assert last.exitcode == 0

@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,25 +178,9 @@ def parents(process: int, within: list[int]) -> list[int]:
     return found
 
 
-def is_alive(process: int) -> bool:
-    """A process that has not ended; a zombie has."""
-    with suppress(OSError):
-        return _stat(str(process))[0] != "Z"
-    return False
-
-
 def hasten(slurm: Path) -> None:
     """Let jobs that SLURM has put back into the queue start at once: by itself it lets them wait for two minutes."""
     rows = cluster.command(slurm, "squeue", "--noheader", "--states=PD", "--format=%i %r").splitlines()
     for job in (row.split()[0] for row in rows if row.endswith(" BeginTime")):
         with suppress(subprocess.CalledProcessError):  # started, or cancelled, this moment
             cluster.command(slurm, "scontrol", "update", f"JobId={job}", "StartTime=now")
-
-
-def wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Raises TimeoutError."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(f"{what}: not within {seconds:.0f} seconds")
-        time.sleep(0.2)  # some of these conditions ask SLURM, whose commands take the processor from what they wait for

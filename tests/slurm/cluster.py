@@ -29,6 +29,8 @@ DATABASE = ("mariadb-server-core", "mariadb-client-core")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "slurmdbd", "mariadbd", "mariadb-install-db", "mariadb")
 STANDARD = Path("/etc/slurm/slurm.conf")
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+HANG = 3600.0  # seconds: a guard alone, for no machine is that slow
+ATTEMPT = 60.0  # seconds for a command that is asked again, since it may hang where its daemon is not there yet
 
 CONF = """\
 ClusterName=test
@@ -108,7 +110,7 @@ def install() -> None:
         return
     # Where there is no init, RUNLEVEL keeps the packages' scripts from starting what they bring.
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
+    apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=3600"]
     for command in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES, *DATABASE]):
         subprocess.run([*apt, *command], env=environment, check=True, stdout=subprocess.DEVNULL)
 
@@ -147,7 +149,7 @@ def up(folder: Path, nodes: int = 2, cpus: int = 8, memory: int = 256000, gpus: 
     for name in names:
         (folder / "spool" / name).mkdir(exist_ok=True)
         _start_node(folder, name)
-    _wait(lambda: _idle(folder) == nodes, 60, f"idle nodes; see the logs in {folder}")
+    _wait(lambda: _idle(folder) == nodes, f"idle nodes; see the logs in {folder}")
 
 
 def lose(folder: Path, node: str, crash: bool) -> None:
@@ -169,7 +171,7 @@ def restore(folder: Path, node: str) -> None:
     with suppress(subprocess.CalledProcessError):  # it is back already
         command(folder, "scontrol", "update", f"NodeName={node}", "State=RESUME")
     up = "--states=idle,alloc,mix"
-    _wait(lambda: command(folder, "sinfo", "-h", "-N", up, f"--nodes={node}") != "", 60, f"the return of {node}")
+    _wait(lambda: command(folder, "sinfo", "-h", "-N", up, f"--nodes={node}") != "", f"the return of {node}")
 
 
 def down(folder: Path) -> None:
@@ -177,8 +179,8 @@ def down(folder: Path) -> None:
     folder = folder.resolve()
     if (folder / "slurmctld.pid").exists():
         with suppress(subprocess.SubprocessError):
-            command(folder, "scancel", "--full", "--user", "root", timeout=20)
-            _wait(lambda: not command(folder, "squeue", "--noheader", timeout=20), 20, "the end of the jobs")
+            command(folder, "scancel", "--full", "--user", "root")
+            _wait(lambda: not command(folder, "squeue", "--noheader"), "the end of the jobs")
     numbers = folder / "processes"
     for number in reversed(numbers.read_text().split() if numbers.exists() else []):
         _end(int(number))
@@ -187,7 +189,7 @@ def down(folder: Path) -> None:
         STANDARD.unlink()
 
 
-def command(folder: Path, *words: str, timeout: float = 60) -> str:
+def command(folder: Path, *words: str, timeout: float = HANG) -> str:
     """What one of SLURM's commands says of this cluster. Raises CalledProcessError where it fails."""
     done = subprocess.run(words, env=environment(folder), text=True, capture_output=True, check=True, timeout=timeout)
     return done.stdout.strip()
@@ -207,7 +209,7 @@ def _munge(folder: Path) -> None:
     files = {"key-file": key.name, "socket": "munge.socket", "pid-file": "munge.pid", "seed-file": "munge.seed"}
     options = [f"--{option}={folder / name}" for option, name in files.items()]
     _start(folder, "munged", "--foreground", "--force", f"--log-file={folder / 'munge.log'}", *options)
-    _wait((folder / "munge.socket").exists, 20, "munge's socket")
+    _wait((folder / "munge.socket").exists, "munge's socket")
 
 
 def _accounting(folder: Path, port: int) -> None:
@@ -223,10 +225,10 @@ def _accounting(folder: Path, port: int) -> None:
     options += ["--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=0", "--innodb-lock-wait-timeout=900"]
     _start(folder, "mariadbd", *user, *options)
     client = ("mariadb", "--no-defaults", f"--socket={socket_}", "--user=root")
-    _wait(lambda: _works(folder, *client, "--execute=select 1"), 60, f"the database; see {folder}/mariadbd.out")
+    _wait(lambda: _works(folder, *client, "--execute=select 1"), f"the database; see {folder}/mariadbd.out")
     command(folder, *client, f"--execute={TABLES}")
     _start(folder, "slurmdbd", "-D", MYSQL_UNIX_PORT=str(socket_))
-    _wait(lambda: _works(folder, "sacctmgr", "-n", "show", "cluster"), 60, f"slurmdbd; see {folder}/slurmdbd.log")
+    _wait(lambda: _works(folder, "sacctmgr", "-n", "show", "cluster"), f"slurmdbd; see {folder}/slurmdbd.log")
     for words in (("cluster", "test"), ("account", "main", "Cluster=test"), ("user", "root", "Account=main")):
         with suppress(subprocess.CalledProcessError):  # it is there already
             command(folder, "sacctmgr", "-i", "add", *words)
@@ -244,7 +246,7 @@ def _alive(folder: Path) -> bool:
 
 def _works(folder: Path, *words: str) -> bool:
     with suppress(subprocess.SubprocessError):
-        command(folder, *words, timeout=10)
+        command(folder, *words, timeout=ATTEMPT)
         return True
     return False
 
@@ -316,7 +318,7 @@ def _start(folder: Path, program: str, *options: str, **variables: str) -> None:
 
 def _idle(folder: Path) -> int:
     with suppress(subprocess.SubprocessError):
-        rows = command(folder, "sinfo", "--noheader", "--Node", "--states=idle", "--format=%N", timeout=10)
+        rows = command(folder, "sinfo", "--noheader", "--Node", "--states=idle", "--format=%N", timeout=ATTEMPT)
         return len(set(rows.split()))  # a node stands there once a partition
     return 0
 
@@ -340,11 +342,11 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    end = time.monotonic() + seconds
+def _wait(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + HANG
     while not condition():
         if time.monotonic() > end:
-            raise TimeoutError(f"{what}: not within {seconds} seconds")
+            raise TimeoutError(f"hangs while waiting for {what}")
         time.sleep(0.1)
 
 

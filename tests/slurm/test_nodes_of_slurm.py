@@ -8,12 +8,12 @@ import os
 import pickle
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cluster
 import pytest
+from waiting import wait_for
 
 from mmprm.config import Training
 from mmprm.data.problem import Problem
@@ -21,8 +21,6 @@ from mmprm.model import folders
 from mmprm.model.step_text import Renderer
 from mmprm.training import loop, train_policy
 from mmprm.training.job import TrainJob
-
-PATIENCE = 900  # seconds for a job, or its first checkpoint: DeepSpeed may have to compile first
 
 # As Snakemake's executor does it: a step of one task, which is not told the variables of the allocation.
 SCRIPT = """\
@@ -78,14 +76,7 @@ def submit(slurm: Path, tmp_path: Path) -> Iterator[Callable[[TrainJob], str]]:
         yield run
     for number in numbers:
         cluster.command(slurm, "scancel", "--full", number)
-        _wait(functools.partial(_ended, slurm, number), 30)
-
-
-def _wait(condition: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.1)
-    return condition()
+        wait_for(functools.partial(_ended, slurm, number), "the end of the cancelled job", pause=0.1)
 
 
 def _ended(slurm: Path, number: str) -> bool:
@@ -93,7 +84,7 @@ def _ended(slurm: Path, number: str) -> bool:
 
 
 def _outcome(slurm: Path, tmp_path: Path, number: str) -> loop.TrainResult:
-    assert _wait(lambda: _ended(slurm, number), PATIENCE)
+    wait_for(lambda: _ended(slurm, number), "the end of the job", pause=0.1)
     file = tmp_path / "outcome"
     assert file.is_file(), (tmp_path / f"log-{number}").read_text()
     return loop.TrainResult(**json.loads(file.read_text()))
@@ -129,17 +120,18 @@ def _nodes_used(work: Path) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_two_nodes_learn_what_one_process_learns_cancelled_or_not(
     slurm: Path, submit: Callable[[TrainJob], str], make_job: Callable, tmp_path: Path
 ) -> None:
     job = make_job(tmp_path / "work", "zero2")
     first = submit(job)
-    assert _wait(lambda: _whole(job) or _ended(slurm, first), PATIENCE)
+    wait_for(lambda: _whole(job) or _ended(slurm, first), "a whole checkpoint", pause=0.1)
     used = _nodes_used(job.work)
     cluster.command(slurm, "scancel", first)
     assert used == ["n1", "n2"], (tmp_path / f"log-{first}").read_text()
-    assert _wait(lambda: _ended(slurm, first), 60)
-    assert _wait(lambda: not _nodes_used(job.work), 10), "a worker has outlived its job"
+    wait_for(lambda: _ended(slurm, first), "the end of the cancelled job", pause=0.1)
+    wait_for(lambda: not _nodes_used(job.work), "the end of its workers", pause=0.1)
     assert not (tmp_path / "outcome").exists()
 
     outcome = _outcome(slurm, tmp_path, submit(job))
@@ -149,16 +141,17 @@ def test_two_nodes_learn_what_one_process_learns_cancelled_or_not(
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_a_node_that_fails_ends_the_training_with_a_message(
     slurm: Path, submit: Callable[[TrainJob], str], make_job: Callable, tmp_path: Path
 ) -> None:
     job = make_job(tmp_path / "work", "zero2")
     number = submit(job)
-    assert _wait(lambda: len(_nodes_used(job.work)) == 2 or _ended(slurm, number), PATIENCE)
+    wait_for(lambda: len(_nodes_used(job.work)) == 2 or _ended(slurm, number), "workers on both nodes", pause=0.1)
     torchrun = [process for process, node in _running(job.work, b"torch.distributed.run").items() if node == "n2"]
     assert len(torchrun) == 1, (tmp_path / f"log-{number}").read_text()
     os.kill(torchrun[0], signal.SIGKILL)
-    assert _wait(lambda: _ended(slurm, number), 90)
-    assert _wait(lambda: not _nodes_used(job.work), 10)
+    wait_for(lambda: _ended(slurm, number), "the end of the job", pause=0.1)
+    wait_for(lambda: not _nodes_used(job.work), "the end of its workers", pause=0.1)
     said = (tmp_path / f"log-{number}").read_text()
     assert "policy: training under torchrun on the nodes n1, n2 ended with status" in said, said

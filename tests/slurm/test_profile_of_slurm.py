@@ -57,7 +57,6 @@ def test_the_profile_gives_a_training_several_nodes_where_its_head_says(slurm: P
         text=True,
         capture_output=True,
         check=False,
-        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     columns = ("sacct", "-X", "-n", "-P", "-o", "Comment,Partition,Account,Constraints,Timelimit,ReqMem")

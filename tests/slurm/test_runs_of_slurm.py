@@ -23,10 +23,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from checkout import Checkout, Watch
+from waiting import is_alive, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.heavy]
 
-PATIENCE = 1800  # seconds for what takes one of them on an idle machine
+PAUSE = 0.2  # seconds: some conditions ask SLURM, whose commands take the processor from what they wait for
 FAULTS = ("cancelled", "crashed", "cut off", "over time", "preempted", "left alone")
 COUNT = 8  # more shards than faults: one may have too little to do to be hit in the middle
 SHARDS = [f"{index}-of-{COUNT}" for index in range(COUNT)]
@@ -84,10 +85,10 @@ class Story:
             checkout.hasten(self.slurm)
             return condition()
 
-        checkout.wait(there, PATIENCE, what)
+        wait_for(there, what, pause=PAUSE)
 
     def gone(self, victim: int) -> None:
-        self.until(lambda: not checkout.is_alive(victim), f"the end of process {victim}")
+        self.until(lambda: not is_alive(victim), f"the end of process {victim}")
 
     def states(self, fault: str) -> list[str]:
         """What SLURM's accounting says of all that became of the job of this fault, in order."""
@@ -116,7 +117,7 @@ def story(slurm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sto
         process = with_faults(told, process)
         told.until(lambda: process.poll() is not None, "the end of the run")
         assert process.returncode == 0, run.said()
-        assert undisturbed.wait(PATIENCE) == 0, local.said()
+        assert undisturbed.wait() == 0, local.said()
     finally:
         watch.close()
         for one in (process, undisturbed):
@@ -152,7 +153,7 @@ def with_faults(story: Story, process: subprocess.Popen[bytes]) -> subprocess.Po
         os.kill(task, signal.SIGSTOP)
     cluster.lose(slurm, node, crash=False)
     story.until(lambda: "working on it; waiting for its end" in run.log(f"annotate/{shard}"), "a successor that waits")
-    assert len(run.shard_processes(shard)) == 2 and checkout.is_alive(victim)
+    assert len(run.shard_processes(shard)) == 2 and is_alive(victim)
     os.kill(victim, signal.SIGCONT)
     story.gone(victim)
     story.until(lambda: story.states("cut off")[-1] == "COMPLETED", "the end of the successor")
@@ -176,7 +177,7 @@ def with_faults(story: Story, process: subprocess.Popen[bytes]) -> subprocess.Po
     story.watch.stop_none()
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert checkout.is_alive(victim) and list((run.folder / ".snakemake/locks").iterdir())
+    assert is_alive(victim) and list((run.folder / ".snakemake/locks").iterdir())
     return run.start("--profile", "slurm", *checkout.HASTE)
 
 

@@ -9,9 +9,9 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
+
+from waiting import wait_for
 
 from mmprm.model import folders
 from mmprm.training import loop
@@ -20,7 +20,6 @@ from mmprm.training.examples import IGNORE
 from mmprm.training.job import TrainJob
 from mmprm.training.losses import token_loss
 
-PATIENCE = 900  # seconds that a killed run has for its first checkpoint; DeepSpeed may have to compile first
 LAUNCH = "import pickle, sys; from pathlib import Path; from mmprm.training import launch; "
 LAUNCH += "launch.fit(pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]))"
 
@@ -66,13 +65,6 @@ def processes_of(description: Path) -> list[int]:
     return found
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {seconds} seconds"
-        time.sleep(0.01)
-
-
 def kill_after_a_checkpoint(job: TrainJob, model: Path, processes: int) -> None:
     """Run a job with so many processes, and kill the launcher, and that alone, once a checkpoint is whole."""
     description = model.with_suffix(".pickle")
@@ -82,14 +74,13 @@ def kill_after_a_checkpoint(job: TrainJob, model: Path, processes: int) -> None:
     passed_on = job.work / "job.pickle"
     try:
         whole = functools.partial(job.work.glob, "checkpoints/checkpoint-*/complete.json")
-        wait_for(lambda: any(whole()) or launcher.poll() is not None, PATIENCE, "a whole checkpoint")
-        assert launcher.poll() is None, "it ended by itself; its messages stand above"
+        wait_for(lambda: any(whole()), "a whole checkpoint", launcher)
         assert len(processes_of(passed_on)) == 1 + processes
         os.kill(launcher.pid, signal.SIGKILL)
         launcher.wait()
         # The signal reaches neither torchrun nor its workers. One that lived on would write into the folder of
         # checkpoints together with the run that comes after it.
-        wait_for(lambda: not processes_of(passed_on), 5, "the end of torchrun and its workers")
+        wait_for(lambda: not processes_of(passed_on), "the end of torchrun and its workers")
     finally:
         launcher.kill()
         for process in processes_of(passed_on):

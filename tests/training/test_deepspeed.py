@@ -29,6 +29,7 @@ from mmprm.training.job import TrainJob
 Make = Callable[..., TrainJob]
 Run = tuple[loop.TrainResult, Path]
 
+heavy = pytest.mark.heavy
 in_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for the workers in /proc")
 
 
@@ -92,7 +93,7 @@ def sharded(make_job: Make, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["zero1", "zero2", "zero3"])
+@pytest.mark.parametrize("stage", [pytest.param("zero1", marks=heavy), pytest.param("zero2", marks=heavy), "zero3"])
 def test_two_processes_learn_what_one_learns(
     stage: str, single: Run, sharded: Callable[[str], Run], mini_policy_folder: Path
 ) -> None:
@@ -105,6 +106,7 @@ def test_two_processes_learn_what_one_learns(
 
 
 @pytest.mark.slow
+@heavy
 def test_half_precision_learns_nearly_what_single_precision_does(make_job: Make, single: Run, tmp_path: Path) -> None:
     """bf16 under DeepSpeed: the loss falls by a tenth, as in float32, and the model is saved in bfloat16."""
     outcome = launch.fit(make_job("zero1", tmp_path / "work", precision="bf16"), tmp_path / "model")
@@ -114,6 +116,7 @@ def test_half_precision_learns_nearly_what_single_precision_does(make_job: Make,
 
 
 @pytest.mark.slow
+@heavy
 @in_proc
 def test_a_killed_run_leaves_no_worker_behind_and_goes_on_from_its_checkpoint(
     make_job: Make, sharded: Callable[[str], Run], tmp_path: Path
@@ -129,7 +132,7 @@ def test_a_killed_run_leaves_no_worker_behind_and_goes_on_from_its_checkpoint(
 
 @pytest.mark.slow
 @in_proc
-@pytest.mark.parametrize(("stage", "before", "after"), [("zero2", 2, 1), ("zero3", 1, 2)])
+@pytest.mark.parametrize(("stage", "before", "after"), [("zero2", 2, 1), pytest.param("zero3", 1, 2, marks=heavy)])
 def test_a_killed_run_goes_on_with_another_number_of_processes(
     stage: str, before: int, after: int, make_job: Make, single: Run, tmp_path: Path, monkeypatch, capfd
 ) -> None:
@@ -149,6 +152,7 @@ def test_a_killed_run_goes_on_with_another_number_of_processes(
 
 
 @pytest.mark.slow
+@heavy
 def test_adapters_go_on_with_another_number_of_processes_and_the_best_of_both_are_exported(
     make_job: Make, tmp_path: Path, monkeypatch
 ) -> None:

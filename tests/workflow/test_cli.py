@@ -17,7 +17,7 @@ from mmprm.cli import app
 
 def mmprm(*arguments: str) -> subprocess.CompletedProcess[str]:
     program = str(Path(sys.executable).parent / "mmprm")
-    return subprocess.run([program, *arguments], text=True, capture_output=True, check=False, timeout=100)
+    return subprocess.run([program, *arguments], text=True, capture_output=True, check=False)
 
 
 def test_help_loads_neither_models_nor_the_configuration() -> None:

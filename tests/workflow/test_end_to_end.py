@@ -5,6 +5,7 @@ All tests look at one run of configs/ci.yaml, with a table of good and bad probl
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -12,7 +13,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,6 +27,7 @@ import yaml
 from PIL import Image
 from snake import ROOT, Plan, Workflow
 from toy_world import rows
+from waiting import wait_for
 
 from mmprm.annotation.annotate import annotate
 from mmprm.config import read
@@ -133,10 +134,7 @@ def killed_when(ready: Callable[[], bool], workflow: Workflow, config: dict[str,
             workflow.command(config=config), cwd=workflow.folder, start_new_session=True, stdout=file, stderr=file
         )
         try:
-            deadline = time.monotonic() + 300
-            while not ready():
-                assert run.poll() is None and time.monotonic() < deadline, output.read_text()
-                time.sleep(0.01)
+            wait_for(ready, "the moment to kill it", run, output)
         finally:
             os.killpg(run.pid, signal.SIGKILL)
             run.wait()
@@ -198,6 +196,7 @@ def test_killed_annotation_sampled_nothing_twice(run: Run) -> None:
     assert (usage["replayed_completions"], usage["completions"]) == (k * len(before), k * (len(keys) - len(before)))
 
 
+@pytest.mark.heavy
 def test_annotation_on_vllm_killed_three_times_gives_the_same_trees_and_samples_no_finished_request_again(
     run: Run, tmp_path: Path
 ) -> None:
@@ -217,9 +216,7 @@ def test_annotation_on_vllm_killed_three_times_gives_the_same_trees_and_samples_
 
     for target in (4, 16, 28):
         shard = subprocess.Popen(command, cwd=run.workflow.folder, stderr=subprocess.DEVNULL)
-        while finished() < target:
-            assert shard.poll() is None
-            time.sleep(0.005)
+        wait_for(functools.partial(lambda least: finished() >= least, target), f"{target} requests", shard)
         shard.kill()
         shard.wait()
     at_kills = finished()
@@ -356,16 +353,18 @@ def in_shards(run: Run, count: int, engine: Engine, folder: Path) -> dict[str, l
     return {name: rows(*folder.glob(f"*/{name}.parquet")) for name in names}
 
 
-def test_two_and_five_shards_give_the_trees_and_candidates_of_one(run: Run, engine: Engine, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [2, pytest.param(5, marks=pytest.mark.heavy)])
+def test_two_and_five_shards_give_the_trees_and_candidates_of_one(
+    count: int, run: Run, engine: Engine, tmp_path: Path
+) -> None:
     results = run.results
     one = {name: rows(results / f"annotation/0-of-1/{name}.parquet") for name in ("nodes", "rollouts", "status")}
     one["seeds"] = rows(results / "seeds/0-of-1/rollouts.parquet")
     one["candidates"] = rows(results / "bench/test/candidates.parquet")
-    for count in (2, 5):
-        many = in_shards(run, count, engine, tmp_path / str(count))
-        assert {name: len(table) for name, table in many.items()} == {name: len(table) for name, table in one.items()}
-        for name, table in one.items():
-            assert many[name] == table
+    many = in_shards(run, count, engine, tmp_path)
+    assert {name: len(table) for name, table in many.items()} == {name: len(table) for name, table in one.items()}
+    for name, table in one.items():
+        assert many[name] == table
 
 
 def test_an_engine_that_dies_is_started_again_by_its_job_and_goes_on_from_the_journal(run: Run) -> None:
@@ -379,13 +378,11 @@ def test_an_engine_that_dies_is_started_again_by_its_job_and_goes_on_from_the_jo
     with output.open("w") as file:
         command = run.workflow.command("annotation", config=config)
         workflow = subprocess.Popen(command, cwd=run.workflow.folder, stdout=file, stderr=file)
-        while not finished():
-            assert workflow.poll() is None, output.read_text()
-            time.sleep(0.005)
+        wait_for(finished, "the first request", workflow, output)
         (engine,) = run.workflow.processes("annotate")
         os.kill(engine, signal.SIGKILL)
         at_kill = finished()
-        assert workflow.wait(timeout=300) == 0, output.read_text()
+        assert workflow.wait() == 0, output.read_text()
     assert "Trying to restart job" in output.read_text()
     replayed = re.search(r"replayed (\d+) requests", run.log("annotate/0-of-1"))
     sampled = json.loads((run.results / "annotation/0-of-1/usage.json").read_text())["requests"]

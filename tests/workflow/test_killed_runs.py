@@ -6,12 +6,12 @@ import fcntl
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from snake import Workflow, changed
+from waiting import wait_for
 
 TARGET = "results/small/problems/ood.parquet"
 
@@ -25,11 +25,7 @@ def started(workflow: Workflow) -> Iterator[subprocess.Popen[bytes]]:
     command = workflow.command(TARGET, config=ENDLESS)
     run = subprocess.Popen(command, cwd=workflow.folder, start_new_session=True, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 100
-        log = workflow.folder / "results/small/logs/intake/ood.log"
-        while not log.exists():
-            assert run.poll() is None and time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_for((workflow.folder / "results/small/logs/intake/ood.log").exists, "the first job", run)
         yield run
     finally:
         os.killpg(run.pid, signal.SIGKILL)

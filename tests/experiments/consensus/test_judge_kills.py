@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from chat_server import text_of
 from judging import FILES, JudgeServer, Judging, problem, run_config
 from killed_callers import KILLS, Command, survive_kills
@@ -14,6 +15,7 @@ PROBLEMS = [problem(number) for number in range(20)]
 CALLS = 8 * 16  # every fifth problem is held out
 
 
+@pytest.mark.heavy  # tagging/test_tag_kills.py kills the same runner of calls
 def test_after_kills_the_tables_are_those_of_an_undisturbed_run_and_only_calls_in_flight_are_made_again(
     tmp_path: Path,
 ) -> None:
