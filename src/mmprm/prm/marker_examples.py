@@ -41,8 +41,8 @@ class ExampleBuilder:
     def build(self, rows: Sequence[Mapping[str, Any]]) -> tuple[list[Example], list[ExampleRefusal]]:
         """Return an example for each row with a label that fits, and the rows that were refused or cut.
 
-        Raises UserError if a row's problem is unknown, or its tokens have not as many markers as it has labels (defects
-        4, 7 and 8).
+        Raises UserError if a row's problem is unknown, or the number of markers in its tokens is not that of its labels
+        (defects 4, 7 and 8).
         """
         for row in rows:
             if row["problem_id"] not in self.problems:

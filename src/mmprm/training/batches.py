@@ -44,7 +44,7 @@ class MicroBatches:
 class PaddedCollator:
     """Pads a micro-batch on the right, and prepares its images; `labels` are (batch, length).
 
-    A label stands at the position whose logits it is compared with, `shift` tokens before the token that it names (1:
+    A label is at the position whose logits it is compared with, `shift` tokens before the token that it names (1:
     the next token; 0: the marker itself). Raises UserError if the tokenizer has no padding token.
     """
 

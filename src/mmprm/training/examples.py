@@ -22,7 +22,7 @@ IGNORE = -100.0  # the label that transformers, too, reads as "no loss here"
 class Example:
     """One sequence: `tokens` holds input_ids and the processor's other per-token arrays; `labels` has one per token.
 
-    trials: how many rollouts each label is the mean of, for a loss that needs it (1 where there is no label).
+    trials: how many rollouts each label is the mean of, for a loss that needs it (1 if there is no label).
     """
 
     problem_id: str

@@ -118,7 +118,7 @@ def _require_finite(job: TrainJob, loss: float, update: int, batch: Sequence[Exa
 
 
 def _trainer_class(job: TrainJob, loss: Callable[..., Any], collate: Callable[..., dict[str, Any]]) -> Any:
-    """Make the subclass of Trainer, which transformers must be imported for."""
+    """Make the subclass of Trainer (in a function, as transformers is imported late)."""
     from transformers import Trainer
 
     n_held_out = max(1, sum(ExampleIndex.of(job.held_out).n_labels))
