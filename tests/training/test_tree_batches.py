@@ -111,6 +111,11 @@ def test_whole_problems_are_shuffled_and_every_path_is_read_once_an_epoch() -> N
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "any_policy_folder",
+    ["internvl", "qwen3_vl", *(pytest.param(name, marks=pytest.mark.heavy) for name in ("qwen2_vl", "qwen2_5_vl"))],
+    indirect=True,
+)
 def test_a_prm_learns_from_trees_what_it_learns_from_paths(
     training_config: Callable[..., Config], any_policy_folder: Path, prm_tables: tuple[Path, Path], tmp_path: Path
 ) -> None:
