@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from mmprm import config
+from mmprm.config.section import Section
 from mmprm.runtime.errors import UserError
 
 GOOD: dict[str, Any] = {
@@ -169,6 +170,21 @@ def test_a_label_set_says_what_differs_from_the_runs_own_labels_also_when_it_is_
     assert "labels.sets.half.dev_share: there is no such key" in message(
         changed("labels", {"sets": {"half": {"dev_share": 0.5}}})
     )
+
+
+def test_every_key_has_a_description() -> None:
+    """But `kind`, which chooses a class that has one, and those of sections for verbs without a run."""
+
+    def sections(cls: type[Section]) -> list[type[Section]]:
+        return [cls] + [found for sub in cls.__subclasses__() for found in sections(sub)]
+
+    bare = {
+        f"{section.__name__}.{name}"
+        for section in sections(Section)
+        for name, field in section.model_fields.items()
+        if section.__module__ != "mmprm.config.offline" and name != "kind" and not field.description
+    }
+    assert not bare
 
 
 def test_every_wrong_key_is_named_at_once() -> None:

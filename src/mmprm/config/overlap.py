@@ -6,7 +6,7 @@ This is what the configuration alone tells; curation compares the rows themselve
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import combinations
+from itertools import combinations, product
 
 from mmprm.config.curation import CuratedSource, SetAsideSource
 from mmprm.config.section import Section
@@ -59,41 +59,40 @@ def _check_tagged(sources: Mapping[str, Section], name: str, source: TaggedSourc
             raise ValueError(
                 f"{key}: {read!r} brings no solutions to tag: name its column, `columns: {{solution: theirs}}`"
             )
-    for one, other in combinations(source.sources, 2):
-        if share_problems(sources, one, other):
-            raise ValueError(f"{key}: {one!r} and {other!r} share problems, which would be tagged twice; name one")
+    for first, second in combinations(source.sources, 2):
+        if share_problems(sources, first, second):
+            raise ValueError(f"{key}: {first!r} and {second!r} share problems, which would be tagged twice; name one")
 
 
 def made_from(sources: Mapping[str, Section], start: str, goal: str) -> bool:
     """Tell whether one source is made from another, directly or through others."""
-    seen, left = set(), [start]
-    while left:
-        source = sources.get(left.pop())
+    seen, pending = set(), [start]
+    while pending:
+        source = sources.get(pending.pop())
         for other in source.sources if isinstance(source, DERIVED) else ():
             if other == goal:
                 return True
             if other not in seen:
                 seen.add(other)
-                left.append(other)
+                pending.append(other)
     return False
 
 
-def share_problems(sources: Mapping[str, Section], one: str, other: str) -> bool:
+def share_problems(sources: Mapping[str, Section], first: str, second: str) -> bool:
     """Tell whether two sources, by name, may share a problem. What a curated one keeps and holds out shares none."""
-    for first, second in ((one, other), (other, one)):
-        held_out = sources[first]
+    for name, other in ((first, second), (second, first)):
+        held_out = sources[name]
         if isinstance(held_out, SetAsideSource):
-            rest = read_sources(sources, second, but=held_out.of)
+            rest = read_sources(sources, other, but=held_out.of)
             return any(share_rows(sources[a], sources[b]) for a in read_sources(sources, held_out.of) for b in rest)
-    return any(
-        share_rows(sources[a], sources[b]) for a in read_sources(sources, one) for b in read_sources(sources, other)
-    )
+    pairs = product(read_sources(sources, first), read_sources(sources, second))
+    return any(share_rows(sources[a], sources[b]) for a, b in pairs)
 
 
-def known_apart(sources: Mapping[str, Section], one: str, other: str) -> bool:
+def known_apart(sources: Mapping[str, Section], first: str, second: str) -> bool:
     """Tell whether all problems of both are drawn here, from splits that share none: no need to compare rows."""
-    read = read_sources(sources, one) | read_sources(sources, other)
-    return all(isinstance(sources[name], MiniSource) for name in read) and not share_problems(sources, one, other)
+    read = read_sources(sources, first) | read_sources(sources, second)
+    return all(isinstance(sources[name], MiniSource) for name in read) and not share_problems(sources, first, second)
 
 
 def weights_of(sources: Mapping[str, Section], names: Iterable[str]) -> dict[str, float]:
@@ -113,20 +112,20 @@ def read_sources(sources: Mapping[str, Section], name: str, but: str | None = No
     return set().union(*(read_sources(sources, other, but) for other in source.sources))
 
 
-def share_rows(one: Section, other: Section) -> bool:
+def share_rows(first: Section, second: Section) -> bool:
     """Tell whether two sources read the same files, or draw from the same split and family of the mini world.
 
     MathVision's splits share problems, whatever their files.
     """
-    if isinstance(one, MiniSource) and isinstance(other, MiniSource):
-        return one.split == other.split and not set(one.families).isdisjoint(other.families)
-    if not isinstance(one, DataFiles) or not isinstance(other, DataFiles):
+    if isinstance(first, MiniSource) and isinstance(second, MiniSource):
+        return first.split == second.split and not set(first.families).isdisjoint(second.families)
+    if not isinstance(first, DataFiles) or not isinstance(second, DataFiles):
         return False
-    if isinstance(one, MathVisionSource) and isinstance(other, MathVisionSource):
+    if isinstance(first, MathVisionSource) and isinstance(second, MathVisionSource):
         return True
-    if one.repo is not None and other.repo is not None:
-        return one.repo.casefold() == other.repo.casefold() and not set(one.patterns).isdisjoint(other.patterns)
-    if one.path is None or other.path is None:
+    if first.repo is not None and second.repo is not None:
+        return first.repo.casefold() == second.repo.casefold() and not set(first.patterns).isdisjoint(second.patterns)
+    if first.path is None or second.path is None:
         return False
-    mine, theirs = ({path.resolve() for path in source.local_files()} for source in (one, other))
+    mine, theirs = ({path.resolve() for path in source.local_files()} for source in (first, second))
     return not mine.isdisjoint(theirs)
