@@ -21,7 +21,7 @@ from report_example import SPITE, settings
 from mmprm.data import tables
 from mmprm.report import figures, results
 from mmprm.report.page import render, write_report
-from mmprm.report.sections import tree_view
+from mmprm.report.sections import images, tree_view
 from mmprm.report.sections.benchmark_results import finding
 from mmprm.report.sections.costs import costs_by_rule
 from mmprm.report.templates import duration, percent, points
@@ -188,10 +188,10 @@ def test_a_large_image_is_shown_smaller_and_a_broken_one_is_not() -> None:
     out = io.BytesIO()
     noise.save(out, "PNG")
     assert len(out.getvalue()) > 300_000
-    shown = tree_view.data_uri(out.getvalue())
+    shown = images.data_uri(out.getvalue())
     assert shown and shown.startswith("data:image/jpeg;base64,")
     assert Image.open(io.BytesIO(base64.b64decode(shown.split(",")[1]))).size == (640, 427)
-    assert tree_view.data_uri(b"no image") is None
+    assert images.data_uri(b"no image") is None
 
 
 def test_colours_go_from_red_to_green_and_unknown_is_grey() -> None:

@@ -16,7 +16,6 @@ from mmprm.cli.program import (
     ProblemTable,
     ScoreTable,
     ShardName,
-    StepBenchmarkName,
     VariantName,
     Work,
     on_devices,
@@ -25,6 +24,8 @@ from mmprm.cli.program import (
     read_config,
 )
 from mmprm.runtime.errors import UserError
+
+StepBenchmarkName = Annotated[str, option("--benchmark", "a key of step_benchmarks")]
 
 
 @on_devices

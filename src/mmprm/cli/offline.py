@@ -7,21 +7,22 @@ from typing import Annotated
 
 import typer
 
-from mmprm.cli.program import (
-    GivenCandidates,
-    GivenProblems,
-    Out,
-    PrmFolder,
-    ScoreTable,
-    SomeSettings,
-    on_devices,
-    option,
-)
+from mmprm.cli.program import Out, PrmFolder, ScoreTable, on_devices, option
+
+ExternalCandidates = Annotated[Path, option("--candidates", "solutions of any policy: JSON Lines or parquet")]
+ExternalProblems = Annotated[Path | None, option("--problems", "their problems: JSON Lines, or a problem table")]
+SomeSettings = Annotated[
+    Path | None, option("--config", "YAML with any of the sections prompt, bench, engine, grading, seed")
+]
 
 
 @on_devices
 def score(
-    prm: PrmFolder, candidates: GivenCandidates, out: Out, problems: GivenProblems = None, config: SomeSettings = None
+    prm: PrmFolder,
+    candidates: ExternalCandidates,
+    out: Out,
+    problems: ExternalProblems = None,
+    config: SomeSettings = None,
 ) -> None:
     """Score each step of candidates that any policy made, without a run.
 
@@ -34,10 +35,10 @@ def score(
 
 
 def evaluate(
-    candidates: GivenCandidates,
+    candidates: ExternalCandidates,
     scores: ScoreTable,
     out: Annotated[Path, option("--out", "the JSON of metrics to write")],
-    problems: GivenProblems = None,
+    problems: ExternalProblems = None,
     config: SomeSettings = None,
     name: Annotated[str | None, option("--name", "of the benchmark; default: of the candidates' file")] = None,
 ) -> None:

@@ -92,18 +92,12 @@ SeedTable = Annotated[Path, option("--seeds", "the problems that are annotated, 
 PathTable = Annotated[Path, option("--paths", "the labelled step paths, labels/paths.parquet")]
 CandidateTable = Annotated[Path, option("--candidates", "sampled solutions, bench/<benchmark>/candidates.parquet")]
 ScoreTable = Annotated[Path, option("--scores", "the PRM's step probabilities of the candidates")]
-GivenCandidates = Annotated[Path, option("--candidates", "solutions of any policy: JSON Lines or parquet")]
-GivenProblems = Annotated[Path | None, option("--problems", "their problems: JSON Lines, or a problem table")]
-SomeSettings = Annotated[
-    Path | None, option("--config", "YAML with any of the sections prompt, bench, engine, grading, seed")
-]
 TreeFolders = Annotated[
     list[Path], option("--shards", "the annotation folders of all shards; …/all-of-4 names four", folders_of)
 ]
 ShardName = Annotated[str, option("--shard", "which part of the problems, e.g. 0-of-4")]
 VariantName = Annotated[str, option("--variant", "a key of prm.variants")]
 BenchmarkName = Annotated[str, option("--benchmark", "a key of benchmarks")]
-StepBenchmarkName = Annotated[str, option("--benchmark", "a key of step_benchmarks")]
 Work = Annotated[Path, option("--work", "folder for what survives a kill: checkpoints, journals")]
 Out = Annotated[Path, option("--out", "the table or page to write")]
 OutFolder = Annotated[Path, option("--out", "the folder to write", folder_of)]

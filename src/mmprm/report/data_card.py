@@ -19,7 +19,7 @@ from mmprm.data import tables
 from mmprm.report import figures, results
 from mmprm.report.extras import CardPart, ReportExtra
 from mmprm.report.sections import data_funnel, examples
-from mmprm.report.sections.tree_view import data_uri
+from mmprm.report.sections.images import data_uri
 from mmprm.report.templates import render_markdown
 
 Row = dict[str, Any]

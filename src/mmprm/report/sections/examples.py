@@ -6,7 +6,6 @@ They are chosen by a hash of their ids, so that the same run always shows the sa
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,11 +16,10 @@ from mmprm.config import Config
 from mmprm.config.sources import DERIVED
 from mmprm.data import schemas, tables
 from mmprm.report import results
-from mmprm.runtime.errors import UserError
+from mmprm.report.sections.images import thumbnail
 
 Row = dict[str, Any]
 
-_SIDE = 160  # pixels of a thumbnail
 _FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/'\",;:]+/)+(?=[^\s/'\",;:])")
 
 
@@ -102,17 +100,3 @@ def _of_each_reason(rows: Iterable[Row], count: int) -> list[Row]:
 
 def _first(rows: Sequence[Row], count: int) -> list[Row]:
     return sorted(rows, key=lambda row: hashlib.sha256(repr(row["problem_id"]).encode()).digest())[:count]
-
-
-def thumbnail(image: bytes) -> bytes | None:
-    """Return the picture as a small PNG; None where it cannot be decoded."""
-    from mmprm.data.image_decoder import decode_image
-
-    try:
-        small = decode_image(image)
-    except UserError:
-        return None
-    small.thumbnail((_SIDE, _SIDE))
-    out = io.BytesIO()
-    small.save(out, "PNG", optimize=True)
-    return out.getvalue()

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.report import results
+from mmprm.report.sections.images import data_uri
 from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
 
 _MAX_ROLLOUTS = 6  # a node's rollouts that are shown; the page says how many more there are
 _MAX_TEXT = 600  # characters of an unparsed rollout
-_MAX_IMAGE = 300_000  # bytes; larger images are shown smaller
-_MAX_SIDE = 640  # pixels of an image that is shown smaller
-_TYPES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp", b"BM": "bmp"}
 
 
 def shown_trees(config: Config, folder: Path) -> list[Row]:
@@ -35,24 +33,16 @@ def shown_trees(config: Config, folder: Path) -> list[Row]:
     if not wanted:
         return []
     nodes, rollouts = (
-        _grouped(
-            (
-                row
-                for path in results.annotation_files(config, folder, name)
-                for row in tables.read(path, schema, wanted).to_pylist()
-            ),
-            "problem_id",
-        )
+        _grouped(_rows_of(results.annotation_files(config, folder, name), schema, wanted), "problem_id")
         for name, schema in (("nodes", schemas.NODES), ("rollouts", schemas.ROLLOUTS))
     )
-    problems = tables.read(seeds, schemas.PROBLEMS, wanted).to_pylist() if kinds else []
-    by_id = {problem["problem_id"]: problem for problem in problems}
+    problems = {row["problem_id"]: row for row in _rows_of([seeds] if kinds else [], schemas.PROBLEMS, wanted)}
     return [
         {
             "problem_id": name,
             "status": row,
-            "problem": by_id.get(name),
-            "images": [data_uri(image) for image in (by_id.get(name) or {}).get("images") or []],
+            "problem": problems.get(name),
+            "images": [data_uri(image) for image in (problems.get(name) or {}).get("images") or []],
             "root": nested(nodes[name], rollouts[name]),
         }
         for name, row in wanted.items()
@@ -72,6 +62,11 @@ def choose(status: Sequence[Row], kinds: Mapping[str, Any], count: int) -> list[
         turns.append(seen[kind])
         seen[kind] += 1
     return [row for _, row in sorted(zip(turns, ranked, strict=True), key=lambda pair: pair[0])][:count]
+
+
+def _rows_of(paths: Sequence[Path], schema: pa.Schema, problem_ids: Collection[str]) -> Iterator[Row]:
+    for path in paths:
+        yield from tables.read(path, schema, problem_ids).to_pylist()
 
 
 def _grouped(rows: Iterable[Row], key: str) -> dict[Any, list[Row]]:
@@ -129,20 +124,3 @@ def colour(mc: float | None) -> str:
     stops = [(0xC4, 0x3C, 0x2E), (0xD9, 0x97, 0x1C), (0x2C, 0x8A, 0x57)]
     low, high, share = (stops[0], stops[1], mc * 2) if mc < 0.5 else (stops[1], stops[2], mc * 2 - 1)
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(low, high, strict=True))
-
-
-def data_uri(image: bytes) -> str | None:
-    """Return the image as a data URI, a large one at a smaller size; None where it cannot be shown."""
-    kind = next((kind for magic, kind in _TYPES.items() if image.startswith(magic)), None)
-    if kind is None or len(image) > _MAX_IMAGE:
-        from mmprm.data.image_decoder import decode_image
-
-        try:
-            small = decode_image(image)
-        except UserError:
-            return None
-        small.thumbnail((_MAX_SIDE, _MAX_SIDE))
-        out = io.BytesIO()
-        small.save(out, "JPEG", quality=85)
-        kind, image = "jpeg", out.getvalue()
-    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
