@@ -21,17 +21,11 @@ def open_engine(config: Config, policy: Path) -> Engine:
     """
     if (policy / folders.MANIFEST).is_file():
         folders.check_manifest(policy)
-    if config.engine.kind == "vllm":
-        from mmprm.engine.vllm_engine import VllmEngine
-
-        return VllmEngine(config, policy)
     if config.engine.kind == "server":
         from mmprm.engine.server_engine import ServerEngine
 
         return ServerEngine(config, policy)
-    from mmprm.engine.transformers_engine import TransformersEngine
-
-    return TransformersEngine(config, policy)
+    return _open_local(config, policy, tags=True)
 
 
 def open_instructed(config: Config, settings: InstructedModel, server: Server) -> Engine:
@@ -45,10 +39,14 @@ def open_instructed(config: Config, settings: InstructedModel, server: Server) -
         return ChatEngine(settings, server)
     engine = {"kind": settings.kind, "max_running": settings.max_concurrent, "max_model_len": settings.max_model_len}
     local = config.model_copy(update={"prompt": Prompt(), "engine": config.engine.model_copy(update=engine)})
-    if settings.kind == "vllm":
+    return _open_local(local, Path(settings.model), tags=False)
+
+
+def _open_local(config: Config, folder: Path, tags: bool) -> Engine:
+    if config.engine.kind == "vllm":
         from mmprm.engine.vllm_engine import VllmEngine
 
-        return VllmEngine(local, Path(settings.model), tags=False)
+        return VllmEngine(config, folder, tags)
     from mmprm.engine.transformers_engine import TransformersEngine
 
-    return TransformersEngine(local, Path(settings.model), tags=False)
+    return TransformersEngine(config, folder, tags)
