@@ -9,6 +9,7 @@ and grid (8 or 9 steps).
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -64,66 +65,48 @@ def apply(sign: str, left: int, right: int) -> int:
     return left + right if sign == "+" else left - right if sign == "-" else left * right
 
 
-_BARS: dict[str, Routes] = {
-    "Find A * B + C.": ((Operation("p", "*", "A", "B"), Operation("answer", "+", "p", "C")),),
-    "Find A + B * C.": ((Operation("p", "*", "B", "C"), Operation("answer", "+", "A", "p")),),
-    "Find (A + B) * C.": (
-        (Operation("s", "+", "A", "B"), Operation("answer", "*", "s", "C")),
-        (Operation("p", "*", "A", "C"), Operation("q", "*", "B", "C"), Operation("answer", "+", "p", "q")),
-    ),
-}
-_RECTANGLE: dict[str, Routes] = {
-    "Find the perimeter.": (
-        (Operation("s", "+", "width", "height"), Operation("answer", "*", 2, "s")),
-        (Operation("p", "*", 2, "width"), Operation("q", "*", 2, "height"), Operation("answer", "+", "p", "q")),
-    )
-}
-_TRIANGLE: dict[str, Routes] = {
-    "Find the third angle.": (
-        (Operation("s", "+", "a", "b"), Operation("answer", "-", 180, "s")),
-        (Operation("r", "-", 180, "a"), Operation("answer", "-", "r", "b")),
-        (Operation("r", "-", 180, "b"), Operation("answer", "-", "r", "a")),
-    )
-}
-_PEN, _CUP = Operation("p", "*", "pen price", "pen count"), Operation("q", "*", "cup price", "cup count")
-_TABLE: dict[str, Routes] = {"Find the total cost.": ((_PEN, _CUP, Operation("answer", "+", "p", "q")),)}
-_LOWER, _UPPER = Operation("p", "*", "a", "b"), Operation("q", "*", "c", "d")
-_LSHAPE: dict[str, Routes] = {
-    "Find the area of two such figures.": (
-        (_LOWER, _UPPER, Operation("s", "+", "p", "q"), Operation("answer", "*", 2, "s")),
-        (_LOWER, _UPPER, Operation("t", "*", 2, "p"), Operation("u", "*", 2, "q"), Operation("answer", "+", "t", "u")),
-    )
-}
+def _operation(text: str) -> Operation:
+    """Parse an operation such as `s = 2 * width`."""
+    out, formula = text.split(" = ")
+    left, sign, right = re.split(r" ([-+*]) ", formula)
+    return Operation(out, sign, *(int(operand) if operand.isdigit() else operand for operand in (left, right)))
 
 
-def _grid_routes(scale: int) -> Routes:
-    across, up = Operation("h", "-", "Qx", "Px"), Operation("v", "-", "Qy", "Py")
-    return (
-        (across, up, Operation("s", "+", "h", "v"), Operation("answer", "*", scale, "s")),
-        (
-            across,
-            up,
-            Operation("t", "*", scale, "h"),
-            Operation("u", "*", scale, "v"),
-            Operation("answer", "+", "t", "u"),
-        ),
-    )
+def _routes(*texts: str) -> Routes:
+    return tuple(tuple(map(_operation, text.split(", "))) for text in texts)
 
 
+_BARS = {
+    "Find A * B + C.": _routes("p = A * B, answer = p + C"),
+    "Find A + B * C.": _routes("p = B * C, answer = A + p"),
+    "Find (A + B) * C.": _routes("s = A + B, answer = s * C", "p = A * C, q = B * C, answer = p + q"),
+}
+_PERIMETER = _routes("s = width + height, answer = 2 * s", "p = 2 * width, q = 2 * height, answer = p + q")
+_ANGLE = _routes("s = a + b, answer = 180 - s", "r = 180 - a, answer = r - b", "r = 180 - b, answer = r - a")
+_COST = _routes("p = pen price * pen count, q = cup price * cup count, answer = p + q")
+_AREA = _routes(
+    "p = a * b, q = c * d, s = p + q, answer = 2 * s", "p = a * b, q = c * d, t = 2 * p, u = 2 * q, answer = t + u"
+)
 _GRID = {
-    f"A square is {scale} m wide. How long is the path from P to Q along the lines?": _grid_routes(scale)
+    f"A square is {scale} m wide. How long is the path from P to Q along the lines?": _routes(
+        f"h = Qx - Px, v = Qy - Py, s = h + v, answer = {scale} * s",
+        f"h = Qx - Px, v = Qy - Py, t = {scale} * h, u = {scale} * v, answer = t + u",
+    )
     for scale in range(2, 10)
 }
+_DIGIT = (2, 9)
+_PRICES = dict.fromkeys(("pen price", "pen count", "cup price", "cup count"), _DIGIT)
+_POINTS = {"Px": (1, 4), "Py": (1, 4), "Qx": (6, 9), "Qy": (6, 9)}
+
 IN_DOMAIN = ("bars", "rectangle", "triangle", "table")
 OUT_OF_DOMAIN = ("lshape", "grid")
-_DIGIT = (2, 9)
 FAMILIES = {
     "bars": MiniFamily(dict.fromkeys("ABC", _DIGIT), _BARS, drawing.bars),
-    "rectangle": MiniFamily({"width": (5, 39), "height": (5, 39)}, _RECTANGLE, drawing.rectangle),
-    "triangle": MiniFamily({"a": (20, 80), "b": (20, 80)}, _TRIANGLE, drawing.triangle),
-    "table": MiniFamily(
-        dict.fromkeys(("pen price", "pen count", "cup price", "cup count"), _DIGIT), _TABLE, drawing.table
+    "rectangle": MiniFamily(
+        dict.fromkeys(("width", "height"), (5, 39)), {"Find the perimeter.": _PERIMETER}, drawing.rectangle
     ),
-    "lshape": MiniFamily(dict.fromkeys("abcd", _DIGIT), _LSHAPE, drawing.lshape),
-    "grid": MiniFamily({"Px": (1, 4), "Py": (1, 4), "Qx": (6, 9), "Qy": (6, 9)}, _GRID, drawing.grid),
+    "triangle": MiniFamily(dict.fromkeys("ab", (20, 80)), {"Find the third angle.": _ANGLE}, drawing.triangle),
+    "table": MiniFamily(_PRICES, {"Find the total cost.": _COST}, drawing.table),
+    "lshape": MiniFamily(dict.fromkeys("abcd", _DIGIT), {"Find the area of two such figures.": _AREA}, drawing.lshape),
+    "grid": MiniFamily(_POINTS, _GRID, drawing.grid),
 }

@@ -74,6 +74,15 @@ def _shuffled(task: MiniTask, rng: random.Random) -> list[str]:
     return names
 
 
+def _with_readings(split: str, rng: random.Random, request: str) -> tuple[_Writer, list[str], MiniTask]:
+    """Begin a lesson that states the readings of a figure as given."""
+    task = draw_task(rng.choice(list(FAMILIES)), split, rng)
+    writer, names = _Writer(request.format(question=task.question)), _shuffled(task, rng)
+    for name in names:
+        writer.given(read_text(name, task.readings[name], rng) + "\n")
+    return writer, names, task
+
+
 def task_facts(task: MiniTask, rng: random.Random) -> list[Fact]:
     """Return the facts of arithmetic along one route of the task."""
     known = dict(task.readings)
@@ -132,11 +141,6 @@ def _operate(writer: _Writer, names: list[str], task: MiniTask, count: int, rng:
         names = [*(name for name in names if name != op.out), op.out]
 
 
-def _given_readings(writer: _Writer, names: list[str], task: MiniTask, rng: random.Random) -> None:
-    for name in names:
-        writer.given(read_text(name, task.readings[name], rng) + "\n")
-
-
 def _read(split: str, rng: random.Random) -> Lesson:
     task, image = _figure(split, rng)
     writer = _Writer("Read the figure.", image)
@@ -174,9 +178,7 @@ def _judge_facts(split: str, rng: random.Random) -> Lesson:
 
 
 def _use(split: str, rng: random.Random) -> Lesson:
-    task = draw_task(rng.choice(list(FAMILIES)), split, rng)
-    writer, names = _Writer("Use the quantities."), _shuffled(task, rng)
-    _given_readings(writer, names, task, rng)
+    writer, names, task = _with_readings(split, rng, "Use the quantities.")
     _operate(writer, names, task, 6, rng)
     return writer.lesson()
 
@@ -190,18 +192,14 @@ def _use_figure(split: str, rng: random.Random) -> Lesson:
 
 
 def _judge_use(split: str, rng: random.Random) -> Lesson:
-    task = draw_task(rng.choice(list(FAMILIES)), split, rng)
-    writer, names = _Writer("Check each statement."), _shuffled(task, rng)
-    _given_readings(writer, names, task, rng)
+    writer, names, task = _with_readings(split, rng, "Check each statement.")
     _judge(writer, [some_operation(names, task.readings, rng) for _ in range(8)])
     return writer.lesson()
 
 
 def _judge_plan(split: str, rng: random.Random) -> Lesson:
     """Judge operations by what is asked too: is this one on a route to the answer?"""
-    task = draw_task(rng.choice(list(FAMILIES)), split, rng)
-    writer, names = _Writer(f"Check each statement.\n{task.question}"), _shuffled(task, rng)
-    _given_readings(writer, names, task, rng)
+    writer, _, task = _with_readings(split, rng, "Check each statement.\n{question}")
     known = dict(task.readings)
     for op in rng.choice(task.routes):
         while rng.random() < 0.5:  # so that earlier judgements say nothing about the next one
