@@ -123,7 +123,7 @@ def test_images_are_paths_below_the_file_or_bytes_in_parquet(tmp_path: Path) -> 
         (GOOD | {"steps": "3 + 4 = 7"}, "steps are not a list of texts"),
         (GOOD | {"steps": ["s", 3]}, "steps are not a list of texts"),
         (GOOD | {"answer": ["7"]}, "answer is"),
-        (GOOD | {"candidate": 0}, "candidate 0 of problem 'a' stands above"),
+        (GOOD | {"candidate": 0}, "there is another candidate 0 of problem 'a' above"),
         (GOOD | {"candidate": -1}, "candidate is -1"),
         (GOOD | {"problem": {"question": "?", "answer": "7", "image": "none.png"}}, "there is no file 'none.png'"),
         (GOOD | {"problem": {"question": " ", "answer": "7"}}, "question is blank"),

@@ -42,7 +42,8 @@ def expected_accuracy(scores: np.ndarray, correct: np.ndarray, n: int) -> np.nda
 
     A subset in which no candidate has a score above -inf is wrong.
     """
-    return (win_probabilities(scores, n) * (correct & np.isfinite(scores))).sum(-1)
+    accuracy: np.ndarray = (win_probabilities(scores, n) * (correct & np.isfinite(scores))).sum(-1)
+    return accuracy
 
 
 def oracle(correct: np.ndarray, n: int) -> np.ndarray:

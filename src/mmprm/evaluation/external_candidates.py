@@ -1,7 +1,7 @@
-"""Problems and candidates made outside a run. In: users' own files. Out: `ExternalCandidates`, in our tables' form.
+"""Problems and candidates from outside a run. In: files of any policy. Out: `ExternalCandidates`, as in our tables.
 
 Files are JSON Lines (`.jsonl`, `.ndjson`), a JSON array (`.json`) or parquet. A candidate names its problem by its id
-in the problem file, or brings it along; its steps are texts without tags, and `answer` is its final answer:
+in the problem file, or contains it; its steps are texts without tags, and `answer` is its final answer:
 
     {"problem": "geo-17", "steps": ["AB = 3 + 4 = 7", "The area is 7 * 2 = 14"], "answer": "14"}
     {"problem": {"question": "…", "answer": "14", "image": "17.png"}, "steps": ["…"], "answer": "12"}
@@ -11,11 +11,11 @@ A problem is a row of our own problem table, or
 
     {"id": "geo-17", "question": "…", "answer": "14", "image": "17.png", "choices": ["12", "14"], "answer_type": "auto"}
 
-of which id, question and answer are needed; precision, unit, tolerance and group are taken too. They are read
-as the fields of a source (problems/fields.py). An image is a path below the file's folder, encoded bytes (parquet), or
-a list of these. Candidates are numbered within their problem in the order of the file, unless `candidate` says their
-number. A candidate without steps or an answer, or with tags inside, is kept with a status that is not ok, as a sampled
-one would be: no PRM can choose it. A row that cannot be read at all stops the command, with its file and line.
+of which id, question and answer are required; precision, unit, tolerance and group are read too. Values are read as
+those of a source (`problems.fields`). An image is a path below the file's folder, encoded bytes (in parquet), or a list
+of these. Candidates are numbered within their problem in the order of the file, unless `candidate` gives the number. A
+candidate without steps or an answer, or with tags inside, is kept with a status that is not ok, as a sampled one would
+be: no PRM can choose it. A row that cannot be read at all stops the command, with its file and line.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,6 +38,7 @@ from mmprm.problems.fields import RowFields, SourceContext, object_of, problem_o
 from mmprm.problems.rows import RowRefusedError, without_nan
 from mmprm.runtime.errors import UserError
 
+T = TypeVar("T")
 _SHOWN = 8  # bad rows in a message
 _LARGEST = Intake().max_image_pixels
 
@@ -51,7 +52,7 @@ class ExternalCandidates:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of what a PRM reads of the candidates; scores of others are not theirs."""
+        """A hash of what a PRM reads of the candidates, by which their scores are recognised."""
         read = [[row["problem_id"], row["candidate"], row["steps"], row["answer"]] for row in self.rows]
         return hashlib.sha256(json.dumps(sorted(read, key=lambda row: row[:2])).encode()).hexdigest()[:32]
 
@@ -61,7 +62,7 @@ class _BadRowError(Exception):
 
 
 def read_candidates(problems: Path | None, candidates: Path) -> ExternalCandidates:
-    """Both files; `problems` may be missing where every candidate brings its problem along.
+    """Read both files; `problems` is not needed where every candidate contains its problem.
 
     UserError names the file and the first bad rows with their lines.
     """
@@ -78,7 +79,7 @@ def read_candidates(problems: Path | None, candidates: Path) -> ExternalCandidat
         if isinstance(number, bool) or not isinstance(number, int) or number < 0:
             raise _BadRowError(f"candidate is {number!r}, not a number from 0 on")
         if (problem.problem_id, number) in taken:
-            raise _BadRowError(f"candidate {number} of problem {problem.problem_id!r} stands above")
+            raise _BadRowError(f"there is another candidate {number} of problem {problem.problem_id!r} above")
         numbers[problem.problem_id] += 1
         taken.add((problem.problem_id, number))
         return {
@@ -94,21 +95,21 @@ def read_candidates(problems: Path | None, candidates: Path) -> ExternalCandidat
             "finish_reason": "stop",
         }
 
-    rows = _all_good(candidates, numbered_rows(candidates), candidate)
+    rows = _read_all(candidates, candidate)
     return ExternalCandidates({name: problem for name, problem in known.items() if name in numbers}, rows)
 
 
 def numbered_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """(where it stands, row) of a file; UserError where the file as a whole cannot be read."""
+    """Yield (position, row) of a file; UserError where the file as a whole cannot be read."""
     try:
         if path.suffix in (".parquet", ".pq"):
             for number, row in enumerate(pq.read_table(path).to_pylist()):
                 yield f"row {number}", row
         elif path.suffix == ".json":
-            found = json.loads(path.read_text())
-            if not isinstance(found, list):
-                raise UserError(f"{path}: not a JSON array; JSON Lines are called .jsonl")
-            for number, row in enumerate(found):
+            items = json.loads(path.read_text())
+            if not isinstance(items, list):
+                raise UserError(f"{path}: not a JSON array; name a file of JSON Lines .jsonl")
+            for number, row in enumerate(items):
                 yield f"item {number}", row
         elif path.suffix in (".jsonl", ".ndjson"):
             with path.open(encoding="utf-8-sig") as file:
@@ -121,17 +122,17 @@ def numbered_rows(path: Path) -> Iterator[tuple[str, Any]]:
         raise UserError(f"{path}: cannot be read ({error})") from error
 
 
-def _all_good(path: Path, rows: Iterable[tuple[str, Any]], make: Any) -> list[Any]:
-    """`make(row)` of all rows; UserError lists those that it refuses."""
+def _read_all(path: Path, make: Callable[[Any], T]) -> list[T]:
+    """Return `make(row)` of all rows of a file; UserError lists those that it refuses."""
     made, bad = [], []
-    for where, row in rows:
+    for where, row in numbered_rows(path):
         try:
             made.append(make(row))
         except (_BadRowError, RowRefusedError) as error:
             bad.append(f"  {where}: {error}")
     if bad:
         more = f"\n  and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
-        raise UserError(f"{path}: bad rows ({len(bad)}), mend or remove them:\n" + "\n".join(bad[:_SHOWN]) + more)
+        raise UserError(f"{path}: bad rows ({len(bad)}), fix or remove them:\n" + "\n".join(bad[:_SHOWN]) + more)
     if not made:
         raise UserError(f"{path}: there are no rows in it")
     return made
@@ -149,22 +150,22 @@ def _object(row: Any) -> dict[str, Any]:
 def _problems(path: Path) -> dict[str, Problem]:
     if _is_problem_table(path):
         return problems_by_id(path)
-    found: dict[str, Problem] = {}
+    by_id: dict[str, Problem] = {}
 
     def problem(row: Any) -> None:
         made = _problem(_object(row), path)
         if not made.problem_id:
             raise _BadRowError("there is no id")
-        if made.problem_id in found:
-            raise _BadRowError(f"problem {made.problem_id!r} stands above")
-        found[made.problem_id] = made
+        if made.problem_id in by_id:
+            raise _BadRowError(f"there is another problem {made.problem_id!r} above")
+        by_id[made.problem_id] = made
 
-    _all_good(path, numbered_rows(path), problem)
-    return found
+    _read_all(path, problem)
+    return by_id
 
 
 def _is_problem_table(path: Path) -> bool:
-    """Is it a table of ours? (Else its rows are read as those of other files.)"""
+    """Tell our own problem tables from other parquet files."""
     try:
         return path.suffix in (".parquet", ".pq") and "problem_id" in pq.read_schema(path).names
     except (OSError, pa.ArrowException) as error:
@@ -181,15 +182,15 @@ def _problem_of_candidate(
     if isinstance(named, bool) or not isinstance(named, str | int):
         raise _BadRowError("`problem` is neither an id nor an object with question and answer")
     if str(named) not in known:
-        where = f"not in {problems}" if problems else "known only with --problems"
+        where = f"not in {problems}" if problems else "not known without --problems"
         raise _BadRowError(f"problem {named!r} is {where}")
     return known[str(named)]
 
 
 def _problem(row: dict[str, Any], path: Path) -> Problem:
-    """A problem from a row, read as those of sources are; its id is the row's own, and empty where the row has none."""
-    name, shown = row.get("id", row.get("problem_id")), row.get("image", row.get("images"))
-    images = [one for one in (shown if isinstance(shown, list) else [shown]) if one]
+    """Read a problem as those of sources are; its id is the row's, and empty where the row has none."""
+    name, image = row.get("id", row.get("problem_id")), row.get("image", row.get("images"))
+    images = [item for item in (image if isinstance(image, list) else [image]) if item]
     fields = RowFields(
         id="-" if name is None else name,
         question=row.get("question"),
@@ -208,7 +209,7 @@ def _problem(row: dict[str, Any], path: Path) -> Problem:
 
 
 def _solution(row: dict[str, Any]) -> Parsed:
-    """Steps and answer, with the status that they would have had in a sampled text."""
+    """Read steps and answer, with the status that they would have had in a sampled text."""
     if "steps" not in row:
         if not isinstance(row.get("text"), str):
             raise _BadRowError("there are neither `steps` (a list of texts) nor `text` (with step tags)")

@@ -101,7 +101,7 @@ def _check_stamp(scores: Path, candidates: Path, external: ExternalCandidates) -
     stamp = {key.decode(): value.decode() for key, value in (pq.read_schema(scores).metadata or {}).items()}
     if stamp.get(_OF, external.fingerprint) != external.fingerprint:
         raise UserError(f"{scores}: made for other candidates than those of {candidates}; run `mmprm score` again")
-    return stamp.get(_BY, "")
+    return str(stamp.get(_BY, ""))
 
 
 def _grade(settings: OfflineSettings, external: ExternalCandidates) -> None:

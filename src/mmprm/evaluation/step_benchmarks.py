@@ -1,7 +1,7 @@
 """Step benchmarks of a run. In: labelled paths, their problems, a PRM. Out: P(yes) at every marker, and metrics.json.
 
 The threshold is fixed in the configuration or chosen on a development set, never on the test: a development set that
-shares a problem with the test ends the stage.
+shares a problem with the test is an error. `step_metrics` defines the metrics.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ class Tables(NamedTuple):
 
 
 def score_steps(config: Config, benchmark: str, prm: Path, problems: Path, paths: Path, out: Path) -> None:
-    """Write P(yes) at every marker of the benchmark's paths as schemas.STEP_SCORES; raises as scoring.score_items."""
+    """Write P(yes) at every marker of the benchmark's paths as schemas.STEP_SCORES; raise as score_items does."""
     from mmprm.prm.score_candidates import score_items
 
     by_id, rows = _read(config.step_benchmarks[benchmark], problems, paths)
     items = [(by_id[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rows]
     scores, usage = score_items(config, prm, items)
-    pairs = zip(rows, scores, strict=True)
-    found = [{"path_id": row["path_id"], "probabilities": one.probabilities} for row, one in pairs]
-    tables.write(out, found, schemas.STEP_SCORES)
+    ids = [row["path_id"] for row in rows]
+    scored = [{"path_id": id, "probabilities": score.probabilities} for id, score in zip(ids, scores, strict=True)]
+    tables.write(out, scored, schemas.STEP_SCORES)
     tables.write_json(tables.usage_path(out), usage)
 
 
@@ -55,7 +55,7 @@ def measure_steps(
 
     A row is {benchmark, variant, subset, metric, value, ci_low, ci_high, primary}; `subset` is `all`, a subset's name
     or `mean of subsets`; a value that is not defined (no wrong step in a subset) is null. Intervals are over problems,
-    for the threshold as it is. UserError where the development set shares problems with the test, or scores do not fit.
+    at the fixed threshold. UserError where the development set shares problems with the test, or scores do not fit.
     """
     settings = config.step_benchmarks[benchmark]
     problems, judged, n_paths = _judged(settings, test)
@@ -67,17 +67,17 @@ def measure_steps(
     elif development is None:
         raise UserError(f"step_benchmarks.{benchmark}: --development needs the tables of {settings.development!r}")
     else:
-        others, found, _ = _judged(config.step_benchmarks[settings.development], development)
+        others, other_paths, _ = _judged(config.step_benchmarks[settings.development], development)
         _refuse_shared(problems, others, benchmark, settings.development)
-        threshold, chosen_on = step_metrics.choose_threshold(found, settings.metric), settings.development
+        threshold, chosen_on = step_metrics.choose_threshold(other_paths, settings.metric), settings.development
     rows = _rows(config, judged, threshold, settings.metric)
-    whose = {"benchmark": benchmark, "variant": variant}
+    names = {"benchmark": benchmark, "variant": variant}
     read = [path for path in judged if path.p is not None]
     labels = np.concatenate([path.right for path in judged])
     p = np.concatenate([path.p for path in read if path.p is not None] or [np.empty(0)])
     tables.write_json(
         out,
-        whose
+        names
         | {
             "metric": settings.metric,
             "development": settings.is_development,
@@ -93,13 +93,13 @@ def measure_steps(
             "auc_steps": auc(p.tolist(), np.concatenate([path.right for path in read] or [labels[:0]]).tolist()),
             "confidence": config.bench.confidence,
             "resamples": config.bench.resamples,
-            "rows": [whose | row for row in rows],
+            "rows": [names | row for row in rows],
         },
     )
 
 
 def _rows(config: Config, judged: Sequence[step_metrics.JudgedPath], threshold: float, primary: str) -> list[Row]:
-    """The metrics of all paths, and where there are several subsets, of each and their mean."""
+    """Compute the metrics of all paths, and where there are several subsets, of each and their mean."""
     names = sorted({path.subset for path in judged})
     each = step_metrics.tallies(judged, threshold)
     wide = np.zeros((len(judged), len(names), each.shape[1]))
@@ -117,8 +117,8 @@ def _rows(config: Config, judged: Sequence[step_metrics.JudgedPath], threshold: 
             "ci_high": _or_none(high[index]),
             "primary": metric == primary and subset == "all",
         }
-        for place, subset in enumerate(subsets)
-        for index, metric in enumerate(step_metrics.METRICS, place * len(step_metrics.METRICS))
+        for number, subset in enumerate(subsets)
+        for index, metric in enumerate(step_metrics.METRICS, number * len(step_metrics.METRICS))
     ]
 
 
@@ -127,7 +127,7 @@ def _or_none(value: float) -> float | None:
 
 
 def _read(settings: StepTest, problems: Path, paths: Path) -> tuple[dict[str, Problem], list[Row]]:
-    """The problems by id and the paths of the split; UserError where one's labels or problem are missing."""
+    """Read the problems by id and the paths of the split; UserError where labels or a problem are missing."""
     by_id = problems_by_id(problems)
     rows = [row for row in tables.read_rows(paths, schemas.PATHS) if settings.split in (None, row["split"])]
     if not rows:
@@ -142,16 +142,16 @@ def _read(settings: StepTest, problems: Path, paths: Path) -> tuple[dict[str, Pr
 
 
 def _judged(settings: StepTest, files: Tables) -> tuple[dict[str, Problem], list[step_metrics.JudgedPath], int]:
-    """(the problems that have labelled paths, these paths as arrays, the number of all paths)."""
+    """Return the problems that have labelled paths, these paths as arrays, and the number of all paths."""
     by_id, rows = _read(settings, files.problems, files.paths)
     table = tables.read_rows(files.scores, schemas.STEP_SCORES)
-    of_path = {row["path_id"]: row["probabilities"] or [] for row in table}
+    by_path = {row["path_id"]: row["probabilities"] or [] for row in table}
     judged, problems = [], {}
     for row in rows:
         name = row["path_id"]
-        if name not in of_path:
+        if name not in by_path:
             raise UserError(f"{files.scores}: path {name} is missing: remake the scores")
-        p = np.array(of_path[name], dtype=np.float64)
+        p = np.array(by_path[name], dtype=np.float64)
         if len(p) not in (0, len(row["hard"])) or not ((p >= 0) & (p <= 1)).all():  # false for NaN too
             raise UserError(f"{files.scores}: path {name}: not a probability a marker: remake the scores")
         known = np.array([label is not None for label in row["hard"]])
@@ -168,7 +168,7 @@ def _judged(settings: StepTest, files: Tables) -> tuple[dict[str, Problem], list
 
 
 def _refuse_shared(test: Mapping[str, Problem], other: Mapping[str, Problem], name: str, development: str) -> None:
-    """UserError where a problem is in both: by its id, its group, or what is shown of it."""
+    """Raise UserError where a problem is in both: by its id, its group, or its question with images."""
 
     def marks(problem: Problem) -> set[str]:
         digest = hashlib.sha256("\x1f".join([problem.question, *problem.choices]).encode())
@@ -176,8 +176,8 @@ def _refuse_shared(test: Mapping[str, Problem], other: Mapping[str, Problem], na
             digest.update(hashlib.sha256(image).digest())
         return {f"id {problem.problem_id}", f"group {group_of(problem)}", digest.hexdigest()}
 
-    taken = {mark: problem for problem in test.values() for mark in marks(problem)}
-    shared = [(taken[mark], problem) for problem in other.values() for mark in marks(problem) if mark in taken]
+    marked = {mark: problem for problem in test.values() for mark in marks(problem)}
+    shared = [(marked[mark], problem) for problem in other.values() for mark in marks(problem) if mark in marked]
     if shared:
         ours, theirs = shared[0]
         count = len({theirs.problem_id for _, theirs in shared})

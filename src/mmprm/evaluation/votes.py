@@ -3,7 +3,7 @@
 In: for each candidate of a problem a key of its answer, None where it has none. Out: the expected accuracy over subsets
 of n. Candidates without an answer do not vote; ties are split evenly over the tied answers; a subset without any vote
 is wrong. Counting votes has a closed form, exact for any number of candidates. Sums of weights have none: all subsets
-are gone through, and where they are too many, a stated number of drawn ones.
+are enumerated, or where they are too many, a stated number of drawn ones.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ DRAWN_SUBSETS = 2048  # where there are more: 1.1 points of standard error a pro
 
 
 def answer_key(problem: Problem, answer: str, correct: bool) -> str:
-    """Answers with the same key are the same vote.
+    """Make a key of an answer: answers with the same key are the same vote.
 
-    All right answers are one key, since each was graded equal to the gold. Wrong ones are compared by option, by value
-    or by their formula without spaces; two spellings that this takes for different split a wrong vote, which can only
-    help the majority: a bias against the PRM's gain, not for it.
+    All right answers have one key, since each was graded equal to the gold. Wrong ones are compared by option, by value
+    or by their formula without spaces; two spellings that are not recognised as equal split a wrong vote, which can
+    only help the majority: a bias against the PRM's gain, not for it.
     """
     if correct:
         return RIGHT
@@ -43,7 +43,7 @@ def answer_key(problem: Problem, answer: str, correct: bool) -> str:
 
 
 def majority(keys: Sequence[str | None], n: int) -> float:
-    """P(the vote of a random subset of n of the candidates is right), exactly."""
+    """Compute P(the vote of a random subset of n of the candidates is right), exactly."""
     votes = Counter(key for key in keys if key is not None)
     right = votes.pop(RIGHT, 0)
     return _majority(right, tuple(sorted(votes.values())), len(keys))[n - 1] if right else 0.0
@@ -51,11 +51,11 @@ def majority(keys: Sequence[str | None], n: int) -> float:
 
 @lru_cache(maxsize=65536)
 def _majority(right: int, wrong: tuple[int, ...], m: int) -> tuple[float, ...]:
-    """For n = 1..m: the expected accuracy, when `right` of m candidates are right and the wrong answers have `wrong`
-    votes each; the rest do not vote.
+    """Compute for n = 1..m the expected accuracy, if `right` of m candidates are right; the rest do not vote.
 
-    Right wins with k votes when no wrong answer has more; with t wrong answers at k too it wins one time in t + 1.
-    ways[t, r] counts how the others give r candidates, t answers at exactly k and none above: a product over answers.
+    wrong: the votes of each wrong answer. Right wins with k votes when no wrong answer has more; with t wrong answers
+    at k too it wins one time in t + 1. ways[t, r] counts how the others give r candidates, t answers at exactly k and
+    none above: a product over answers.
     """
     silent = m - right - sum(wrong)
     won = np.zeros(m + 1)
@@ -75,12 +75,12 @@ def _majority(right: int, wrong: tuple[int, ...], m: int) -> tuple[float, ...]:
 
 
 def subsets_are_drawn(m: int, n: int) -> bool:
-    """Is the weighted vote at n of m candidates taken over drawn subsets? (Else over all of them.)"""
+    """Tell whether the weighted vote at n of m candidates is taken over drawn subsets (else over all of them)."""
     return comb(m, n) > MOST_SUBSETS
 
 
 def weighted_majority(keys: Sequence[str | None], weights: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
-    """P(the weighted vote of a random subset of n is right) for each of several weightings, shape (weightings,).
+    """Compute P(the weighted vote of a random subset of n is right) for each of several weightings: (weightings,).
 
     weights: (weightings, M), at least 0; a candidate without an answer or with a weight of -inf (no score) does not
     vote. The answer with the largest sum of weights wins, ties are split evenly; where all votes of a subset weigh 0,
@@ -97,10 +97,10 @@ def weighted_majority(keys: Sequence[str | None], weights: np.ndarray, n: int, s
         return np.zeros(len(weights))
     answers = np.array([[key == name for name in names] for key in keys]) & voting[:, None]  # (M, answers)
     m, right = len(keys), names.index(RIGHT)
-    if len(names) == 1:  # right wherever it is voted for
+    if len(names) == 1:  # right wherever there is a vote
         return np.full(len(weights), 1 - comb(m - int(voting.sum()), n) / comb(m, n))
     members = _drawn_subsets(m, n, seed) if subsets_are_drawn(m, n) else _all_subsets(m, n)
-    named = members @ answers > 0  # (subsets, answers): has it a vote?
+    named = members @ answers > 0  # (subsets, answers): does the answer have a vote?
     won = []
     for weighting in weights:
         sums = np.where(named, members @ (answers * np.where(voting, weighting, 0.0)[:, None]), -np.inf)
@@ -112,7 +112,7 @@ def weighted_majority(keys: Sequence[str | None], weights: np.ndarray, n: int, s
 
 @lru_cache(maxsize=64)
 def _all_subsets(m: int, n: int) -> np.ndarray:
-    """Every subset of n of m as a row of zeros and ones, shape (C(m, n), m)."""
+    """List every subset of n of m as a row of zeros and ones, shape (C(m, n), m)."""
     chosen = np.array(list(combinations(range(m), n)))
     members = np.zeros((len(chosen), m))
     np.put_along_axis(members, chosen, 1.0, axis=1)
@@ -120,6 +120,6 @@ def _all_subsets(m: int, n: int) -> np.ndarray:
 
 
 def _drawn_subsets(m: int, n: int, seed: int) -> np.ndarray:
-    """DRAWN_SUBSETS subsets of n of m, independent and uniform, as rows of zeros and ones."""
+    """Draw DRAWN_SUBSETS subsets of n of m, independent and uniform, as rows of zeros and ones."""
     order = np.random.default_rng([seed, m, n]).random((DRAWN_SUBSETS, m)).argsort(axis=1)
     return (order < n).astype(np.float64)
