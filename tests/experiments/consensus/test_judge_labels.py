@@ -272,7 +272,7 @@ def test_without_a_model_and_of_problems_that_are_no_seeds_it_says_so(server: Ju
     ):
         judging.run(run_config(url=server.url))
     none = config.load(run_config(url=server.url).model_dump() | {"labels": {}})
-    with pytest.raises(UserError, match=r"labels\.consensus: no judging model is named"):
+    with pytest.raises(UserError, match=r"labels\.consensus: no judging model is configured"):
         judging.run(none)
 
 

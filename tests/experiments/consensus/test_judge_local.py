@@ -19,7 +19,7 @@ def test_the_nonsense_of_a_local_model_without_step_tags_is_unreadable(
     drawn = generate("sft", 1, ["bars"], seed=0)[0].images
     local = {"kind": kind, "model": str(mini_model_folder), "max_new_tokens": 8, "tries": 1, "max_model_len": 2048}
     judging = Judging(tmp_path, [problem(3, images=drawn), problem(4)], [*paths_of(3)[:3], *paths_of(4), EXTRA])
-    with pytest.raises(UserError, match=r"3 training paths 0 kept, 3 dropped .*, 3 of them without a reply"):
+    with pytest.raises(UserError, match=r"3 training paths 0 kept, 3 dropped .*, 3 of them without a readable reply"):
         judging.run(run_config(**local))
     stopped = tables.read_rows(tmp_path / "consensus.dropped.stopped.parquet", schemas.DISAGREED)
     assert {row["reason"] for row in stopped} <= {"reply_malformed", "reply_truncated"} and len(stopped) == 3

@@ -253,7 +253,7 @@ def test_the_table_of_a_prm_of_counts_has_the_concentrations_of_what_was_chosen(
 
 
 def test_an_unknown_strategy_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no strategy 'best'; there are \['beam', 'less'\]"):
+    with pytest.raises(UserError, match=r"no strategy 'best'; allowed: \['beam', 'less'\]"):
         decoded(tmp_path, "best", Shard(0, 1), ScriptedEngine(POLICY))
 
 

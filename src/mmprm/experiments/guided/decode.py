@@ -1,7 +1,7 @@
-"""Decodes a benchmark by a strategy that a PRM guides. In: problems, policy, PRM. Out: schemas.GUIDED, a row a problem.
+"""Decode a benchmark by a strategy that a PRM guides. In: problems, policy, PRM. Out: schemas.GUIDED, a row a problem.
 
-The policy samples by the configured engine, over the scheduler and journal of every sampling stage: a killed run
-samples nothing twice. The PRM scores in this process with transformers, a problem's states as one prefix tree.
+The policy samples with the configured engine, by the scheduler and journal of all sampling stages: a killed run samples
+nothing twice. The PRM scores in this process with transformers, a problem's states as one prefix tree.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def decode_guided(
 ) -> None:
     """Write what the strategy (a key of `guided`) chooses for each of the shard's problems, as schemas.GUIDED.
 
-    Or as COUNTED_GUIDED, where the PRM was trained on counts.
+    Of a PRM that was trained on counts, as COUNTED_GUIDED.
     """
     if strategy not in config.guided:
-        raise UserError(f"guided: there is no strategy {strategy!r}; there are {sorted(config.guided)}")
+        raise UserError(f"guided: there is no strategy {strategy!r}; allowed: {sorted(config.guided)}")
     settings = config.guided[strategy]
     if open_scorer is None:
         folders.check_manifest(prm)
@@ -58,10 +58,10 @@ def decode_guided(
 
     def score(problem: Problem, partials: Sequence[Partial]) -> list[StepScores]:
         items = [(problem, steps, answer) for steps, answer in partials]
-        found = scorer.score(items)
-        for item, own in zip(items, found, strict=True):
-            check_scores(item, own)
-        return found
+        scores = scorer.score(items)
+        for item, item_scores in zip(items, scores, strict=True):
+            check_scores(item, item_scores)
+        return scores
 
     asker = RequestFactory.of(config, policy, f"guided/{benchmark}")
     usage = tables.usage_path(out)
@@ -75,8 +75,8 @@ def decode_guided(
         with SortedSpill(out.parent, schema) as spool:
 
             def keep(name: str, outcome: SearchResult) -> str | None:
-                found: DecodeResult = outcome.value or DecodeResult()
-                spool.add(name, [row(name, found, primary, counted)])
+                result: DecodeResult = outcome.value or DecodeResult()
+                spool.add(name, [row(name, result, primary, counted)])
                 return outcome.error
 
             run_searches(job, searches, keep)
@@ -85,15 +85,15 @@ def decode_guided(
         scorer.close()
 
 
-def row(name: str, found: DecodeResult, primary: str, counted: bool = False) -> dict[str, Any]:
-    """The row of a problem: the chosen solution (an empty one where none was found), and what it cost."""
-    chosen = found.best(primary)
+def row(name: str, result: DecodeResult, primary: str, counted: bool = False) -> dict[str, Any]:
+    """Make the row of a problem: the chosen solution (an empty one where there is none), and what it cost."""
+    chosen = result.best(primary)
     return {
         "problem_id": name,
         **(chosen.rollout.row() if chosen else schemas.NO_COMPLETION),
         **(chosen.scores if chosen else StepScores()).columns(counted),
-        "n_solutions": len(found.solutions),
-        "n_correct": sum(one.rollout.verdict == "correct" for one in found.solutions),
-        "sampled_tokens": found.sampled_tokens,
-        "n_requests": found.requests,
+        "n_solutions": len(result.solutions),
+        "n_correct": sum(solution.rollout.verdict == "correct" for solution in result.solutions),
+        "sampled_tokens": result.sampled_tokens,
+        "n_requests": result.requests,
     }

@@ -1,8 +1,7 @@
-"""Steps that say again what stands already. In: a step, the steps before it. Out: whether it is one.
+"""Steps that repeat earlier ones. In: a step, the steps before it. Out: whether it is a repeat.
 
-A PRM of MC values judges the state that a step leads to, not what the step adds to it. What was right stays right when
-it is said again, while every step ahead may be wrong: a search that follows such a PRM alone fills its paths with
-repeats.
+A PRM of MC values judges the state that a step leads to, not what the step adds to it. A right step stays right when it
+is repeated, while a new step may be wrong: a search that follows such a PRM alone fills its paths with repeats.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ _FRAME = 4  # words around a repeat, such as "so we get"
 
 
 def repeats(step: str, before: Sequence[str]) -> bool:
-    """Does an earlier step hold all that the step says, or the step no more than an earlier one and a few words?
+    """Tell whether an earlier step contains the step, or the step is an earlier one with a few words around it.
 
     Case, spaces and punctuation at the ends do not count; numbers, names and signs do.
     """
-    said = _tokens(step)
-    return any(_within(said, other) is not None or _adds_nothing(said, other) for other in map(_tokens, before))
+    tokens = _tokens(step)
+    return any(_within(tokens, other) is not None or _adds_nothing(tokens, other) for other in map(_tokens, before))
 
 
 def _tokens(step: str) -> list[str]:
@@ -32,14 +31,14 @@ def _tokens(step: str) -> list[str]:
 
 
 def _within(part: Sequence[str], whole: Sequence[str]) -> int | None:
-    """Where `part` begins in `whole`, one token after another; None where it does not occur."""
+    """Return where `part` begins in `whole`; None where it does not occur."""
     starts = range(len(whole) - len(part) + 1)
     return next((start for start in starts if whole[start : start + len(part)] == part), None)
 
 
-def _adds_nothing(said: Sequence[str], other: Sequence[str]) -> bool:
-    start = _within(other, said)
+def _adds_nothing(tokens: Sequence[str], other: Sequence[str]) -> bool:
+    start = _within(other, tokens)
     if start is None or not other:
         return False
-    around = [*said[:start], *said[start + len(other) :]]
+    around = [*tokens[:start], *tokens[start + len(other) :]]
     return len(around) <= _FRAME and all(_WORD.fullmatch(token) for token in around)

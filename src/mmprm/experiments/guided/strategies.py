@@ -1,7 +1,8 @@
-"""Decoding that a PRM guides, as generators: they yield requests, are sent rollouts, and return what they found.
+"""Decoding that a PRM guides, as generators: they yield requests, are sent rollouts, and return solutions.
 
-In: a problem, how to ask and how to score. Out: a Found. Nothing is drawn or loaded here. Beam search over steps (Snell
-et al., arXiv 2408.03314), diverse verifier tree search (Beeching et al., 2024), and adaptive computation allocation.
+In: a problem, how to ask and how to score. Out: a DecodeResult. Nothing is random or loaded here. Beam search over
+steps (Snell et al., arXiv 2408.03314), diverse verifier tree search (Beeching et al., 2024), and adaptive computation
+allocation (BetaPRM, arXiv 2605.15529).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Score = Callable[[Problem, Sequence[Partial]], Sequence[StepScores]]
 
 
 class Ask(Protocol):
-    """Makes a request, as drive.Asker does."""
+    """Makes a request, as RequestFactory does."""
 
     def __call__(
         self, problem: Problem, prefix: Prefix, n: int, attempt: int = 0, one_step: bool = False
@@ -35,7 +36,7 @@ class Ask(Protocol):
 
 @dataclass(frozen=True)
 class Solution:
-    """A whole solution; the rollout's steps and text are those from the first on."""
+    """A whole solution; steps and text of the rollout include the prefix."""
 
     rollout: Rollout
     scores: StepScores
@@ -43,28 +44,28 @@ class Solution:
 
 @dataclass
 class DecodeResult:
-    """All whole solutions in the order in which they came, and what was sampled for them."""
+    """All whole solutions in the order of sampling, and what was sampled for them."""
 
     solutions: list[Solution] = field(default_factory=list)
     sampled_tokens: int = 0
     requests: int = 0
 
     def count(self, rollouts: Sequence[Rollout]) -> None:
-        """Note a request's rollouts."""
+        """Count a request's rollouts."""
         self.requests += 1
         self.sampled_tokens += sum(rollout.n_tokens for rollout in rollouts)
 
     def best(self, aggregate: str) -> Solution | None:
-        """The solution with the highest aggregate, of equal ones the first; None where there is none with scores."""
-        scored = [one for one in self.solutions if one.scores.probabilities]
-        return max(scored, key=lambda one: AGGREGATES[aggregate](one.scores.probabilities), default=None)
+        """Return the solution with the highest aggregate, of equal ones the first; None where none has scores."""
+        scored = [solution for solution in self.solutions if solution.scores.probabilities]
+        return max(scored, key=lambda solution: AGGREGATES[aggregate](solution.scores.probabilities), default=None)
 
 
 Decoding = Generator[Any, Any, DecodeResult]
 
 
 def decode(problem: Problem, strategy: Strategy, primary: str, ask: Ask, score: Score) -> Decoding:
-    """The strategy's generator. `primary` is the aggregate that ranks whole solutions."""
+    """Make the strategy's generator; primary: the aggregate that ranks whole solutions."""
     if isinstance(strategy, Adaptive):
         return adaptive(problem, strategy, primary, ask, score)
     return tree_search(problem, strategy, ask, score)
@@ -81,38 +82,38 @@ class _State:
 
 
 def tree_search(problem: Problem, settings: TreeDecoding, ask: Ask, score: Score) -> Decoding:
-    """Beam search: one tree that keeps n / width states; DVTS: n / width trees that keep one each.
+    """Search over steps. Beam search: one tree that keeps n / width states; DVTS: n / width trees that keep one each.
 
-    A kept state that is whole gives its place up. Where a tree has fewer distinct states than places, the best ones
-    are drawn from more often. Steps that repeat earlier ones (`repeats`) are kept only where there are no others.
+    A kept state that is a whole solution frees its slot. Where a tree has fewer distinct states than slots, the best
+    ones are sampled more often. Steps that repeat earlier ones (`repeats`) are kept only where there are no others.
     """
-    places, guide = settings.n // settings.width, AGGREGATES[settings.guide]
-    trees = [[_State()] * places] if settings.kind == "beam" else [[_State()] for _ in range(places)]
-    found = DecodeResult()
+    slots, guide = settings.n // settings.width, AGGREGATES[settings.guide]
+    trees = [[_State()] * slots] if settings.kind == "beam" else [[_State()] for _ in range(slots)]
+    result = DecodeResult()
     for _ in range(settings.max_steps):
         wanted = Counter(state.steps for state in chain(*trees))
         if not wanted:
             break
         answered = yield [ask(problem, steps, times * settings.width, one_step=True) for steps, times in wanted.items()]
         for rollouts in answered:
-            found.count(rollouts)
+            result.count(rollouts)
         draws = {steps: iter(rollouts) for steps, rollouts in zip(wanted, answered, strict=True)}
         grown = [_children(tree, draws, settings.width, settings.repeats) for tree in trees]
         every = list({state.partial: state for state in chain(*grown)}.values())
         scores = dict(zip((state.partial for state in every), score(problem, [s.partial for s in every]), strict=True))
         for index, children in enumerate(grown):
-            # sorted() is stable: of equal ones the first that was drawn.
+            # sorted() is stable: of equal states the first that was sampled.
             ranked = sorted(children, key=lambda state: -guide(scores[state.partial].probabilities))
-            kept = ranked[: len(trees[index])]
-            whole = [state for state in kept if state.rollout is not None]
-            found.solutions += [_solution(state, scores[state.partial]) for state in whole]
-            growing = [state for state in kept if state.rollout is None]
-            trees[index] = list(islice(cycle(growing), len(trees[index]) - len(whole)))
-    return found
+            best = ranked[: len(trees[index])]
+            solved = [state for state in best if state.rollout is not None]
+            result.solutions += [_solution(state, scores[state.partial]) for state in solved]
+            growing = [state for state in best if state.rollout is None]
+            trees[index] = list(islice(cycle(growing), len(trees[index]) - len(solved)))
+    return result
 
 
 def _children(tree: Sequence[_State], draws: dict[Prefix, Any], width: int, with_repeats: bool) -> list[_State]:
-    """The distinct states one step on from those of a tree; draws that are no step and no answer are left out."""
+    """List the distinct states one step after those of a tree; texts that are no step and no answer are left out."""
     children: dict[Partial, _State] = {}
     repeated: dict[Partial, _State] = {}
     for state in tree:
@@ -131,18 +132,16 @@ def _children(tree: Sequence[_State], draws: dict[Prefix, Any], width: int, with
 
 def _solution(state: _State, scores: StepScores) -> Solution:
     assert state.rollout is not None
-    whole = replace(
-        state.rollout, steps=state.steps, text=render_solution(state.steps, state.rollout.answer), finish_reason="stop"
-    )
-    return Solution(whole, scores)
+    text = render_solution(state.steps, state.rollout.answer)
+    return Solution(replace(state.rollout, steps=state.steps, text=text, finish_reason="stop"), scores)
 
 
 def adaptive(problem: Problem, settings: Adaptive, primary: str, ask: Ask, score: Score) -> Decoding:
-    """Sample a batch; stop once the best solution is reliable; else go on before its first doubtful step.
+    """Sample a batch; stop once the best solution is reliable; else continue from before its first doubtful step.
 
     A solution that starts from another's steps costs only the tokens after them.
     """
-    found = DecodeResult()
+    result = DecodeResult()
     prefix: Prefix = ()
     drawn = 0
     attempts: Counter[Prefix] = Counter()
@@ -151,26 +150,26 @@ def adaptive(problem: Problem, settings: Adaptive, primary: str, ask: Ask, score
         rollouts = yield ask(problem, prefix, n, attempt=attempts[prefix])
         attempts[prefix] += 1
         drawn += n
-        found.count(rollouts)
-        whole = [_State(prefix + rollout.steps, rollout) for rollout in rollouts if rollout.status == Status.OK]
-        scores = score(problem, [state.partial for state in whole])
-        found.solutions += [_solution(state, own) for state, own in zip(whole, scores, strict=True)]
-        best = found.best(primary)
+        result.count(rollouts)
+        solved = [_State(prefix + rollout.steps, rollout) for rollout in rollouts if rollout.status == Status.OK]
+        scores = score(problem, [state.partial for state in solved])
+        result.solutions += [_solution(state, p) for state, p in zip(solved, scores, strict=True)]
+        best = result.best(primary)
         if best is None:
             continue
         if is_reliable(best.scores, settings):
             break
         doubtful = next((i for i, p in enumerate(best.scores.probabilities) if p < settings.doubt), 0)
         prefix = best.rollout.steps[:doubtful]
-    return found
+    return result
 
 
 def is_reliable(scores: StepScores, settings: Adaptive) -> bool:
-    """Is it enough? P(yes) at the answer is stop_at or more; of a PRM of counts, the lower bound of what it believes.
+    """Tell whether P(yes) at the answer is stop_at or more; of a PRM of counts, the lower bound of its belief.
 
     That is the quantile 1 - credibility of Beta(p κ, (1 - p) κ): share_above(stop_at, p, κ) >= credibility. In training
-    an answer's verdict is one rollout, of which the likelihood is p whatever κ is: κ is learnt at steps, and here it is
-    what the network carries over from them.
+    an answer's verdict is one rollout, whose likelihood is p whatever κ is: κ is learnt at steps, and its value at the
+    answer is what the network generalises from them.
     """
     p = scores.probabilities[-1]
     if scores.concentrations is None:
