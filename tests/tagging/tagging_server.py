@@ -82,7 +82,7 @@ def run_config(model: dict[str, Any] | None = None, **source: Any) -> config.Con
             "policy": {"base": "base", "sources": ["tagged"]},
             "seeds": {"sources": ["raw"]},
             "benchmarks": {"test": {"source": "test"}},
-            "grading": {"workers": 1},
+            "grading": {"workers": 1, "timeout": 600},  # a slow machine leaves no answer undecided
         }
     )
 
