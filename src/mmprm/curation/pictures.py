@@ -87,7 +87,7 @@ def _unpacked(copy: bytes) -> Any:
 
 def flips(first: Bytes, second: Bytes) -> NDArray[np.int64]:
     """Count the bits that differ between hashes, (..., HASH_BYTES) each."""
-    return np.bitwise_count(first ^ second).sum(axis=-1, dtype=np.int64)
+    return np.asarray(np.bitwise_count(first ^ second).sum(axis=-1, dtype=np.int64))
 
 
 def near(first: bytes, second: bytes) -> bool:

@@ -90,7 +90,8 @@ class ProblemIndex:
 
     def column(self, name: str) -> list[Any]:
         """Return a column's values, one for each row."""
-        return self.columns[name].to_pylist()
+        values: list[Any] = self.columns[name].to_pylist()
+        return values
 
     def copy(self, picture: int) -> bytes:
         """Read the grey copy of a picture."""

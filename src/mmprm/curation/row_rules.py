@@ -49,9 +49,9 @@ def _of_row(pool: ProblemIndex, row: int, values: dict[str, Any], settings: Cura
         yield Refusal("image_tiny", f"the shorter side of its largest picture has {max(sides)} pixels")
     if len(sides) and max(details) < settings.min_detail:
         yield Refusal("image_blank", f"{max(details):.2%} of its picture is no background")
-    for rule, says in _ASKED.items():
+    for rule, sentence in _ASKED.items():
         if values[rule]:
             shown = values[rule] if rule == "several_questions" else repr(values[rule])
-            yield Refusal(rule, f"{says}: {shown}")
+            yield Refusal(rule, f"{sentence}: {shown}")
     if values["fault"]:
         yield Refusal("unverifiable", values["fault"])

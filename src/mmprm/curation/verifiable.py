@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mmprm.data.problem import Problem
 from mmprm.grading import rules
 from mmprm.grading.clean import clean, compact, parts, words
+from mmprm.grading.expression import MATHS, MAX_CHARACTERS
 from mmprm.grading.verdict import Verdict
 
 _NOT_UNIQUE = re.compile(
@@ -71,11 +72,11 @@ def _fault(answer: str, target: rules.Target, blanks: list[str], max_words: int)
         return None
     if match := _NOT_UNIQUE.search(answer):
         return f"its answer is one of several: it says {match[0].strip()!r}"
-    if len(answer) > rules.MAX_CHARACTERS:
+    if len(answer) > MAX_CHARACTERS:
         return f"its answer has {len(answer)} characters, more than is ever compared"
     if _REASONS.search(answer):
         return "its answer is an explanation"
-    maths = [rules.MATHS.search(_COMMAND.sub("", blank)) is not None for blank in blanks]
+    maths = [MATHS.search(_COMMAND.sub("", blank)) is not None for blank in blanks]
     counts = [
         (_count_words(blank, is_maths), _LONGEST if is_maths else max_words)
         for blank, is_maths in zip(blanks, maths, strict=True)

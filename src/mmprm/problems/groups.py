@@ -50,7 +50,7 @@ def first_members(size: int, pairs: np.ndarray) -> np.ndarray:
     graph = coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(size, size))
     _, labels = connected_components(graph, directed=False)
     _, first = np.unique(labels, return_index=True)
-    return first[labels]
+    return np.asarray(first[labels])
 
 
 def _sharing(source_groups: pa.ChunkedArray, pictures: pa.ChunkedArray) -> np.ndarray:

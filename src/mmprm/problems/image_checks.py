@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from mmprm.data.image_decoder import open_image
 from mmprm.problems.rows import RowRefusedError
@@ -97,7 +97,7 @@ def check(data: bytes, max_pixels: int) -> None:
                 ImageOps.exif_transpose(image)
         except RowRefusedError:
             raise
-        except Image.UnidentifiedImageError as error:
+        except UnidentifiedImageError as error:
             start = data[:64].lstrip()
             for magic, name in _OTHERS.items():
                 if start.startswith(magic):

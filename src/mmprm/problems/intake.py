@@ -109,21 +109,21 @@ def _from_files(
     config: Config, source: ProblemFiles, name: str, work: Path, workers: int, out: Path, refused: Path
 ) -> dict[str, Any]:
     """Read the source and write its tables; returns the counts."""
-    bounds, found = config.intake, find_files(source)
-    folder = work / f"checked-{_identity(source, name, bounds.max_image_pixels, found.files)}"
+    bounds, located = config.intake, find_files(source)
+    folder = work / f"checked-{_identity(source, name, bounds.max_image_pixels, located.files)}"
     for other in work.glob("checked-*"):
         if other != folder:  # of other settings or files
             shutil.rmtree(other)
     folder.mkdir(parents=True, exist_ok=True)
-    context = SourceContext(name, found.images, bounds.max_image_pixels, found.links)
-    sizes = [size for size in (source.limit, rows.count(found.files)) if size is not None]
+    context = SourceContext(name, located.images, bounds.max_image_pixels, located.links)
+    sizes = [size for size in (source.limit, rows.count(located.files)) if size is not None]
     progress = IntakeProgress(
         finished_parts(folder), bounds.max_refused_share, bounds.judge_after, min(sizes, default=None)
     )
     if progress.rows:
         log.info(f"{name}: going on after row {progress.rows}, which was checked before")
     if not progress.hopeless:
-        _check_rows(source, PartMaker(source, context, folder), found.files, progress, workers)
+        _check_rows(source, PartMaker(source, context, folder), located.files, progress, workers)
     merged = MergedParts(folder, name, progress.parts)
     counts = _counts(name, source, progress.rows, merged.taken, merged.reasons, merged.pictures)
     stopped = refused.with_suffix(".stopped.parquet")

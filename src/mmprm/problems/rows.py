@@ -64,7 +64,7 @@ def count(files: Sequence[Path]) -> int | None:
     if any(file.suffix not in PARQUET for file in files):
         return None
     try:
-        return sum(pq.read_metadata(file).num_rows for file in files)
+        return sum(int(pq.read_metadata(file).num_rows) for file in files)
     except (pa.ArrowException, OSError):  # reading the file will report the error
         return None
 
