@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from scripted_engine import ToyPolicy, toy_problem
 from toy_world import grow, rows, toy_config
 
 from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation
 from mmprm.data import schemas, tables
 from mmprm.data.problem import write_problems
-from mmprm.engine.scripted import ToyPolicy, toy_problem
 from mmprm.experiments.cleaning import ExperimentalCleaning
 from mmprm.labels.evidence import Evidence
 from mmprm.labels.gather import gather_labels

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from scripted_engine import Policy, ScriptedEngine
 
 from mmprm import config
 from mmprm.annotation.omegaprm import Ask, omegaprm
@@ -16,7 +17,6 @@ from mmprm.annotation.tree import Tree
 from mmprm.config import Sampling
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion, Finished, Request, request_key, request_seed
-from mmprm.engine.scripted import Policy, ScriptedEngine
 from mmprm.model.step_text import parse
 from mmprm.rollouts.journal import Journal
 from mmprm.rollouts.rollout import Rollout, rollout_of

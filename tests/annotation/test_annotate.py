@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_engine import ScriptedEngine, ToyPolicy, toy_problem
 from toy_world import Grading, policy_folder, rows, toy_config
 
 from mmprm import grading
@@ -18,7 +19,6 @@ from mmprm.data import schemas, tables
 from mmprm.data.problem import write_problems
 from mmprm.data.shards import Shard
 from mmprm.engine.base import Request
-from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.runtime.errors import UserError
 
 CONFIG = toy_config()

@@ -7,13 +7,13 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripted_engine import ToyPolicy, step_is_right, toy_problem
 from toy_world import ExactGrader, ask, grow, make_rollouts
 
 from mmprm.annotation.omegaprm import CandidateQueue, first_error, omegaprm, q_value, u_value
 from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation
 from mmprm.data.problem import Problem
-from mmprm.engine.scripted import ToyPolicy, step_is_right, toy_problem
 from mmprm.model.step_text import render_solution
 from mmprm.rollouts.requests import RequestFailed
 

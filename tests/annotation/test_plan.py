@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_engine import ScriptedEngine, ToyPolicy, toy_problem
 from toy_world import policy_folder, rows, toy_config
 
 from mmprm.annotation.annotate import annotate
@@ -15,7 +16,6 @@ from mmprm.annotation.plan import draw, plan, times, total
 from mmprm.data.problem import write_problems
 from mmprm.data.shards import Shard
 from mmprm.engine.base import Request
-from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.runtime.errors import UserError
 
 POLICY = ToyPolicy(garbage=0.05)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted_engine import toy_problem
 
 from mmprm.data.problem import write_problems
 from mmprm.data.shards import Shard, expand_all, finished_count, names, read_shard
-from mmprm.engine.scripted import toy_problem
 from mmprm.runtime.errors import UserError
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from scripted_engine import toy_problem
+
 from mmprm.config import Sampling
 from mmprm.engine.base import request_key
-from mmprm.engine.scripted import toy_problem
 
 
 def test_the_key_of_a_request_is_what_it_has_always_been() -> None:

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from scripted_engine import toy_problem
 
 from mmprm.config import Sampling
 from mmprm.engine.base import Completion, Request
 from mmprm.engine.decoding import Decoder
-from mmprm.engine.scripted import toy_problem
 from mmprm.model import folders
 
 pytestmark = pytest.mark.slow

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 
+from scripted_engine import ScriptedEngine, ToyPolicy, step_is_right, toy_problem
 from toy_world import ask
 
 from mmprm.engine.base import Finished
-from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, step_is_right, toy_problem
 from mmprm.model.step_text import parse
 
 PROBLEMS = [toy_problem(number) for number in range(20)]

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from scripted_engine import ScriptedEngine, ToyPolicy, toy_problem
 from toy_world import policy_folder, rows, toy_config
 
 from mmprm.data.problem import write_problems
 from mmprm.data.shards import Shard
 from mmprm.engine.base import Request
-from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.evaluation.sample_candidates import gather_candidates, sample_candidates
 from mmprm.runtime.errors import UserError
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripted_engine import ToyPolicy, toy_problem
 from toy_trees import evidence_of, node, rollout, stage
 from toy_world import ExactGrader, grow
 
 from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation, Labels
-from mmprm.engine.scripted import ToyPolicy, toy_problem
 from mmprm.experiments.cleaning import InformationRanking, PooledEvidence, balanced_information, scan
 from mmprm.labels.evidence import Evidence, StepPath
 from mmprm.labels.soft_labels import soft_labels

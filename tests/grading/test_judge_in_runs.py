@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from judge_server import DOWN, KEY, Reply, Server, part, said, settings
+from scripted_engine import ScriptedEngine, ToyPolicy, toy_problem
 from toy_world import ask, policy_folder, rows, run_scheduler, toy_config
 
 from mmprm import config
 from mmprm.annotation.omegaprm import omegaprm
 from mmprm.data.problem import Problem, write_problems
 from mmprm.data.shards import Shard
-from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.grading import Grader
 from mmprm.runtime.errors import UserError
 from mmprm.seeds.sample import sample_seeds

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripted_engine import ToyPolicy, step_is_right, toy_problem
 from toy_trees import evidence_of, node, rollout, stage
 from toy_world import ExactGrader, grow, toy_config
 
 from mmprm.config import Annotation, Labels
-from mmprm.engine.scripted import ToyPolicy, step_is_right, toy_problem
 from mmprm.labels.cleaning import Cleaning
 from mmprm.labels.evidence import Evidence, StepPath
 from mmprm.labels.gather import gather_labels

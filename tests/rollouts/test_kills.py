@@ -13,13 +13,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+from scripted_engine import ToyPolicy, toy_problem
 from toy_world import SlowEngine, policy_folder, rows, toy_config
 from waiting import kill_own_process_when
 
 from mmprm.annotation.annotate import annotate
 from mmprm.data.problem import write_problems
 from mmprm.data.shards import Shard
-from mmprm.engine.scripted import ToyPolicy, toy_problem
 
 CONFIG = toy_config(engine={"open_problems": 8})
 PROBLEMS = [toy_problem(number) for number in range(60)]

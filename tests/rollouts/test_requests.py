@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from scripted_engine import ToyPolicy, toy_problem
 from toy_world import policy_folder, toy_config
 
 from mmprm.data.problem import Problem
-from mmprm.engine.scripted import ToyPolicy, toy_problem
 from mmprm.rollouts.requests import RequestFactory
 
 CONFIG = toy_config()

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripted_engine import ScriptedEngine, ToyPolicy, toy_problem
 from toy_world import ExactGrader, Grading, ask, grow, run_scheduler
 
 from mmprm.annotation.omegaprm import omegaprm
 from mmprm.config import Annotation
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Request
-from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.rollouts.scheduler import AFTER_OTHERS
 
 LIMITS = Annotation(k=6, max_searches=10, max_rollouts=90)

@@ -6,13 +6,13 @@ import random
 from pathlib import Path
 
 import pytest
+from scripted_engine import ScriptedEngine, ToyPolicy, toy_problem
 from toy_world import policy_folder, rows, toy_config
 
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.data.shards import Shard
 from mmprm.engine.base import Request
-from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, toy_problem
 from mmprm.evaluation.sample_candidates import sample_candidates
 from mmprm.experiments.blank_image import blanked
 from mmprm.model.step_text import render_solution

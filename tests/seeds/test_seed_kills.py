@@ -11,12 +11,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+from scripted_engine import ToyPolicy, toy_problem
 from toy_world import SlowEngine, policy_folder, rows, toy_config
 from waiting import kill_own_process_when
 
 from mmprm.data.problem import write_problems
 from mmprm.data.shards import Shard
-from mmprm.engine.scripted import ToyPolicy, toy_problem
 from mmprm.seeds.sample import sample_seeds
 
 SEEDS = {"sources": ["toy"], "rollouts": 24, "adaptive": True, "block": 3, "min_pass_rate": 0.2, "stop_confidence": 0.9}

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from scripted_engine import toy_problem
 from toy_world import rows, toy_config
 
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems, write_problems
-from mmprm.engine.scripted import toy_problem
 from mmprm.experiments.blank_image import BlankImageComparison
 from mmprm.runtime.errors import UserError
 from mmprm.seeds.select import select_seeds

@@ -1,7 +1,5 @@
 """Annotate a shard: one OmegaPRM search for each seed problem. In: seeds, policy. Out: nodes, rollouts, status."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -5,8 +5,6 @@ rollouts, and returns the tree. The same rollouts give the same tree: nothing is
 first is searched.
 """
 
-from __future__ import annotations
-
 import heapq
 import math
 from collections.abc import Callable, Generator, Iterable

@@ -4,8 +4,6 @@ A few seeds, chosen by a hash, are searched just as `annotate` searches them and
 sampled twice. The cost of the other seeds is estimated from these.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

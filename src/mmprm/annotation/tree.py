@@ -3,8 +3,6 @@
 A state is a prefix of steps. It becomes a node once k rollouts were sampled from it, whatever their verdicts.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The verbs that choose seed problems and search their solutions for first errors. In: files. Out: files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """The verbs that sample candidates, score them and measure PRMs on benchmarks. In: files. Out: files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

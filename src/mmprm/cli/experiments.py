@@ -1,7 +1,5 @@
 """The verbs of `mmprm.experiments`. In: files. Out: files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

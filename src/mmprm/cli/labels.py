@@ -1,7 +1,5 @@
 """The verbs that make labelled step paths from trees and from step data. In: files. Out: files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """The verbs that make problem tables, and the one that checks a configuration. In: files. Out: files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """The verbs that train models, and the one that measures a PRM on held-out problems. In: files. Out: files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """The search for labelled steps, and the plan of its cost. In: YAML values. Out: sections."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import Field, model_validator

@@ -1,7 +1,5 @@
 """Curated sources: the rules that choose a pool's problems, and what they hold out. In: YAML values. Out: sections."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field, field_validator

@@ -1,7 +1,5 @@
 """Errors of a configuration, in words. In: pydantic's errors. Out: a line for each."""
 
-from __future__ import annotations
-
 import re
 from typing import Any, get_args
 

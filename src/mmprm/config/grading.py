@@ -1,7 +1,5 @@
 """How answers are graded. In: YAML values. Out: sections."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from mmprm.config.section import Address, Section

@@ -1,7 +1,5 @@
 """From trees to labelled step paths, and further sets of labels. In: YAML values. Out: sections."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pydantic import Field, model_validator

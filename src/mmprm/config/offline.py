@@ -1,7 +1,5 @@
 """Settings of the verbs that need no run. In: perhaps a file with sections of a configuration. Out: the settings."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import yaml

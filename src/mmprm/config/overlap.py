@@ -3,8 +3,6 @@
 This is what the configuration alone tells; curation compares the rows themselves.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from itertools import combinations, product
 

@@ -1,7 +1,5 @@
 """The report and the data card. In: YAML values. Out: sections."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from mmprm.config.section import Section

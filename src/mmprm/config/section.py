@@ -1,7 +1,5 @@
 """What every section of the configuration is, and types that several of them share. In: YAML values. Out: `Section`."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Any, Literal
 

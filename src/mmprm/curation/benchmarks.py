@@ -8,8 +8,6 @@ answer must be equal too. problems/contamination.py, used for step data, compare
 pictures.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import dataclass
 

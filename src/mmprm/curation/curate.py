@@ -4,8 +4,6 @@ Two passes: the signatures of all problems (signature_journal.py), by which ever
 are written, one row group at a time. Nothing depends on the order of rows, or on the number of processes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

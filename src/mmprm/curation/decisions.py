@@ -1,7 +1,5 @@
 """Apply the rules in their order, the mix and the test split. In: a pool, settings. Out: a decision on each problem."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from mmprm.config.curation import CuratedSource

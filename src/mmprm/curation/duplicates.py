@@ -5,8 +5,6 @@ or their answers equal and enough of their telling words shared. Not duplicates:
 words about another figure, and another question about the same picture (which shares its group).
 """
 
-from __future__ import annotations
-
 from itertools import chain
 
 import numpy as np

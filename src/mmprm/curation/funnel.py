@@ -16,8 +16,6 @@
 The same problems and settings give the same file, whatever the order of rows and the number of processes.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The held-out test of a curated source. In: problem ids and groups, or its table. Out: whole groups, as a source."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path

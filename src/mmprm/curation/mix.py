@@ -4,8 +4,6 @@ Problems are taken in the order of a hash of seed and id, so that a draw does no
 their values has room. Where the pool has too few of a value, the mix is kept and fewer problems are taken.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence

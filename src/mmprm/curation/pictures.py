@@ -9,8 +9,6 @@ Why the copy is that large: of 491 pairs of drawn figures that differ by a digit
 99 % of the former and 98 to 100 % of the latter correctly; copies of 192 pixels half of the latter, of 64 fewer.
 """
 
-from __future__ import annotations
-
 import hashlib
 import struct
 import zlib

@@ -4,8 +4,6 @@ Rows are ordered by table, then by id, so that the order in the tables does not 
 in an unnamed temporary file and are read where two pictures are compared; the rest is in memory, some 5 kB a problem.
 """
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Sequence

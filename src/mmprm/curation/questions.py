@@ -4,8 +4,6 @@ Out: the words that make it a request for a proof, for a drawing, an open questi
 For English and Chinese. The rules look at words alone: a question that they do not recognise passes.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The rules for single problems. In: a pool, settings. Out: the rule that refuses each row, and why."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

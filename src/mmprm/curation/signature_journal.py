@@ -5,8 +5,6 @@ row groups in work. The folder of a table's files is named by a hash of what the
 versions of signatures and grading. Processes read their row groups themselves; results are written in order.
 """
 
-from __future__ import annotations
-
 import hashlib
 import multiprocessing
 import shutil

@@ -4,8 +4,6 @@ Each row is a function of its problem alone, so that it can be computed once, in
 answers on which the rules of grading cannot decide; `settle` asks the grader.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any

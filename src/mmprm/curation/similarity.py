@@ -5,8 +5,6 @@ by each two bands brings it together. Texts: MinHash values in bands of three. W
 is compared with its WINDOW next ones in sorted order (the sorted neighbourhood, Hernandez and Stolfo 1995).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import combinations
 

@@ -4,8 +4,6 @@ Numbers are separate from words: problems of one template differ only in them. T
 `\dfrac` for `\frac`, wide characters, image placeholders. A Chinese character is a word.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import re

@@ -4,8 +4,6 @@ The gold answer must be correct by the rules of `grading`, and answers made from
 sign, another option, one changed blank. An explanation is no answer, nor is one of several ("not unique").
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

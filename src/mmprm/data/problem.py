@@ -1,7 +1,5 @@
 """Problems (question, images, gold answer) and the readers and writer of their tables, `problems/{source}.parquet`."""
 
-from __future__ import annotations
-
 import hashlib
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """The Arrow schema of every table of a run. A comment beside a column says what it holds where its name does not."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pyarrow as pa

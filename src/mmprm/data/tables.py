@@ -1,7 +1,5 @@
 """Read and write tables, JSON and text files; writes are atomic: a file is complete or absent. Schemas: schemas.py."""
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile

@@ -5,8 +5,6 @@ scripted (a known policy, for tests). A caller keeps submitting while it steps; 
 carries no meaning.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass, field
 from typing import Protocol

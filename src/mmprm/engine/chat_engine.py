@@ -4,8 +4,6 @@ In: Request, whose problem's question is the whole prompt. Out: Finished, with t
 server_engine it asks for no token ids and knows no step tags: the model is not the policy, and the server may be any.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmprm.config.llm import InstructedModel

@@ -5,8 +5,6 @@ tokens, and `</step>` if a single step is requested. The text keeps its tags and
 is cut off.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

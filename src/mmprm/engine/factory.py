@@ -3,8 +3,6 @@
 In: configuration and model folder. Out: an Engine.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mmprm.config import Config, Prompt

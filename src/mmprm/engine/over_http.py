@@ -3,8 +3,6 @@
 In: Request. Out: Finished. A subclass makes the bodies of the HTTP requests, and Finished of their replies.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import queue

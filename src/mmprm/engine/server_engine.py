@@ -6,8 +6,6 @@ message, and the first replies are compared with the policy folder's processor. 
 weights cannot be checked, unless it shares our disk.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Callable, Sequence

@@ -4,8 +4,6 @@ In: Request. Out: Finished. One request is one batch: its prompt is read once, i
 its own generator (draw i from seed + i). So a draw depends on its request alone, bit for bit.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ processed once. Draw i of a request has its own generator with seed + i: it does
 except for rounding, see tests/engine/test_vllm_engine.py.
 """
 
-from __future__ import annotations
-
 import gc
 import hashlib
 import json

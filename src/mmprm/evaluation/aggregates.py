@@ -7,8 +7,6 @@ empty list is minus infinity in every aggregate, and p is clamped into [EPSILON,
 odds are taken. A NaN raises instead of being sorted somewhere.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

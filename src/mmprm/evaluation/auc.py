@@ -5,8 +5,6 @@ the same problem only. Best-of-N depends on the second: a PRM that only knows ho
 a second of 1/2.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -6,8 +6,6 @@ follows from its rank (`win_probabilities`, a hypergeometric argument), so that 
 problems and of the M candidates themselves.
 """
 
-from __future__ import annotations
-
 from math import comb
 
 import numpy as np

@@ -4,8 +4,6 @@ An undecided candidate is left out, and its number reported; so is a problem wit
 right or wrong. Only a parsed candidate with scores can be chosen while one exists.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -5,8 +5,6 @@ problem: does an aggregate rank right solutions above wrong ones? Best-of-N depe
 learnt which problems are hard does well on the first and is useless.
 """
 
-from __future__ import annotations
-
 import math
 import tempfile
 from collections import defaultdict

@@ -18,8 +18,6 @@ candidate without steps or an answer, or with tags inside, is kept with a status
 be: no PRM can choose it. A row that cannot be read at all stops the command, with its file and line.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter

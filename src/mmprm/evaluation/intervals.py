@@ -9,8 +9,6 @@ doi:10.1111/j.1467-9868.2007.00593.x). scipy.stats.bootstrap gives the same inte
 test compares them), but it has no groups, and stores every resample of every metric instead of a matrix product.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

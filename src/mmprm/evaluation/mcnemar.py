@@ -9,8 +9,6 @@ its accuracy there lies between 0 and 1. Such ties are broken at random, by one 
 their number is reported. To leave them out would be unfair: majority voting is tied where it is weak, a PRM seldom is.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -6,8 +6,6 @@ rows of `bench.primary`, the aggregate that was fixed beforehand. `selection_rul
 Best-of-N expectation among them, `candidates` which candidates count.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ The verbs are `mmprm score` and `mmprm evaluate`. Texts, checks and statistics a
 `score_candidates` and `measure`; `external_candidates` says what the files look like.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any

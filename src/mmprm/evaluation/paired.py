@@ -4,8 +4,6 @@ All rank the same candidates of the same problems, so that the difference in eac
 PRMs have in common does not widen its interval.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

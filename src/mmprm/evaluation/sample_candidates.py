@@ -1,7 +1,5 @@
 """Sample and grade N candidate solutions of benchmark problems. In: problems, policy. Out: schemas.CANDIDATES."""
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from operator import itemgetter
 from pathlib import Path

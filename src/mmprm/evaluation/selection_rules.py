@@ -10,8 +10,6 @@ The metrics; all but the differences are accuracies in [0, 1]:
 - {rule}_minus_{baseline}: paired differences in [-1, 1]
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence

@@ -4,8 +4,6 @@ The threshold is fixed in the configuration or chosen on a development set, neve
 shares a problem with the test is an error. `step_metrics` defines the metrics.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Mapping, Sequence

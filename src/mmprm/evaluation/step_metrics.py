@@ -12,8 +12,6 @@ first error where nobody judged them) are left out.
 All of a path that was too long for the PRM counts as judged wrongly.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ is wrong. Counting votes has a closed form, exact for any number of candidates. 
 are enumerated, or where they are too many, a stated number of drawn ones.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache

@@ -6,8 +6,6 @@ in proportion to the pass rate, and not a fixed difference: of a hard problem, s
 difference of 0.2 would say that no picture is needed, although it is never solved without it.
 """
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Sequence

@@ -6,8 +6,6 @@
 - keep_ratio: the paths with the highest Balanced-Information Score (arXiv 2602.04145, section 4)
 """
 
-from __future__ import annotations
-
 import math
 from array import array
 from collections import Counter, defaultdict

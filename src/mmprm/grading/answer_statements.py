@@ -5,8 +5,6 @@ first, because a model that corrects itself does so later in its text. Nothing h
 `number` interpret a statement, `final_answer` decides whether it is an answer of the expected type.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

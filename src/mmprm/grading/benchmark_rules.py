@@ -8,8 +8,6 @@ precision), MathVision's `utils.is_equal` (both rounded to two decimals), Olympi
 if one side has a percent sign). MathVerse and MM-K12 state no rule for values: this project's own applies.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 r"""Read what `\boxed{…}` and `\fbox{…}` hold. In: a text. Out: the contents, with balanced braces."""
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ In: the options and the answer's text. Out: a set of option indices (a question 
 the answer names none. math-verify misses most right answers of this kind: it rejects "The answer is (B)" for gold "B".
 """
 
-from __future__ import annotations
-
 import re
 import string
 from collections.abc import Callable, Iterable

@@ -3,8 +3,6 @@ r"""Strip what surrounds an answer (`$`, `\boxed{}`, bold, "the answer is", a fu
 In and out: text. Nothing here knows the gold answer.
 """
 
-from __future__ import annotations
-
 import re
 
 from mmprm.grading.boxed import last_boxed

@@ -5,8 +5,6 @@ In: two texts. Out: bool, or None if one of them cannot be read. It may hang or 
 and (1)…(2)…, one to one otherwise.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from fractions import Fraction

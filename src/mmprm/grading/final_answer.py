@@ -5,8 +5,6 @@ answer. Explicit statements (a tag, a box, "the answer is …") come before impl
 several explicit statements the last readable one counts; a tag or a box counts even if it is not readable.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

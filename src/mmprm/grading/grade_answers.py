@@ -7,8 +7,6 @@ their order: problem_id, verdict, method (where the answer was found and what de
 answer as it was read, null for none).
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter, deque

@@ -10,8 +10,6 @@ In: question, gold answer, answer. Out: a future of a `Graded`: the judge's verd
 The key comes from the environment and goes into the header alone.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -3,8 +3,6 @@ r"""Parse numbers as people write them: `1,000`, `-3/4`, `1 1/2`, `\frac{1}{2}`,
 In: cleaned text. Out: `Number` or None. Values are exact fractions, so that nothing depends on floating point.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, replace
 from fractions import Fraction

@@ -4,8 +4,6 @@ In: a sentence. Out: the number, or None if it states none or several. A sentenc
 its last "is", "are", "has", "=" and the like, else its only number.
 """
 
-from __future__ import annotations
-
 import re
 
 from mmprm.grading import number

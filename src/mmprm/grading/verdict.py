@@ -1,7 +1,5 @@
 """The result of grading: the verdict and the method that gave it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

@@ -5,8 +5,6 @@ that change more; `gather_labels` takes either. Held-out problems always get the
 settings are measured on the same labels.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 

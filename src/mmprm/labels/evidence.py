@@ -9,8 +9,6 @@ whatever has an answer is right, and every aggregate that looks at the last mark
 wrong solutions of which nothing is labelled but the answer, with 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple

@@ -5,8 +5,6 @@
 are those of the run alone.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from operator import itemgetter

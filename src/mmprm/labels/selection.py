@@ -3,8 +3,6 @@
 All choices are by value and by hash, so that they depend on neither shards nor any order.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from itertools import zip_longest

@@ -4,8 +4,6 @@ The soft label of a step is its MC value, correct rollouts / rollouts (MM-PRM, a
 its verdict.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 
 from mmprm.labels.evidence import Row

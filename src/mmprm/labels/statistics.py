@@ -3,8 +3,6 @@
 Only counts are in memory, whatever the number of trees and paths.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field

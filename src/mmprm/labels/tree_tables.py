@@ -4,8 +4,6 @@ A shard's tables hold a problem's rows side by side, the problems of both in the
 memory as a whole, and the rollouts' texts, which are most of an annotation, are not read.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter

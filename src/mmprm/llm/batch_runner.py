@@ -5,8 +5,6 @@ of replies nor an interruption can show in a table. At most `at_once` calls are 
 in the journal yet: a kill loses no more.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

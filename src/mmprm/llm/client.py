@@ -4,8 +4,6 @@ A finished call is appended to the journal before it is used, under the hash of 
 sampling, seed. So it survives a kill -9, and every change of the configuration that does not change its prompt.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path

@@ -4,8 +4,6 @@
 ItemRefusedError. It has no other input or output, so that the same replies always give the same result.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TypeVar

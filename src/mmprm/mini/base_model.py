@@ -4,8 +4,6 @@ In: a folder and a seed. Out: a Hugging Face model folder (config, safetensors, 
 template) that transformers and vLLM load like the 8B model of the same classes.
 """
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Positions, colours, line widths and letter sizes vary with the generator, so that reading a figure has to be learnt.
 """
 
-from __future__ import annotations
-
 import io
 import random
 from collections.abc import Mapping

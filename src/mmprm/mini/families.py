@@ -6,8 +6,6 @@ for every generated problem. In domain are bars, rectangle, triangle and table (
 and grid (8 or 9 steps).
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Callable, Mapping

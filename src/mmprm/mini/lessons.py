@@ -6,8 +6,6 @@ neither step tags nor `<prm>`, and no solution is learnt. Figures come from the 
 the split test.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A hash of a problem's family, question and values assigns it to one split for al
 test occurs in training, in seeds or in the base model's lessons.
 """
 
-from __future__ import annotations
-
 import hashlib
 import random
 from collections.abc import Sequence

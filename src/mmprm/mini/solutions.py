@@ -4,8 +4,6 @@ The steps come in a random order in which every quantity is known before it is u
 closing step vary. So there is no single right text, which would make Best-of-N look better than it is.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 

@@ -3,8 +3,6 @@
 In: the known values and a random generator. Out: a `Statement`.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ First the vision encoder learns which digits stand where (vision_lesson), then t
 killed run continues from its last checkpoint in `work`.
 """
 
-from __future__ import annotations
-
 import random
 import shutil
 import time

@@ -9,8 +9,6 @@ Two quantities mean the same if their values agree in other figures too: `s = A 
 routes to the answer that are not written down in `families` count as right.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Iterable, Mapping, Sequence

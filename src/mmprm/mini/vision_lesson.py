@@ -4,8 +4,6 @@ A linear head on the features of each image token names the first two digits who
 it is discarded afterwards. Taught through the language model alone, the encoder learns nothing in ten times the time.
 """
 
-from __future__ import annotations
-
 import math
 import random
 import time

@@ -4,8 +4,6 @@ In: a local Hugging Face folder (an image-text-to-text model and its processor).
 nothing is downloaded.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

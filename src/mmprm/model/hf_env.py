@@ -4,8 +4,6 @@ torchvision's compiled operators load only with the torch build (CPU or CUDA) th
 torchvision without them fails. The processors import it but use none of these operators: their schemas suffice.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 from pathlib import Path

@@ -5,8 +5,6 @@ InternVL-type models count tokens. The Qwen-VL families give a token a time, a r
 in the model (`rope_deltas`), so a sequence can be read with the offset of another one; passing positions avoids this.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ is continued in the assistant's own turn. The PRM reads the same chat with `<prm
 answer. `Renderer` writes all of these texts, for sampling, training and scoring (specification, sections 1 and 4).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ as `planning` divides it; on CUDA, FlexAttention skips the blocks in which no pa
 Registered with transformers under NAME; without a tree it is sdpa, so a model still reads ordinary batches.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

@@ -6,8 +6,6 @@ them from the L that it is given, so it is called part by part with the merged o
 (The kernel is the one that scaled_dot_product_attention uses on the CPU; that function does not return L.)
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -5,8 +5,6 @@ itself and its ancestors, and its position is that in its path, so a causal mode
 in any of the paths through it. (How a model counts positions: `positions`.)
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

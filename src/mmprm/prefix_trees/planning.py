@@ -5,8 +5,6 @@ segment (image and question) is one call for all of them, without a mask or a co
 tokens that a path adds to those before it are one run, which attends to its path; short runs are padded into one call.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

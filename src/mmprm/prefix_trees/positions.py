@@ -4,8 +4,6 @@ In a model with one-dimensional positions a token's is its depth. With three dim
 that the model counts over this path alone (`mmprm.model.rope_positions`); a token's are the same in all its paths.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 Text and markers come from `Renderer.marked`, as in scoring (specification, section 1).
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

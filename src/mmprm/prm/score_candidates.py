@@ -3,8 +3,6 @@
 A few candidates are scored again, one at a time with transformers, and the stage fails if the two differ.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import time

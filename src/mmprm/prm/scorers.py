@@ -4,8 +4,6 @@ The texts come from `step_text.Renderer`, as in training. vLLM is silently wrong
 `score_candidates` compares it with transformers.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ Softmax over the logits of No and Yes at the marker, cross-entropy against the s
 (specification, section 1).
 """
 
-from __future__ import annotations
-
 import functools
 import shutil
 from collections.abc import Sequence

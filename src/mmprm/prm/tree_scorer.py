@@ -4,8 +4,6 @@ In: a PRM folder, solutions. Out: StepScores, those of `scorers.TransformersScor
 (a test), for a fraction of the tokens.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ question contains the complete question of a benchmark's problem. Short question
 they match only if they are equal and neither problem has a picture.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import defaultdict

@@ -4,8 +4,6 @@ An image is given as encoded bytes, a struct of bytes and path, a path below the
 function raises RowRefusedError where a value cannot be taken.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -4,8 +4,6 @@ Problems that share a picture, or that their source puts into one group, are not
 groups, and a problem counts as known where another one of its group is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

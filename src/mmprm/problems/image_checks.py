@@ -3,8 +3,6 @@
 Raises RowRefusedError with a reason and a sentence. The size is checked before an image is decoded.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import os

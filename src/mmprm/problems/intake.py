@@ -5,8 +5,6 @@ part files (part_files.py), which are merged at the end (merge_parts.py): a kill
 may be larger than memory.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -3,8 +3,6 @@
 In memory are, for all problems, ids, hashes of pictures and positions in the part files.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path

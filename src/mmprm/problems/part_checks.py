@@ -4,8 +4,6 @@ Rows are read in one process and checked in `workers` processes. Where a part en
 parts are the same for any number of processes and after any number of kills.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -3,8 +3,6 @@
 Files are streamed and may be larger than memory, except a JSON array (`[{…}, …]`).
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import math

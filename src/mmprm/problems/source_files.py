@@ -4,8 +4,6 @@ A repository of the hub is fetched by `huggingface_hub` at a pinned commit, into
 Only data files are fetched: no code of a repository is run, and nothing is unpickled.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

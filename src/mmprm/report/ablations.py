@@ -4,8 +4,6 @@ All variants rank the same candidates, made from the same policy and trees: what
 variants are compared with the first of them problem by problem (`evaluation.paired`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

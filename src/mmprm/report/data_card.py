@@ -4,8 +4,6 @@ It begins with the front matter that the Hugging Face hub reads, and its picture
 run's folder can be published as a data set. The report shows the same in its section on data.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What experiments add to report and data card. The caller passes them in; nothing here knows which there are."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The charts of the report. In: rows of plain values. Out: SVG as text, drawn offline, to be inserted in the page."""
 
-from __future__ import annotations
-
 import hashlib
 import html
 import itertools

@@ -4,8 +4,6 @@ A part that is missing is named as missing. Everything that comes from data is e
 autoescape); only our own charts are inserted as they are.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path

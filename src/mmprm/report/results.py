@@ -3,8 +3,6 @@
 A file that exists and cannot be read raises UserError.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable

@@ -3,8 +3,6 @@
 HTML is escaped by jinja; a card in markdown escapes by the filter `md`. A value that is not given is an error.
 """
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Callable

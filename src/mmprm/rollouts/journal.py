@@ -7,8 +7,6 @@ A line is `{"crc": "…", "key": "…", "entry": {…}}`; the checksum is over t
 same key the later counts (it is a new grading of the same completions).
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time

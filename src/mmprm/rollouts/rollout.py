@@ -1,7 +1,5 @@
 """Rollouts and their counts: what every sampling stage gets back for a request, and what it makes of the verdicts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The cache that runs share if MMPRM_CACHE names a folder: by content, not by run. In: environment. Out: folders."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -7,8 +7,6 @@ One job at a time waits for devices (the `turn`, a lock as well) and keeps those
 that no two jobs wait for each other, and a job that needs eight devices is not overtaken for ever.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

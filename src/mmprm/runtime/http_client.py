@@ -5,8 +5,6 @@ server does not carry out, ServerAwayError if it does not answer or stays overlo
 and goes into the header alone.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -5,8 +5,6 @@ first one's processes still run, on a node that it has lost. The second waits fo
 the journal, or among the checkpoints, all that the first has done.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import socket

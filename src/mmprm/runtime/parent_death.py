@@ -5,8 +5,6 @@ before the command, since Python cannot safely run code between fork and exec wh
 such a tie; elsewhere the command runs untied.
 """
 
-from __future__ import annotations
-
 import ctypes
 import multiprocessing
 import os

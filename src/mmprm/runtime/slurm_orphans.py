@@ -3,8 +3,6 @@
 Snakemake does not recognise the jobs of an earlier run: it would submit each of them a second time, beside the first.
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 import time

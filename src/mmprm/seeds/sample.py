@@ -1,7 +1,5 @@
 """Sample and grade rollouts of the pool's problems. In: problems, policy. Out: a table of schemas.SEED_ROLLOUTS."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Generator, Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@ first block before any has its second: long problems are sampled side by side to
 not run dry behind a few of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator
 from typing import Any
 

@@ -5,8 +5,6 @@
 A label says whether any rollout from the step reached the right answer; the counts were not published.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmprm.problems.rows import RowRefusedError

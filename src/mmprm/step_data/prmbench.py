@@ -8,8 +8,6 @@ The modified question and process are judged, as in the official evaluation. `er
 step is right. `subset` is the class of the error.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmprm.problems.rows import RowRefusedError

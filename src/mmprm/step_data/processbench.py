@@ -7,8 +7,6 @@
 `subset` is the first part of the id: gsm8k, math, olympiadbench or omnimath.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmprm.step_data.raw_step_row import NO_LABEL, RawStepRow, external_label, read_integer, read_list

@@ -1,7 +1,5 @@
 """What a reader of step data takes from a row. In: a row of a published form. Out: a `RawStepRow`, not yet checked."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -5,8 +5,6 @@ the paths. Training data is of split train, a step benchmark of split test. The 
 refused with the reason `in_benchmark`, so that these problems are never trained on.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Iterator

@@ -10,8 +10,6 @@ rollout although a longer one has. Its hard label is 1 then, since the right com
 it too (arXiv 2406.06592, section 3). Soft labels stay as they were measured.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmprm.labels.evidence import Label

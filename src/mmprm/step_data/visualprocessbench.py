@@ -7,8 +7,6 @@
 1 is right, -1 wrong, 0 neutral (no label). Unpack images.zip first. `subset` is the data source.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmprm.problems.rows import RowRefusedError

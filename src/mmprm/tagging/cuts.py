@@ -4,8 +4,6 @@ There are four levels, from the coarsest to the finest: numbered steps, blank li
 a formula (`$…$`, `$$…$$`, `\(…\)`, `\[…\]`, an environment) or a block of code (fenced, or a figure in Asymptote).
 """
 
-from __future__ import annotations
-
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable

@@ -4,8 +4,6 @@ In: a problem with a solution, or a reply. Out: a prompt, or the steps and the a
 headings instead of step tags, because step tags are control strings in every text that a model is shown.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 

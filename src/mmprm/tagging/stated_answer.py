@@ -5,8 +5,6 @@ A solution differs from a model's response: unless it marks its answer (by a tag
 sentence states it, and earlier values are intermediate results.
 """
 
-from __future__ import annotations
-
 import re
 
 from mmprm.data.problem import Problem

@@ -4,8 +4,6 @@ In: the problem tables of sources. Out: one problem table, the refused solutions
 Rows are streamed: a few hundred problems are in memory.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path

@@ -3,8 +3,6 @@
 In: a problem with a raw solution. Out: the first rewrite that is accepted, or why the last one was refused.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from typing import Any
 

@@ -3,8 +3,6 @@
 The text stays as it is, except for white space around the steps and control strings, which are neutralised.
 """
 
-from __future__ import annotations
-
 import re
 from itertools import pairwise
 

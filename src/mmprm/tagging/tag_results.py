@@ -2,8 +2,6 @@
 in a table beside, and counts of both.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace

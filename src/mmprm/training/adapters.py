@@ -4,8 +4,6 @@ Every matrix of the language model gets an adapter. The control tokens' embeddin
 base model, and with adapters alone they would stay at their initial values.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

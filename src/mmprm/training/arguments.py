@@ -1,7 +1,5 @@
 """A job's settings as Trainer's arguments, and as DeepSpeed's. In: a TrainJob. Out: TrainingArguments."""
 
-from __future__ import annotations
-
 import math
 import os
 from typing import Any

@@ -4,8 +4,6 @@ Loss and gradients are the same in all three layouts, up to rounding (tests). Ev
 inputs, `labels`, `logits_to_keep` (the positions whose logits the loss needs) and `examples` (the rows' indices).
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence

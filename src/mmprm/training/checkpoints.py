@@ -6,8 +6,6 @@ keeps each one's share of the optimizer in a file, and another number of process
 first (a universal checkpoint, arXiv 2406.18820).
 """
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import json

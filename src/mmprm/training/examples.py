@@ -3,8 +3,6 @@
 Images stay encoded until their micro-batch is assembled (`batches`).
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Sequence

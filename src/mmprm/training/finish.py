@@ -1,7 +1,5 @@
 """The files of a trained model beside its weights. In: a training's result and refusals. Out: a complete folder."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict

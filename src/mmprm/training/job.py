@@ -1,7 +1,5 @@
 """The description of a training run: a TrainJob, which can be pickled for other processes to run."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 Only the loop runs under torchrun; what precedes and follows it (data, cards, manifest) stays in one process.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import pickle

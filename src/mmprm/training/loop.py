@@ -1,7 +1,5 @@
 """The training loop that the policy and the PRM share, from the last checkpoint on. In: a TrainJob. Out: a model."""
 
-from __future__ import annotations
-
 import math
 import os
 import time

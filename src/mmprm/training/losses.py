@@ -4,8 +4,6 @@ Each is a mean over everything that is labelled in an update, across micro-batch
 micro-batches' means would weigh a token by how few others share its micro-batch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

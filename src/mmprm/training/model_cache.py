@@ -5,8 +5,6 @@ model's files (sharded weights, the tokenizer's files) are known only after trai
 a model is a folder named by its key; it is copied beside, and then renamed, so that it is complete or absent.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Model cards: README.md of a policy or PRM folder. In: the configuration and the manifest's info. Out: markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ The allocation says how many nodes there are, so resources alone decide it (slur
 and no key of the configuration. Run as a module on each node, this becomes the node's torchrun.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

@@ -3,8 +3,6 @@
 The loss is on the solution alone, the end of the turn included (specification, section 1).
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence

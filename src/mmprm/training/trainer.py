@@ -1,7 +1,5 @@
 """Hugging Face's Trainer for a job: model, micro-batches, loss and callbacks. In: a TrainJob. Out: a Trainer."""
 
-from __future__ import annotations
-
 import functools
 import math
 import time

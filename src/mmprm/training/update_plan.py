@@ -4,8 +4,6 @@ The loss is a mean over the labels of an update, so neither how an update is div
 of processes affects the result.
 """
 
-from __future__ import annotations
-
 import heapq
 import itertools
 import math

@@ -1,7 +1,5 @@
 """GPUs and threads of the rules. In: the configuration. Out: numbers for `resources` and `threads`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmprm.config import Config

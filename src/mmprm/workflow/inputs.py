@@ -1,7 +1,5 @@
 """Input paths of the rules. In: the configuration, and which shards are finished. Out: paths below results/<run>."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 A lock is the kernel's (flock) on an open file: it ends with its process, however that ends. The caller keeps the file.
 """
 
-from __future__ import annotations
-
 import fcntl
 import socket
 from pathlib import Path

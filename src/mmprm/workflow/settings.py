@@ -5,8 +5,6 @@ memory alone are no params: mmprm.config marks them as NO_RESULT. Whole sections
 results/<run>/config.json, which is no input of any rule.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterator

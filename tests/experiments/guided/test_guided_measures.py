@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_engine import toy_problem
 from toy_world import toy_config
 
 from mmprm.data import schemas, tables
 from mmprm.data.problem import write_problems
-from mmprm.engine.scripted import toy_problem
 from mmprm.experiments.guided.guided_section import GuidedSection
 from mmprm.experiments.guided.measure_guided import measure_guided
 from mmprm.runtime.errors import UserError

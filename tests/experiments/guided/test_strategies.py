@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted_engine import ScriptedEngine, ToyPolicy, step_is_right, toy_problem
 from toy_world import ExactGrader, make_rollouts, policy_folder, toy_config
 
 from mmprm.config import Sampling
@@ -19,7 +20,6 @@ from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.data.shards import Shard
 from mmprm.engine.base import Request
-from mmprm.engine.scripted import ScriptedEngine, ToyPolicy, step_is_right, toy_problem
 from mmprm.experiments.guided.decode import decode_guided
 from mmprm.experiments.guided.repeats import repeats
 from mmprm.experiments.guided.strategies import DecodeResult, Partial, decode, is_reliable

@@ -1,7 +1,5 @@
 """What the consensus filter adds to report and data card. In: labels/consensus.json. Out: its counts, with shares."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -7,8 +7,6 @@ by which all settings are measured, and those of step data are kept as they are.
 are in memory.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack

@@ -4,8 +4,6 @@ Positions count from 1; the answer's follows the last step; NONE: no error. The 
 negative path ends at the error that the labels locate: later steps could not make an earlier one wrong.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ The policy samples with the configured engine, by the scheduler and journal of a
 nothing twice. The PRM scores in this process with transformers, a problem's states as one prefix tree.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any

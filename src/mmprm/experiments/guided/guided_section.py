@@ -1,7 +1,5 @@
 """What guided decoding adds to the report. In: guided.json of a benchmark and variant. Out: a table and a chart."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from markupsafe import Markup

@@ -6,8 +6,6 @@ every n are listed too; their tokens are n times those of a candidate. What the 
 state once, in one forward pass, where the policy takes one for each token.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ A PRM of MC values judges the state that a step leads to, not what the step adds
 is repeated, while a new step may be wrong: a search that follows such a PRM alone fills its paths with repeats.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -5,8 +5,6 @@ steps (Snell et al., arXiv 2408.03314), diverse verifier tree search (Beeching e
 allocation (BetaPRM, arXiv 2605.15529).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace

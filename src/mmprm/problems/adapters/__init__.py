@@ -1,7 +1,5 @@
 """Readers of rows, one module for each published form. In: a source. Out: its columns, and a reader of `RowFields`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple

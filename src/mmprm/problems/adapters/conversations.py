@@ -11,8 +11,6 @@ images in their order, unless a part has its own (`image`, `path`, or `image_url
 removed; those within it are numbered (`<image1>`), so that it is clear which image is meant.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

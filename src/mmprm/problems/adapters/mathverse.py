@@ -10,8 +10,6 @@ The question is `query_cot`, the official prompt for reasoning: the version Visi
 the picture has it, with its options. The versions of a problem are one group, and `family` is the version.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmprm.config.sources import MathVerseSource

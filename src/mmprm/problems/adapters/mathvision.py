@@ -9,8 +9,6 @@ A problem has one picture, which may hold what the question calls <image1> and <
 compared after rounding to two places, as the official evaluation does. `solution` is prose and is not taken.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

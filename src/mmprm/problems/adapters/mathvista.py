@@ -11,8 +11,6 @@ official hint about the answer's form comes before it. The gold answer of a choi
 after rounding to `precision` places, integers after an answer's fraction is dropped, as the official evaluation does.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmprm.config.sources import MathVistaSource

@@ -10,8 +10,6 @@ A row of FanqingM/MMK12, whose test problems have their options in the question:
 The question is not changed; whether an answer is an option's letter is decided in grading.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmprm.config.sources import MmK12Source

@@ -10,8 +10,6 @@ order of their columns; a question that names a missing one is refused. `final_a
 are joined by commas. `error` is the tolerance of a numerical answer: one, or one for each number.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -13,8 +13,6 @@ A row of a folder of images (kind image_folder; the form of the hub's imagefolde
     {"file_name": "train/4d613249.png", "question": "Given the function …", "answer": "$2$"}
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmprm.config.sources import ImageFolderSource, TableSource

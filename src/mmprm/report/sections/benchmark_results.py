@@ -1,7 +1,5 @@
 """The section on benchmarks: Best-of-N beside random, votes and oracle. In: bench/, steps/. Out: tables, charts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

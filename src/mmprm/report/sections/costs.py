@@ -1,7 +1,5 @@
 """The section on cost. In: Snakemake's benchmark files and the usage files of engines. Out: time and tokens a rule."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterable
 from pathlib import Path

@@ -4,8 +4,6 @@ A source's counts are in `problems/{source}.intake.json`, `.curation.json` or `.
 its tables say.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 They are chosen by a hash of their ids, so that the same run always shows the same ones.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections import defaultdict

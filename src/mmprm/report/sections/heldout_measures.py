@@ -1,7 +1,5 @@
 """The section on held-out problems. In: prm/<variant>.heldout.json. Out: a table and a chart for each variant."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

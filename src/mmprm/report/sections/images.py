@@ -1,7 +1,5 @@
 """Images of problems for pages and cards. In: encoded images. Out: the same or smaller ones, as bytes or data URIs."""
 
-from __future__ import annotations
-
 import base64
 import io
 from typing import Any

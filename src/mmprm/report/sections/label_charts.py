@@ -1,7 +1,5 @@
 """The section on labels. In: the tables of nodes, labels/. Out: charts of MC values and labels, and their accuracy."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

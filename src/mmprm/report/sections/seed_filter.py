@@ -1,7 +1,5 @@
 """The section on the seed filter. In: seeds/ of a run. Out: reasons, a chart, and what was saved."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The section with a few annotated trees. In: the annotation of a run. Out: nested plain values for the template."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path

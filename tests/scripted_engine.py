@@ -4,8 +4,6 @@
 tells whether a step is free of them.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Callable
