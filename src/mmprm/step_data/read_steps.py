@@ -1,8 +1,5 @@
-"""The stage `read_steps`: turn published labelled steps into step paths.
-
-In: a source of `step_data`, and the problem tables of benchmarks. Out: a table of schemas.PATHS, and the problems of
-the paths. Training data is of split train, a step benchmark of split test. The rows of a benchmark's problems are
-refused with the reason `in_benchmark`, so that these problems are never trained on.
+"""The stage `read_steps`: published labelled steps as step paths. In: a source of `step_data`, the problem tables of
+benchmarks. Out: schemas.PATHS (training data of split train, a step benchmark of split test), and their problems.
 """
 
 import hashlib
@@ -27,24 +24,14 @@ from mmprm.problems.rows import RowRefusedError
 from mmprm.problems.source_files import find_files
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
-from mmprm.step_data import math_shepherd, prmbench, processbench, visualprm400k, visualprocessbench
-from mmprm.step_data.raw_step_row import RawStepRow
-
-# Each module has COLUMNS, which the files must have, and read(row).
-_READERS: dict[str, Any] = {
-    "visualprm400k": visualprm400k,
-    "math_shepherd": math_shepherd,
-    "visualprocessbench": visualprocessbench,
-    "processbench": processbench,
-    "prmbench": prmbench,
-}
+from mmprm.step_data.readers import READERS, RawStepRow
 
 
 def read_steps(config: Config, name: str, benchmarks: list[Path], out: Path) -> None:
     """Write the paths of step_data.`name` to `out`, and problems.parquet and refused.parquet beside it.
 
-    benchmarks: tables of problems that must not be in it. UserError if a file lacks a column, no path is left, or more
-    than intake.max_refused_share of the rows is refused for other reasons than `in_benchmark`.
+    benchmarks: tables of problems that are never trained on; their rows are refused as `in_benchmark`. UserError if a
+    file lacks a column, no path is left, or too many rows (intake.max_refused_share) are refused for other reasons.
     """
     stage = _StepReader(name, config, BenchmarkProblems(read_problems(*benchmarks)))
     stopped = out.with_name("stopped.parquet")
@@ -67,17 +54,17 @@ class _StepReader:
 
     def problem_rows(self, stopped: Path) -> Iterator[dict[str, Any]]:
         """Yield the problems of the paths, each once, as rows of schemas.PROBLEMS."""
-        reader, files = _READERS[self.source.kind], find_files(self.source)
+        (columns, read), files = READERS[self.source.kind], find_files(self.source)
         context = SourceContext(self.name, files.images, self.intake.max_image_pixels, files.links)
-        columns = {column: column for column in reader.COLUMNS}
-        source_rows = rows.read(files.files, columns, f"this is not {self.source.kind} as it was published")
+        names = {column: column for column in columns}
+        source_rows = rows.read(files.files, names, f"this is not {self.source.kind} as it was published")
         benchmark_of: dict[str, str | None] = {}  # for each problem, the equal problem of a benchmark
         path_ids: set[str] = set()
         n_rows = 0
         for number, row in enumerate(islice(source_rows, self.source.limit)):
             n_rows, problem_id = number + 1, None
             try:
-                problem, path, labels = labelled_path(reader.read(object_of(row)), context)
+                problem, path, labels = _labelled_path(read(object_of(row)), context)
                 problem_id = problem.problem_id
                 if new := problem_id not in benchmark_of:
                     benchmark_of[problem_id] = self.known.match(problem)
@@ -119,7 +106,7 @@ class _StepReader:
         return f"{len(self.paths)} paths taken, {len(self.refused)} refused" + (f" ({counts})" if counts else "")
 
 
-def labelled_path(row: RawStepRow, context: SourceContext) -> tuple[Problem, StepPath, list[Label]]:
+def _labelled_path(row: RawStepRow, context: SourceContext) -> tuple[Problem, StepPath, list[Label]]:
     """Return the problem, its solution, and a label for each step. Raises RowRefusedError if one is not usable.
 
     A problem's id is a hash of what is shown and of the subset, so that the solutions of one problem share it.
@@ -134,10 +121,8 @@ def labelled_path(row: RawStepRow, context: SourceContext) -> tuple[Problem, Ste
             raise RowRefusedError("control_string", f"a tag or model token stands in {step!r:.80}")
     if all(label.hard is None for label in row.labels):
         raise RowRefusedError("no_label", "no step has a label")
-    fields = RowFields(
-        "-", row.question, row.answer, row.image, has_image=row.has_image, has_answer=False, family=row.subset
-    )
-    problem = problem_of(fields, context)
+    shown = (row.question, row.answer, row.image)
+    problem = problem_of(RowFields("-", *shown, row.has_image, has_answer=False, family=row.subset), context)
     digest = hashlib.sha256(f"{problem.fingerprint}\x1f{problem.family}".encode()).hexdigest()[:16]
     problem = replace(problem, problem_id=f"{context.source}/{digest}")
     return problem, StepPath("given", steps, None), row.labels
