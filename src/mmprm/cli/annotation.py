@@ -1,4 +1,4 @@
-"""The verbs that choose seed problems and search their solutions for first errors. In: files. Out: files."""
+"""The verbs that choose seed problems, annotate their solutions and make labelled step paths of them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,10 +7,12 @@ from mmprm.cli.program import (
     ConfigFile,
     Out,
     OutFolder,
+    PathTable,
     PolicyFolder,
     Problems,
     SeedTable,
     ShardName,
+    TreeFolders,
     Work,
     on_devices,
     option,
@@ -71,3 +73,63 @@ def annotate(
     from mmprm.annotation.annotate import annotate
 
     annotate(read_config(config), policy, seeds, parse_shard(shard), work, out)
+
+
+def read_steps(
+    config: ConfigFile,
+    name: Annotated[str, option("--name", "a key of step_data")],
+    out: Out,
+    benchmarks: Annotated[list[Path] | None, option("--benchmarks", "problem tables that it must not share")] = None,
+) -> None:
+    """Read labelled steps from elsewhere, and refuse those of a benchmark's problems."""
+    from mmprm.step_data.read_steps import read_steps
+
+    read_steps(read_config(config), name, benchmarks or [], out)
+
+
+def gather_labels(
+    config: ConfigFile,
+    seeds: SeedTable,
+    shards: TreeFolders,
+    out: Out,
+    statistics: Annotated[Path, option("--statistics", "the JSON of label statistics to write")],
+    extra: Annotated[list[Path] | None, option("--extra", "tables of further paths, of read-steps")] = None,
+    label_set: Annotated[str | None, option("--set", "a key of labels.sets; default: the run's own labels")] = None,
+) -> None:
+    """Turn the trees of all shards into labelled step paths."""
+    from mmprm.experiments.cleaning import ExperimentalCleaning
+    from mmprm.labels.gather import gather_labels
+
+    settings = read_config(config)
+    cleaning = ExperimentalCleaning(settings.labels.of(label_set))
+    gather_labels(settings, seeds, shards, out, statistics, cleaning, extra or [])
+
+
+@on_devices
+def judge_labels(
+    config: ConfigFile,
+    seeds: SeedTable,
+    paths: PathTable,
+    work: Work,
+    out: Out,
+    dropped: Annotated[Path, option("--dropped", "the table of dropped paths to write")],
+    counts: Annotated[Path, option("--counts", "the JSON of counts to write")],
+) -> None:
+    """Keep the training paths whose first error a judging model finds where the labels have it."""
+    from mmprm.experiments.consensus.judge_labels import judge_labels
+
+    judge_labels(read_config(config), seeds, paths, work, out, dropped, counts)
+
+
+def measure_labels(
+    config: ConfigFile,
+    seeds: SeedTable,
+    paths: PathTable,
+    shards: TreeFolders,
+    out: Out,
+    agreed: Annotated[list[Path] | None, option("--agreed", "the paths that judge-labels has kept")] = None,
+) -> None:
+    """Compare the labels of mini problems with the truth of their steps."""
+    from mmprm.labels.label_accuracy import measure_labels
+
+    measure_labels(read_config(config), seeds, paths, shards, out, agreed or [])

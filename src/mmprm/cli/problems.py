@@ -1,5 +1,6 @@
 """The verbs that make problem tables, and the one that checks a configuration. In: files. Out: files."""
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -28,8 +29,6 @@ def fetch(
     file: Annotated[Path, option("--file", "the copy that Snakemake made of a file in a store")], out: Out
 ) -> None:
     """Put a file that came from an object store where the configuration names it."""
-    import shutil
-
     from mmprm.data.tables import replacing
 
     with replacing(out) as temporary:

@@ -78,11 +78,6 @@ def folder_of(path: Path) -> Path:
     return path.parent if path.suffix in {".json", ".parquet"} else path
 
 
-def folders_of(paths: list[Path]) -> list[Path]:
-    """Return the folders that were given, each itself or by one of its files."""
-    return [folder_of(path) for path in paths]
-
-
 ConfigFile = Annotated[Path, option("--config", "the run's resolved configuration, results/<run>/config.json")]
 Problems = Annotated[list[Path], option("--problems", "problem tables")]
 ProblemTable = Annotated[Path, option("--problems", "a problem table")]
@@ -93,7 +88,12 @@ PathTable = Annotated[Path, option("--paths", "the labelled step paths, labels/p
 CandidateTable = Annotated[Path, option("--candidates", "sampled solutions, bench/<benchmark>/candidates.parquet")]
 ScoreTable = Annotated[Path, option("--scores", "the PRM's step probabilities of the candidates")]
 TreeFolders = Annotated[
-    list[Path], option("--shards", "the annotation folders of all shards; …/all-of-4 names four", folders_of)
+    list[Path],
+    option(
+        "--shards",
+        "the annotation folders of all shards; …/all-of-4 names four",
+        lambda paths: [folder_of(path) for path in paths],
+    ),
 ]
 ShardName = Annotated[str, option("--shard", "which part of the problems, e.g. 0-of-4")]
 VariantName = Annotated[str, option("--variant", "a key of prm.variants")]

@@ -1,43 +1,32 @@
 """The verbs that write pages and cards. In: the files of a run. Out: HTML, markdown, CSV."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from mmprm.cli.program import ConfigFile, Out, option, read_config
 
-if TYPE_CHECKING:
-    from mmprm.report.extras import ReportExtra
+RunFolder = Annotated[Path, option("--results", "the run's folder, results/<run>")]
 
 
-def write_report(
-    config: ConfigFile, results: Annotated[Path, option("--results", "the run's folder, results/<run>")], out: Out
-) -> None:
+def write_report(config: ConfigFile, results: RunFolder, out: Out) -> None:
     """Write the run's report as one self-contained page."""
+    from mmprm.experiments.sections import EXTRAS
     from mmprm.report.page import write_report
 
-    write_report(read_config(config), results, out, _extras())
-
-
-def _extras() -> list[ReportExtra]:
-    """Return what the experiments add to report and data card."""
-    from mmprm.experiments.consensus.consensus_section import ConsensusSection
-    from mmprm.experiments.guided.guided_section import GuidedSection
-
-    return [GuidedSection(), ConsensusSection()]
+    write_report(read_config(config), results, out, EXTRAS)
 
 
 def write_data_card(
     config: ConfigFile,
-    results: Annotated[Path, option("--results", "the run's folder, results/<run>")],
+    results: RunFolder,
     out: Out,
     pictures: Annotated[Path, option("--pictures", "the folder beside it to write its pictures into")],
 ) -> None:
     """Write the card of the run's data: all counts, licences, and a few problems."""
+    from mmprm.experiments.sections import EXTRAS
     from mmprm.report.data_card import write_data_card
 
-    write_data_card(read_config(config), results, out, pictures, _extras())
+    write_data_card(read_config(config), results, out, pictures, EXTRAS)
 
 
 def write_ablation(

@@ -14,7 +14,7 @@ from report_example import SPITE
 from mmprm import config as configuration
 from mmprm.config import Config
 from mmprm.data import tables
-from mmprm.experiments.consensus.consensus_section import ConsensusSection
+from mmprm.experiments.sections import ConsensusSection
 from mmprm.report.data_card import write_data_card
 from mmprm.report.page import render
 

@@ -13,8 +13,8 @@ from toy_world import toy_config
 
 from mmprm.data import schemas, tables
 from mmprm.data.problem import write_problems
-from mmprm.experiments.guided.guided_section import GuidedSection
 from mmprm.experiments.guided.measure_guided import measure_guided
+from mmprm.experiments.sections import GuidedSection
 from mmprm.runtime.errors import UserError
 
 CONFIG = toy_config(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmprm.experiments.guided.repeats import repeats
+from mmprm.experiments.guided.strategies import repeats
 
 BEFORE = ("Read Py = 3.", "so v = Qy - Py = 8 - 3 = 5", "Since AB = 5 and BC = 12, AC = 13")
 

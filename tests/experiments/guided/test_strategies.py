@@ -21,8 +21,7 @@ from mmprm.data.problem import Problem, write_problems
 from mmprm.data.shards import Shard
 from mmprm.engine.base import Request
 from mmprm.experiments.guided.decode import decode_guided
-from mmprm.experiments.guided.repeats import repeats
-from mmprm.experiments.guided.strategies import DecodeResult, Partial, decode, is_reliable
+from mmprm.experiments.guided.strategies import DecodeResult, Partial, decode, is_reliable, repeats
 from mmprm.model import folders
 from mmprm.prm.step_scores import StepScores, share_above
 from mmprm.rollouts.requests import RequestFactory

@@ -5,6 +5,7 @@ steps (Snell et al., arXiv 2408.03314), diverse verifier tree search (Beeching e
 allocation (BetaPRM, arXiv 2605.15529).
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,13 +16,16 @@ from mmprm.config.experiments import Adaptive, Strategy, TreeDecoding
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Request
 from mmprm.evaluation.aggregates import AGGREGATES
-from mmprm.experiments.guided.repeats import repeats
 from mmprm.model.step_text import Status, parse_block, render_solution
 from mmprm.prm.step_scores import StepScores, share_above
 from mmprm.rollouts.rollout import Prefix, Rollout
 
 Partial = tuple[Prefix, str | None]  # steps, and the answer of a whole solution
 Score = Callable[[Problem, Sequence[Partial]], Sequence[StepScores]]
+
+_TOKEN = re.compile(r"[^\W_]+|[^\w\s]|_")
+_WORD = re.compile(r"[^\W\d_]+|[,.;:]")
+_FRAME = 4  # words around a repeat, such as "so we get"
 
 
 class Ask(Protocol):
@@ -173,3 +177,35 @@ def is_reliable(scores: StepScores, settings: Adaptive) -> bool:
     if scores.concentrations is None:
         return p >= settings.stop_at
     return share_above(settings.stop_at, p, scores.concentrations[-1]) >= settings.credibility
+
+
+def repeats(step: str, before: Sequence[str]) -> bool:
+    """Tell whether an earlier step contains the step, or the step is an earlier one with a few words around it.
+
+    Case, spaces and punctuation at the ends do not count; numbers, names and signs do. A PRM of MC values judges the
+    state that a step leads to, not what the step adds to it: a right step stays right when it is repeated, while a new
+    one may be wrong. A search that follows such a PRM alone fills its paths with repeats.
+    """
+    tokens = _tokens(step)
+    return any(_within(tokens, other) is not None or _adds_nothing(tokens, other) for other in map(_tokens, before))
+
+
+def _tokens(step: str) -> list[str]:
+    tokens = _TOKEN.findall(step.casefold())
+    while tokens and tokens[-1] in ".,;:":
+        tokens.pop()
+    return tokens
+
+
+def _within(part: Sequence[str], whole: Sequence[str]) -> int | None:
+    """Return where `part` begins in `whole`; None where it does not occur."""
+    starts = range(len(whole) - len(part) + 1)
+    return next((start for start in starts if whole[start : start + len(part)] == part), None)
+
+
+def _adds_nothing(tokens: Sequence[str], other: Sequence[str]) -> bool:
+    start = _within(other, tokens)
+    if start is None or not other:
+        return False
+    around = [*tokens[:start], *tokens[start + len(other) :]]
+    return len(around) <= _FRAME and all(_WORD.fullmatch(token) for token in around)

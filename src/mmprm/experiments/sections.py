@@ -1,4 +1,4 @@
-"""What the consensus filter adds to report and data card. In: labels/consensus.json. Out: its counts, with shares."""
+"""What the experiments add to report and data card. In: guided.json and labels/consensus.json. Out: HTML, markdown."""
 
 from pathlib import Path
 from typing import Any
@@ -6,11 +6,30 @@ from typing import Any
 from markupsafe import Markup
 
 from mmprm.config import Config
+from mmprm.report import figures
 from mmprm.report.extras import CardPart, ReportExtra
 from mmprm.report.results import read_json
 from mmprm.report.templates import render_html, render_markdown
 
-_PACKAGE = "mmprm.experiments.consensus"
+_PACKAGE = "mmprm.experiments"
+_NAMES = {"best_of_n": "best of N (PRM)"}
+
+
+class GuidedSection(ReportExtra):
+    """The strategies of a benchmark and variant beside Best-of-N; None where none was measured."""
+
+    def below_benchmark(self, folder: Path, benchmark: str, variant: str) -> Markup | None:
+        """Return a table of the strategies, and a chart of accuracy against sampled tokens."""
+        measures = read_json(folder / "bench" / benchmark / variant / "guided.json")
+        if not measures:
+            return None
+        rows = [row | {"name": _NAMES.get(row["strategy"], row["strategy"])} for row in measures["rows"]]
+        points = [
+            {"x": round(row["tokens"]["value"]), "series": row["name"], **figures.with_interval(row["accuracy"])}
+            for row in rows
+        ]
+        chart = figures.curves(points, "tokens sampled a problem", "accuracy (%)", "Accuracy against tokens")
+        return Markup(render_html("guided_section.html.jinja", _PACKAGE, rows=rows, chart=Markup(chart)))
 
 
 class ConsensusSection(ReportExtra):
@@ -36,3 +55,6 @@ def _counts(config: Config, folder: Path) -> dict[str, Any] | None:
     kinds = [{"kind": kind, "paths": sum(by.values()), **by} for kind, by in counts["by_kind"].items()]
     sums = {name: sum(row[name] for row in kinds) for name in ("paths", "agreed", "disagreed", "unreadable")}
     return {**counts, "kinds": [*kinds, {"kind": "all", **sums}] if kinds else []}
+
+
+EXTRAS = (GuidedSection(), ConsensusSection())
