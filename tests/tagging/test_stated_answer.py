@@ -9,7 +9,7 @@ import pytest
 from tagging_server import Tagging, problem, run_config
 
 from mmprm.data.problem import Problem
-from mmprm.tagging.stated_answer import stated_answer, tidy_answer
+from mmprm.tagging.tag_by_rules import stated_answer, tidy_answer
 
 REAL = Path(__file__).parents[3] / "shared/data/mathvision/testmini.parquet"
 CM = ("$40 \\mathrm{~cm}$", "$48 \\mathrm{~cm}$")

@@ -17,7 +17,7 @@ from mmprm.mini.problems import generate
 from mmprm.model.step_text import parse
 from mmprm.runtime import http_client
 from mmprm.runtime.errors import UserError
-from mmprm.tagging.rewrite_prompts import read_rewrite
+from mmprm.tagging.tag_by_model import read_rewrite
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ Rows are streamed: a few hundred problems are in memory.
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmprm.config import Config
-from mmprm.config.tagging import TaggedSource, TaggingModel
+from mmprm.config.tagging import TaggedSource
 from mmprm.data import schemas, tables
-from mmprm.data.problem import Problem, stream_problems
+from mmprm.data.problem import stream_problems
 from mmprm.engine.factory import open_instructed
 from mmprm.grading import Grader
 from mmprm.llm.batch_runner import BatchRunner
@@ -23,7 +24,7 @@ from mmprm.runtime.http_client import Server
 from mmprm.runtime.log import log
 from mmprm.tagging.tag_by_model import tag_by_model
 from mmprm.tagging.tag_by_rules import tag_by_rules
-from mmprm.tagging.tag_results import TagCounts, TagTask, tagged_rows
+from mmprm.tagging.tag_results import TagCounts, tagged_rows
 
 KEYS = ("MMPRM_TAGGING_API_KEY", "OPENAI_API_KEY")  # environment variables; the first one that is set counts
 _WINDOW = 256  # problems in memory if no model is asked
@@ -47,13 +48,16 @@ def tag(config: Config, name: str, parents: Sequence[Path], work: Path, out: Pat
         if settings is not None:
             journal = Journal(work, name)
             stack.callback(journal.close)
-            caller = _caller(config, name, settings, journal)
+            server = Server(f"sources.{name}.model.url", KEYS, "start it")
+            open_engine = partial(open_instructed, config, settings, server)
+            caller = LlmClient("tagging", settings, config.seed, journal, open_engine)
             stack.callback(caller.close)
         # No judge: its calls are in no journal, and a restart would pay for them again.
         grader = stack.enter_context(Grader(config.grading.workers, config.grading.timeout))
         concurrent = settings.max_concurrent if settings else 1
         runner = BatchRunner(grader, caller, _AHEAD * concurrent if settings else _WINDOW, concurrent)
-        results = runner.results((problem, _task(problem, source, settings)) for problem in stream_problems(*parents))
+        task = partial(tag_by_model, settings=settings) if settings else tag_by_rules
+        results = runner.results((problem, task(problem, source)) for problem in stream_problems(*parents))
         total = sum(map(tables.count, parents))
         rows = tagged_rows(name, results, total, source.max_refused_share, stopped, totals)
         tables.write(out, rows, schemas.PROBLEMS)
@@ -63,15 +67,6 @@ def tag(config: Config, name: str, parents: Sequence[Path], work: Path, out: Pat
     stopped.replace(refused)
     tables.write_json(counts, _report(name, source, totals, caller))
     log.info(f"{name}: {totals}")
-
-
-def _caller(config: Config, name: str, settings: TaggingModel, journal: Journal) -> LlmClient:
-    where = Server(f"sources.{name}.model.url", KEYS, "start it")
-    return LlmClient("tagging", settings, config.seed, journal, lambda: open_instructed(config, settings, where))
-
-
-def _task(problem: Problem, source: TaggedSource, settings: TaggingModel | None) -> TagTask:
-    return tag_by_rules(problem, source) if settings is None else tag_by_model(problem, source, settings)
 
 
 def _report(name: str, source: TaggedSource, counts: TagCounts, caller: LlmClient | None) -> dict[str, Any]:

@@ -4,18 +4,27 @@ The text stays as it is, except for white space around the steps and control str
 """
 
 import re
+from collections.abc import Callable
 from itertools import pairwise
 
 from mmprm.config.tagging import TaggedSource
 from mmprm.data.problem import Problem
+from mmprm.grading import choice, rules
+from mmprm.grading.answer_statements import narrow_body, sentences
+from mmprm.grading.boxed import boxed_texts
+from mmprm.grading.final_answer import FinalAnswer, read_final_answer
+from mmprm.grading.stated_number import stated_number
 from mmprm.llm.tasks import AnswerCheck, ItemRefusedError
 from mmprm.model.step_text import ANSWER_CLOSE, ANSWER_OPEN, STEP_OPEN, Status, neutralise, parse, render_solution
 from mmprm.tagging.cuts import LEVELS, cut
-from mmprm.tagging.stated_answer import stated_answer
 from mmprm.tagging.tag_results import TaggedSolution, TagTask, require_correct, require_solution
 
 _INTRODUCES = re.compile(r"[:：,，]\W*$")  # announces a formula or a list
 _CONTINUES = re.compile(r"\s*(?:\$\$|\\\[|\\begin\b|[=≈<>≤≥]|\\(?:Rightarrow|implies|approx|le|ge)\b)")
+_EXPLICIT = ("tag", "box", "said", "chosen")  # values of AnswerStatement.how
+_PICTURE = re.compile(r"!\[[^\]\n]{0,200}\]\([^)\n]{0,1000}\)")
+_OPEN = re.compile(r"^(?:[\s*:：]|\\n(?![a-z]))+")
+_END = re.compile(r"(?:[\s*.,;。；，]|\\n)+$")  # some tables write a line end as the two characters \n
 
 
 def tag_by_rules(problem: Problem, source: TaggedSource) -> TagTask:
@@ -47,6 +56,47 @@ def accept_tagged(problem: Problem, text: str, source: TaggedSource) -> TagTask:
     require_correct((yield AnswerCheck(parsed.answer, problem)), parsed.answer, problem)
     check_limits(list(parsed.steps), source)
     return TaggedSolution(text, "tagged", len(parsed.steps))
+
+
+def stated_answer(problem: Problem, text: str) -> str | None:
+    """Return the answer that the solution `text` states, for a choice the letters; None if it states none.
+
+    Unlike a model's response, a solution that does not mark its answer (by a tag, a box, "the answer is") states it in
+    its last sentence, and earlier values are intermediate results.
+    """
+    target = rules.target_of(problem)
+    text = _PICTURE.sub(" ", text).rstrip()
+    answer = read_final_answer(target, text, problem.question)
+    if answer.how not in _EXPLICIT and (prose := sentences(narrow_body(text))):
+        last = read_final_answer(target, prose[-1], problem.question)
+        if last.text is None and target.kind == "choice" and (value := stated_number(prose[-1])):
+            last = FinalAnswer(value, "line", choice.named_options(target.options, value))  # an option by its value
+            last = last if last.options else answer
+        answer = answer if last.text is None else last
+    if answer.options:
+        return ", ".join(chr(ord("A") + index) for index in sorted(answer.options))
+    if answer.text is None:
+        return None
+    # The answer of a chain of equations is its last side.
+    chain = target.kind == "expression" and "=" in answer.text and "=" not in target.gold
+    return tidy_answer(answer.text.rpartition("=")[2] if chain else answer.text)
+
+
+def tidy_answer(answer: str) -> str | None:
+    """Remove the box, the full stop, and a formula's delimiter without its counterpart; None if nothing is left."""
+    if len(boxes := boxed_texts(answer)) == 1:
+        answer = boxes[0]
+    previous = None
+    while answer != previous:  # a delimiter may follow the full stop: "7.$$"
+        previous = answer
+        answer = _END.sub("", _OPEN.sub("", answer))
+        for mark in ("$$", "$"):
+            if answer.count(mark) % 2:
+                answer = answer.removesuffix(mark) if answer.endswith(mark) else answer.removeprefix(mark)
+        for start, end in (("\\(", "\\)"), ("\\[", "\\]")):
+            if answer.count(start) != answer.count(end):
+                answer = answer.removesuffix(end) if answer.endswith(end) else answer.removeprefix(start)
+    return answer or None
 
 
 def check_limits(steps: list[str], source: TaggedSource) -> None:
@@ -89,16 +139,25 @@ def _checked(pieces: list[str], source: TaggedSource) -> list[str]:
     return steps
 
 
+def _merged(pieces: list[str], belong: Callable[[str, str], bool]) -> list[str]:
+    """Join each piece to the joined ones before it where `belong(before, piece)`."""
+    merged: list[str] = []
+    for piece in pieces:
+        if merged and belong(merged[-1], piece):
+            merged[-1] += piece
+        else:
+            merged.append(piece)
+    return merged
+
+
 def _glued(pieces: list[str], source: TaggedSource) -> list[str]:
     """Join pieces of which the first introduces the second ("We get:") or the second continues the first ("= 7")."""
-    glued: list[str] = []
-    for piece in pieces:
-        connected = glued and (_INTRODUCES.search(glued[-1]) or _CONTINUES.match(piece))
-        if connected and len(glued[-1]) + len(piece) <= source.max_step_chars:
-            glued[-1] += piece
-        else:
-            glued.append(piece)
-    return _joined(glued, source)
+
+    def connected(before: str, piece: str) -> bool:
+        short = len(before) + len(piece) <= source.max_step_chars
+        return short and bool(_INTRODUCES.search(before) or _CONTINUES.match(piece))
+
+    return _joined(_merged(pieces, connected), source)
 
 
 def _length(piece: str) -> int:
@@ -109,12 +168,7 @@ def _length(piece: str) -> int:
 
 def _joined(pieces: list[str], source: TaggedSource) -> list[str]:
     """Join a piece that is too short (a heading) to the next one, and the last piece to the one before it."""
-    joined: list[str] = []
-    for piece in pieces:
-        if joined and _length(joined[-1]) < source.min_step_chars:
-            joined[-1] += piece
-        else:
-            joined.append(piece)
+    joined = _merged(pieces, lambda before, _: _length(before) < source.min_step_chars)
     if len(joined) > 1 and _length(joined[-1]) < source.min_step_chars:
         last = joined.pop()
         joined[-1] += last
@@ -128,14 +182,9 @@ def _shortened(pieces: list[str], level: str, source: TaggedSource) -> list[str]
     for piece in pieces:
         if len(piece.strip()) <= source.max_step_chars or not finer:
             short.append(piece)
-            continue
-        packed: list[str] = []
-        for part in _shortened(cut(piece, finer[0]), finer[0], source):
-            if packed and len((packed[-1] + part).strip()) <= source.max_step_chars:
-                packed[-1] += part
-            else:
-                packed.append(part)
-        short += packed
+        else:
+            parts = _shortened(cut(piece, finer[0]), finer[0], source)
+            short += _merged(parts, lambda before, part: len((before + part).strip()) <= source.max_step_chars)
     return short
 
 
