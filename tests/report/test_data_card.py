@@ -22,7 +22,7 @@ from mmprm.data.problem import Problem, read_problems, write_problems
 from mmprm.report import figures
 from mmprm.report.data_card import data_section, gather, licence_of, write_data_card
 from mmprm.report.page import render
-from mmprm.report.sections import data_funnel, examples, images
+from mmprm.report.sections import data_funnel, examples
 from mmprm.report.templates import escaped
 
 DETAIL = "there is no file 'a.png' in /home/someone/data/pictures, see /srv/x.txt"
@@ -238,10 +238,10 @@ def test_examples_are_of_different_reasons_the_most_frequent_first() -> None:
 
 
 def test_a_picture_that_cannot_be_shown_is_left_out() -> None:
-    assert images.thumbnail(b"no picture") is None
+    assert examples.thumbnail(b"no picture") is None
     large = io.BytesIO()
     Image.new("L", (900, 300)).save(large, "PNG")
-    assert Image.open(io.BytesIO(images.thumbnail(large.getvalue()) or b"")).size == (160, 53)
+    assert Image.open(io.BytesIO(examples.thumbnail(large.getvalue()) or b"")).size == (160, 53)
 
 
 def test_a_funnel_names_the_largest_losses() -> None:

@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import pytest
 import report_example
 from PIL import Image
@@ -21,7 +22,7 @@ from report_example import SPITE, settings
 from mmprm.data import tables
 from mmprm.report import figures, results
 from mmprm.report.page import render, write_report
-from mmprm.report.sections import images, tree_view
+from mmprm.report.sections import examples, tree_view
 from mmprm.report.sections.benchmark_results import finding
 from mmprm.report.sections.costs import costs_by_rule
 from mmprm.report.templates import duration, percent, points
@@ -95,7 +96,6 @@ def test_everything_from_data_is_escaped(page: str) -> None:
 
 
 def test_no_two_charts_share_an_id(page: str) -> None:
-    alt = figures._altair()
     clipped = [
         figures._svg(alt.Chart(alt.Data(values=[{"x": x}])).mark_bar(clip=True).encode(x="x:Q"), "x") for x in (1, 2)
     ]
@@ -188,10 +188,10 @@ def test_a_large_image_is_shown_smaller_and_a_broken_one_is_not() -> None:
     out = io.BytesIO()
     noise.save(out, "PNG")
     assert len(out.getvalue()) > 300_000
-    shown = images.data_uri(out.getvalue())
+    shown = examples.data_uri(out.getvalue())
     assert shown and shown.startswith("data:image/jpeg;base64,")
     assert Image.open(io.BytesIO(base64.b64decode(shown.split(",")[1]))).size == (640, 427)
-    assert images.data_uri(b"no image") is None
+    assert examples.data_uri(b"no image") is None
 
 
 def test_colours_go_from_red_to_green_and_unknown_is_grey() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mmprm.data import schemas, tables
-from mmprm.report.sections.seed_filter import _chart, _tenth, seed_filter
+from mmprm.report.sections.label_charts import _pass_rates, _tenth, seed_filter
 
 
 def decision(right: int, drawn: int, reason: str, stopped: str) -> dict[str, Any]:
@@ -43,5 +43,5 @@ def test_a_pass_rate_is_shown_at_its_tenth(right: int, drawn: int, tenth: str) -
 
 def test_counts_are_shown_where_all_are_drawn_alike_and_rates_where_not() -> None:
     alike = [decision(right, 8, "kept", "all_drawn") for right in (1, 2)]
-    assert "right rollouts of a problem" in _chart(alike)
-    assert "share of right rollouts" in _chart([*alike, decision(1, 4, "kept", "certain")])
+    assert "right rollouts of a problem" in _pass_rates(alike)
+    assert "share of right rollouts" in _pass_rates([*alike, decision(1, 4, "kept", "certain")])

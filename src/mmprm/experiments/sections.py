@@ -7,9 +7,8 @@ from markupsafe import Markup
 
 from mmprm.config import Config
 from mmprm.report import figures
-from mmprm.report.extras import CardPart, ReportExtra
 from mmprm.report.results import read_json
-from mmprm.report.templates import render_html, render_markdown
+from mmprm.report.templates import CardPart, ReportExtra, render_template
 
 _PACKAGE = "mmprm.experiments"
 _NAMES = {"best_of_n": "best of N (PRM)"}
@@ -29,7 +28,7 @@ class GuidedSection(ReportExtra):
             for row in rows
         ]
         chart = figures.curves(points, "tokens sampled a problem", "accuracy (%)", "Accuracy against tokens")
-        return Markup(render_html("guided_section.html.jinja", _PACKAGE, rows=rows, chart=Markup(chart)))
+        return Markup(render_template("guided_section.html.jinja", _PACKAGE, rows=rows, chart=Markup(chart)))
 
 
 class ConsensusSection(ReportExtra):
@@ -38,12 +37,12 @@ class ConsensusSection(ReportExtra):
     def in_labels(self, config: Config, folder: Path) -> Markup | None:
         """Return a paragraph and a table of counts by kind of path."""
         counts = _counts(config, folder)
-        return Markup(render_html("consensus_section.html.jinja", _PACKAGE, consensus=counts)) if counts else None
+        return Markup(render_template("consensus_section.html.jinja", _PACKAGE, consensus=counts)) if counts else None
 
     def in_card(self, config: Config, folder: Path) -> CardPart | None:
         """Return the same for the data card; its table is labels/consensus.parquet."""
         counts = _counts(config, folder)
-        text = counts and render_markdown("consensus_section.md.jinja", _PACKAGE, consensus=counts)
+        text = counts and render_template("consensus_section.md.jinja", _PACKAGE, consensus=counts)
         return CardPart(text, ["consensus"]) if text else None
 
 

@@ -17,10 +17,10 @@ from mmprm.data import tables
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.paired import minus_first
 from mmprm.report import figures, results
-from mmprm.report.templates import render_html
+from mmprm.report.results import Row
+from mmprm.report.templates import render_template
 from mmprm.runtime.errors import UserError
 
-Row = dict[str, Any]
 Differences = dict[str, dict[tuple[str, int], Row]]  # variant -> (metric, n) -> value and interval
 
 COLUMNS = (
@@ -67,7 +67,7 @@ def write_ablation(config: Config, ablation: str, files: Ranked, page: Path, tab
     ]
     # As objects: a column of integers with gaps stays one of integers.
     tables.write_text(table, pd.DataFrame(rows, columns=COLUMNS, dtype=object).to_csv(index=False))
-    text = render_html(
+    text = render_template(
         "ablation.html.jinja",
         title=settings.title,
         name=ablation,
@@ -196,13 +196,13 @@ def _charts(primary: str, settings: Ablation, benchmark: str, lines: Sequence[Ro
         charts.append(_by_setting(settings, lines, metric, f"{benchmark}: best of {n} by {primary}"))
     curves = [(line["variant"], line["rows"], metric) for line in lines] + [("random", lines[0]["rows"], "random")]
     over_n = [
-        {"n": row["n"], "series": name, "value": row["value"], "low": None, "high": None}
+        {"x": row["n"], "series": name, "value": row["value"], "low": None, "high": None}
         for name, rows, shown in curves
         for row in rows
         if row["metric"] == shown
     ]
     if n > 1:
-        charts.append(figures.accuracy_by_n(over_n, f"{benchmark}: {primary} over N"))
+        charts.append(figures.curves(over_n, "candidates (N)", "accuracy (%)", f"{benchmark}: {primary} over N"))
     aggregates = [
         {"name": name, "series": line["variant"], **figures.with_interval(line["at_n"][f"bon/{name}"])}
         for name in AGGREGATES

@@ -15,12 +15,10 @@ from mmprm import __version__
 from mmprm.config import Config
 from mmprm.data import tables
 from mmprm.report import figures, results
-from mmprm.report.extras import CardPart, ReportExtra
+from mmprm.report.results import Row
 from mmprm.report.sections import data_funnel, examples
-from mmprm.report.sections.images import data_uri
-from mmprm.report.templates import render_markdown
-
-Row = dict[str, Any]
+from mmprm.report.sections.examples import data_uri
+from mmprm.report.templates import CardPart, ReportExtra, render_template
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")  # the form of the hub's identifiers
@@ -79,7 +77,7 @@ def render(config: Config, card: Row) -> str:
     """Return the card as markdown. Whatever comes from data is escaped, and stays on its line."""
     front = front_matter(config, card)
     names = {"run": config.run, "seed": config.seed, "version": __version__}
-    text = render_markdown("data_card.md.jinja", **{**card, **names, "front": front})
+    text = render_template("data_card.md.jinja", **{**card, **names, "front": front})
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 
@@ -92,12 +90,13 @@ def front_matter(config: Config, card: Row) -> str:
     files = ["paths"] * bool(labels) + [name for part in extras for name in part.tables]
     known = {row["name"]: row for row in card["sources"]}
     read = [known[name] for name in data_funnel.lineage(config, config.seeds.sources) if not known[name]["made_of"]]
+    size = next((name for limit, name in _SIZES if labels.get("paths", 0) < limit), "n>1M")
     data = DatasetCardData(
         language=list(config.data_card.language),
         pretty_name=f"Step labels of the run {config.run}",
         task_categories=["visual-question-answering"],
         tags=["process-reward-model", "mathematics", "mmprm"],
-        size_categories=_size(labels["paths"]) if "paths" in labels else None,
+        size_categories=size if "paths" in labels else None,
         configs=[{"config_name": name, "data_files": f"labels/{name}.parquet"} for name in files] or None,
     )
     for key, value in licence_of(row["licence"] for row in read).items():
@@ -116,7 +115,3 @@ def licence_of(licences: Iterable[str | None]) -> dict[str, Any]:
     if all(_LICENCE.fullmatch(name) for name in names) and "drawn-here" not in names:
         return {"license": names[0] if len(names) == 1 else names}
     return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", " ".join(names).lower()).strip("-")}
-
-
-def _size(paths: int) -> str:
-    return next((name for limit, name in _SIZES if paths < limit), "n>1M")

@@ -6,72 +6,43 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 from math import ceil
 from typing import Any
 
-Row = dict[str, Any]
+import altair as alt
+import vl_convert
+
+from mmprm.report.results import Row
+
+alt.data_transformers.disable_max_rows()
 
 FONT = "Helvetica Neue, Helvetica, Arial, DejaVu Sans, sans-serif"
 # Colours that people with colour blindness can tell apart (Okabe and Ito).
+_BLUE, _RED, _GREEN, _GREY, _PALE = "#0072b2", "#d55e00", "#009e73", "#7f7f7f", "#8ba7bf"
 COLOURS = {
-    "best of N (PRM)": "#d55e00",
-    "majority": "#0072b2",
-    "oracle": "#009e73",
-    "random": "#7f7f7f",
-    "right": "#009e73",
-    "wrong": "#d55e00",
-    "between": "#8ba7bf",
-    "kept": "#0072b2",
-    "trained": "#d55e00",
-    "untrained": "#7f7f7f",
-    "minus random": "#7f7f7f",
-    "minus random parsed": "#d55e00",
-    "minus majority": "#0072b2",
-    "positive path": "#0072b2",
-    "negative path": "#e69f00",
-    "precision": "#0072b2",
-    "recall": "#d55e00",
-    "exact": "#009e73",
-    "off": "#8ba7bf",
-    "left": "#0072b2",
-    "lost": "#d6dbe0",
+    **dict.fromkeys(("majority", "kept", "minus majority", "positive path", "precision", "left"), _BLUE),
+    **dict.fromkeys(("best of N (PRM)", "wrong", "trained", "minus random parsed", "recall"), _RED),
+    **dict.fromkeys(("oracle", "right", "exact"), _GREEN),
+    **dict.fromkeys(("random", "untrained", "minus random"), _GREY),
+    **dict.fromkeys(("between", "off"), _PALE),
+    **{"negative path": "#e69f00", "lost": "#d6dbe0"},
 }
 _LOST = 3  # reasons that a funnel names at a stage
 _OTHERS = ["#cc79a7", "#e69f00", "#56b4e9", "#b0a000", "#332288", "#117733", "#882255", "#44aa99", "#a0522d", "#aa4499"]
 
 
-@cache
-def _altair() -> Any:
-    import altair
-
-    altair.data_transformers.disable_max_rows()
-    return altair
-
-
 def _chart(rows: Sequence[Row], **options: Any) -> Any:
-    altair = _altair()
-    return altair.Chart(altair.Data(values=list(rows)), **options)
+    return alt.Chart(alt.Data(values=list(rows)), **options)
 
 
 def _svg(chart: Any, label: str) -> str:
     """Render the chart as SVG with ids of its own: browsers look up an id in the whole page."""
-    import vl_convert
-
     spec = chart.configure(
         font=FONT,
         background="white",
         view={"stroke": None},
-        axis={
-            "gridColor": "#e6e6e6",
-            "domainColor": "#888",
-            "tickColor": "#888",
-            "labelColor": "#333",
-            "labelFontSize": 11,
-            "titleColor": "#333",
-            "titleFontSize": 11,
-            "titleFontWeight": "normal",
-        },
+        axis={"gridColor": "#e6e6e6", "domainColor": "#888", "tickColor": "#888", "labelColor": "#333"}
+        | {"labelFontSize": 11, "titleColor": "#333", "titleFontSize": 11, "titleFontWeight": "normal"},
         legend={"labelFontSize": 11, "title": None, "symbolOpacity": 1, "labelColor": "#333", "orient": "top"}
         | {"columns": 4, "labelLimit": 220, "offset": 4},
         title={"fontSize": 12, "fontWeight": 600, "anchor": "start", "color": "#222", "offset": 8},
@@ -85,7 +56,7 @@ def _svg(chart: Any, label: str) -> str:
 def _scale(names: Sequence[str]) -> Any:
     """Return colours by name; names that have none get the other colours in turn."""
     others = itertools.cycle(_OTHERS)
-    return _altair().Scale(domain=list(names), range=[COLOURS.get(name) or next(others) for name in names])
+    return alt.Scale(domain=list(names), range=[COLOURS.get(name) or next(others) for name in names])
 
 
 def with_interval(row: Row) -> Row:
@@ -104,18 +75,12 @@ def _in_percent(rows: Sequence[Row]) -> list[Row]:
     return [row | {key: 100 * row[key] for key in keys if row[key] is not None} for row in rows]
 
 
-def accuracy_by_n(rows: Sequence[Row], title: str) -> str:
-    """Draw lines of accuracy over N. rows: {n, series, value, low, high}; intervals, where given, as bands."""
-    return curves([row | {"x": row["n"]} for row in rows], "candidates (N)", "accuracy (%)", title)
-
-
 def curves(rows: Sequence[Row], x: str, y: str, title: str, scale: str = "log2", width: int = 330) -> str:
     """Draw lines of shares over a number. rows: {x, series, value, low, high}, fractions; intervals as bands.
 
     A series of one row is a point, its interval a bar. scale: log2, log or linear; the ticks are the values of x (of
     lines, where there are any).
     """
-    alt = _altair()
     count = Counter(row["series"] for row in rows)
     rows = [row | {"alone": count[row["series"]] == 1} for row in rows]
     ticks = sorted({row["x"] for row in rows if not row["alone"]} or {row["x"] for row in rows})
@@ -152,7 +117,6 @@ def shares(rows: Sequence[Row], x: str, title: str) -> str:
 
 def _points(rows: Sequence[Row], key: str, x: str, title: str, behind: Any = None) -> str:
     """Draw a line of points with intervals for each name, coloured by `key`; `behind`: a chart to draw them on."""
-    alt = _altair()
     names = list(dict.fromkeys(row["name"] for row in rows))
     series = list(dict.fromkeys(row[key] for row in rows))
     across = alt.Scale(zero=behind is not None)
@@ -179,17 +143,12 @@ def mc_bins(values: Sequence[float]) -> list[Row]:
 def mc_histogram(values: Sequence[float], title: str) -> str:
     """Draw how many nodes have which MC value; 0 and 1 have bars of their own, for they are the hard verdicts."""
     rows = mc_bins(values)
-    order = [row["bin"] for row in rows]
-    return _bars(rows, order, "MC value (exactly 0, between, exactly 1)", "nodes", ["wrong", "between", "right"], title)
+    return stacked(rows, [row["bin"] for row in rows], "MC value (exactly 0, between, exactly 1)", "nodes", title)
 
 
 def stacked(rows: Sequence[Row], order: Sequence[str], x: str, y: str, title: str) -> str:
     """Draw stacked bars. rows: {bin, count, kind}."""
-    return _bars(rows, order, x, y, list(dict.fromkeys(row["kind"] for row in rows)), title)
-
-
-def _bars(rows: Sequence[Row], order: Sequence[str], x: str, y: str, kinds: list[str], title: str) -> str:
-    alt = _altair()
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
     slanted = len(order) > 5 and max(map(len, order)) > 4
     axis = alt.Axis(labelAngle=-45 if slanted else 0, labelLimit=140)
     chart = _chart(rows, title=title).mark_bar()
@@ -204,7 +163,6 @@ def _bars(rows: Sequence[Row], order: Sequence[str], x: str, y: str, kinds: list
 
 def calibration(rows: Sequence[Row], title: str) -> str:
     """Draw mean label over mean prediction. rows: {series, predicted, label, count}; the diagonal is perfect."""
-    alt = _altair()
     names = list(dict.fromkeys(row["series"] for row in rows))
     unit = alt.Scale(domain=[0, 1])
     diagonal = _chart([{"x": 0, "y": 0}, {"x": 1, "y": 1}]).mark_line(strokeDash=[4, 4], color="#aaa")
@@ -224,7 +182,6 @@ def calibration(rows: Sequence[Row], title: str) -> str:
 
 def funnel(rows: Sequence[Row], title: str) -> str:
     """Draw what is left after each stage, and what was lost. rows: {stage, count, lost: reason -> count}, in order."""
-    alt = _altair()
     shown = []
     for row in rows:
         lost = sum(row["lost"].values())
@@ -250,12 +207,11 @@ def funnel(rows: Sequence[Row], title: str) -> str:
 
 def durations(rows: Sequence[Row], title: str) -> str:
     """Draw horizontal bars of time. rows: {stage, seconds}, in the order to show."""
-    alt = _altair()
     order = [row["stage"] for row in rows]
     base = _chart(rows).encode(
         y=alt.Y("stage:N", sort=order, title=None, axis=alt.Axis(labelLimit=200)),
         x=alt.X("seconds:Q", title="seconds, all jobs"),
     )
     text = base.mark_text(align="left", dx=4, fontSize=11, color="#333")
-    chart = base.mark_bar(color="#8ba7bf") + text.encode(text=alt.Text("seconds:Q", format=",.0f"))
+    chart = base.mark_bar(color=_PALE) + text.encode(text=alt.Text("seconds:Q", format=",.0f"))
     return _svg(chart.properties(width=480, height=19 * len(rows), title=title), title)

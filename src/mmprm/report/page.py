@@ -15,13 +15,10 @@ from mmprm import __version__
 from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.report import data_card, results
-from mmprm.report.extras import ReportExtra
 from mmprm.report.sections import benchmark_results, tree_view
 from mmprm.report.sections.costs import costs
-from mmprm.report.sections.heldout_measures import heldout_measures
-from mmprm.report.sections.label_charts import label_accuracy, label_charts
-from mmprm.report.sections.seed_filter import seed_filter
-from mmprm.report.templates import render_html
+from mmprm.report.sections.label_charts import label_accuracy, label_charts, seed_filter
+from mmprm.report.templates import ReportExtra, render_template
 
 
 def write_report(config: Config, results: Path, out: Path, extras: Sequence[ReportExtra] = ()) -> None:
@@ -32,7 +29,7 @@ def write_report(config: Config, results: Path, out: Path, extras: Sequence[Repo
 def render(config: Config, folder: Path, extras: Sequence[ReportExtra] = ()) -> str:
     """Return the page as text. Raises UserError where a file of the run exists but cannot be read."""
     benchmarks = benchmark_results.results_at_largest_n(config, folder, extras)
-    return render_html(
+    return render_template(
         "page.html.jinja",
         title=config.report.title,
         run=config.run,
@@ -47,7 +44,7 @@ def render(config: Config, folder: Path, extras: Sequence[ReportExtra] = ()) -> 
         labels=label_charts(config, folder),
         label_extras=[text for extra in extras if (text := extra.in_labels(config, folder))],
         quality=label_accuracy(folder),
-        heldout=heldout_measures(config, folder),
+        heldout=benchmark_results.heldout_measures(config, folder),
         steps=benchmark_results.step_benchmarks(config, folder),
         step_metrics=benchmark_results.STEP_METRICS,
         seeds=seed_filter(folder),

@@ -1,39 +1,35 @@
-"""The templates of pages and cards, and how values are shown in them. In: a template's name and values. Out: text.
+"""The templates of pages and cards, how values are shown in them, and what experiments may add to them.
 
 HTML is escaped by jinja; a card in markdown escapes by the filter `md`. A value that is not given is an error.
 """
 
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
+
+from mmprm.config import Config
 
 _LONGEST = 300  # characters of a text in a card
 
 
-def render_html(template: str, package: str = "mmprm.report", **values: Any) -> str:
-    """Fill in a template of HTML that lies in the package; macros of the report may be imported into it."""
-    return _environment(package, autoescape=True).get_template(template).render(values)
-
-
-def render_markdown(template: str, package: str = "mmprm.report", **values: Any) -> str:
-    """Fill in a template of markdown that lies in the package."""
-    return _environment(package, autoescape=False).get_template(template).render(values)
-
-
-def _environment(package: str, autoescape: bool) -> jinja2.Environment:
+def render_template(template: str, package: str = "mmprm.report", **values: Any) -> str:
+    """Fill in a template that lies in the package; one of HTML may import macros of the report."""
     folders = [jinja2.PackageLoader(name, ".") for name in dict.fromkeys([package, "mmprm.report"])]
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(folders),
-        autoescape=autoescape,
+        autoescape=jinja2.select_autoescape(["html.jinja"]),
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= FILTERS
-    return environment
+    return environment.get_template(template).render(values)
 
 
 def _or_dash(show: Callable[[Any], str]) -> Callable[[Any], str]:
@@ -78,3 +74,27 @@ FILTERS: dict[str, Callable[..., str]] = {
     "md": escaped,
     "words": counts_in_words,
 }
+
+
+@dataclass(frozen=True)
+class CardPart:
+    """A section of the data card, and the names of the tables in labels/ that it adds to the data set."""
+
+    markdown: str
+    tables: Sequence[str] = ()
+
+
+class ReportExtra:
+    """One experiment's parts of the pages of the run in `folder`; None where the run has nothing of it."""
+
+    def below_benchmark(self, folder: Path, benchmark: str, variant: str) -> Markup | None:
+        """Return HTML to stand below the results of a benchmark and variant."""
+        return None
+
+    def in_labels(self, config: Config, folder: Path) -> Markup | None:
+        """Return HTML for the section on labels."""
+        return None
+
+    def in_card(self, config: Config, folder: Path) -> CardPart | None:
+        """Return a section of the data card, to stand behind the one on labels."""
+        return None

@@ -1,18 +1,18 @@
-"""The section on benchmarks: Best-of-N beside random, votes and oracle. In: bench/, steps/. Out: tables, charts."""
+"""The sections on PRMs: held-out measures, Best-of-N beside random, votes and oracle, step benchmarks.
+
+In: prm/<variant>.heldout.json, bench/, steps/. Out: tables, charts.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
 from mmprm.config import Config
 from mmprm.evaluation.selection_rules import weight_of
 from mmprm.report import figures
-from mmprm.report.extras import ReportExtra
-from mmprm.report.results import read_json
-
-Row = dict[str, Any]
+from mmprm.report.results import Row, read_json
+from mmprm.report.templates import ReportExtra
 
 BASELINES = {
     "random": "a random pick",
@@ -22,6 +22,11 @@ BASELINES = {
 STEP_METRICS = ("first_error", "accuracy_wrong", "accuracy_right", "macro_f1", "f1_right", "f1_wrong")
 # Lines of the result table; what is not named here comes before the oracle.
 _ORDER = {name: rank for rank, name in enumerate([*BASELINES, "weighted_majority", "orm", "bon", "", "oracle"])}
+_HELDOUT = (
+    ("loss", "cross-entropy against MC values", "lower"),
+    ("ece", "calibration error (ECE)", "lower"),
+    ("auc_steps", "AUC over all steps", "higher"),
+)
 _DOMAINS = {"in_domain": "in-domain", "out_of_domain": "out-of-domain", "development": "development"}
 
 
@@ -99,7 +104,7 @@ def _chart_over_n(rows: Sequence[Row], primary: str, title: str) -> Markup | Non
     names |= {f"bon/{primary}": "best of N (PRM)", "oracle": "oracle"}
     shown = [
         {
-            "n": row["n"],
+            "x": row["n"],
             "series": names[row["metric"]],
             "value": row["value"],
             # Five overlapping bands cannot be read: the PRM's alone is drawn.
@@ -110,7 +115,11 @@ def _chart_over_n(rows: Sequence[Row], primary: str, title: str) -> Markup | Non
         for row in rows
         if row["metric"] == name and row["value"] is not None
     ]
-    return Markup(figures.accuracy_by_n(shown, title)) if len({row["n"] for row in shown}) > 1 else None
+    return (
+        Markup(figures.curves(shown, "candidates (N)", "accuracy (%)", title))
+        if len({row["x"] for row in shown}) > 1
+        else None
+    )
 
 
 def headline(entry: Row) -> Row | None:
@@ -177,3 +186,39 @@ def step_benchmarks(config: Config, folder: Path) -> list[Row]:
                 lines.setdefault(row["subset"], {})[row["metric"]] = row if row["value"] is not None else None
             entries.append(metrics | {"lines": lines})
     return entries
+
+
+def heldout_measures(config: Config, folder: Path) -> list[Row]:
+    """Return each variant's measures on held-out problems, trained beside untrained; a variant without is left out."""
+    measured = {name: read_json(folder / "prm" / f"{name}.heldout.json") for name in config.prm.variants}
+    return [
+        _of_variant(variant, values, config.bench.primary) for variant, values in measured.items() if values is not None
+    ]
+
+
+def _of_variant(variant: str, measured: Row, primary: str) -> Row:
+    models = {name: measured.get(name) or {} for name in ("trained", "untrained")}
+    rows = [
+        {"name": label, "better": better, "primary": False, **{name: of.get(key) for name, of in models.items()}}
+        for key, label, better in _HELDOUT
+    ]
+    within = {name: of.get("auc_within_problem") or {} for name, of in models.items()}
+    aggregates = {aggregate for values in within.values() for aggregate in values}
+    rows += [
+        {"name": f"AUC within a problem, {aggregate}", "better": "higher", "primary": aggregate == primary}
+        | {name: of.get(aggregate) for name, of in within.items()}
+        for aggregate in sorted(aggregates, key=lambda aggregate: (aggregate != primary, aggregate))
+    ]
+    bins = [
+        {"series": name, **entry}
+        for name, of in models.items()
+        for entry in of.get("calibration") or []
+        if entry.get("count")
+    ]
+    return {
+        "variant": variant,
+        "rows": rows,
+        "markers": models["trained"].get("n_markers"),
+        "problems": models["trained"].get("n_problems"),
+        "chart": Markup(figures.calibration(bins, f"Calibration, PRM {variant}")) if bins else None,
+    }

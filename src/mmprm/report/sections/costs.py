@@ -3,15 +3,12 @@
 import csv
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
 from mmprm.config import Config
 from mmprm.report import figures
-from mmprm.report.results import read_json, shard_names
-
-Row = dict[str, Any]
+from mmprm.report.results import Row, read_json, shard_names
 
 # The rules in the order in which they work.
 STAGES = (

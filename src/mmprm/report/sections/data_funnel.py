@@ -7,14 +7,12 @@ its tables say.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from mmprm.config import Config
 from mmprm.config.sources import DERIVED
 from mmprm.data import schemas, tables
 from mmprm.report import results
-
-Row = dict[str, Any]
+from mmprm.report.results import Row
 
 
 def sources(config: Config, folder: Path) -> dict[str, Row]:

@@ -1,9 +1,11 @@
-"""A few problems, kept and refused, with thumbnails. In: results/<run>. Out: plain values.
+"""A few problems, kept and refused, and their images for pages and cards. In: results/<run>. Out: plain values.
 
 They are chosen by a hash of their ids, so that the same run always shows the same ones.
 """
 
+import base64
 import hashlib
+import io
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -13,11 +15,15 @@ from typing import Any
 from mmprm.config import Config
 from mmprm.config.sources import DERIVED
 from mmprm.data import schemas, tables
+from mmprm.data.image_decoder import decode_image
 from mmprm.report import results
-from mmprm.report.sections.images import thumbnail
+from mmprm.report.results import Row
+from mmprm.runtime.errors import UserError
 
-Row = dict[str, Any]
-
+_THUMBNAIL_SIDE = 160  # pixels
+_MAX_IMAGE = 300_000  # bytes; larger images are shown smaller
+_MAX_SIDE = 640  # pixels of an image that is shown smaller
+_TYPES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp", b"BM": "bmp"}
 _FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/'\",;:]+/)+(?=[^\s/'\",;:])")
 
 
@@ -31,25 +37,26 @@ def kept(config: Config, folder: Path) -> list[Row]:
 
 def refused(config: Config, folder: Path) -> list[Row]:
     """Return as many refusals of each stage, of as many different reasons as there are: {stage, reason, ...}."""
-    examples = []
-    for name, source in config.sources.items():
-        rows = tables.read_rows(results.existing([folder / "problems" / f"{name}.refused.parquet"]), schemas.REFUSED)
-        chosen = _of_each_reason(rows, config.data_card.examples)
-        parents = [folder / "problems" / f"{parent}.parquet" for parent in getattr(source, "sources", [])]
-        problems = _problems(parents, [row["problem_id"] for row in chosen]) if isinstance(source, DERIVED) else {}
-        for row in chosen:
-            shown = _shown(row["problem_id"] or f"row {row['row']}", problems)
-            examples.append(
-                shown | {"stage": name, "reason": row["reason"], "why": without_folders(row["detail"] or "")}
-            )
-    dropped = [row for row in results.decisions(folder) if not row["kept"]]
-    chosen = _of_each_reason(dropped, config.data_card.examples)
-    pool = [folder / "problems" / f"{name}.parquet" for name in config.seeds.sources]
-    problems = _problems(pool, [row["problem_id"] for row in chosen])
-    return examples + [
-        _shown(row["problem_id"], problems) | {"stage": "seeds", "reason": row["reason"], "why": _pass_rate(row)}
-        for row in chosen
+    count = config.data_card.examples
+    stages = [
+        (
+            name,
+            tables.read_rows(results.existing([folder / "problems" / f"{name}.refused.parquet"]), schemas.REFUSED),
+            source.sources if isinstance(source, DERIVED) else [],
+        )
+        for name, source in config.sources.items()
     ]
+    stages.append(("seeds", [row for row in results.decisions(folder) if not row["kept"]], config.seeds.sources))
+    examples = []
+    for stage, rows, sources in stages:
+        chosen = _of_each_reason(rows, count)
+        pool = [folder / "problems" / f"{name}.parquet" for name in sources]
+        problems = _problems(pool, [row["problem_id"] for row in chosen])
+        for row in chosen:
+            why = without_folders(row["detail"] or "") if "detail" in row else _pass_rate(row)
+            shown = _shown(row["problem_id"] or f"row {row['row']}", problems)
+            examples.append(shown | {"stage": stage, "reason": row["reason"], "why": why})
+    return examples
 
 
 def _pass_rate(decision: Row) -> str:
@@ -98,3 +105,28 @@ def _of_each_reason(rows: Iterable[Row], count: int) -> list[Row]:
 
 def _first(rows: Sequence[Row], count: int) -> list[Row]:
     return sorted(rows, key=lambda row: hashlib.sha256(repr(row["problem_id"]).encode()).digest())[:count]
+
+
+def thumbnail(image: bytes) -> bytes | None:
+    """Return the image as a small PNG; None where it cannot be decoded."""
+    return _smaller(image, _THUMBNAIL_SIDE, "PNG", optimize=True)
+
+
+def data_uri(image: bytes) -> str | None:
+    """Return the image as a data URI, a large one at a smaller size; None where it cannot be shown."""
+    kind = next((kind for magic, kind in _TYPES.items() if image.startswith(magic)), None)
+    shown: bytes | None = image
+    if kind is None or len(image) > _MAX_IMAGE:
+        kind, shown = "jpeg", _smaller(image, _MAX_SIDE, "JPEG", quality=85)
+    return f"data:image/{kind};base64,{base64.b64encode(shown).decode()}" if shown else None
+
+
+def _smaller(image: bytes, side: int, kind: str, **options: Any) -> bytes | None:
+    try:
+        small = decode_image(image)
+    except UserError:
+        return None
+    small.thumbnail((side, side))
+    out = io.BytesIO()
+    small.save(out, kind, **options)
+    return out.getvalue()

@@ -10,10 +10,9 @@ import pyarrow as pa
 from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.report import results
-from mmprm.report.sections.images import data_uri
+from mmprm.report.results import Row
+from mmprm.report.sections.examples import data_uri
 from mmprm.runtime.errors import UserError
-
-Row = dict[str, Any]
 
 _MAX_ROLLOUTS = 6  # a node's rollouts that are shown; the page says how many more there are
 _MAX_TEXT = 600  # characters of an unparsed rollout
