@@ -26,7 +26,7 @@ from mmprm.prm import train_prm
 from mmprm.prm.scorers import TransformersScorer
 from mmprm.prm.tree_scorer import TreeScorer
 from mmprm.runtime.errors import UserError
-from mmprm.training import adapters
+from mmprm.training.trainer import add_adapters
 
 STEPS = st.lists(st.sampled_from(["a", "b + 1", "c"]), min_size=1, max_size=3)
 # For some of the four problems, each once, their solutions.
@@ -177,7 +177,7 @@ def test_adapters_do_not_hide_how_a_model_counts(parts: tuple[Any, Any]) -> None
     model = copy.deepcopy(model)  # adapters are put into it
     index = rope_positions.rope_index(model)
     assert index is not None
-    assert rope_positions.rope_index(adapters.add(model, processor.tokenizer, Lora(rank=1))) == index
+    assert rope_positions.rope_index(add_adapters(model, processor.tokenizer, Lora(rank=1))) == index
 
 
 def test_a_model_of_one_dimension_counts_depth(mini_policy_folder: Path) -> None:

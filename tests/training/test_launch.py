@@ -20,9 +20,8 @@ from mmprm.model import folders
 from mmprm.model.step_text import Renderer
 from mmprm.runtime.errors import UserError
 from mmprm.training import launch, loop, train_policy
-from mmprm.training.arguments import deepspeed_settings
 from mmprm.training.examples import Example
-from mmprm.training.job import TrainJob
+from mmprm.training.job import TrainJob, deepspeed_settings
 from mmprm.training.update_plan import update_plan
 
 

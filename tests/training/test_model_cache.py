@@ -9,7 +9,7 @@ import pytest
 from mmprm.data.problem import Problem, write_problems
 from mmprm.model import folders
 from mmprm.runtime.errors import UserError
-from mmprm.training import model_cache, train_policy
+from mmprm.training import train_policy
 
 
 @pytest.fixture
@@ -27,30 +27,30 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_kept_model_is_copied_whole_and_a_missing_one_is_not_found(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    assert not model_cache.fetch("k", out)
-    model_cache.store("k", model)
-    assert model_cache.fetch("k", out) and not model_cache.fetch("other", out)
+    assert not train_policy.fetch_cached("k", out)
+    train_policy.store_cached("k", model)
+    assert train_policy.fetch_cached("k", out) and not train_policy.fetch_cached("other", out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == {p.name: p.read_bytes() for p in model.iterdir()}
     (out / "model.safetensors").write_bytes(b"changed")
     assert (tmp_path / "cache/models/k/model.safetensors").read_bytes() == b"weights", "a copy, not a link"
-    model_cache.store("k", out)
+    train_policy.store_cached("k", out)
     assert (tmp_path / "cache/models/k/model.safetensors").read_bytes() == b"weights", "what is kept stays"
     assert [path.name for path in (tmp_path / "cache/models").iterdir()] == ["k"]
 
 
 def test_a_kept_model_that_lost_a_file_is_not_handed_out(model: Path, tmp_path: Path) -> None:
-    model_cache.store("k", model)
+    train_policy.store_cached("k", model)
     (tmp_path / "cache/models/k/model.safetensors").unlink()
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match="but 7 in the manifest"):
-        model_cache.fetch("k", tmp_path / "out")
+        train_policy.fetch_cached("k", tmp_path / "out")
     assert not any((tmp_path / "out").iterdir())
 
 
 def test_without_a_folder_nothing_is_kept(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MMPRM_CACHE")
-    model_cache.store("k", model)
-    assert not model_cache.fetch("k", tmp_path) and not (tmp_path / "cache").exists()
+    train_policy.store_cached("k", model)
+    assert not train_policy.fetch_cached("k", tmp_path) and not (tmp_path / "cache").exists()
 
 
 def test_the_key_is_of_settings_and_of_the_tables_contents_not_of_their_names(tmp_path: Path) -> None:
@@ -59,10 +59,10 @@ def test_the_key_is_of_settings_and_of_the_tables_contents_not_of_their_names(tm
     a.write_text("rows")
     same.write_text("rows")
     other.write_text("other rows")
-    key = model_cache.key({"seed": 0, "lr": 1e-3}, [a, other])
-    assert key == model_cache.key({"lr": 1e-3, "seed": 0}, [same, other])
+    key = train_policy.cache_key({"seed": 0, "lr": 1e-3}, [a, other])
+    assert key == train_policy.cache_key({"lr": 1e-3, "seed": 0}, [same, other])
     changed = [({"seed": 1, "lr": 1e-3}, [a, other]), ({"seed": 0, "lr": 1e-3}, [a, a]), ({"seed": 0}, [a, other])]
-    assert key not in {model_cache.key(*inputs) for inputs in changed}
+    assert key not in {train_policy.cache_key(*inputs) for inputs in changed}
 
 
 @pytest.mark.slow

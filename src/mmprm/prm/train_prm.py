@@ -17,9 +17,9 @@ from mmprm.model.step_text import MARKER, Renderer, control_ids
 from mmprm.prm.marker_examples import ExampleBuilder, TrainingSet, assemble
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
-from mmprm.training import launch, model_cards
+from mmprm.training import launch
 from mmprm.training.example_store import StoredExamples
-from mmprm.training.finish import finish, write_refusals
+from mmprm.training.finish import finish, prm_card, write_refusals
 from mmprm.training.job import TrainJob
 
 
@@ -69,7 +69,7 @@ def train_prm(
         "markers": n_markers,
         "mean_label": train.label_sum / n_markers,
     }
-    finish(out, work, title, info, train.refusals, result, functools.partial(model_cards.prm_card, config))
+    finish(out, work, title, info, train.refusals, result, functools.partial(prm_card, config))
 
 
 def _training_sets(

@@ -21,7 +21,7 @@ Rows = Sequence[tuple[int, Example]]  # a micro-batch: each example with its ind
 
 
 class MicroBatches:
-    """The planned micro-batches as a torch dataset: item i is a list of (index, Example)."""
+    """The planned micro-batches as a torch dataset: item i is a list of (index, Example); ~index has no labels."""
 
     def __init__(self, examples: Sequence[Example], plan: Sequence[Sequence[int]]) -> None:
         self.examples, self.plan = examples, plan
@@ -30,13 +30,14 @@ class MicroBatches:
         return len(self.plan)
 
     def __getitem__(self, item: int) -> list[tuple[int, Example]]:
-        return [(max(index, ~index), self._example(index)) for index in self.plan[item]]
-
-    def _example(self, index: int) -> Example:
-        if index >= 0:
-            return self.examples[index]
-        example = self.examples[~index]
-        return dataclasses.replace(example, labels=np.full_like(example.labels, IGNORE))
+        rows = []
+        for planned in self.plan[item]:
+            index = max(planned, ~planned)
+            example = self.examples[index]
+            if planned < 0:
+                example = dataclasses.replace(example, labels=np.full_like(example.labels, IGNORE))
+            rows.append((index, example))
+        return rows
 
 
 class PaddedCollator:
@@ -65,11 +66,8 @@ class PaddedCollator:
             return rows
 
         names = examples[0].tokens
-        labels = padded(
-            [example.labels[self.shift :] for example in examples],
-            IGNORE,
-            torch.float32 if self.shift == 0 else torch.long,
-        )
+        kind = torch.float32 if self.shift == 0 else torch.long
+        labels = padded([example.labels[self.shift :] for example in examples], IGNORE, kind)
         batch: dict[str, Any] = image_inputs(self.processor, [example.images for example in examples], names)
         for name in names:
             fill = self.pad if name == "input_ids" else 0
@@ -77,19 +75,15 @@ class PaddedCollator:
         if examples[0].trials is not None:
             batch["trials"] = padded([example.trials for example in examples], 1, torch.float32)
         batch["attention_mask"] = padded([np.ones(example.length) for example in examples], 0, torch.long)
-        return batch | {
-            "labels": labels,
-            "logits_to_keep": labelled_positions(labels),
-            "examples": torch.tensor(indices),
-        }
+        batch |= {"labels": labels, "logits_to_keep": labelled_positions(labels)}
+        return batch | {"examples": torch.tensor(indices)}
 
 
 class TreeCollator:
     """Lays a micro-batch out as one sequence of prefix trees, one per problem: each shared token stands once.
 
     Out: `model`'s inputs (1, n), each tree's images once; `labels` (1, 1 + m), the m labels of all paths after one that
-    is ignored; `logits_to_keep` (m,), the positions of their markers: a marker that several paths share appears once
-    for each. device: where the model computes, see attention.model_inputs.
+    is ignored; `logits_to_keep` (m,), their markers' positions, once for each path. device: see attention.model_inputs.
     """
 
     def __init__(self, processor: Any, model: Any, device: str = "cpu") -> None:
@@ -106,11 +100,8 @@ class TreeCollator:
         tree_images = [group[0].images for group in groups]
         images = image_inputs(self._processor, tree_images, groups[0][0].tokens)
         positions = functools.partial(self._positions, counts=[len(each) for each in tree_images], images=images)
-        return {
-            **images,
-            **lay_out(groups, positions, self._device),
-            "examples": torch.tensor([index for index, _ in rows]),
-        }
+        batch = images | lay_out(groups, positions, self._device)
+        return batch | {"examples": torch.tensor([index for index, _ in rows])}
 
 
 def lay_out(
@@ -155,12 +146,10 @@ class PackedCollator:
 
     def __call__(self, items: Sequence[Rows]) -> dict[str, Any]:
         rows = [row for item in items for row in item]
-        # A distinct problem_id for each keeps examples of one problem apart.
-        batch = self._collate([[(index, _shifted(example, str(row))) for row, (index, example) in enumerate(rows)]])
+        shifted = []
+        for row, (index, example) in enumerate(rows):
+            labels = np.append(example.labels[1:], int(IGNORE))  # each at the position whose logits predict it
+            # A distinct problem_id for each keeps examples of one problem apart.
+            shifted.append((index, dataclasses.replace(example, problem_id=str(row), labels=labels)))
+        batch = self._collate([shifted])
         return batch | {"labels": batch["labels"].long()}  # float32 represents token ids exactly up to 2^24
-
-
-def _shifted(example: Example, problem_id: str) -> Example:
-    """Move each label one token earlier, to the position whose logits predict it."""
-    labels = np.append(example.labels[1:], int(IGNORE))
-    return dataclasses.replace(example, problem_id=problem_id, labels=labels)

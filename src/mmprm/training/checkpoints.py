@@ -1,9 +1,8 @@
 """Which checkpoint a training resumes from. In: the folder of checkpoints. Out: the last complete one of the same job.
 
-Trainer writes a checkpoint under its final name, so a kill leaves a folder that looks like one. Here a checkpoint is
-complete if the list of its files, written last, matches them. The list also says how many processes wrote it: DeepSpeed
-keeps each one's share of the optimizer in a file, and another number of processes needs the shares to be put together
-first (a universal checkpoint, arXiv 2406.18820).
+A kill may leave a folder that looks like a checkpoint: one is complete if the list of its files, written last, matches
+them. DeepSpeed keeps each process's share of the optimizer in a file;
+another number of processes needs a universal checkpoint (arXiv 2406.18820).
 """
 
 import copy

@@ -1,7 +1,4 @@
-"""Labelled token sequences. In: tokens, as `mmprm.model.tokens` makes them, and labels. Out: Examples.
-
-Images stay encoded until their micro-batch is assembled (`batches`).
-"""
+"""Labelled token sequences. In: tokens, as `mmprm.model.tokens` makes them, and labels. Out: Examples."""
 
 import hashlib
 from collections import Counter
@@ -20,7 +17,7 @@ IGNORE = -100.0  # the label that transformers, too, reads as "no loss here"
 class Example:
     """One sequence: `tokens` holds input_ids and the processor's other per-token arrays; `labels` has one per token.
 
-    trials: how many rollouts each label is the mean of, for a loss that needs it (1 if there is no label).
+    images: encoded. trials: how many rollouts each label is the mean of, for a loss that needs it (1 if no label).
     """
 
     problem_id: str

@@ -1,9 +1,11 @@
-"""The description of a training run: a TrainJob, which can be pickled for other processes to run."""
+"""The description of a training run, and its settings as Trainer's and DeepSpeed's arguments."""
 
+import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mmprm.config.training import Training
 from mmprm.training.example_store import ExampleIndex
@@ -12,7 +14,7 @@ from mmprm.training.examples import Example
 
 @dataclass(frozen=True)
 class TrainJob:
-    """One training run."""
+    """One training run; it can be pickled for other processes to run."""
 
     title: str
     start: Path  # the model folder to start from
@@ -37,3 +39,70 @@ class TrainJob:
         size = self.training.micro_batch_size
         for start in range(0, len(order), size):
             yield [(index, self.held_out[index]) for index in order[start : start + size]]
+
+
+def training_arguments(job: TrainJob, updates: int, accumulation: int) -> Any:
+    """Return Trainer's arguments. A dataset item is a micro-batch already, hence a batch size of 1."""
+    import torch
+    from transformers import TrainingArguments
+
+    training = job.training
+    on_cpu = not torch.cuda.is_available()
+    if training.deepspeed == "zero3" and on_cpu:
+        import deepspeed
+
+        deepspeed.init_distributed(dist_backend="gloo")
+    if "tensorboard" in training.report_to:  # the default is below the checkpoints, which are deleted at the end
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(job.work / "tensorboard"))
+    evaluation: dict[str, Any] = {}
+    if job.keeps_best:
+        evaluation = {"eval_strategy": "steps", "eval_steps": training.save_every, "load_best_model_at_end": True}
+        evaluation |= {"metric_for_best_model": "eval_loss", "greater_is_better": False}
+    arguments = TrainingArguments(
+        output_dir=str(job.work / "checkpoints"),
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=accumulation,
+        num_train_epochs=1,  # the plan holds all epochs
+        learning_rate=training.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=math.ceil(training.warmup_share * updates),
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        bf16=training.precision == "bf16",
+        gradient_checkpointing=training.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if training.gradient_checkpointing else None,
+        save_strategy="steps",
+        save_steps=training.save_every,
+        save_total_limit=2,
+        logging_strategy="steps",
+        logging_steps=max(1, updates // 200),
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+        report_to=list(training.report_to) or "none",
+        remove_unused_columns=False,
+        train_sampling_strategy="sequential",
+        dataloader_pin_memory=not on_cpu,
+        use_cpu=on_cpu,
+        seed=job.seed,
+        deepspeed=deepspeed_settings(training) if training.deepspeed else None,
+        **evaluation,
+    )
+    if not training.deepspeed and arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # DataParallel would split our micro-batches; several devices need DeepSpeed
+    return arguments
+
+
+def deepspeed_settings(training: Training) -> dict[str, Any]:
+    """Return DeepSpeed's JSON. It names no optimizer: Trainer's AdamW is sharded as is, and nothing is compiled."""
+    return {
+        "zero_optimization": {
+            "stage": int(str(training.deepspeed)[-1]),
+            "stage3_gather_16bit_weights_on_model_save": True,
+        },
+        "bf16": {"enabled": training.precision == "bf16"},
+        "train_batch_size": "auto",
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        "zero_allow_untested_optimizer": True,
+    }

@@ -1,7 +1,4 @@
-"""Runs a training in this process, or in several under torchrun with DeepSpeed. In: a TrainJob. Out: its TrainResult.
-
-Only the loop runs under torchrun; what precedes and follows it (data, cards, manifest) stays in one process.
-"""
+"""Runs a training in this process, or its loop in several under torchrun. In: a TrainJob. Out: its TrainResult."""
 
 import json
 import os
@@ -22,9 +19,9 @@ from mmprm.training.job import TrainJob
 def fit(job: TrainJob, out: Path) -> loop.TrainResult:
     """Run `loop.fit`, under torchrun if the job uses DeepSpeed: one process per visible GPU.
 
-    In a SLURM allocation of several nodes all of them take part; job.work, `out` and the models must be in folders that
-    they share. Without a GPU, MMPRM_PROCESSES processes (default 1) per node train on the CPU. If another process runs
-    the same training, waits for its end. Raises UserError if torchrun fails.
+    In a SLURM allocation all nodes take part; they must share the folders of job.work, `out` and the models. Without a
+    GPU, MMPRM_PROCESSES processes (default 1) per node train on the CPU. If another process runs the same training,
+    waits for its end. Raises UserError if torchrun fails.
     """
     out.mkdir(parents=True, exist_ok=True)
     with locks.single_writer(job.work, "training"):

@@ -12,10 +12,9 @@ from mmprm.model.hf_env import prepare
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.runtime.progress import Progress
-from mmprm.training import adapters, checkpoints
-from mmprm.training.arguments import training_arguments
+from mmprm.training import checkpoints
 from mmprm.training.examples import digest
-from mmprm.training.job import TrainJob
+from mmprm.training.job import TrainJob, training_arguments
 from mmprm.training.trainer import make_trainer
 from mmprm.training.update_plan import examples_by_update, update_plan
 
@@ -46,7 +45,9 @@ def fit(job: TrainJob, out: Path) -> TrainResult:
     updates = math.ceil(len(plan) / n_parts)
     # Before the model: ZeRO-3 shards the weights while they are loaded, and learns that from these arguments.
     arguments = training_arguments(job, updates, n_parts // processes)
-    identity = _identity(job, examples_by_update(plan, n_parts))
+    settings = job.training.model_dump_json(exclude={"save_every", "report_to", "gpus"})
+    data = digest(job.examples, examples_by_update(plan, n_parts))
+    identity = [folders.fingerprint(job.start), data, job.loss, settings, str(job.seed)] + ["trees"] * job.trees
     checkpoint = checkpoints.last_complete(Path(arguments.output_dir), identity, arguments)
     folder = checkpoints.readable(checkpoint, arguments) if checkpoint else None
     processor = folders.load_processor(job.start)
@@ -54,10 +55,8 @@ def fit(job: TrainJob, out: Path) -> TrainResult:
         trainer = make_trainer(job, arguments, plan, processor, progress)
         if checkpoint and trainer.is_world_process_zero():
             changed = f": {checkpoint.processes} processes before, {processes} now"
-            log.info(
-                f"{job.title}: resuming after update {checkpoint.update} of {updates}"
-                + changed * (checkpoint.processes != processes)
-            )
+            changed *= checkpoint.processes != processes
+            log.info(f"{job.title}: resuming after update {checkpoint.update} of {updates}{changed}")
         if checkpoint and folder != checkpoint.folder:
             trainer.add_callback(checkpoints.repair_optimizer())
         trainer.train(resume_from_checkpoint=str(folder) if folder else None)
@@ -74,20 +73,11 @@ def fit(job: TrainJob, out: Path) -> TrainResult:
     return TrainResult(updates, sum(last) / len(last), time.monotonic() - started, resumed, history, held_out)
 
 
-def _identity(job: TrainJob, updates: list[list[int]]) -> list[str]:
-    """Everything that makes a checkpoint one of this job: start, data, order, loss, settings and seed.
-
-    Not the number of processes: an update is over the same examples whatever it is.
-    """
-    settings = job.training.model_dump_json(exclude={"save_every", "report_to", "gpus"})
-    start = folders.fingerprint(job.start)
-    return [start, digest(job.examples, updates), job.loss, settings, str(job.seed), *(["trees"] if job.trees else [])]
-
-
 def _export(trainer: Any, job: TrainJob, out: Path) -> None:
     """Save the trained weights, or those of the best checkpoint, as a plain model."""
     if job.training.lora:
-        adapters.merge(trainer)
+        # The trainer then holds, and saves, a plain model.
+        trainer.model = trainer.model_wrapped = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
     if job.training.precision == "bf16" and not job.training.deepspeed:
         import torch
 

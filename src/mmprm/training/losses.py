@@ -1,7 +1,6 @@
 """The losses of the policy and of the PRM, summed over labelled positions. In: a model's outputs, labels. Out: a loss.
 
-Each is a mean over everything that is labelled in an update, across micro-batches and devices; a mean of the
-micro-batches' means would weigh a token by how few others share its micro-batch.
+Each is a mean over all labels of an update, across micro-batches and devices: a mean of means would weigh unequally.
 """
 
 from collections.abc import Callable
@@ -27,10 +26,7 @@ def token_loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any
 
 
 def marker_loss(no: int, yes: int) -> Callable[..., Any]:
-    """Return the loss of a PRM: cross-entropy of softmax over the logits [no, yes] at each marker against its label.
-
-    A label is P(yes), soft or hard.
-    """
+    """Return a PRM's loss: cross-entropy of softmax over the logits [no, yes] at each marker, with P(yes) as label."""
 
     def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
         targets = labels[:, labelled_positions(labels)]
@@ -62,6 +58,9 @@ def counts_loss(no: int, yes: int, marker: int) -> Callable[..., Any]:
     cross-entropy, and with a large concentration n times it.
     """
 
+    def log_beta(a: Any, b: Any) -> Any:
+        return a.lgamma() + b.lgamma() - (a + b).lgamma()
+
     def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None, trials: Any = None) -> Any:
         columns = labelled_positions(labels)
         targets, n = labels[:, columns], trials[:, columns]
@@ -72,11 +71,7 @@ def counts_loss(no: int, yes: int, marker: int) -> Callable[..., Any]:
         k = targets[known] * n
         p = logits[:, :2].softmax(dim=-1)
         beta, alpha = (p * concentration(logits)[:, None]).clamp_min(SMALLEST).unbind(dim=-1)
-        total = (_log_beta(alpha, beta) - _log_beta(alpha + k, beta + n - k)).sum().float()
+        total = (log_beta(alpha, beta) - log_beta(alpha + k, beta + n - k)).sum().float()
         return total / (num_items_in_batch if num_items_in_batch is not None else known.sum())
 
     return loss
-
-
-def _log_beta(a: Any, b: Any) -> Any:
-    return a.lgamma() + b.lgamma() - (a + b).lgamma()

@@ -1,7 +1,6 @@
 """A training on every node of the SLURM allocation that it runs in. In: the environment. Out: srun's command.
 
-The allocation says how many nodes there are, so resources alone decide it (slurm/config.yaml): no parameter of a rule,
-and no key of the configuration. Run as a module on each node, this becomes the node's torchrun.
+Only a rule's resources decide how many nodes there are (slurm/config.yaml). Run as a module, this becomes torchrun.
 """
 
 import hashlib

@@ -1,10 +1,16 @@
 """The policy: supervised fine-tuning on step-tagged solutions. In: problem tables, a base model. Out: a model folder.
 
-The loss is on the solution alone, the end of the turn included (specification, section 1).
+The loss is on the solution alone, the end of the turn included (specification, section 1). Runs share policies through
+MMPRM_CACHE. Snakemake's own cache of outputs cannot hold them: it does not support rules with a benchmark, and the
+names of a model's files (sharded weights, the tokenizer's files) are known only after training.
 """
 
 import functools
 import hashlib
+import json
+import os
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +22,15 @@ from mmprm.data.problem import Problem, read_problems
 from mmprm.model import folders
 from mmprm.model.step_text import STEP_CLOSE, STEP_OPEN, Renderer, Status, control_ids, parse
 from mmprm.model.tokens import cut, tokenise
-from mmprm.runtime.cache import CACHE
+from mmprm.runtime.cache import CACHE, shared
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
-from mmprm.training import launch, model_cache, model_cards
+from mmprm.training import launch
 from mmprm.training.examples import IGNORE, Example, ExampleRefusal
-from mmprm.training.finish import finish, write_refusals
+from mmprm.training.finish import finish, policy_card, write_refusals
 from mmprm.training.job import TrainJob
+
+_CACHE_VERSION = "1"  # raise it when the same inputs and settings give another model
 
 
 def train_policy(config: Config, problems: list[Path], work: Path, out: Path) -> None:
@@ -34,8 +42,11 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
     training = config.policy.training
     out.mkdir(parents=True, exist_ok=True)
     (out / folders.MANIFEST).unlink(missing_ok=True)
-    key = model_cache.key(_cache_settings(config), problems)
-    if model_cache.fetch(key, out):
+    base, prompt = folders.fingerprint(config.policy.base), config.prompt.model_dump(mode="json")
+    exclude: Any = {"base": True, "sources": True, "training": Training.no_results()}
+    policy = config.policy.model_dump(mode="json", exclude=exclude)
+    key = cache_key({"policy": policy, "prompt": prompt, "seed": config.seed, "base": base}, problems)
+    if fetch_cached(key, out):
         log.info(f"policy: taken from {CACHE}, {key}: another run has trained it")
         return
     start = start_model(config.policy.base, work / "start")
@@ -55,28 +66,54 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
     result = launch.fit(job, out)
     info: dict[str, Any] = {
         "stage": "policy",
-        "base": folders.fingerprint(config.policy.base),
+        "base": base,
         "config": {
             "policy": config.policy.model_dump(mode="json"),
-            "prompt": config.prompt.model_dump(mode="json"),
+            "prompt": prompt,
             "seed": config.seed,
             **({"weights": config.policy_weights} if config.policy_weights else {}),
         },
         "examples": len(examples),
     }
-    finish(out, work, "policy", info, refusals, result, functools.partial(model_cards.policy_card, config))
-    model_cache.store(key, out)
+    finish(out, work, "policy", info, refusals, result, functools.partial(policy_card, config))
+    store_cached(key, out)
 
 
-def _cache_settings(config: Config) -> dict[str, Any]:
-    """Return everything beside the problems that decides the policy."""
-    exclude: Any = {"base": True, "sources": True, "training": Training.no_results()}
-    return {
-        "policy": config.policy.model_dump(mode="json", exclude=exclude),
-        "prompt": config.prompt.model_dump(mode="json"),
-        "seed": config.seed,
-        "base": folders.fingerprint(config.policy.base),
-    }
+def cache_key(settings: dict[str, Any], problems: Sequence[Path]) -> str:
+    """Hash everything that decides a training: its settings, with the start model's fingerprint, and its tables."""
+    sha = hashlib.sha256(f"{_CACHE_VERSION}\x1f{json.dumps(settings, sort_keys=True)}".encode())
+    for path in problems:
+        with path.open("rb") as file:
+            sha.update(hashlib.file_digest(file, "sha256").digest())
+    return sha.hexdigest()[:32]
+
+
+def fetch_cached(name: str, out: Path) -> bool:
+    """Copy the model of this key to `out`, its manifest last; return False if there is none, or no MMPRM_CACHE."""
+    cached = shared("models", name)
+    if cached is None or not (cached / folders.MANIFEST).is_file():
+        return False
+    folders.check_manifest(cached)
+    for path in sorted(cached.iterdir(), key=lambda path: path.name == folders.MANIFEST):
+        shutil.copy2(path, out / path.name)
+    os.utime(out / folders.MANIFEST)  # Snakemake compares it with its inputs
+    return True
+
+
+def store_cached(name: str, out: Path) -> None:
+    """Copy the model folder `out` into the cache under this key, if MMPRM_CACHE is set and does not have it."""
+    cached = shared("models", name)
+    if cached is None or cached.is_dir():
+        return
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".") as scratch:
+        copy = Path(scratch) / name
+        shutil.copytree(out, copy)
+        try:
+            copy.rename(cached)
+        except OSError:  # another run has just stored the same
+            if not cached.is_dir():
+                raise
 
 
 def start_model(base: Path, folder: Path) -> Path:
@@ -90,10 +127,7 @@ def start_model(base: Path, folder: Path) -> Path:
 
 
 def times_repeated(problem: Problem, weights: Mapping[str, float], seed: int) -> int:
-    """Return how often an epoch has a problem: its source's weight, by default 1.
-
-    A fraction is the share of a source's problems that occur once more, chosen by a hash of the seed and the id.
-    """
+    """Return how often an epoch has a problem: its source's weight (default 1), fractions by a hash of seed and id."""
     times, fraction = divmod(weights.get(problem.source, 1.0), 1)
     digest = hashlib.sha256(f"weight {seed} {problem.problem_id}".encode()).digest()
     return int(times) + (int.from_bytes(digest[:8], "big") < fraction * 2**64)

@@ -2,18 +2,20 @@
 
 import functools
 import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmprm.config.training import Lora
 from mmprm.data import tables
 from mmprm.model import folders
-from mmprm.model.step_text import MARKER, NO, YES, control_ids
+from mmprm.model.step_text import MARKER, NO, TAGS, YES, control_ids
 from mmprm.prefix_trees import attention, packing
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.progress import Progress, duration
-from mmprm.training import adapters, checkpoints
+from mmprm.training import checkpoints
 from mmprm.training.batches import MicroBatches, PackedCollator, PaddedCollator, TreeCollator
 from mmprm.training.example_store import ExampleIndex
 from mmprm.training.examples import Example
@@ -21,6 +23,7 @@ from mmprm.training.job import TrainJob
 from mmprm.training.losses import counts_loss, marker_loss, token_loss
 
 _VISION = ("vision_tower", "visual", "vision_model", "vision_encoder")
+_LAYERS = re.compile(r"(^|\.)(language_model|text_model|model)\..*\b(q|k|v|o|qkv|gate|up|down|gate_up)_proj$")
 
 
 def make_trainer(job: TrainJob, arguments: Any, plan: list[list[int]], processor: Any, progress: Progress) -> Any:
@@ -30,7 +33,7 @@ def make_trainer(job: TrainJob, arguments: Any, plan: list[list[int]], processor
 
     set_seed(job.seed)  # Trainer seeds itself only when it is constructed, after adapters have been drawn
     model = _load_model(job, processor.tokenizer)
-    loss, collate = _loss(job, processor.tokenizer), _collator(job, processor, model)
+    loss, collate = _loss_and_collator(job, processor, model)
     trainer = _trainer_class(job, loss, collate)(
         model=model,
         args=arguments,
@@ -76,7 +79,29 @@ def _load_model(job: TrainJob, tokenizer: Any) -> Any:
         attention.install(model)
     if job.training.freeze_vision:
         freeze_vision(model)
-    return adapters.add(model, tokenizer, job.training.lora) if job.training.lora else model
+    return add_adapters(model, tokenizer, job.training.lora) if job.training.lora else model
+
+
+def add_adapters(model: Any, tokenizer: Any, lora: Lora) -> Any:
+    """Return the model with LoRA on every matrix of the language model; only that and the tags' embeddings are trained.
+
+    The tags are new to a base model: with adapters alone their embeddings would stay at their initial values. Raises
+    UserError if no matrix of the language model has a known name.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    names = [name for name, _ in model.named_modules()]
+    matrices = [name for name in names if _LAYERS.search(name) and not re.search("vision|visual", name)]
+    if not matrices:
+        raise UserError(f"{type(model).__name__}: no matrix of its language model has a known name; set lora to null")
+    settings = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=matrices,
+        trainable_token_indices={"embed_tokens": [tokenizer.convert_tokens_to_ids(tag) for tag in TAGS]},
+    )
+    return get_peft_model(model, settings)
 
 
 def freeze_vision(model: Any) -> None:
@@ -88,19 +113,17 @@ def freeze_vision(model: Any) -> None:
     raise UserError(f"{type(model).__name__} has no vision encoder of a known name: set training.freeze_vision: false")
 
 
-def _loss(job: TrainJob, tokenizer: Any) -> Callable[..., Any]:
-    if job.loss == "tokens":
-        return token_loss
-    ids = control_ids(tokenizer)
-    return marker_loss(ids[NO], ids[YES]) if job.loss == "markers" else counts_loss(ids[NO], ids[YES], ids[MARKER])
-
-
-def _collator(job: TrainJob, processor: Any, model: Any) -> Callable[..., dict[str, Any]]:
+def _loss_and_collator(job: TrainJob, processor: Any, model: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    loss: Callable[..., Any] = token_loss
+    if job.loss != "tokens":
+        ids = control_ids(processor.tokenizer)
+        no_yes = (ids[NO], ids[YES])
+        loss = marker_loss(*no_yes) if job.loss == "markers" else counts_loss(*no_yes, ids[MARKER])
     if job.trees:
-        return TreeCollator(processor, model, folders.device())
+        return loss, TreeCollator(processor, model, folders.device())
     if job.packed_tokens:
-        return PackedCollator(processor, model, folders.device())
-    return PaddedCollator(processor, shift=1 if job.loss == "tokens" else 0)
+        return loss, PackedCollator(processor, model, folders.device())
+    return loss, PaddedCollator(processor, shift=1 if job.loss == "tokens" else 0)
 
 
 def _require_finite(job: TrainJob, loss: float, update: int, batch: Sequence[Example]) -> None:

@@ -26,14 +26,12 @@ def update_plan(
 ) -> tuple[list[list[int]], int]:
     """Return the micro-batches of the whole training, as indices of examples, and how many make an update.
 
-    That many consecutive entries are one update of training.batch_size examples, or of about training.batch_labels
-    labels (the last update may be smaller). Each epoch is shuffled; the epochs, one after another, are divided into
-    updates. Within an update examples are sorted by length, so that a micro-batch holds little padding. If an update
-    has fewer examples than there are processes, ~index stands for that example without its labels.
+    An update has training.batch_size examples, or about training.batch_labels labels (the last may be smaller). Each
+    epoch is shuffled, then the epochs, one after another, are divided. Within an update examples are sorted by length,
+    to save padding. ~index is an example without its labels, where there are more processes than examples.
 
-    With `packed_tokens` the micro-batches of an update have about the same number of tokens, and no more than that (or
-    than the longest example), instead of training.micro_batch_size examples. With `group_problems` problems are
-    shuffled, and the examples of one stay together.
+    packed_tokens: micro-batches have about the same number of tokens, at most this many (or those of the longest
+    example), instead of training.micro_batch_size examples. group_problems: shuffle problems, not examples.
     """
     index = ExampleIndex.of(examples)
     updates = _updates(_shuffled(index.problem_ids, training.epochs, seed, group_problems), index.n_labels, training)
@@ -87,10 +85,10 @@ def _updates(order: Sequence[int], n_labels: Sequence[int], training: Training) 
     if training.batch_labels is None:
         starts = range(0, len(order), training.batch_size)
         return [list(order[start : start + training.batch_size]) for start in starts][: training.max_steps]
-    updates: list[list[int]] = [[]]
+    updates: list[list[int]] = []
     labels = 0
     for index in order:
-        if labels >= training.batch_labels:
+        if not updates or labels >= training.batch_labels:
             updates.append([])
             labels = 0
         updates[-1].append(index)
