@@ -26,7 +26,7 @@ from mmprm.config import Config
 from mmprm.data.problem import read_problems
 from mmprm.engine.base import Request
 from mmprm.engine.vllm_engine import VllmEngine
-from mmprm.rollouts.requests import RequestFactory
+from mmprm.rollouts.rollout import RequestFactory
 from perf.common import finish, machine, need, say, spread, user_errors
 from perf.loops import Task, complete, lock_step, scheduled, sequential
 

@@ -30,7 +30,7 @@ from mmprm.config import Annotation, Config, Sampling, load
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
 from mmprm.data.shards import names
-from mmprm.rollouts.requests import RequestFactory
+from mmprm.rollouts.rollout import RequestFactory
 from perf.common import finish, machine, need, say, user_errors
 from perf.search import answer, sum_problems
 

@@ -24,8 +24,7 @@ from mmprm.config import Annotation, Sampling
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Request
 from mmprm.model.step_text import render_solution
-from mmprm.rollouts.requests import RequestFactory
-from mmprm.rollouts.rollout import Rollout
+from mmprm.rollouts.rollout import RequestFactory, Rollout
 from perf.common import finish, machine, say
 
 _STEP_ERROR, _ANSWER_ERROR, _UNPARSED = 0.08, 0.03, 0.04

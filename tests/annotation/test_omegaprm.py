@@ -15,7 +15,7 @@ from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation
 from mmprm.data.problem import Problem
 from mmprm.model.step_text import render_solution
-from mmprm.rollouts.requests import RequestFailed
+from mmprm.rollouts.rollout import RequestFailed
 
 ABC = Problem(problem_id="abc", source="test", question="?", answer="ok")
 

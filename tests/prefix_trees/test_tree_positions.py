@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from mmprm.config import Config, Lora
 from mmprm.data.problem import Problem
 from mmprm.engine.transformers_engine import TransformersEngine
-from mmprm.model import folders, rope_positions
+from mmprm.model import folders
 from mmprm.model.step_text import Renderer
-from mmprm.model.tokens import image_inputs, tokenise
+from mmprm.model.tokens import image_inputs, rope_index, tokenise
 from mmprm.prefix_trees import attention, packing
-from mmprm.prefix_trees.positions import TreePositions
+from mmprm.prefix_trees.packing import TreePositions
 from mmprm.prm import train_prm
 from mmprm.prm.scorers import TransformersScorer
 from mmprm.prm.tree_scorer import TreeScorer
@@ -166,7 +166,7 @@ def test_a_sliding_window_is_refused_where_trees_are_trained(
 def test_a_family_whose_count_is_not_known_is_neither_packed_nor_sampled(
     parts: tuple[Any, Any], windowed_folder: Path, training_config: Callable[..., Config], monkeypatch
 ) -> None:
-    monkeypatch.setattr(rope_positions, "FAMILIES", ())
+    monkeypatch.setattr("mmprm.model.tokens.ROPE_FAMILIES", ())
     assert not packing.supports(parts[1])
     with pytest.raises(UserError, match="unknown position scheme"):
         TransformersEngine(training_config(), windowed_folder)
@@ -175,9 +175,9 @@ def test_a_family_whose_count_is_not_known_is_neither_packed_nor_sampled(
 def test_adapters_do_not_hide_how_a_model_counts(parts: tuple[Any, Any]) -> None:
     processor, model = parts
     model = copy.deepcopy(model)  # adapters are put into it
-    index = rope_positions.rope_index(model)
+    index = rope_index(model)
     assert index is not None
-    assert rope_positions.rope_index(add_adapters(model, processor.tokenizer, Lora(rank=1))) == index
+    assert rope_index(add_adapters(model, processor.tokenizer, Lora(rank=1))) == index
 
 
 def test_a_model_of_one_dimension_counts_depth(mini_policy_folder: Path) -> None:

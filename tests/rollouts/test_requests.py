@@ -9,7 +9,7 @@ from scripted_engine import ToyPolicy, toy_problem
 from toy_world import policy_folder, toy_config
 
 from mmprm.data.problem import Problem
-from mmprm.rollouts.requests import RequestFactory
+from mmprm.rollouts.rollout import RequestFactory
 
 CONFIG = toy_config()
 POLICY = ToyPolicy(garbage=0.2, wordings=3)

@@ -10,7 +10,7 @@ from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
 from mmprm.data.shards import Shard, read_shard
 from mmprm.data.sorted_spill import SortedSpill
-from mmprm.rollouts.requests import RequestFactory
+from mmprm.rollouts.rollout import RequestFactory
 from mmprm.rollouts.run import OpenEngine, SamplingJob, run_searches
 from mmprm.rollouts.scheduler import SearchResult
 from mmprm.runtime.errors import UserError

@@ -14,8 +14,7 @@ from mmprm.annotation.tree import Node, Tree
 from mmprm.config import Annotation
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Request
-from mmprm.rollouts.requests import RequestFailed
-from mmprm.rollouts.rollout import Prefix, Rollout
+from mmprm.rollouts.rollout import Prefix, RequestFailed, Rollout
 
 Ask = Callable[[Problem, Prefix, int], Request]
 Search = Generator[Request, tuple[Rollout, ...], Tree]

@@ -13,9 +13,10 @@ from mmprm.data.image_decoder import decode_image
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion, EngineStats, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
-from mmprm.model import folders, rope_positions
+from mmprm.model import folders
 from mmprm.model.hf_env import prepare
 from mmprm.model.step_text import Renderer, control_ids
+from mmprm.model.tokens import has_known_positions, rope_index, rope_positions
 from mmprm.runtime.errors import UserError
 
 _ROWS = 64  # draws in one batch; not an option, since the size of a batch changes the rounding of its logits
@@ -55,12 +56,12 @@ class TransformersEngine:
         self._model = TransformersModel(
             policy, config.prompt.instruction, config.engine.dtype, config.engine.max_model_len, tags
         )
-        if not rope_positions.known(self._model.model):
+        if not has_known_positions(self._model.model):
             raise UserError(
                 f"{policy}: {type(self._model.model).__name__} is not supported: unknown position scheme; set "
                 "engine.kind to vllm"
             )
-        self._index = rope_positions.rope_index(self._model.model)
+        self._index = rope_index(self._model.model)
         self._decoder = Decoder(policy, self._model.processor.tokenizer, tags)
         self._max_images = config.engine.max_images
         self._waiting: deque[Request] = deque()
@@ -94,7 +95,7 @@ class TransformersEngine:
         inputs = model.inputs(text, request.problem, room=1)
         length = inputs["input_ids"].shape[1]
         if self._index is not None:
-            inputs["position_ids"] = rope_positions.of_sequence(self._index, inputs, inputs.get("image_grid_thw"))
+            inputs["position_ids"] = rope_positions(self._index, inputs, inputs.get("image_grid_thw"))
         limit = min(request.sampling.max_new_tokens, model.max_model_len - length)
         generators = [torch.Generator(model.device).manual_seed(request.seed + draw) for draw in draws]
         stops = torch.tensor(self._decoder.stop_ids(request), device=model.device)

@@ -1,4 +1,4 @@
-"""Texts with images as the tokens that a model reads. In: a processor, texts, encoded images. Out: arrays.
+"""Texts with images as the tokens that a model reads, and their positions. In: texts, encoded images. Out: arrays.
 
 Texts come only from `step_text.Renderer`, and are tokenised as a whole, by the same processor in training and scoring.
 """
@@ -6,15 +6,19 @@ Texts come only from `step_text.Renderer`, and are tokenised as a whole, by the 
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mmprm.data.image_decoder import decode_image
+from mmprm.runtime.errors import UserError
 
 _CHUNK = 64  # texts per processor call: one at a time takes twice as long
+
+# The values of model_type whose get_rope_index takes the arguments of `rope_positions`; each is tested.
+ROPE_FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 
 
 @functools.lru_cache(maxsize=16)  # paths of one problem are consecutive; real images may be large
@@ -130,3 +134,31 @@ def image_inputs(processor: Any, images: Sequence[tuple[bytes, ...]], tokens: Co
     encoded = processor(text=text, images=pictures, padding=True, return_tensors="pt")
     texts = set(processor.tokenizer.model_input_names) | set(tokens)
     return {name: values for name, values in encoded.items() if name not in texts}
+
+
+def rope_index(model: Any) -> Callable[..., Any] | None:
+    """Return get_rope_index of a model, or of the model within its adapters; None if positions are one-dimensional."""
+    return next((part.get_rope_index for part in model.modules() if hasattr(part, "get_rope_index")), None)
+
+
+def has_known_positions(model: Any) -> bool:
+    """Return whether the model's position scheme is known: it counts tokens, or is one of ROPE_FAMILIES."""
+    return rope_index(model) is None or model.config.model_type in ROPE_FAMILIES
+
+
+def rope_positions(index: Callable[..., Any], tokens: Mapping[str, Any], grids: Any = None) -> Any:
+    """Return the positions of one sequence without padding: (3, 1, length), time, row and column of each token.
+
+    The text after an image continues from the largest (M-RoPE, arXiv 2409.12191, section 2.1). A model would read it
+    with the `rope_deltas` of the sequence before. tokens: `input_ids` and `mm_token_type_ids`, (1, length) each;
+    grids: (images, 3), None without images. Raises UserError if the processor does not mark the tokens of an image.
+    """
+    if "mm_token_type_ids" not in tokens:
+        raise UserError(
+            "the model's processor gives no mm_token_type_ids, which Qwen-VL's positions are computed from: remove "
+            "return_mm_token_type_ids: false from its processor_config.json"
+        )
+    positions, _ = index(
+        input_ids=tokens["input_ids"], mm_token_type_ids=tokens["mm_token_type_ids"], image_grid_thw=grids
+    )
+    return positions

@@ -1,7 +1,7 @@
 """Attention over prefix trees that computes only visible pairs. In: queries, keys, values, a plan. Out: outputs.
 
-A dense mask over a whole tree costs as much as the pairs that it masks. On the CPU attention is computed part by part,
-as `planning` divides it; on CUDA, FlexAttention skips the blocks in which no pair is visible, and needs no plan.
+A dense mask over a whole tree costs as much as the pairs that it masks. On CUDA, FlexAttention skips the blocks in
+which no pair is visible. On the CPU attention is computed by a few ordinary calls, as `planning` divides it.
 
 Registered with transformers under NAME; without a tree it is sdpa, so a model still reads ordinary batches.
 """

@@ -2,17 +2,17 @@
 
 A problem's paths share the image, the question and many steps. Each shared token stands once; a token attends only to
 itself and its ancestors, and its position is that in its path, so a causal model computes for it exactly what it would
-in any of the paths through it. (How a model counts positions: `positions`.)
+in any of the paths through it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mmprm.model import rope_positions
-from mmprm.model.tokens import common_prefix
+from mmprm.model.tokens import common_prefix, has_known_positions, rope_index, rope_positions
+from mmprm.runtime.errors import UserError
 
 Tokens = dict[str, np.ndarray]  # a path: input_ids and the processor's other per-token arrays, each of shape (length,)
 
@@ -134,4 +134,52 @@ def supports(model: Any) -> bool:
     kinds = getattr(config, "layer_types", None)
     if kinds is None:  # the layers are all alike
         kinds = ["sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"]
-    return rope_positions.known(model) and all(kind == "full_attention" for kind in kinds)
+    return has_known_positions(model) and all(kind == "full_attention" for kind in kinds)
+
+
+class TreePositions:
+    """Counts the positions of one model's trees; keeps only its get_rope_index, none of its state.
+
+    In a model with one-dimensional positions a token's is its depth. With three dimensions, each path has the positions
+    that the model counts over this path alone (`rope_positions`); a token's are the same in all its paths.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._rope_index = rope_index(model)
+
+    def __call__(self, trees: Sequence[Packed], counts: Sequence[int], images: Mapping[str, Any]) -> Any:
+        """Return position_ids, (1, n) or (3, 1, n) for three dimensions, over the trees one after another.
+
+        counts: how many images each tree has; images: the processor's output for all of them, in order. Raises
+        UserError if the number of grids differs, or if two paths disagree over a token that they share.
+        """
+        import torch
+
+        if self._rope_index is None:
+            return torch.from_numpy(np.concatenate([tree.depth for tree in trees]))[None]
+        grids = images.get("image_grid_thw", torch.zeros(0, 3, dtype=torch.long))
+        if len(grids) != sum(counts):
+            raise UserError(f"{sum(counts)} images have {len(grids)} image_grid_thw: is the processor the model's own?")
+        parts = [
+            _tree_positions(self._rope_index, tree, tree_grids if len(tree_grids) else None)
+            for tree, tree_grids in zip(trees, grids.split(list(counts)), strict=True)
+        ]
+        return torch.cat(parts, dim=-1)
+
+
+def _tree_positions(index: Callable[..., Any], tree: Packed, grids: Any) -> Any:
+    """Return (3, 1, n): each path's positions at its tokens' indices."""
+    import torch
+
+    positions = torch.full((3, 1, tree.length), -1)
+    for indices in tree.path_indices:
+        path = {name: torch.from_numpy(values[indices])[None] for name, values in tree.tokens.items()}
+        expected = rope_positions(index, path, grids)
+        known = positions[..., indices]
+        if ((known >= 0) & (known != expected)).any():
+            raise UserError(
+                "two paths of a problem count the positions of tokens that they share differently, so they cannot be "
+                "one tree: set prm.packing to paths, and engine.kind to vllm"
+            )
+        positions[..., indices] = expected
+    return positions

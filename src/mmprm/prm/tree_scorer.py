@@ -16,7 +16,6 @@ from mmprm.model import folders
 from mmprm.model.step_text import Renderer
 from mmprm.model.tokens import image_inputs, tokenise
 from mmprm.prefix_trees import attention, packing
-from mmprm.prefix_trees.positions import TreePositions
 from mmprm.prm.scorers import scored_tokens
 from mmprm.prm.step_scores import Item, StepScores
 
@@ -50,7 +49,7 @@ class TreeScorer:
         self._device = folders.device()
         self._model = folders.load_model(folder, folders.working_dtype(dtype, self._device), self._device)
         self._packs = packing.supports(self._model)
-        self._positions = TreePositions(self._model)
+        self._positions = packing.TreePositions(self._model)
         if self._packs:
             attention.install(self._model)
 

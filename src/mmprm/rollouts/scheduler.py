@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mmprm.engine.base import Engine, EngineStats, Finished, Request
 from mmprm.model.step_text import Parsed, Status, parse
 from mmprm.rollouts.journal import Entry, Journal
-from mmprm.rollouts.requests import RequestFailed
-from mmprm.rollouts.rollout import Rollouts, rollout_of
+from mmprm.rollouts.rollout import RequestFailed, Rollouts, rollout_of
 from mmprm.runtime.log import log
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from mmprm.data.problem import Problem
 from mmprm.data.shards import Shard, read_shard
 from mmprm.data.sorted_spill import SortedSpill
 from mmprm.model.step_text import Status
-from mmprm.rollouts.requests import RequestFactory
-from mmprm.rollouts.rollout import Rollouts
+from mmprm.rollouts.rollout import RequestFactory, Rollouts
 from mmprm.rollouts.run import ALL_UNDECIDED, OpenEngine, SamplingJob, run_searches
 from mmprm.rollouts.scheduler import SearchResult
 from mmprm.seeds.seed_search import Blanked, seed_search

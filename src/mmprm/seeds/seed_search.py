@@ -10,8 +10,7 @@ from typing import Any
 
 from mmprm.config.seeds import Seeds
 from mmprm.data.problem import Problem
-from mmprm.rollouts.requests import RequestFactory
-from mmprm.rollouts.rollout import Rollouts, count
+from mmprm.rollouts.rollout import RequestFactory, Rollouts, count
 from mmprm.rollouts.scheduler import AFTER_OTHERS
 from mmprm.seeds.pass_rate import KEPT, Rule
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from mmprm.model.tokens import image_inputs
 from mmprm.prefix_trees import attention, packing
-from mmprm.prefix_trees.positions import TreePositions
 from mmprm.runtime.errors import UserError
 from mmprm.training.examples import IGNORE, Example, labelled_positions
 
@@ -87,7 +86,7 @@ class TreeCollator:
     """
 
     def __init__(self, processor: Any, model: Any, device: str = "cpu") -> None:
-        self._processor, self._positions, self._device = processor, TreePositions(model), device
+        self._processor, self._positions, self._device = processor, packing.TreePositions(model), device
 
     def __call__(self, items: Sequence[Rows]) -> dict[str, Any]:
         import torch

@@ -24,7 +24,7 @@ from mmprm.experiments.guided.decode import decode_guided
 from mmprm.experiments.guided.strategies import DecodeResult, Partial, decode, is_reliable, repeats
 from mmprm.model import folders
 from mmprm.prm.step_scores import StepScores, share_above
-from mmprm.rollouts.requests import RequestFactory
+from mmprm.rollouts.rollout import RequestFactory
 from mmprm.runtime.errors import UserError
 
 POLICY = ToyPolicy(error=0.3, wrong_answer=0.05, wordings=3)

@@ -18,7 +18,7 @@ from mmprm.model import folders
 from mmprm.prm.score_candidates import check_scores
 from mmprm.prm.step_scores import Scorer, StepScores
 from mmprm.prm.tree_scorer import TreeScorer
-from mmprm.rollouts.requests import RequestFactory
+from mmprm.rollouts.rollout import RequestFactory
 from mmprm.rollouts.run import OpenEngine, SamplingJob, run_searches
 from mmprm.rollouts.scheduler import SearchResult
 from mmprm.runtime.errors import UserError
