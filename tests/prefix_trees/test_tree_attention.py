@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmprm.prefix_trees import attention, packing, planning
+from mmprm.prefix_trees import attention, packing
 
 TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=9)
 FORESTS = st.lists(st.lists(TOKENS, min_size=1, max_size=6), min_size=1, max_size=3)
@@ -46,10 +46,10 @@ def test_outputs_and_gradients_are_those_of_the_dense_mask(
 ) -> None:
     packed = forest(trees)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planning, "_CHUNK", chunk)
-        patch.setattr(planning, "_WASTE", waste)
-        patch.setattr(planning, "_LARGE", large)
-        plan = planning.plan(packed)
+        patch.setattr(attention, "_CHUNK", chunk)
+        patch.setattr(attention, "_WASTE", waste)
+        patch.setattr(attention, "_LARGE", large)
+        plan = attention.plan(packed)
     inputs = states(packed.length, 2, fewer)
     expected = dense(packed, *inputs)
     found, _ = attention.attend(None, *inputs, None, scaling=0.5, tree=plan)
@@ -91,7 +91,7 @@ def test_only_pairs_that_see_each_other_are_computed() -> None:
     packed = packing.pack(
         [{"input_ids": np.concatenate([prefix, random.integers(1000, 2000, 100)])} for _ in range(16)]
     )
-    plan = planning.plan(packed)
+    plan = attention.plan(packed)
     assert plan["segments"] == [(0, 900, 2500)]
     computed = sum(queries.numel() * keys.shape[1] for queries, keys, *_ in plan["calls"]) + 900 * 1600
     exact = packed.mask().sum() + 900 * 899 // 2 + 16 * 100 * 99 // 2  # a causal call is counted as its whole square
@@ -111,7 +111,7 @@ def test_segments_follow_one_another_from_the_root() -> None:
             for _ in range(10)
         ]
     )
-    assert planning.plan(packed)["segments"] == [(0, 600, 2400), (600, 1000, 1500), (1500, 1900, 2400)]
+    assert attention.plan(packed)["segments"] == [(0, 600, 2400), (600, 1000, 1500), (1500, 1900, 2400)]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
@@ -123,7 +123,7 @@ def test_lower_precision_differs_by_its_rounding_alone(dtype: torch.dtype, toler
         [{"input_ids": np.concatenate([prefix, random.integers(1000, 1010, 100)])} for _ in range(16)]
     )
     inputs = states(packed.length, 2, 1)
-    plan = planning.plan(packed)
+    plan = attention.plan(packed)
     assert plan["segments"] and len(plan["calls"]) >= 2
     query, key, value = (state.detach().float() for state in inputs)
     found, _ = attention.attend(None, query, key, value.to(dtype), None, scaling=0.5, tree=plan)

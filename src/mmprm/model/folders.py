@@ -1,7 +1,6 @@
-"""Model folders: load them, add the control tokens, write and check manifests, compute fingerprints.
+"""Local Hugging Face folders of image-text-to-text models: loading, control tokens, manifests, fingerprints.
 
-In: a local Hugging Face folder (an image-text-to-text model and its processor). Code in the folder is never run, and
-nothing is downloaded.
+Code in a folder is never run, and nothing is downloaded.
 """
 
 import hashlib
@@ -102,15 +101,12 @@ def device() -> str:
 def add_control_tokens(processor: Any, model: Any = None) -> dict[str, int]:
     """Add the tags that are not yet single tokens, and return the ids of all control tokens.
 
-    The model's embeddings (input and output) are resized if necessary, and a new token's are initialised as the mean of
-    the tokens that it was split into before. Raises UserError if Yes or No is not one token: those are never added.
+    A new token's embeddings (input and output) begin as the mean of the tokens that it was split into before. Raises
+    UserError if Yes or No is not one token: those are never added.
     """
     tokenizer = processor.tokenizer
-    pieces: dict[str, list[int]] = {}
-    for tag in TAGS:
-        ids = tokenizer.encode(tag, add_special_tokens=False)
-        if len(ids) != 1 or ids[0] == tokenizer.unk_token_id:
-            pieces[tag] = ids
+    encoded = {tag: tokenizer.encode(tag, add_special_tokens=False) for tag in TAGS}
+    pieces = {tag: ids for tag, ids in encoded.items() if len(ids) != 1 or ids[0] == tokenizer.unk_token_id}
     if pieces:
         from tokenizers import AddedToken
 
@@ -161,11 +157,10 @@ def check_manifest(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path}: missing, so the folder is not complete; run `snakemake {path}`") from error
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a manifest ({error!r}); delete it and run `snakemake {path}`") from error
-    for name, entry in files.items():
-        file = folder / name
+    for file, expected in ((folder / name, entry["size"]) for name, entry in files.items()):
         size = file.stat().st_size if file.is_file() else None
-        if size != entry["size"]:
-            raise UserError(f"{file}: {size} bytes, but {entry['size']} in the manifest; delete {path} and run again")
+        if size != expected:
+            raise UserError(f"{file}: {size} bytes, but {expected} in the manifest; delete {path} and run again")
     for name in _names(folder, _TOKENS):
         if name not in files or files[name]["sha256"] != _sha256(folder / name):
             raise UserError(
@@ -177,9 +172,7 @@ def check_manifest(folder: Path) -> dict[str, Any]:
 
 def trained_on_counts(folder: Path) -> bool:
     """Return whether the manifest, if any, is that of a PRM with `label: counts`, whose logits give a concentration."""
-    if not (folder / MANIFEST).is_file():
-        return False
-    info = check_manifest(folder)["info"]
+    info = check_manifest(folder)["info"] if (folder / MANIFEST).is_file() else {}
     return bool(info.get("config", {}).get("prm", {}).get("label") == "counts")
 
 
@@ -188,14 +181,10 @@ def _names(folder: Path, patterns: Sequence[str]) -> list[str]:
 
 
 def fingerprint(folder: Path) -> str:
-    """Hash the files that decide the model's output, whatever the folder's name.
-
-    The files' hashes are those of the manifest, if there is one, so that the weights are not read again.
-    """
+    """Hash the files that decide the model's output; with a manifest, its hashes save reading the weights again."""
     known = check_manifest(folder)["files"] if (folder / MANIFEST).is_file() else {}
-    names = _names(Path(_folder(folder)), _OUTPUT)
     digest = hashlib.sha256()
-    for name in names:
+    for name in _names(Path(_folder(folder)), _OUTPUT):
         content = known[name]["sha256"] if name in known else _sha256(folder / name)
         digest.update(f"{name}\x1f{content}\x1e".encode())
     return digest.hexdigest()[:32]

@@ -1,8 +1,7 @@
 """The step-text contract: prompts, step tags, parsing, and the place of `<prm>`. The only module that knows the tags.
 
-A solution is `<step>…</step>` repeated, then `<answer>…</answer>`, with nothing between the blocks. A partial solution
-is continued in the assistant's own turn. The PRM reads the same chat with `<prm>` after each `</step>` and after the
-answer. `Renderer` writes all of these texts, for sampling, training and scoring (specification, sections 1 and 4).
+A solution is `<step>…</step>` repeated, then `<answer>…</answer>`, with nothing between the blocks. A partial one is
+continued in the assistant's own turn. The PRM reads the same chat with `<prm>` after each `</step>` and the answer.
 """
 
 import re
@@ -98,10 +97,7 @@ def render_solution(steps: Sequence[str], answer: str | None, marker: str = "") 
 
 
 def neutralise(text: str, extra: Sequence[str] = ()) -> str:
-    """Rewrite control strings so that they are read as plain text: `<step>` becomes `‹step›`.
-
-    `extra`: further control strings (a tokenizer's own special tokens). Applied to every question and choice.
-    """
+    """Rewrite control strings, and those of `extra`, so that they are read as plain text: `<step>` becomes `‹step›`."""
     previous = None
     while text != previous:  # rewriting a control string inside another one may leave a new one
         previous = text
@@ -124,16 +120,11 @@ def question_text(problem: Problem, instruction: str = "", extra_control: Sequen
     lines = [neutralise(problem.question, extra_control)]
     for index, choice in enumerate(problem.choices):
         lines.append(f"({chr(ord('A') + index)}) {neutralise(choice, extra_control)}")
-    if instruction:
-        lines.append(instruction)
-    return "\n".join(lines)
+    return "\n".join([*lines, instruction] if instruction else lines)
 
 
 class Renderer:
-    """Writes every text that a model is shown. `processor`: a Hugging Face processor with a chat template.
-
-    The texts have one placeholder per image; the processor (or vLLM) expands it.
-    """
+    """Writes every text that a model is shown, with one placeholder per image for the `processor` or vLLM to expand."""
 
     def __init__(self, processor: Any, instruction: str = "") -> None:
         self.processor = processor
@@ -148,10 +139,8 @@ class Renderer:
         """Write the chat up to the point where the assistant starts to write."""
         content: list[dict[str, str]] = [{"type": "image"} for _ in problem.images]
         content.append({"type": "text", "text": question_text(problem, self.instruction, self._control)})
-        text = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
-        return str(text)
+        chat = [{"role": "user", "content": content}]
+        return str(self.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
 
     def continuation(self, problem: Problem, prefix: Sequence[str]) -> str:
         """Write the prompt and the steps so far, for the policy to continue (in its own turn)."""

@@ -31,8 +31,7 @@ def tokenise(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield each text's tokens, with the image placeholders expanded: arrays of shape (length,), by name.
 
-    A problem's texts are the same up to the last image. So of consecutive texts with the same images only the first is
-    processed with them (`_Opening`); one that begins differently is processed, too.
+    Of consecutive texts with the same images only the first, and any that begins differently, is processed with them.
     """
     openings: dict[tuple[bytes, ...], _Opening] = {}
     for start in range(0, len(texts), _CHUNK):

@@ -1,8 +1,7 @@
 """Token sequences that share prefixes, laid out as prefix trees in one sequence. In: token sequences. Out: a Packed.
 
-A problem's paths share the image, the question and many steps. Each shared token stands once; a token attends only to
-itself and its ancestors, and its position is that in its path, so a causal model computes for it exactly what it would
-in any of the paths through it.
+Each shared token stands once; a token attends only to itself and its ancestors, and its position is that in its path,
+so a causal model computes for it exactly what it would in any of the paths through it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,8 +37,7 @@ class Packed:
     def mask(self) -> np.ndarray:
         """Return (n, n) of bool: whether the row's token attends to the column's, itself or an ancestor.
 
-        In depth-first order a token's subtree is the range from itself to its last token, so two comparisons suffice; a
-        block mask makes them without the full matrix.
+        In depth-first order a token's subtree is the range from itself to its last token, so two comparisons suffice.
         """
         row, column = np.arange(self.length)[:, None], np.arange(self.length)[None, :]
         return (column <= row) & (row <= self.last[None, :])
@@ -59,8 +57,8 @@ def pack(paths: Sequence[Tokens]) -> Packed:
 def pack_within(paths: Sequence[Tokens], budget: int) -> list[tuple[list[int], Packed]]:
     """Pack paths into trees of at most `budget` tokens; return each with its paths' indices, as its path_indices are.
 
-    A longer path is a tree of its own. Neighbours in the tree stay together, so little more than the prefix above a
-    cut is repeated. Raises ValueError as `pack` does, but no path gives no tree.
+    A longer path is a tree of its own. Neighbours in the tree stay together. Raises ValueError as `pack` does, but no
+    path gives no tree.
     """
     if not paths:
         return []
@@ -126,14 +124,10 @@ def join(trees: Sequence[Packed]) -> Packed:
 
 
 def supports(model: Any) -> bool:
-    """Return whether a model can read trees: its position scheme is known, and every layer attends to the full path.
-
-    A layer with a sliding window counts the tokens in between, not those of the path.
-    """
+    """Return whether a model can read trees: its position scheme is known, and no layer has a sliding window."""
     config = model.config.get_text_config()
-    kinds = getattr(config, "layer_types", None)
-    if kinds is None:  # the layers are all alike
-        kinds = ["sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"]
+    alike = ["sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"]
+    kinds = alike if getattr(config, "layer_types", None) is None else config.layer_types
     return has_known_positions(model) and all(kind == "full_attention" for kind in kinds)
 
 
@@ -160,10 +154,8 @@ class TreePositions:
         grids = images.get("image_grid_thw", torch.zeros(0, 3, dtype=torch.long))
         if len(grids) != sum(counts):
             raise UserError(f"{sum(counts)} images have {len(grids)} image_grid_thw: is the processor the model's own?")
-        parts = [
-            _tree_positions(self._rope_index, tree, tree_grids if len(tree_grids) else None)
-            for tree, tree_grids in zip(trees, grids.split(list(counts)), strict=True)
-        ]
+        split = zip(trees, grids.split(list(counts)), strict=True)
+        parts = [_tree_positions(self._rope_index, tree, part if len(part) else None) for tree, part in split]
         return torch.cat(parts, dim=-1)
 
 

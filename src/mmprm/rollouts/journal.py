@@ -7,11 +7,11 @@ A line is `{"crc": "…", "key": "…", "entry": {…}}`; the checksum is over t
 same key the later counts (it is a new grading of the same completions).
 """
 
+import functools
 import json
 import os
 import time
 import zlib
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,7 @@ class Journal:
         self._writer = writer
         self._readers: dict[Path, BinaryIO] = {}
         self._tables: dict[Path, pq.ParquetFile] = {}
-        self._groups: OrderedDict[tuple[Path, int], list[dict[str, Any]]] = OrderedDict()
+        self._group = functools.lru_cache(maxsize=_GROUPS_KEPT)(self._read_group)
         self._file: BinaryIO | None = None
         self._synced = time.monotonic()
         # Locations, not texts: a long run's journal has gigabytes. Of a line (offset, length), of parquet (group, row).
@@ -92,21 +92,14 @@ class Journal:
         self._readers[path].seek(start)
         return _from_line(self._readers[path].read(extent))
 
-    def _group(self, path: Path, group: int) -> list[dict[str, Any]]:
-        if (path, group) not in self._groups:
-            if path not in self._tables:
-                self._tables[path] = pq.ParquetFile(path)
-            self._groups[path, group] = self._tables[path].read_row_group(group).to_pylist()
-            while len(self._groups) > _GROUPS_KEPT:
-                self._groups.popitem(last=False)
-        self._groups.move_to_end((path, group))
-        return self._groups[path, group]
+    def _read_group(self, path: Path, group: int) -> list[dict[str, Any]]:
+        if path not in self._tables:
+            self._tables[path] = pq.ParquetFile(path)
+        rows: list[dict[str, Any]] = self._tables[path].read_row_group(group).to_pylist()
+        return rows
 
     def append(self, key: str, entry: Entry) -> None:
-        """Write an entry. Once this returns the operating system has it: a kill does not lose it.
-
-        A power cut loses no more than about a second.
-        """
+        """Write an entry. Once this returns, a kill does not lose it, and a power cut loses about a second at most."""
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"{self._name()}.jsonl"
@@ -133,8 +126,8 @@ class Journal:
     def compact(self) -> None:
         """Turn the lines of this shard, of this process and of those before it, into one parquet file.
 
-        For the end of a shard: nothing can be appended after it. Files that another process holds (the same shard, run
-        twice by mistake) are not touched. If the disk is full, nothing is compacted and the lines stay.
+        Nothing can be appended after it. Files that another process holds (the same shard, run twice by mistake) are
+        not touched. If the disk is full, nothing is compacted and the lines stay.
         """
         self.close()
         held = []
@@ -193,9 +186,10 @@ def _lines(path: Path) -> Iterator[tuple[str, int, bytes]]:
     offset = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            key = _checked_key(line)
-            if key is not None:
-                yield key, offset, line
+            body = line[_CHECKED:]
+            framed = line.startswith(_HEAD) and body.startswith(_KEY) and line.endswith(b"}\n")
+            if framed and line[len(_HEAD) : _CHECKED] == f"{zlib.crc32(body):08x}".encode():
+                yield body[len(_KEY) : body.index(_ENTRY)].decode(), offset, line
             elif not line.endswith(b"\n"):
                 log.warning(f"journal: dropped the torn last line of {path.name} (the writer was stopped there)")
             else:
@@ -209,16 +203,6 @@ def _rows_of(path: Path) -> Iterator[tuple[str, tuple[Path, int, int]]]:
     for group in range(file.num_row_groups):
         for row, key in enumerate(file.read_row_group(group, ["key"])["key"].to_pylist()):
             yield key, (path, group, row)
-
-
-def _checked_key(line: bytes) -> str | None:
-    """Return the key of an undamaged line, else None."""
-    body = line[_CHECKED:]
-    if not line.endswith(b"}\n") or not line.startswith(_HEAD) or not body.startswith(_KEY):
-        return None
-    if f"{zlib.crc32(body):08x}".encode() != line[len(_HEAD) : _CHECKED]:
-        return None
-    return body[len(_KEY) : body.index(_ENTRY)].decode()
 
 
 def _problem_of(line: bytes) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from mmprm.config import Config, Sampling
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion, Request, request_key, request_seed
+from mmprm.model.folders import fingerprint
 from mmprm.model.step_text import Parsed, Status
 
 Prefix = tuple[str, ...]
@@ -31,24 +32,15 @@ class RequestFactory:
     @classmethod
     def of(cls, config: Config, policy: Path, purpose: str) -> RequestFactory:
         """Make the factory of a run's configuration and policy folder."""
-        from mmprm.model.folders import fingerprint
-
         name = f"{fingerprint(policy)}\x1e{config.prompt.instruction}"
         return cls(name, config.sampling, config.seed, purpose)
 
     def __call__(
-        self,
-        problem: Problem,
-        prefix: tuple[str, ...],
-        n: int,
-        attempt: int = 0,
-        one_step: bool = False,
-        first: int = 0,
+        self, problem: Problem, prefix: Prefix, n: int, attempt: int = 0, one_step: bool = False, first: int = 0
     ) -> Request:
         """Make a request for n continuations of the prefix; another attempt draws others.
 
-        first: the number of the first draw. Draw i depends on seed + i alone, in every engine, so that a request in
-        parts draws the same as in one.
+        first: the number of the first draw. Draw i depends on seed + i alone, so parts of a request draw the same.
         """
         seed = request_seed(self.run_seed, problem, prefix, self.purpose, attempt) + first
         key = request_key(self.policy, problem, prefix, n, self.sampling, seed, one_step)

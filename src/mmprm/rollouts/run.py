@@ -1,7 +1,6 @@
-"""Run the searches of a sampling stage (seeds, candidates, annotation, plan) over engine, grader and journal.
+"""Run the searches of a sampling stage over engine, grader and journal. In: named searches. Out: results, usage.json.
 
-In: named searches. Out: each search's result as it ends, and usage.json. Tables depend neither on shards nor on the
-order of work (defect 10).
+Tables depend neither on shards nor on the order of work (defect 10).
 """
 
 from __future__ import annotations
@@ -39,10 +38,7 @@ _MAX_UNANSWERED_SHARE = 0.05  # of the judge's questions: what stays undecided i
 
 @dataclass(frozen=True)
 class SamplingJob:
-    """A shard of a sampling stage: journals in `work`, its cost to `usage` (JSON).
-
-    A search samples at most `most_rollouts`. `open_engine` replaces the engine of the configuration.
-    """
+    """A shard of a sampling stage: journals in `work`, its cost to `usage` (JSON)."""
 
     label: str
     config: Config
@@ -50,8 +46,8 @@ class SamplingJob:
     shard: Shard
     work: Path
     usage: Path
-    most_rollouts: int
-    open_engine: OpenEngine | None = None
+    most_rollouts: int  # of one search
+    open_engine: OpenEngine | None = None  # replaces the engine of the configuration
 
     def engine(self) -> Engine:
         """Open the engine; it takes seconds to minutes."""
@@ -77,10 +73,9 @@ class SamplingJob:
 def run_searches(job: SamplingJob, searches: Sequence[NamedSearch], ended: Ended) -> None:
     """Run searches, named by problem id.
 
-    `ended` takes each result as it comes, in any order; it stores what it needs, and returns the reason if the search
-    failed. Waits for the end of another process that runs the same shard. Raises UserError if more than half of the
-    problems fail (and more than a few) or the judge does not answer, so that a broken judge or engine leaves no table
-    behind (defect 2).
+    `ended` takes each result, in any order, and returns the reason if the search failed. Waits for the end of another
+    process that runs the same shard. Raises UserError if more than half of the problems fail (and more than a few) or
+    the judge does not answer, so that a broken judge or engine leaves no table behind (defect 2).
     """
     with locks.single_writer(job.work, f"{job.label}-{job.shard}".replace("/", "-")):
         _run(job, searches, ended)
@@ -92,8 +87,7 @@ def _run(job: SamplingJob, searches: Sequence[NamedSearch], ended: Ended) -> Non
     failed: dict[str, str] = {}
 
     def note(name: str, result: SearchResult) -> None:
-        reason = ended(name, result)
-        if reason is not None:
+        if (reason := ended(name, result)) is not None:
             failed[name] = reason
 
     config, name = job.config, f"{job.label} {job.shard}"
@@ -101,11 +95,11 @@ def _run(job: SamplingJob, searches: Sequence[NamedSearch], ended: Ended) -> Non
     if len(journal):
         log.info(f"{name}: the journal holds {len(journal)} finished requests")
     progress = Progress(name, len(searches), "problems")
-    most = len(searches) * job.most_rollouts
 
     def report(at: Scheduler) -> None:
         counts = (at.sampled_completions, at.sampled_tokens, at.replayed_completions)
-        progress.update(at.ended_searches, rates(progress.seconds, most, *counts, at.stats))
+        shown = rates(progress.seconds, len(searches) * job.most_rollouts, *counts, at.stats)
+        progress.update(at.ended_searches, shown)
 
     with Grader.of(config.grading) as grader, progress:
         scheduler = Scheduler(job.engine, grader, journal, grader.version, config.engine.open_problems, report)
@@ -133,8 +127,8 @@ def _run(job: SamplingJob, searches: Sequence[NamedSearch], ended: Ended) -> Non
 def rates(seconds: float, most_rollouts: int, rollouts: int, tokens: int, replayed: int, stats: EngineStats) -> str:
     """Describe the rates of `rollouts` and `tokens` sampled in `seconds`; those replayed from the journal do not count.
 
-    most_rollouts: the most that all problems together can take, which bounds the time left. The share of finished
-    problems would not: they are worked on side by side, so that for a long time none of them may end.
+    most_rollouts: the most of all problems together, which bounds the time left. The share of finished problems would
+    not: they are worked on side by side.
     """
     seconds = max(seconds, 1e-6)
     parts = [f"{rollouts / seconds:.0f} rollouts/s", f"{tokens / seconds:.0f} tokens/s"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -77,19 +77,12 @@ class Scheduler:
         open_limit: int,
         report: Callable[[Scheduler], None] = lambda scheduler: None,
     ) -> None:
-        self.ended_searches = 0
-        self.replayed_requests = 0
-        self.replayed_completions = 0
-        self.sampled_completions = 0
-        self.sampled_tokens = 0
+        self.ended_searches = self.replayed_requests = self.replayed_completions = 0
+        self.sampled_completions = self.sampled_tokens = 0
         self.startup_seconds = 0.0
-        self._open_engine = open_engine
+        self._open_engine, self._open_limit, self._report = open_engine, open_limit, report
+        self._grader, self._journal, self._grading = grader, journal, grading
         self._engine: Engine | None = None
-        self._grader = grader
-        self._journal = journal
-        self._grading = grading
-        self._open_limit = open_limit
-        self._report = report
         self._waiters: dict[str, tuple[Request, list[tuple[_OpenSearch, int]]]] = {}
         self._to_regrade: dict[str, Finished] = {}
         self._in_grading: list[_InGrading] = []
@@ -110,9 +103,12 @@ class Scheduler:
         waiting = iter(searches)
         self._ended = ended
         while True:
-            while self._n_open < self._open_limit and (opened := self._next(waiting)) is not None:
+            while self._n_open < self._open_limit:
+                new = next(waiting, None)
+                if new is None and not self._paused:
+                    break
                 self._n_open += 1
-                self._advance(opened, None)
+                self._advance(_OpenSearch(*new) if new else self._paused.popleft(), None)
             if not self._n_open:
                 return
             self._step()
@@ -122,13 +118,6 @@ class Scheduler:
         """Free the engine, if one was opened."""
         if self._engine is not None:
             self._engine.close()
-
-    def _next(self, waiting: Iterator[NamedSearch]) -> _OpenSearch | None:
-        """Return a search that has not begun, else the one that has been paused longest."""
-        new = next(waiting, None)
-        if new is not None:
-            return _OpenSearch(*new)
-        return self._paused.popleft() if self._paused else None
 
     def _advance(self, opened: _OpenSearch, answer: Any) -> None:
         """Send an answer and continue as long as the journal answers the next requests."""
@@ -209,11 +198,15 @@ class Scheduler:
             raise RuntimeError(f"the engine lost {len(self._waiters)} requests: searches wait, and it has none pending")
         for finished in arrived:
             request, _ = self._waiters[finished.key]
-            error = _error(request, finished)
-            if error is None:
-                self._in_grading.append(self._start_grading(request, finished))
-            else:
+            error = finished.error
+            if error is None and len(finished.completions) != request.n:
+                error = f"the engine returned {len(finished.completions)} completions of {request.n}"
+            if error is not None:
                 self._hand_out(finished.key, (), error)
+                continue
+            solutions = _parse(request, finished)
+            items = [(solution.answer, request.problem) for solution in solutions if solution.status == Status.OK]
+            self._in_grading.append(_InGrading(finished, solutions, self._grader.start(items) if items else None))
         if self._in_grading:
             self._grader.wait(0.0 if busy is not None or arrived else _GRADING_WAIT)
             waiting, self._in_grading = self._in_grading, []
@@ -222,11 +215,6 @@ class Scheduler:
                     self._hand_out(graded.finished.key, self._record(graded), None)
                 else:
                     self._in_grading.append(graded)
-
-    def _start_grading(self, request: Request, finished: Finished) -> _InGrading:
-        solutions = _parse(request, finished)
-        items = [(solution.answer, request.problem) for solution in solutions if solution.status == Status.OK]
-        return _InGrading(finished, solutions, self._grader.start(items) if items else None)
 
     def _record(self, graded: _InGrading) -> Rollouts:
         """Write a graded request to the journal and return its rollouts."""
@@ -260,9 +248,3 @@ def _parse(request: Request, result: Entry | Finished) -> list[Parsed]:
 
 def _rollouts(entry: Entry, solutions: list[Parsed]) -> Rollouts:
     return tuple(rollout_of(*parts) for parts in zip(entry.completions, solutions, entry.verdicts, strict=True))
-
-
-def _error(request: Request, finished: Finished) -> str | None:
-    if finished.error is None and len(finished.completions) != request.n:
-        return f"the engine returned {len(finished.completions)} completions of {request.n}"
-    return finished.error
