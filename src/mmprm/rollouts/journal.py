@@ -12,7 +12,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -86,11 +86,15 @@ class Journal:
 
     def _read(self, path: Path, start: int, extent: int) -> Entry:
         if path.suffix == ".parquet":
-            return _from_row(self._group(path, start)[extent])
+            row = self._group(path, start)[extent]
+            completions = zip(row["text"], row["n_tokens"], row["finish_reason"], strict=True)
+            verdicts = zip(row["verdict"], row["method"], strict=True)
+            return _entry(completions, verdicts, row["grading"], row["problem_id"])
         if path not in self._readers:
             self._readers[path] = path.open("rb")
         self._readers[path].seek(start)
-        return _from_line(self._readers[path].read(extent))
+        value = json.loads(self._readers[path].read(extent))["entry"]
+        return _entry(value["completions"], value["verdicts"], value["grading"], value.get("problem", ""))
 
     def _read_group(self, path: Path, group: int) -> list[dict[str, Any]]:
         if path not in self._tables:
@@ -214,14 +218,9 @@ def _problem_of(line: bytes) -> str:
     return problem
 
 
-def _from_line(line: bytes) -> Entry:
-    value = json.loads(line)["entry"]
-    return Entry(
-        tuple(Completion(*values) for values in value["completions"]),
-        tuple((verdict, method) for verdict, method in value["verdicts"]),
-        value["grading"],
-        value.get("problem", ""),
-    )
+def _entry(completions: Iterable[Any], verdicts: Iterable[Any], grading: str, problem_id: str) -> Entry:
+    pairs = tuple((verdict, method) for verdict, method in verdicts)
+    return Entry(tuple(Completion(*values) for values in completions), pairs, grading, problem_id)
 
 
 def _row(key: str, entry: Entry) -> dict[str, Any]:
@@ -235,13 +234,3 @@ def _row(key: str, entry: Entry) -> dict[str, Any]:
         "verdict": [verdict for verdict, _ in entry.verdicts],
         "method": [method for _, method in entry.verdicts],
     }
-
-
-def _from_row(row: dict[str, Any]) -> Entry:
-    completions = zip(row["text"], row["n_tokens"], row["finish_reason"], strict=True)
-    return Entry(
-        tuple(Completion(*values) for values in completions),
-        tuple(zip(row["verdict"], row["method"], strict=True)),
-        row["grading"],
-        row["problem_id"],
-    )

@@ -59,10 +59,7 @@ def last_complete(folder: Path, identity: Sequence[str], arguments: Any) -> Chec
 
 
 def readable(checkpoint: Checkpoint, arguments: Any) -> Path:
-    """Return a folder that the current number of processes can resume from: the checkpoint's, or one made of it.
-
-    For the latter `arguments` are changed. Weights, optimizer and schedule are those of the checkpoint.
-    """
+    """Return a folder that as many processes can resume from as there are now; `arguments` change if it is new."""
     if checkpoint.processes == arguments.world_size:
         return checkpoint.folder
     target = checkpoint.folder.parent / _RESHAPED / checkpoint.folder.name

@@ -62,27 +62,16 @@ def prm_card(config: Config, info: Mapping[str, Any]) -> str:
         changed = "; ".join(f"{key}: {value}" for key, value in config.labels.changed(recipe["label_set"]).items())
         selected = f" (label set `{recipe['label_set']}`: {changed})"
     step_data = ", ".join(f"`{name}` ({config.step_data[name].about})" for name in config.labels.extra)
-    return _render(
-        "prm_card.md.jinja",
-        config,
-        info,
-        info["config"]["training"],
-        label=recipe["label"],
-        marker_init=repr(recipe["marker_init"]),
-        selected=selected,
-        extra=f"; and those that came with {step_data}" if step_data else "",
-    )
+    extra = f"; and those that came with {step_data}" if step_data else ""
+    shown = {"label": recipe["label"], "marker_init": repr(recipe["marker_init"])}
+    training = info["config"]["training"]
+    return _render("prm_card.md.jinja", config, info, training, **shown, selected=selected, extra=extra)
 
 
 def _render(template: str, config: Config, info: Mapping[str, Any], training: Mapping[str, Any], **values: Any) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mmprm.training", "."),
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    loader, undefined = jinja2.PackageLoader("mmprm.training", "."), jinja2.StrictUndefined
+    templates = jinja2.Environment(loader=loader, undefined=undefined, trim_blocks=True, keep_trailing_newline=True)
     options = {**training, "seed": config.seed, "optimizer": "AdamW", "schedule": "cosine with warm-up"}
     refused = ", ".join(f"{reason} {count}" for reason, count in info["refused"].items()) or "none"
-    return environment.get_template(template).render(
-        run=config.run, info=info, options=options, refused=refused, **values
-    )
+    values |= {"run": config.run, "info": info, "options": options, "refused": refused}
+    return templates.get_template(template).render(values)

@@ -61,8 +61,7 @@ def _ask(job: str, *command: str) -> str:
 def command(where: Allocation, processes: int, work: Path, worker: Sequence[str]) -> list[str]:
     """Return srun's command for a torchrun on each node, each of `processes` processes of `python -m WORKER...`.
 
-    They rendezvous at a port of the first node that is derived from job and work folder, so that two trainings in one
-    allocation stay apart.
+    They rendezvous at a port of the first node that job and work folder determine: two trainings stay apart.
     """
     rendezvous = f"{where.job}-{hashlib.sha256(str(work).encode()).hexdigest()[:8]}"
     port = 20000 + int(hashlib.sha256(rendezvous.encode()).hexdigest(), 16) % 10000

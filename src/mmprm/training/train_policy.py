@@ -1,8 +1,7 @@
 """The policy: supervised fine-tuning on step-tagged solutions. In: problem tables, a base model. Out: a model folder.
 
 The loss is on the solution alone, the end of the turn included (specification, section 1). Runs share policies through
-MMPRM_CACHE. Snakemake's own cache of outputs cannot hold them: it does not support rules with a benchmark, and the
-names of a model's files (sharded weights, the tokenizer's files) are known only after training.
+MMPRM_CACHE: Snakemake's cache supports no rules with a benchmark, nor files whose names only the training decides.
 """
 
 import functools
@@ -148,10 +147,8 @@ def supervised_examples(
             continue
         parsed = parse(problem.solution)
         if parsed.status is not Status.OK or parsed.answer is None:
-            detail = (
-                f"its solution is not <step>…</step>…<answer>…</answer> ({parsed.status.value}); "
-                "a source of kind tagged puts a raw one into steps"
-            )
+            detail = f"its solution is not <step>…</step>…<answer>…</answer> ({parsed.status.value}); "
+            detail += "a source of kind tagged puts a raw one into steps"
             refusals.append(ExampleRefusal(problem.problem_id, "unparsed_solution", detail))
             continue
         parsed_problems.append((problem, len(parsed.steps)))

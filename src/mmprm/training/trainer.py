@@ -72,10 +72,8 @@ def _load_model(job: TrainJob, tokenizer: Any) -> Any:
     if job.trees or job.packed_tokens:
         if not packing.supports(model):
             key, instead = ("prm.packing: trees", "paths") if job.trees else ("policy.packed_tokens", "null")
-            raise UserError(
-                f"{key} is not supported for {type(model).__name__}: unknown position scheme, or a layer with a "
-                f"sliding window; set it to {instead}"
-            )
+            why = "unknown position scheme, or a layer with a sliding window"
+            raise UserError(f"{key} is not supported for {type(model).__name__}: {why}; set it to {instead}")
         attention.install(model)
     if job.training.freeze_vision:
         freeze_vision(model)
@@ -150,8 +148,7 @@ def _trainer_class(job: TrainJob, loss: Callable[..., Any], collate: Callable[..
         return rows, loss if trials is None else functools.partial(loss, trials=trials)
 
     class _Trainer(Trainer):  # type: ignore[misc]
-        """Trainer that stops at a loss that is not finite, resumes from the saved weights, and evaluates by the mean
-        over all held-out labels."""
+        """Trainer that requires a finite loss, resumes from the saved weights, and averages over held-out labels."""
 
         control: Any  # Trainer's own: what to do after this step
 
@@ -167,9 +164,9 @@ def _trainer_class(job: TrainJob, loss: Callable[..., Any], collate: Callable[..
             # differ from the model's, and it would continue from other weights; from_pretrained maps them.
             if job.training.lora:
                 super()._load_from_checkpoint(resume_from_checkpoint, model)
-                return
-            saved = folders.load_model(Path(resume_from_checkpoint), "auto")
-            self.model.load_state_dict(saved.state_dict())
+            else:
+                saved = folders.load_model(Path(resume_from_checkpoint), "auto")
+                self.model.load_state_dict(saved.state_dict())
 
         def _load_best_model(self) -> None:
             if not self.is_deepspeed_enabled or job.training.lora:  # else loop.fit copies its files
