@@ -21,7 +21,7 @@ from waiting import python_that_kills_itself
 
 from mmprm.cli import app
 from mmprm.config import load
-from mmprm.curation import signature_journal
+from mmprm.curation import signatures
 from mmprm.curation.funnel import RULES
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems, row_of, write_problems
@@ -143,7 +143,7 @@ def test_drawn_problems_are_all_fit_though_figures_differ_by_numbers_alone(tmp_p
 def test_signatures_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = run(tmp_path, mixed())
     made: list[Path] = []
-    monkeypatch.setattr(signature_journal, "sign_group", lambda path, group, words: made.append(path))
+    monkeypatch.setattr(signatures, "sign_group", lambda path, group, words: made.append(path))
     assert again(tmp_path, tmp_path / "in").files == found.files
     off = again(tmp_path, tmp_path / "in", rules={"proof": False}, min_side=9)
     assert off.reasons.keys() == found.reasons.keys() - {"proof", "tiny"}  # settings need no new look
@@ -225,7 +225,7 @@ def test_what_is_set_aside_becomes_a_source(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ({"mix": {"family": {"bars": 0.7, "table": 0.6}}}, "at most 1 together"),
+        ({"mix": {"family": {"bars": 0.7, "table": 0.6}}}, "at most 1 in total"),
         ({"mix": {"colour": {"red": 1}}}, "answer_type"),
         ({"rules": {"image_blnk": False}}, "image_blnk"),
         ({"test_size": -1}, "test_size"),

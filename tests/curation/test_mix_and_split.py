@@ -7,8 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmprm.curation.heldout_test import choose_test
-from mmprm.curation.mix import REST, largest_size, quotas, take
+from mmprm.curation.mix import REST, choose_test, largest_size, quotas, take
 
 HALVES = {"answer_type": {"choice": 0.5, "number": 0.5}}
 

@@ -89,6 +89,6 @@ def set_aside(
     refused: Annotated[Path, option("--refused", "the table of refused rows to write, which has none")],
 ) -> None:
     """Publish the problems that a curated source sets aside as a source of their own."""
-    from mmprm.curation.heldout_test import publish
+    from mmprm.curation.curate import publish
 
     publish(test, out, refused)

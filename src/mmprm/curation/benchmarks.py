@@ -3,9 +3,7 @@
 By picture: equal pixels, or near; where the picture is nearly empty or appears with many questions of the pool (an
 icon, an empty grid), the words must be similar too. By words: where the benchmark's question is specific (it has
 enough telling words, and its numbers all occur), and most of its n-grams or telling words are in the problem's
-question; fewer suffice where the answers are equal. A question that occurs with several answers is a template, whose
-answer must be equal too. problems/contamination.py, used for step data, compares only complete questions and equal
-pictures.
+question; fewer suffice where the answers are equal. A template (a question with several answers) needs equal answers.
 """
 
 from collections import defaultdict
@@ -14,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmprm.curation import texts
-from mmprm.curation.duplicates import numbers_key
 from mmprm.curation.problem_index import ProblemIndex
-from mmprm.curation.similarity import Pairs, PictureClusters, Rows, combined_key, pairs_by_key, text_keys
+from mmprm.curation.similarity import Pairs, PictureClusters, Rows, combined_key, numbers_key, pairs_by_key, text_keys
 
 SIMPLE = 0.03  # detail below which a picture alone identifies no problem
 COMMON = 4  # answers that occur with one picture and make it an icon
@@ -38,17 +35,15 @@ class BenchmarkMatcher:
 
     def __init__(self, pool: ProblemIndex, pictures: PictureClusters, rows: Rows, tested: Rows) -> None:
         """Index the pool; rows: problems that no rule has refused; tested: the benchmarks' rows."""
-        self._pool, self._pictures = pool, pictures
-        self._rows, self._tested = rows, tested
+        self._pool, self._pictures, self._rows, self._tested = pool, pictures, rows, tested
         self._shown: dict[int, list[int]] = defaultdict(list)  # a cluster of pictures -> benchmark pictures' rows
         for row in tested.tolist():
-            for picture in pool.picture[row]:
-                self._shown[int(pictures.cluster[picture])].append(row)
+            for cluster in pictures.cluster[pool.picture[row]].tolist():
+                self._shown[cluster].append(row)
         answers: dict[int, set[int]] = defaultdict(set)
         for row in rows.tolist():
-            for picture in pool.picture[row]:
-                if int(pictures.cluster[picture]) in self._shown:
-                    answers[int(pictures.cluster[picture])].add(int(pool.gold[row]))
+            for cluster in self._shown.keys() & set(pictures.cluster[pool.picture[row]].tolist()):
+                answers[cluster].add(int(pool.gold[row]))
         self._common = {cluster for cluster, golds in answers.items() if len(golds) >= COMMON}
         by_text: dict[int, set[int]] = defaultdict(set)
         for row in np.concatenate([rows, tested]).tolist():
@@ -63,8 +58,7 @@ class BenchmarkMatcher:
         matches: dict[int, BenchmarkMatch] = {}
         for row in self._rows.tolist():
             for picture in self._pool.picture[row].tolist():
-                match = self._same_picture(row, picture)
-                if match is not None:
+                if match := self._same_picture(row, picture):
                     matches.setdefault(row, match)
         return matches
 

@@ -1,5 +1,8 @@
 """Apply the rules in their order, the mix and the test split. In: a pool, settings. Out: a decision on each problem."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
 from mmprm.config.curation import CuratedSource
@@ -7,9 +10,7 @@ from mmprm.curation import mix
 from mmprm.curation.benchmarks import SIMPLE, BenchmarkMatch, BenchmarkMatcher
 from mmprm.curation.duplicates import duplicates, groups
 from mmprm.curation.funnel import COLUMNS, HELD_OUT, KEPT, ProblemDecision
-from mmprm.curation.heldout_test import choose_test
 from mmprm.curation.problem_index import ProblemIndex
-from mmprm.curation.row_rules import refusals
 from mmprm.curation.similarity import PictureClusters, Rows
 
 _MATCHED = {
@@ -18,19 +19,22 @@ _MATCHED = {
     "text": "it asks what is asked in",
     "reworded": "it asks, in other words, what is asked in",
 }
+_ASKED = {
+    "proof": "it asks for a proof",
+    "drawing": "it asks for a drawing",
+    "open_question": "it is an open question",
+    "several_questions": "it asks several questions",
+}
 
 
 class PoolDecisions:
     """The decisions on a pool: `by_row` and `groups` have an entry for each row of the first `n_tables` tables."""
 
     def __init__(self, pool: ProblemIndex, source: CuratedSource, n_tables: int, seed: int) -> None:
-        self.pool = pool
-        self.source = source
+        self.pool, self.source = pool, source
         self.n_rows = int((pool.table < n_tables).sum())
         # Rows that are not kept: a rule or HELD_OUT, and why.
-        self._ended: dict[int, tuple[str, str]] = {
-            row: (refusal.rule, refusal.detail) for row, refusal in refusals(pool, self.n_rows, source).items()
-        }
+        self._ended = _refusals(pool, self.n_rows, source)
         self._matches: dict[int, BenchmarkMatch] = {}
         repeated = self._compare()
         left = self._left()
@@ -69,7 +73,7 @@ class PoolDecisions:
                 self._ended[left[index]] = ("over_mix", "there are enough of its kind")
             left = [left[index] for index in sorted(taken)]
             ids = [self.pool.ids[row] for row in left]
-        for index in choose_test(ids, [self.groups[row] for row in left], source.test_size, seed):
+        for index in mix.choose_test(ids, [self.groups[row] for row in left], source.test_size, seed):
             self._ended[left[index]] = (HELD_OUT, "")
 
     def values(self, column: str) -> list[str]:
@@ -84,9 +88,9 @@ class PoolDecisions:
             ended, detail = self._ended.get(row, (KEPT, ""))
             flags = self._flags(row, kinds[row]) if ended in (KEPT, HELD_OUT) else ()
             match = self._matches.get(row)
-            tested, by = (pool.ids[match.tested], match.by) if match else ("", "")
+            matched = (pool.ids[match.tested], match.by) if match else ()
             shown = (pool.ids[row], sources[row], kinds[row], families[row])
-            decisions.append(ProblemDecision(*shown, flags, ended, detail, tested, by))
+            decisions.append(ProblemDecision(*shown, flags, ended, detail, *matched))
         return decisions
 
     def _flags(self, row: int, kind: str) -> tuple[str, ...]:
@@ -98,3 +102,34 @@ class PoolDecisions:
             "in_a_group": bool(self.groups[row]),
         }
         return tuple(flag for flag, is_set in flags.items() if is_set)
+
+
+def _refusals(pool: ProblemIndex, n_rows: int, settings: CuratedSource) -> dict[int, tuple[str, str]]:
+    """Apply the rules for single problems: returns refused row -> the first enabled rule that refuses it, and why."""
+    columns = {name: pool.column(name) for name in ("named", "fault", *_ASKED)}
+    refused: dict[int, tuple[str, str]] = {}
+    for row in range(n_rows):
+        values = {name: column[row] for name, column in columns.items()}
+        for rule, detail in _faults(pool, row, values, settings):
+            if getattr(settings.rules, rule):
+                refused.setdefault(row, (rule, detail))
+    return refused
+
+
+def _faults(pool: ProblemIndex, row: int, values: dict[str, Any], settings: CuratedSource) -> Iterator[tuple[str, str]]:
+    """Yield each rule that the row breaks, with a sentence for a person."""
+    sides, details = pool.side[row], pool.detail[row]
+    if not len(sides):
+        yield "image_missing", "it has no picture"
+    elif len(sides) < values["named"]:
+        yield "image_missing", f"its text has places for {values['named']} pictures, and it has {len(sides)}"
+    if len(sides) and max(sides) < settings.min_side:
+        yield "image_tiny", f"the shorter side of its largest picture has {max(sides)} pixels"
+    if len(sides) and max(details) < settings.min_detail:
+        yield "image_blank", f"{max(details):.2%} of its picture is no background"
+    for rule, sentence in _ASKED.items():
+        if values[rule]:
+            shown = values[rule] if rule == "several_questions" else repr(values[rule])
+            yield rule, f"{sentence}: {shown}"
+    if values["fault"]:
+        yield "unverifiable", values["fault"]

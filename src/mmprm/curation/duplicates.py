@@ -8,11 +8,10 @@ words about another figure, and another question about the same picture (which s
 from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmprm.curation import texts
 from mmprm.curation.problem_index import ProblemIndex
-from mmprm.curation.similarity import Pairs, PictureClusters, Rows, combined_key, pairs_by_key, text_keys
+from mmprm.curation.similarity import Pairs, PictureClusters, Rows, combined_key, numbers_key, pairs_by_key, text_keys
 from mmprm.problems.groups import first_members
 
 # The share of telling words that two problems with the same answer must have in common: with near pictures and the same
@@ -28,9 +27,8 @@ def duplicates(pool: ProblemIndex, pictures: PictureClusters, rows: Rows) -> dic
             earlier.setdefault(second, []).append(first)
     repeated: dict[int, int] = {}
     for row in sorted(earlier):
-        original = next((before for before in earlier[row] if before not in repeated), None)
-        if original is not None:
-            repeated[row] = original
+        if originals := [before for before in earlier[row] if before not in repeated]:
+            repeated[row] = originals[0]
     return repeated
 
 
@@ -46,11 +44,6 @@ def is_same(pool: ProblemIndex, pictures: PictureClusters, first: int, second: i
     alike = texts.jaccard(pool.words[first], pool.words[second])
     enough = ALIKE_ALONE if not len(shown[0]) else ALIKE_NUMBERS if pool.numbers[first] else ALIKE
     return bool(pool.gold[first] == pool.gold[second] and alike >= enough)
-
-
-def numbers_key(pool: ProblemIndex, rows: Rows) -> NDArray[np.uint64]:
-    """Hash each row's numbers."""
-    return np.array([texts.hashed(" ".join(pool.numbers[row])) for row in rows], dtype=np.uint64)
 
 
 def _candidates(pool: ProblemIndex, pictures: PictureClusters, rows: Rows) -> Pairs:

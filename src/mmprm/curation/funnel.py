@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmprm.config.curation import CuratedSource
+from mmprm.config.curation import CuratedSource, CurationRules
 from mmprm.config.section import Section
 from mmprm.curation.mix import REST, quotas
 
@@ -29,19 +29,7 @@ COLUMNS = {"answer_type": "kind"}  # of a mix -> of the signatures
 LISTED = 200  # benchmark matches in the file
 EXAMPLES = 5  # of each decision in the file
 KEPT, HELD_OUT = "kept", "set_aside"
-RULES = (
-    "image_missing",
-    "image_tiny",
-    "image_blank",
-    "proof",
-    "drawing",
-    "open_question",
-    "several_questions",
-    "unverifiable",
-    "in_benchmark",
-    "near_duplicate",
-    "over_mix",
-)
+RULES = (*CurationRules.model_fields, "over_mix")
 
 
 @dataclass(frozen=True)
@@ -87,22 +75,15 @@ def examples(decisions: Iterable[ProblemDecision]) -> dict[str, list[Any]]:
     for decision in decisions:
         shown = listed.setdefault(decision.ended, [])
         if len(shown) < EXAMPLES:
-            plain = decision.ended in (KEPT, HELD_OUT)
-            shown.append(
-                decision.problem_id if plain else {"problem_id": decision.problem_id, "detail": decision.detail}
-            )
+            name, plain = decision.problem_id, decision.ended in (KEPT, HELD_OUT)
+            shown.append(name if plain else {"problem_id": name, "detail": decision.detail})
     return listed
 
 
 def decontamination(decisions: Iterable[ProblemDecision], tested: Mapping[str, int]) -> dict[str, Any]:
-    """Count the problems that match a benchmark, by what matched, and list the first of them.
-
-    tested: the number of problems of each benchmark table.
-    """
-    hits = sorted(
-        (decision for decision in decisions if decision.ended == "in_benchmark"),
-        key=lambda decision: decision.problem_id,
-    )
+    """Count the problems that match a benchmark, and list the first; tested: the problems of each benchmark table."""
+    matched = (decision for decision in decisions if decision.ended == "in_benchmark")
+    hits = sorted(matched, key=lambda decision: decision.problem_id)
     shown = ("problem_id", "tested", "by", "detail")
     return {
         "problems": sum(tested.values()),
@@ -125,10 +106,11 @@ def build_funnel(
     source = sources[name]
     assert isinstance(source, CuratedSource), "checked by curate"
     ended = [decision.ended for decision in decisions]
-    by_source = {
-        other: _described(sources.get(other)) | counts for other, counts in value_counts(decisions, "source").items()
-    }
-    flags = sorted(flag for decision in decisions for flag in decision.flags)
+    by_source = {}
+    for other, counts in value_counts(decisions, "source").items():
+        about = {field: getattr(sources.get(other), field, None) for field in ("kind", "about", "licence")}
+        by_source[other] = (about if other in sources else {}) | counts
+    flags = Counter(flag for decision in decisions for flag in decision.flags)
     return {
         "version": 1,
         "source": name,
@@ -138,7 +120,7 @@ def build_funnel(
         "set_aside": ended.count(HELD_OUT),
         "refused": len(decisions) - ended.count(KEPT) - ended.count(HELD_OUT),
         "rules": rule_counts(decisions, switches(source)),
-        "flags": {flag: flags.count(flag) for flag in dict.fromkeys(flags)},
+        "flags": dict(sorted(flags.items())),
         "sources": by_source,
         "types": value_counts(decisions, "kind"),
         "families": value_counts(decisions, "family"),
@@ -162,10 +144,3 @@ def _mix(source: CuratedSource, decisions: Sequence[ProblemDecision]) -> dict[st
             for value, number in numbers.items()
         }
     return columns
-
-
-def _described(source: Any) -> dict[str, Any]:
-    """Describe a source of the pool as it is configured."""
-    if source is None:
-        return {}
-    return {"kind": source.kind, "about": source.about, "licence": getattr(source, "licence", None)}

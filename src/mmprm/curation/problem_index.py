@@ -34,8 +34,7 @@ class Ragged:
     starts: NDArray[np.int64]
 
     def __getitem__(self, row: int) -> NDArray[Any]:
-        values: NDArray[Any] = self.values[self.starts[row] : self.starts[row + 1]]
-        return values
+        return np.asarray(self.values[self.starts[row] : self.starts[row + 1]])
 
 
 class ProblemIndex:
@@ -47,8 +46,7 @@ class ProblemIndex:
         self._copies: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
         table, self._ends = self._read(files)
         order = np.lexsort((np.array(table["problem_id"].to_pylist(), dtype=object), table["table"].to_numpy()))
-        table = table.take(pa.array(order)).combine_chunks()
-        self.columns = table
+        self.columns = table = table.take(pa.array(order)).combine_chunks()
         self.table = table["table"].to_numpy()
         self.ids: list[str] = table["problem_id"].to_pylist()
         self.gold, self.text = table["gold"].to_numpy(), table["text"].to_numpy()
@@ -63,10 +61,9 @@ class ProblemIndex:
         self._copy_at = first + np.arange(len(self.hashes))
 
     def _read(self, files: Sequence[Sequence[Path]]) -> tuple[pa.Table, NDArray[np.int64]]:
-        """Read the files and copy the grey copies to the temporary file.
+        """Copy the grey copies to the temporary file; returns the other columns, and where each grey copy ends.
 
-        Returns the columns, with each row's table and first picture in the order of the files, and where each grey
-        copy ends.
+        Two columns are added: each row's table, and its first picture in the order of the files.
         """
         parts, lengths = [_EMPTY], [0]
         for number, paths in enumerate(files):
@@ -88,8 +85,7 @@ class ProblemIndex:
 
     def column(self, name: str) -> list[Any]:
         """Return a column's values, one for each row."""
-        values: list[Any] = self.columns[name].to_pylist()
-        return values
+        return list(self.columns[name].to_pylist())
 
     def copy(self, picture: int) -> bytes:
         """Read the grey copy of a picture."""
@@ -118,6 +114,5 @@ def _ragged(table: pa.Table, name: str) -> Ragged:
 
 def _fixed(table: pa.Table, name: str, width: int) -> NDArray[np.uint8]:
     """Return binary values of one width as (values, width) bytes."""
-    flat = pc.list_flatten(table[name])
-    data = b"".join(value.as_py() for value in flat)
+    data = b"".join(value.as_py() for value in pc.list_flatten(table[name]))
     return np.frombuffer(data, dtype=np.uint8).reshape(-1, width)

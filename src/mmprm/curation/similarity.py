@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mmprm.curation import pictures
 from mmprm.curation.problem_index import ProblemIndex
-from mmprm.curation.texts import PERMUTATIONS
+from mmprm.curation.texts import PERMUTATIONS, hashed
 from mmprm.problems.groups import first_members
 
 Keys = NDArray[np.uint64]
@@ -60,10 +60,9 @@ class Pairs:
 
     def __init__(self, size: int) -> None:
         """Make an empty set of pairs of rows below `size`."""
-        self._size = size
+        self._size, self._n_new = size, 0
         self._known: Rows = np.zeros(0, dtype=np.int64)
         self._new: list[Rows] = []
-        self._n_new = 0
 
     def add(self, first: Rows, second: Rows) -> None:
         """Add the pairs (first[i], second[i])."""
@@ -82,6 +81,11 @@ class Pairs:
         for start in range(0, len(self._known), self._AT_ONCE):
             for code in self._known[start : start + self._AT_ONCE].tolist():
                 yield divmod(code, self._size)
+
+
+def numbers_key(pool: ProblemIndex, rows: Rows) -> Keys:
+    """Hash each row's numbers."""
+    return np.array([hashed(" ".join(pool.numbers[row])) for row in rows], dtype=np.uint64)
 
 
 def text_keys(pool: ProblemIndex, rows: Rows) -> Iterator[Keys]:

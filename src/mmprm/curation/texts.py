@@ -42,10 +42,10 @@ _OPTION_A = re.compile(r"(?<![A-Za-z])\(?A\s*[.):、．：]")
 
 @dataclass(frozen=True)
 class TextSignature:
-    """key: hash of all words in order; numbers: all numbers, sorted; words: hashes of the telling words, sorted; grams:
-    hashes of the n-grams, sorted; minhash: PERMUTATIONS values of `words`."""
+    """text: hash of all words in order; numbers: all of them, sorted; words, grams: hashes of the telling words and of
+    the n-grams, sorted; minhash: PERMUTATIONS values of `words`."""
 
-    key: int
+    text: int
     numbers: tuple[str, ...]
     words: Hashes
     grams: Hashes
@@ -77,7 +77,7 @@ def text_signature(question: str) -> TextSignature:
     numbers = tuple(sorted(word for word in words if word[0].isdigit()))
     telling = sorted({word for word in words if not word[0].isdigit() and word not in COMMON})
     return TextSignature(
-        key=hashed(" ".join(words)),
+        text=hashed(" ".join(words)),
         numbers=numbers,
         words=np.array(sorted(hashed(word) for word in telling), dtype=np.uint64),
         grams=_grams(words),
@@ -108,8 +108,7 @@ def _minhash(words: list[str]) -> Hashes:
 def jaccard(first: Hashes, second: Hashes) -> float:
     """Return the Jaccard similarity of two sets, 1 where both are empty."""
     both = len(np.intersect1d(first, second, assume_unique=True))
-    either = len(first) + len(second) - both
-    return both / either if either else 1.0
+    return both / (len(first) + len(second) - both) if len(first) or len(second) else 1.0
 
 
 def contained(part: Hashes, whole: Hashes) -> float:

@@ -74,12 +74,11 @@ def _fault(answer: str, target: rules.Target, blanks: list[str], max_words: int)
         return f"its answer has {len(answer)} characters, more than is ever compared"
     if _REASONS.search(answer):
         return "its answer is an explanation"
-    maths = [MATHS.search(_COMMAND.sub("", blank)) is not None for blank in blanks]
-    counts = [
-        (_count_words(blank, is_maths), _LONGEST if is_maths else max_words)
-        for blank, is_maths in zip(blanks, maths, strict=True)
-    ]
-    most = max((count for count, allowed in counts if count > allowed), default=0)
+    most = 0
+    for blank in blanks:
+        is_maths = MATHS.search(_COMMAND.sub("", blank)) is not None
+        count = _count_words(blank, is_maths)
+        most = max(most, count) if count > (_LONGEST if is_maths else max_words) else most
     return f"its answer is a text of {most} words" if most else None
 
 
@@ -108,8 +107,7 @@ def _wrong(target: rules.Target, answer: str, blanks: list[str], ordered: bool) 
 def _changed(blank: str) -> str:
     """Raise the last number of the blank by one; without a number, return another blank."""
     if numerals := list(_NUMERAL.finditer(blank)):
-        last = numerals[-1]
-        number = last[0]
+        last, number = numerals[-1], numerals[-1][0]
         other = str(int(number) + 1) if number.isdigit() else f"{float(number) + 1:g}"
         return blank[: last.start()] + other + blank[last.end() :]
     return f"{blank} + 1" if re.search(r"[A-Za-z]", blank) and not _WORD.search(_COMMAND.sub("", blank)) else "7"
