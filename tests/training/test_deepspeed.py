@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sharded_runs import furthest, held_out_loss, kill_after_a_checkpoint, losses
+from sharded_runs import furthest, held_out_loss, kill_after_a_checkpoint, losses, remove_abandoned_locks
 
 from mmprm import config
 from mmprm.data.problem import Problem
@@ -36,6 +36,7 @@ in_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="lo
 @pytest.fixture(scope="module", autouse=True)
 def two_processes() -> Iterator[None]:
     """Two processes without a GPU, of one thread each: this machine may have no more than two cores."""
+    remove_abandoned_locks()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MMPRM_PROCESSES", "2")
         patch.setenv("OMP_NUM_THREADS", "1")
