@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 lock=$1 python=$2
+unset PYTHONDONTWRITEBYTECODE  # pip leaves bytecode out where it is set: each process would compile what it imports
 pins=envs/lock-$lock.txt log=.venv/setup.log
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
