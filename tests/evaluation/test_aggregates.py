@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmprm.config import Aggregate
+from mmprm.config.section import Aggregate
 from mmprm.evaluation.aggregates import AGGREGATES
 
 P = [0.83, 0.68, 0.02, 0.01]

@@ -12,6 +12,7 @@ from typing import Any
 from waiting import HANG
 
 from mmprm import config
+from mmprm.config.models import JudgeSettings
 
 KEY = "sk-very-secret"
 Reply = tuple[int, str]  # a status and a body
@@ -71,4 +72,4 @@ def part(prompt: str, name: str) -> str:
 
 def settings(server: Server, **options: Any) -> config.GradingSettings:
     values = {"url": server.url, "model": "judge-1", "timeout": HANG, "tries": 3} | options
-    return config.GradingSettings(workers=1, timeout=HANG, judge=config.JudgeSettings(**values))
+    return config.GradingSettings(workers=1, timeout=HANG, judge=JudgeSettings(**values))

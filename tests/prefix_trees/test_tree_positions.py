@@ -14,7 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmprm.config import Config, Lora
+from mmprm.config import Config
+from mmprm.config.training import Lora
 from mmprm.data.problem import Problem
 from mmprm.engine.transformers_engine import TransformersEngine
 from mmprm.model import folders

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmprm.config.tagging import TaggedSource
+from mmprm.config.derived import TaggedSource
 from mmprm.llm.tasks import ItemRefusedError
 from mmprm.model.step_text import has_control, neutralise
 from mmprm.tagging.cuts import LEVELS, cut

@@ -1,45 +1,34 @@
-"""The configuration: each option's type, default, range and meaning, once. In: a mapping from YAML. Out: `Config`.
+"""The configuration: each option's type, default, range and meaning, once, in modules by subject.
 
-`load` raises UserError with the key, the value and what is allowed, before any job starts. Jobs read the resolved file
-`results/<run>/config.json`; nothing reads the YAML twice. The sections are in modules by their subject.
+In: a mapping from YAML, read once, before any job starts. Out: `Config`; jobs read it from results/<run>/config.json.
 """
 
-from __future__ import annotations
-
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from mmprm.config.annotation import Annotation, Plan
-from mmprm.config.engine import EngineSettings, Prompt, Sampling
-from mmprm.config.errors import explain
-from mmprm.config.evaluation import Ablation, Bench, Benchmark, StepTest, check_step_tests
+from mmprm.config.annotation import Annotation, Plan, Seeds
+from mmprm.config.evaluation import Ablation, Bench, Benchmark, DataCard, Report, StepTest, check_step_tests
 from mmprm.config.experiments import Strategy
-from mmprm.config.grading import GradingSettings, JudgeSettings
 from mmprm.config.labels import Labels
+from mmprm.config.models import EngineSettings, GradingSettings, Prompt, Sampling
 from mmprm.config.overlap import check_curated, check_derived, share_problems, weights_of
-from mmprm.config.report import DataCard, Report
-from mmprm.config.section import Aggregate, LocalFile, Name, Section, StoreAddress
-from mmprm.config.seeds import Seeds
-from mmprm.config.sources import Intake, Source, StepBenchmark, StepSource
-from mmprm.config.training import Lora, Policy, Prm, Training
+from mmprm.config.section import LocalFile, Name, Section, StoreAddress, check_names
+from mmprm.config.sources import KINDS, Intake, Source, StepBenchmark, StepSource
+from mmprm.config.training import Policy, Prm, Training
 from mmprm.runtime.errors import UserError
 
 __all__ = [
-    "Ablation",
-    "Aggregate",
     "Annotation",
     "Bench",
     "Config",
     "EngineSettings",
     "GradingSettings",
-    "Intake",
-    "JudgeSettings",
     "Labels",
-    "Lora",
     "Prompt",
     "Sampling",
     "Seeds",
@@ -99,59 +88,43 @@ class Config(Section):
         return {"policy.sources": list(self.policy.sources), "seeds.sources": list(self.seeds.sources)}
 
     @model_validator(mode="after")
-    def _references_exist(self) -> Config:
+    def _references_exist(self) -> Self:
         tested = {f"benchmarks.{name}.source": [bench.source] for name, bench in self.benchmarks.items()}
-        used = self._trained_on() | tested
-        for key, names in used.items():
-            for name in names:
-                if name not in self.sources:
-                    raise ValueError(f"{key}: there is no source {name!r}; allowed: {sorted(self.sources)}")
+        for key, names in (self._trained_on() | tested).items():
+            check_names(key, names, self.sources, "source ")
         check_derived(self.sources)
         for name, source in self.sources.items():
-            if unknown := set(getattr(source, "against", None) or ()) - set(self.benchmarks):
-                allowed = sorted(self.benchmarks)
-                raise ValueError(f"sources.{name}.against: there is no benchmark {min(unknown)!r}; allowed: {allowed}")
+            against = getattr(source, "against", None) or ()
+            check_names(f"sources.{name}.against", against, self.benchmarks, "benchmark ")
         check_curated(self.sources, {name: bench.source for name, bench in self.benchmarks.items()})
         check_step_tests(self.step_benchmarks)
-        return self
-
-    @model_validator(mode="after")
-    def _ablations_compare_existing_variants(self) -> Config:
         for name, ablation in self.ablations.items():
-            ablation.check(f"ablations.{name}", self.prm.variants, self.benchmarks)
-        return self
-
-    @model_validator(mode="after")
-    def _label_sets_exist(self) -> Config:
+            check_names(f"ablations.{name}.variants", ablation.variants, self.prm.variants)
+            check_names(f"ablations.{name}.benchmarks", ablation.benchmarks or (), self.benchmarks)
         for name, variant in self.prm.variants.items():
-            if variant.label_set not in (None, *self.labels.sets):
-                allowed = sorted(self.labels.sets)
-                raise ValueError(
-                    f"prm.variants.{name}.label_set: there is no {variant.label_set!r}; allowed: {allowed}"
-                )
+            check_names(f"prm.variants.{name}.label_set", filter(None, [variant.label_set]), self.labels.sets)
         return self
 
     @model_validator(mode="after")
-    def _extra_labels_are_training_data(self) -> Config:
-        for name in self.labels.extra:
-            if isinstance(self.step_data.get(name), StepBenchmark | None):
-                allowed = sorted(key for key, data in self.step_data.items() if not isinstance(data, StepBenchmark))
-                raise ValueError(f"labels.extra: {name!r} is no training data of step_data; allowed: {allowed}")
+    def _extra_labels_are_training_data(self) -> Self:
+        allowed = sorted(name for name, data in self.step_data.items() if not isinstance(data, StepBenchmark))
+        if wrong := [name for name in self.labels.extra if name not in allowed]:
+            raise ValueError(f"labels.extra: {wrong[0]!r} is no training data of step_data; allowed: {allowed}")
         if both := sorted(set(self.step_data) & set(self.sources)):
             raise ValueError(f"step_data.{both[0]}: a source has this name too, and ids begin with it; rename one")
         return self
 
     @model_validator(mode="after")
-    def _tests_are_not_trained_on(self) -> Config:
+    def _tests_are_not_trained_on(self) -> Self:
         """Refuse benchmarks whose problems are trained on; sources of different names may read the same rows."""
+        trained = [(key, name) for key, names in self._trained_on().items() for name in names]
         for bench, settings in self.benchmarks.items():
-            for key, names in self._trained_on().items():
-                for name in names:
-                    if share_problems(self.sources, settings.source, name):
-                        raise ValueError(
-                            f"benchmarks.{bench}.source: {settings.source!r} shares problems with {name!r} of {key}; "
-                            "give a benchmark problems of its own (of mini problems, another split)"
-                        )
+            for key, name in trained:
+                if share_problems(self.sources, settings.source, name):
+                    raise ValueError(
+                        f"benchmarks.{bench}.source: {settings.source!r} shares problems with {name!r} of {key}; "
+                        "give a benchmark problems of its own (of mini problems, another split)"
+                    )
         return self
 
 
@@ -160,7 +133,7 @@ def load(values: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = [explain(problem, Config) for problem in error.errors()]
+        lines = [_explain(problem) for problem in error.errors()]
         raise UserError("the configuration is invalid:\n" + "\n".join(lines)) from error
 
 
@@ -172,3 +145,42 @@ def read(path: Path) -> Config:
         raise UserError(f"{path}: no such file; run `snakemake {path}`") from error
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: not JSON ({error})") from error
+
+
+def _explain(problem: Any) -> str:
+    """Return a line for one of pydantic's errors: the key, what is wrong or allowed, and the value."""
+    kind, message, value = problem["type"], problem["msg"].removeprefix("Value error, "), problem.get("input")
+    location = [str(part) for part in problem["loc"]]
+    if kind == "extra_forbidden":
+        message = f"there is no such key; allowed: {_keys_at(location[:-1])}"
+    elif kind in ("missing", "union_tag_not_found"):
+        message = "this key is needed"
+    if kind.startswith("union_tag"):
+        location.append("kind")
+        value = value.get("kind") if isinstance(value, dict) else value
+    elif location and location[-1] == "[key]":
+        location.pop()  # what follows the name of a wrong key of a mapping
+    # A source's location names its kind too, which is no key.
+    in_source = location[2:3] and location[2] in KINDS.get(location[0], ())
+    key = ".".join(location[:2] + location[3:] if in_source else location)
+    line = f"  {key}: {message}" if key else f"  {message}"
+    if message == "this key is needed" or kind == "value_error":  # no value, or one that the message names
+        return line
+    if kind == "extra_forbidden" and re.search(r"key|token|secret|password", key):  # it must not reach a log
+        return line
+    return f"{line} (got {value!r:.200})"
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    """List the keys of the section at a location, as pydantic writes locations."""
+    section: Any = Config
+    for part in location:
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            section = section.model_fields[part].annotation
+        elif part in KINDS.get(location[0], ()):
+            section = KINDS[location[0]][part]
+        else:  # a name in a mapping: go on to what it names
+            section = get_args(section)[1]
+        if type(None) in get_args(section):
+            section = get_args(section)[0]
+    return sorted(section.model_fields)

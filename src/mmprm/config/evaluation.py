@@ -1,9 +1,7 @@
-"""Benchmarks, step benchmarks and ablations: what PRMs are measured on. In: YAML values. Out: sections."""
+"""Benchmarks, step benchmarks and ablations: what PRMs are measured on; and the report and the data card."""
 
-from __future__ import annotations
-
-from collections.abc import Collection, Mapping
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -53,7 +51,7 @@ class StepTest(Section):
     threshold: float | None = Field(None, ge=0, le=1, description="a threshold that was fixed beforehand")
 
     @model_validator(mode="after")
-    def _one_threshold(self) -> StepTest:
+    def _one_threshold(self) -> Self:
         if self.development is not None and self.threshold is not None:
             raise ValueError("threshold: give either a threshold or a development set, not both")
         return self
@@ -91,12 +89,16 @@ class Ablation(Section):
     )
     benchmarks: list[str] | None = Field(None, min_length=1, description="keys of benchmarks; null: all")
 
-    def check(self, key: str, variants: Collection[str], benchmarks: Collection[str]) -> None:
-        """Check that its variants and benchmarks exist: ValueError names the one that does not. key: its own key."""
-        for part, names, existing in (
-            ("variants", self.variants, variants),
-            ("benchmarks", self.benchmarks or [], benchmarks),
-        ):
-            for name in names:
-                if name not in existing:
-                    raise ValueError(f"{key}.{part}: there is no {name!r}; allowed: {sorted(existing)}")
+
+class Report(Section):
+    """report.html."""
+
+    title: str = Field("MM-PRM", description="of the page")
+    trees: int = Field(4, ge=0, description="annotated trees to show")
+
+
+class DataCard(Section):
+    """data_card.md, and its part of the report."""
+
+    language: list[str] = Field(["en"], description="of the problems, as codes such as en or zh")
+    examples: int = Field(3, ge=0, description="kept problems to show, and as many refused ones of each stage")

@@ -3,13 +3,11 @@
 Switches of other experiments stand beside the keys that they change: cleaning in `labels`, blank pictures in `seeds`.
 """
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mmprm.config.llm import InstructedModel
+from mmprm.config.models import InstructedModel
 from mmprm.config.section import Aggregate, Section, Share
 
 CONSENSUS_PROMPT = "1"  # the version of what the judging model is asked, and of how its replies are read
@@ -41,7 +39,7 @@ class TreeDecoding(Section):
     repeats: bool = Field(False, description="may a step repeat an earlier one of its path where others could be kept")
 
     @model_validator(mode="after")
-    def _width_divides_n(self) -> TreeDecoding:
+    def _width_divides_n(self) -> Self:
         if self.n % self.width:
             raise ValueError(f"n: {self.n} is no multiple of width {self.width}")
         return self

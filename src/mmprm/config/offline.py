@@ -25,9 +25,8 @@ Settings = Config | OfflineSettings
 
 
 def read_offline_settings(path: Path | None) -> OfflineSettings:
-    """Read settings from a YAML or JSON file; the defaults for None.
+    """Read sections of OfflineSettings from a YAML or JSON file, which may be a whole configuration; defaults for None.
 
-    The file holds any of the sections of OfflineSettings, or is a whole configuration, of which these are taken.
     UserError names the file and every wrong key.
     """
     if path is None:
@@ -38,16 +37,15 @@ def read_offline_settings(path: Path | None) -> OfflineSettings:
         raise UserError(f"--config {path}: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"--config {path}: a configuration is a mapping of keys to values")
-    known = set(OfflineSettings.model_fields)
+    known = list(OfflineSettings.model_fields)
     try:
-        if not set(values) <= known and {"run", "sources", "policy"} <= set(values):
+        if not set(values) <= set(known) and {"run", "sources", "policy"} <= set(values):
             config = load(values)
             return OfflineSettings(**{name: getattr(config, name) for name in known})
         return OfflineSettings.model_validate(values)
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
-        sections = ", ".join(OfflineSettings.model_fields)
-        allowed = f"the sections here are {sections}; a whole configuration is accepted too"
-        raise UserError(f"--config {path} is invalid ({allowed}):\n" + "\n".join(lines)) from error
+        lines = "\n".join(f"  {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
+        allowed = f"the sections here are {', '.join(known)}; a whole configuration is accepted too"
+        raise UserError(f"--config {path} is invalid ({allowed}):\n{lines}") from error
     except UserError as error:
         raise UserError(f"--config {path}: {error}") from error

@@ -1,15 +1,11 @@
-"""Whether two sources may share problems. In: the configured sources. Out: yes or no, before any row is read.
-
-This is what the configuration alone tells; curation compares the rows themselves.
-"""
+"""Whether two sources may share problems, as far as the configuration tells; curation compares the rows themselves."""
 
 from collections.abc import Iterable, Mapping
 from itertools import combinations, product
 
-from mmprm.config.curation import CuratedSource, SetAsideSource
-from mmprm.config.section import Section
+from mmprm.config.derived import CuratedSource, SetAsideSource, TaggedSource
+from mmprm.config.section import Section, check_names
 from mmprm.config.sources import DERIVED, BenchmarkSource, DataFiles, MathVisionSource, MiniSource, TableSource
-from mmprm.config.tagging import TaggedSource
 
 
 def check_derived(sources: Mapping[str, Section]) -> None:
@@ -19,9 +15,8 @@ def check_derived(sources: Mapping[str, Section]) -> None:
         if not isinstance(source, DERIVED):
             continue
         key = f"sources.{name}.{'of' if isinstance(source, SetAsideSource) else 'sources'}"
+        check_names(key, [other for other in source.sources if other != name], set(sources) - {name}, "source ")
         for other in source.sources:
-            if other not in sources:
-                raise ValueError(f"{key}: there is no source {other!r}; allowed: {sorted(set(sources) - {name})}")
             parent = sources[other]
             if isinstance(source, SetAsideSource) and not (isinstance(parent, CuratedSource) and parent.test_size):
                 raise ValueError(f"{key}: {other!r} is not of kind curated with a test_size, and holds nothing out")

@@ -1,6 +1,7 @@
 """What every section of the configuration is, and types that several of them share. In: YAML values. Out: `Section`."""
 
 import re
+from collections.abc import Collection, Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -35,6 +36,13 @@ class Section(BaseModel):
 def is_result(field: FieldInfo) -> bool:
     """Tell whether a field of a section can change a result."""
     return field.json_schema_extra != NO_RESULT
+
+
+def check_names(key: str, names: Iterable[str], existing: Collection[str], kind: str = "") -> None:
+    """Check that names of a key exist: ValueError shows the first that does not, and those that are allowed."""
+    for name in names:
+        if name not in existing:
+            raise ValueError(f"{key}: there is no {kind}{name!r}; allowed: {sorted(existing)}")
 
 
 def _outside_results(path: str) -> str:

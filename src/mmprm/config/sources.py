@@ -1,22 +1,18 @@
 """Sources of problems and of labelled steps. In: YAML values. Out: sections."""
 
-from __future__ import annotations
-
 import os
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from mmprm.config.curation import CuratedSource, SetAsideSource
+from mmprm.config.derived import CuratedSource, SetAsideSource, TaggedSource
 from mmprm.config.section import NO_RESULT, Section, Share
-from mmprm.config.tagging import TaggedSource
 
 Column = Literal[
     "id", "question", "answer", "image", "choices", "answer_type", "solution", "precision", "unit", "tolerance", "group"
 ]
-
 TurnColumn = Literal["id", "turns", "image", "answer", "answer_type", "choices", "group"]
 Weight = Annotated[
     float,
@@ -28,8 +24,6 @@ Weight = Annotated[
         json_schema_extra=NO_RESULT,  # of the source; a param of its own of policy training
     ),
 ]
-
-
 Family = Literal["bars", "rectangle", "triangle", "table", "lshape", "grid", "check"]
 
 
@@ -82,16 +76,14 @@ class DataFiles(Section):
         description="of `repo`: the commit's whole hash, so that the data cannot change",
     )
     files: list[str] | None = Field(
-        None,
-        min_length=1,
-        description="which files of a folder or `repo`, e.g. data/test-*.parquet; null: the split's",
+        None, min_length=1, description="which files of a folder or `repo`, e.g. data/test-*.parquet; null: the split's"
     )
     images: Path | None = Field(None, description="folder of relative image paths; null: that of `path` or `repo`")
     licence: str = Field("unknown", description="stated in the data card", json_schema_extra=NO_RESULT)
     limit: int | None = Field(None, ge=1, description="take the first rows only; null: all")
 
     @model_validator(mode="after")
-    def _one_place(self) -> DataFiles:
+    def _one_place(self) -> Self:
         if (self.path is None) == (self.repo is None):
             raise ValueError("path: give either path (a file or folder) or repo (a data set of the hub)")
         if (self.repo is None) != (self.revision is None):
@@ -114,20 +106,15 @@ class DataFiles(Section):
 
     def matching(self, folder: Path) -> list[Path]:
         """List the files below a folder that match `patterns`, in order."""
-        names = {path: path.relative_to(folder).as_posix() for path in _below(folder)}
-        return sorted(
-            path for path, name in names.items() if any(fnmatchcase(name, pattern) for pattern in self.patterns)
-        )
+        paths = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
+        relative = {path: path.relative_to(folder).as_posix() for path in paths}
+        return sorted(path for path in paths if any(fnmatchcase(relative[path], pattern) for pattern in self.patterns))
 
     @property
     def about(self) -> str:
         """Its description in the report."""
         place = f"{self.repo} at {self.revision}" if self.path is None else self.path.name
         return f"{place}, licence {self.licence}"
-
-
-def _below(folder: Path) -> list[Path]:
-    return [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
 
 
 class ProblemFiles(DataFiles):

@@ -1,9 +1,7 @@
 """Training of the policy and of PRMs, and the PRMs' variants. In: YAML values. Out: sections."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
@@ -68,7 +66,7 @@ class Training(TrainingOptions):
     epochs: float = Field(1, gt=0, description="passes over the examples")
 
     @model_validator(mode="after")
-    def _parts_go_together(self) -> Training:
+    def _parts_go_together(self) -> Self:
         if self.gpus > 1 and not self.deepspeed:
             raise ValueError(f"gpus: {self.gpus} need deepspeed: zero1, zero2 or zero3; set it, or gpus to 1")
         if self.lora and self.deepspeed == "zero3":
@@ -94,7 +92,7 @@ class Policy(Section):
     )
 
     @model_validator(mode="after")
-    def _no_best_without_held_out_problems(self) -> Policy:
+    def _no_best_without_held_out_problems(self) -> Self:
         if self.training.keep_best:
             raise ValueError("training.keep_best: the policy has no held-out problems to judge by; set it to false")
         return self
@@ -150,7 +148,7 @@ class Prm(Section):
         return self.variants[variant].packing or self.packing
 
     @model_validator(mode="after")
-    def _variants_are_valid(self) -> Prm:
+    def _variants_are_valid(self) -> Self:
         for name in self.variants:
             try:
                 self.training_of(name)

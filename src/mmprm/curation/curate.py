@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.config import Config
-from mmprm.config.curation import CuratedSource
+from mmprm.config.derived import CuratedSource
 from mmprm.curation.decisions import PoolDecisions
 from mmprm.curation.funnel import HELD_OUT, KEPT, build_funnel, rule_counts, switches
 from mmprm.curation.problem_index import ProblemIndex

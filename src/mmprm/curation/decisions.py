@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mmprm.config.curation import CuratedSource
+from mmprm.config.derived import CuratedSource
 from mmprm.curation import mix
 from mmprm.curation.benchmarks import SIMPLE, BenchmarkMatch, BenchmarkMatcher
 from mmprm.curation.duplicates import duplicates, groups

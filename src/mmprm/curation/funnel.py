@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmprm.config.curation import CuratedSource, CurationRules
+from mmprm.config.derived import CuratedSource, CurationRules
 from mmprm.config.section import Section
 from mmprm.curation.mix import REST, quotas
 

@@ -6,7 +6,7 @@ server_engine it asks for no token ids and knows no step tags: the model is not 
 
 from typing import Any
 
-from mmprm.config.llm import InstructedModel
+from mmprm.config.models import InstructedModel
 from mmprm.engine.base import Completion, Finished, Request
 from mmprm.engine.over_http import HttpEngine
 from mmprm.engine.server_engine import data_uri

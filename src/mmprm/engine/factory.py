@@ -6,7 +6,7 @@ In: configuration and model folder. Out: an Engine.
 from pathlib import Path
 
 from mmprm.config import Config, Prompt
-from mmprm.config.llm import InstructedModel
+from mmprm.config.models import InstructedModel
 from mmprm.engine.base import Engine
 from mmprm.model import folders
 from mmprm.runtime.http_client import Server

@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmprm.config import Intake
+from mmprm.config.sources import Intake
 from mmprm.data.problem import Problem, problems_by_id
 from mmprm.model.step_text import Parsed, Status, has_control, parse, render_solution
 from mmprm.problems.fields import RowFields, SourceContext, object_of, problem_of

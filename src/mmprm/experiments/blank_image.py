@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mmprm.config.seeds import Seeds
+from mmprm.config.annotation import Seeds
 from mmprm.data.problem import Problem
 from mmprm.rollouts.rollout import Counts
 from mmprm.seeds.pass_rate import KEPT

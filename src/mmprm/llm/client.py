@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.config import Sampling
-from mmprm.config.llm import InstructedModel
+from mmprm.config.models import InstructedModel
 from mmprm.engine.base import Completion, Engine, Request, request_key, request_seed
 from mmprm.llm.tasks import LlmCall
 from mmprm.model import folders

@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from mmprm.config import Ablation, Config
+from mmprm.config import Config
+from mmprm.config.evaluation import Ablation
 from mmprm.data import tables
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.paired import minus_first

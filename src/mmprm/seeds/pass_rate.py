@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mmprm.config.seeds import Seeds
+from mmprm.config.annotation import Seeds
 from mmprm.rollouts.rollout import Counts
 
 KEPT = "kept"

@@ -8,7 +8,7 @@ not run dry behind a few of them.
 from collections.abc import Callable, Generator
 from typing import Any
 
-from mmprm.config.seeds import Seeds
+from mmprm.config.annotation import Seeds
 from mmprm.data.problem import Problem
 from mmprm.rollouts.rollout import RequestFactory, Rollouts, count
 from mmprm.rollouts.scheduler import AFTER_OTHERS

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from mmprm.config import Config
-from mmprm.config.seeds import Seeds
+from mmprm.config.annotation import Seeds
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.data.shards import Shard, read_shard

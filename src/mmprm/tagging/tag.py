@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.config import Config
-from mmprm.config.tagging import TaggedSource
+from mmprm.config.derived import TaggedSource
 from mmprm.data import schemas, tables
 from mmprm.data.problem import stream_problems
 from mmprm.engine.factory import open_instructed

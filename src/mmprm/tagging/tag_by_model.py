@@ -9,7 +9,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
-from mmprm.config.tagging import TaggedSource, TaggingModel
+from mmprm.config.derived import TaggedSource, TaggingModel
 from mmprm.data.problem import Problem
 from mmprm.grading.answer_statements import without_thought
 from mmprm.llm.tasks import AnswerCheck, ItemRefusedError, LlmCall, Refused, complete_text

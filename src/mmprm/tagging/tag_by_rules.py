@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 
-from mmprm.config.tagging import TaggedSource
+from mmprm.config.derived import TaggedSource
 from mmprm.data.problem import Problem
 from mmprm.grading import choice, rules
 from mmprm.grading.answer_statements import narrow_body, sentences

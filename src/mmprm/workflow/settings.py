@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.config import Config
-from mmprm.config.llm import InstructedModel
+from mmprm.config.models import InstructedModel
 from mmprm.config.section import Section, is_result
 from mmprm.runtime.errors import UserError
 
