@@ -11,7 +11,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from mmprm.evaluation.auc import auc
+from mmprm.evaluation.aggregates import auc
 from mmprm.mini import train_base
 from mmprm.mini.lessons import KINDS, lesson
 from mmprm.model import folders

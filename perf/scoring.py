@@ -19,9 +19,7 @@ from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.data.problem import read_problems
 from mmprm.model.step_text import Status
-from mmprm.prm.scorers import TransformersScorer, VllmScorer
-from mmprm.prm.step_scores import Item, Scorer
-from mmprm.prm.tree_scorer import TreeScorer
+from mmprm.prm.scorers import Item, Scorer, TransformersScorer, TreeScorer, VllmScorer
 from perf.common import finish, machine, need, say, spread, user_errors
 
 Scores = list[list[float]]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmprm.evaluation.auc import auc, auc_within_problem
+from mmprm.evaluation.aggregates import auc, auc_within_problem
 
 ITEMS = st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=12)
 

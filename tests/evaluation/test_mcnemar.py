@@ -8,7 +8,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from mmprm.evaluation.mcnemar import mcnemar
+from mmprm.evaluation.intervals import mcnemar
 
 
 def lots(n: int) -> np.ndarray:

@@ -15,8 +15,7 @@ from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.intervals import intervals
-from mmprm.evaluation.measure import measure
-from mmprm.evaluation.paired import minus_first
+from mmprm.evaluation.measure import measure, minus_first
 from mmprm.evaluation.selection_rules import WEIGHTS
 from mmprm.runtime.errors import UserError
 

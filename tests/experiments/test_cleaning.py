@@ -18,8 +18,8 @@ from toy_world import ExactGrader, grow
 from mmprm.annotation.tree import Tree
 from mmprm.config import Annotation, Labels
 from mmprm.experiments.cleaning import InformationRanking, PooledEvidence, balanced_information, scan
+from mmprm.labels.cleaning import Cleaning
 from mmprm.labels.evidence import Evidence, StepPath
-from mmprm.labels.soft_labels import soft_labels
 
 # The question and `a, b` were probed. Through `a` went three of the question's rollouts, two of them through `a, b`.
 NODES = [node(0, [], 2, 4), node(1, ["a", "b"], 1, 4)]
@@ -103,7 +103,9 @@ def test_pooling_keeps_hard_labels_only_adds_rollouts_and_does_not_see_their_ord
 
 def soft(kind: str, labels: dict, confidence: float | None, switches: Labels, changes: Counter[str]) -> list:
     """The soft labels of a path, as the stage makes them."""
-    values = soft_labels(labels, switches.min_rollouts, changes)
+    plain = Cleaning(switches)
+    values = plain.soft_labels(Evidence([], []), StepPath(kind, (), None), labels)
+    changes.update(plain.changes)
     return scan(kind, values, labels["label_source"], confidence, switches, changes)
 
 

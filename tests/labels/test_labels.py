@@ -12,10 +12,9 @@ from toy_trees import evidence_of, node, rollout, stage
 from toy_world import ExactGrader, grow, toy_config
 
 from mmprm.config import Annotation, Labels
-from mmprm.labels.cleaning import Cleaning
+from mmprm.labels.cleaning import Cleaning, choose, in_dev
 from mmprm.labels.evidence import Evidence, StepPath
 from mmprm.labels.gather import gather_labels
-from mmprm.labels.selection import choose, in_dev
 from mmprm.runtime.errors import UserError
 
 KEEP_ALL = Labels(max_positive_ratio=None)

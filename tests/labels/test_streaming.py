@@ -12,8 +12,7 @@ from toy_world import toy_config
 from mmprm.config import Labels
 from mmprm.data import schemas, tables
 from mmprm.labels.cleaning import Cleaning
-from mmprm.labels.gather import gather_labels
-from mmprm.labels.tree_tables import sources_of, trees
+from mmprm.labels.gather import gather_labels, sources_of, trees
 from mmprm.runtime.errors import UserError
 
 NAMES = ("nodes", "rollouts")

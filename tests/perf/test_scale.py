@@ -9,7 +9,7 @@ from perf import scale
 from test_timing_scripts import run
 
 from mmprm.data import schemas, tables
-from mmprm.labels.tree_tables import trees
+from mmprm.labels.gather import trees
 
 
 def test_the_synthetic_annotation_has_real_trees_of_every_problem(tmp_path: Path) -> None:

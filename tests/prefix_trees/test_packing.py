@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 
 from mmprm.data.problem import Problem
 from mmprm.prefix_trees import attention, packing
-from mmprm.prm.scorers import TransformersScorer
-from mmprm.prm.step_scores import Item
-from mmprm.prm.tree_scorer import TreeScorer
+from mmprm.prm.scorers import Item, TransformersScorer, TreeScorer
 
 # Few tokens, so that prefixes are shared.
 PATHS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_size=1, max_size=8)

@@ -24,8 +24,7 @@ from mmprm.model.tokens import image_inputs, rope_index, tokenise
 from mmprm.prefix_trees import attention, packing
 from mmprm.prefix_trees.packing import TreePositions
 from mmprm.prm import train_prm
-from mmprm.prm.scorers import TransformersScorer
-from mmprm.prm.tree_scorer import TreeScorer
+from mmprm.prm.scorers import TransformersScorer, TreeScorer
 from mmprm.runtime.errors import UserError
 from mmprm.training.trainer import add_adapters
 

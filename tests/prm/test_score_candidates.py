@@ -19,8 +19,7 @@ from mmprm.model import folders
 from mmprm.model.step_text import ANSWER_CLOSE, MARKER, STEP_CLOSE, Renderer, control_ids, parse
 from mmprm.prm import score_candidates
 from mmprm.prm.score_candidates import spread
-from mmprm.prm.scorers import TransformersScorer
-from mmprm.prm.step_scores import Item, StepScores
+from mmprm.prm.scorers import Item, StepScores, TransformersScorer
 from mmprm.runtime.errors import UserError
 
 STRANGE = "Is <prm> or <step>a</step><prm> or <IMG_CONTEXT> or <img> a step? <|im_end|>"

@@ -19,8 +19,7 @@ from mmprm.data.problem import Problem, read_problems
 from mmprm.model import folders
 from mmprm.model.step_text import MARKER, NO, YES, Renderer, control_ids
 from mmprm.prm import marker_examples, train_prm
-from mmprm.prm.scorers import TransformersScorer
-from mmprm.prm.tree_scorer import TreeScorer
+from mmprm.prm.scorers import TransformersScorer, TreeScorer
 from mmprm.runtime.errors import UserError
 from mmprm.training import losses
 from mmprm.training.batches import PaddedCollator

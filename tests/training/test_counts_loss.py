@@ -18,7 +18,7 @@ from scipy.stats import betabinom
 from mmprm import config
 from mmprm.model import folders
 from mmprm.prm import marker_examples, train_prm
-from mmprm.prm.step_scores import concentration
+from mmprm.prm.scorers import concentration
 from mmprm.training import losses
 from mmprm.training.examples import IGNORE
 

@@ -16,8 +16,7 @@ from mmprm.data.problem import Problem, write_problems
 from mmprm.model import folders
 from mmprm.model.step_text import parse
 from mmprm.prm import train_prm
-from mmprm.prm.scorers import TransformersScorer
-from mmprm.prm.tree_scorer import TreeScorer
+from mmprm.prm.scorers import TransformersScorer, TreeScorer
 from mmprm.training import train_policy
 
 pytestmark = pytest.mark.slow

@@ -15,8 +15,7 @@ import pandas as pd
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, problems_by_id
 from mmprm.evaluation import votes
-from mmprm.evaluation.aggregates import AGGREGATES
-from mmprm.evaluation.auc import auc_within_problem
+from mmprm.evaluation.aggregates import AGGREGATES, auc_within_problem
 from mmprm.grading import Verdict
 from mmprm.model.step_text import Status
 from mmprm.runtime.errors import UserError

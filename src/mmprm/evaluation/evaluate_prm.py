@@ -18,14 +18,12 @@ import pyarrow.compute as pc
 from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.data.problem import ProblemFile
-from mmprm.evaluation.aggregates import AGGREGATES
-from mmprm.evaluation.auc import auc, auc_within_problem
+from mmprm.evaluation.aggregates import AGGREGATES, auc, auc_within_problem
 from mmprm.model import folders
 from mmprm.model.step_text import Status
 from mmprm.prm.marker_examples import marker_labels
-from mmprm.prm.step_scores import Item
+from mmprm.prm.scorers import TreeScorer
 from mmprm.prm.train_prm import initial_prm
-from mmprm.prm.tree_scorer import TreeScorer
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.training.examples import IGNORE
@@ -52,18 +50,14 @@ def evaluate_prm(
     if folders.check_manifest(prm)["info"].get("base") != folders.fingerprint(policy):
         raise UserError(f"{prm}: it was not trained from the policy {policy}; run `snakemake {prm / folders.MANIFEST}`")
     problems = ProblemFile(seeds)
-    rows = [
-        row for part in tables.batches(trajectories, schemas.PATHS) for row in part.to_pylist() if row["split"] == "dev"
-    ]
+    parts = tables.batches(trajectories, schemas.PATHS)
+    rows = [row for part in parts for row in part.to_pylist() if row["split"] == "dev"]
     if not rows:
         raise UserError(f"{trajectories}: no path of split dev; raise labels.dev_share or annotate more problems")
     dev = {row["problem_id"] for row in rows}
     rollouts = root_rollouts(shards, dev)
-    items: list[Item] = [
-        (problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in (*rows, *rollouts)
-    ]
+    items = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in (*rows, *rollouts)]
     log.info(f"prm {variant} held out: {len(rows)} paths and {len(rollouts)} rollouts of {len(dev)} problems")
-
     out.parent.mkdir(parents=True, exist_ok=True)
     result = {}
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
@@ -74,10 +68,10 @@ def evaluate_prm(
             measures = step_measures(rows, scores[: len(rows)]) | ranking_measures(rollouts, scores[len(rows) :])
             result[name] = measures
             within = measures["auc_within_problem"][config.bench.primary]
+            loss, over_steps, within = (_shown(value) for value in (measures["loss"], measures["auc_steps"], within))
             log.info(
-                f"prm {variant} held out: {name}: loss {_shown(measures['loss'])}, "
-                f"AUC over steps {_shown(measures['auc_steps'])}, "
-                f"within a problem by {config.bench.primary} {_shown(within)}"
+                f"prm {variant} held out: {name}: loss {loss}, AUC over steps {over_steps}, within a problem by "
+                f"{config.bench.primary} {within}"
             )
     tables.write_json(out, result)
 
@@ -120,18 +114,13 @@ def step_measures(rows: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[f
 
 def calibration(predicted: np.ndarray, label: np.ndarray) -> list[dict[str, Any]]:
     """Return mean prediction, mean label and count in BINS bins of equal width over [0, 1]; empty bins are omitted."""
-    index = np.minimum((predicted * BINS).astype(int), BINS - 1)
-    return [
-        {
-            "low": number / BINS,
-            "high": (number + 1) / BINS,
-            "predicted": float(predicted[index == number].mean()),
-            "label": float(label[index == number].mean()),
-            "count": int((index == number).sum()),
-        }
-        for number in range(BINS)
-        if (index == number).any()
-    ]
+    bins = np.minimum((predicted * BINS).astype(int), BINS - 1)
+    rows = []
+    for number in np.unique(bins).tolist():
+        p, labels = predicted[bins == number], label[bins == number]
+        means = {"predicted": float(p.mean()), "label": float(labels.mean())}
+        rows.append({"low": number / BINS, "high": (number + 1) / BINS, **means, "count": len(p)})
+    return rows
 
 
 def ranking_measures(rollouts: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[float]]) -> dict[str, Any]:

@@ -11,17 +11,17 @@ A problem is a row of our own problem table, or
 
     {"id": "geo-17", "question": "…", "answer": "14", "image": "17.png", "choices": ["12", "14"], "answer_type": "auto"}
 
-of which id, question and answer are required; precision, unit, tolerance and group are read too. Values are read as
-those of a source (`problems.fields`). An image is a path below the file's folder, encoded bytes (in parquet), or a list
-of these. Candidates are numbered within their problem in the order of the file, unless `candidate` gives the number. A
-candidate without steps or an answer, or with tags inside, is kept with a status that is not ok, as a sampled one would
-be: no PRM can choose it. A row that cannot be read at all stops the command, with its file and line.
+of which id, question and answer are required; precision, unit, tolerance and group are read too, all as those of a
+source (`problems.fields`). An image is a path below the file's folder, encoded bytes (in parquet), or a list of these.
+Candidates are numbered within their problem in the order of the file, unless `candidate` gives the number. One without
+steps or an answer, or with tags inside, is kept with a status that is not ok: no PRM can choose it. A row that cannot
+be read at all stops the command, with its file and line.
 """
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,12 +33,14 @@ from mmprm.config.sources import Intake
 from mmprm.data.problem import Problem, problems_by_id
 from mmprm.model.step_text import Parsed, Status, has_control, parse, render_solution
 from mmprm.problems.fields import RowFields, SourceContext, object_of, problem_of
-from mmprm.problems.rows import RowRefusedError, without_nan
+from mmprm.problems.rows import PARQUET, RowRefusedError, without_nan
 from mmprm.runtime.errors import UserError
 
 T = TypeVar("T")
+_BAD = "bad_row"  # the reason of refusals
 _SHOWN = 8  # bad rows in a message
 _LARGEST = Intake().max_image_pixels
+_AS_GIVEN = ("question", "answer", "answer_type", "precision", "unit", "tolerance", "group")  # fields of a problem
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,6 @@ class ExternalCandidates:
         return hashlib.sha256(json.dumps(sorted(read, key=lambda row: row[:2])).encode()).hexdigest()[:32]
 
 
-class _BadRowError(Exception):
-    """What is wrong with a row."""
-
-
 def read_candidates(problems: Path | None, candidates: Path) -> ExternalCandidates:
     """Read both files; `problems` is not needed where every candidate contains its problem.
 
@@ -71,17 +69,17 @@ def read_candidates(problems: Path | None, candidates: Path) -> ExternalCandidat
     def candidate(row: Any) -> dict[str, Any]:
         row = _object(row)
         problem = _problem_of_candidate(row, candidates, known, problems)
-        known.setdefault(problem.problem_id, problem)
-        solution = _solution(row)
-        number = row.get("candidate", numbers[problem.problem_id])
+        name, solution = problem.problem_id, _solution(row)
+        known.setdefault(name, problem)
+        number = row.get("candidate", numbers[name])
         if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-            raise _BadRowError(f"candidate is {number!r}, not a number from 0 on")
-        if (problem.problem_id, number) in taken:
-            raise _BadRowError(f"there is another candidate {number} of problem {problem.problem_id!r} above")
-        numbers[problem.problem_id] += 1
-        taken.add((problem.problem_id, number))
+            raise RowRefusedError(_BAD, f"candidate is {number!r}, not a number from 0 on")
+        if (name, number) in taken:
+            raise RowRefusedError(_BAD, f"there is another candidate {number} of problem {name!r} above")
+        numbers[name] += 1
+        taken.add((name, number))
         return {
-            "problem_id": problem.problem_id,
+            "problem_id": name,
             "candidate": number,
             "text": render_solution(solution.steps, solution.answer),
             "steps": list(solution.steps),
@@ -97,27 +95,22 @@ def read_candidates(problems: Path | None, candidates: Path) -> ExternalCandidat
     return ExternalCandidates({name: problem for name, problem in known.items() if name in numbers}, rows)
 
 
-def numbered_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield (position, row) of a file; UserError where the file as a whole cannot be read."""
+def numbered_rows(path: Path) -> list[tuple[str, Any]]:
+    """Return (position, row) of a file; UserError where the file as a whole cannot be read."""
     try:
-        if path.suffix in (".parquet", ".pq"):
-            for number, row in enumerate(pq.read_table(path).to_pylist()):
-                yield f"row {number}", row
-        elif path.suffix == ".json":
+        if path.suffix in PARQUET:
+            return [(f"row {number}", row) for number, row in enumerate(pq.read_table(path).to_pylist())]
+        if path.suffix == ".json":
             items = json.loads(path.read_text())
             if not isinstance(items, list):
                 raise UserError(f"{path}: not a JSON array; name a file of JSON Lines .jsonl")
-            for number, row in enumerate(items):
-                yield f"item {number}", row
-        elif path.suffix in (".jsonl", ".ndjson"):
+            return [(f"item {number}", item) for number, item in enumerate(items)]
+        if path.suffix in (".jsonl", ".ndjson"):
             with path.open(encoding="utf-8-sig") as file:
-                for number, line in enumerate(file, 1):
-                    if line.strip():
-                        yield f"line {number}", line
-        else:
-            raise UserError(f"{path}: not a .jsonl, .ndjson, .json or .parquet file")
+                return [(f"line {number}", line) for number, line in enumerate(file, 1) if line.strip()]
     except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
+    raise UserError(f"{path}: not a .jsonl, .ndjson, .json or .parquet file")
 
 
 def _read_all(path: Path, make: Callable[[Any], T]) -> list[T]:
@@ -126,7 +119,7 @@ def _read_all(path: Path, make: Callable[[Any], T]) -> list[T]:
     for where, row in numbered_rows(path):
         try:
             made.append(make(row))
-        except (_BadRowError, RowRefusedError) as error:
+        except RowRefusedError as error:
             bad.append(f"  {where}: {error}")
     if bad:
         more = f"\n  and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
@@ -141,33 +134,29 @@ def _object(row: Any) -> dict[str, Any]:
         try:
             row = json.loads(row)
         except (ValueError, RecursionError) as error:
-            raise _BadRowError(f"not JSON ({error})") from error
+            raise RowRefusedError(_BAD, f"not JSON ({error})") from error
     return object_of(without_nan(row))
 
 
 def _problems(path: Path) -> dict[str, Problem]:
-    if _is_problem_table(path):
+    try:
+        is_problem_table = path.suffix in PARQUET and "problem_id" in pq.read_schema(path).names
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+    if is_problem_table:
         return problems_by_id(path)
     by_id: dict[str, Problem] = {}
 
     def problem(row: Any) -> None:
         made = _problem(_object(row), path)
         if not made.problem_id:
-            raise _BadRowError("there is no id")
+            raise RowRefusedError(_BAD, "there is no id")
         if made.problem_id in by_id:
-            raise _BadRowError(f"there is another problem {made.problem_id!r} above")
+            raise RowRefusedError(_BAD, f"there is another problem {made.problem_id!r} above")
         by_id[made.problem_id] = made
 
     _read_all(path, problem)
     return by_id
-
-
-def _is_problem_table(path: Path) -> bool:
-    """Tell our own problem tables from other parquet files."""
-    try:
-        return path.suffix in (".parquet", ".pq") and "problem_id" in pq.read_schema(path).names
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
 
 
 def _problem_of_candidate(
@@ -178,10 +167,10 @@ def _problem_of_candidate(
         made = _problem(_object(named), candidates)
         return made if made.problem_id else replace(made, problem_id=f"{candidates.stem}/{made.fingerprint}")
     if isinstance(named, bool) or not isinstance(named, str | int):
-        raise _BadRowError("`problem` is neither an id nor an object with question and answer")
+        raise RowRefusedError(_BAD, "`problem` is neither an id nor an object with question and answer")
     if str(named) not in known:
         where = f"not in {problems}" if problems else "not known without --problems"
-        raise _BadRowError(f"problem {named!r} is {where}")
+        raise RowRefusedError(_BAD, f"problem {named!r} is {where}")
     return known[str(named)]
 
 
@@ -189,19 +178,8 @@ def _problem(row: dict[str, Any], path: Path) -> Problem:
     """Read a problem as those of sources are; its id is the row's, and empty where the row has none."""
     name, image = row.get("id", row.get("problem_id")), row.get("image", row.get("images"))
     images = [item for item in (image if isinstance(image, list) else [image]) if item]
-    fields = RowFields(
-        id="-" if name is None else name,
-        question=row.get("question"),
-        answer=row.get("answer"),
-        image=images,
-        has_image=bool(images),
-        choices=row.get("choices") or None,
-        answer_type=row.get("answer_type"),
-        precision=row.get("precision"),
-        unit=row.get("unit"),
-        tolerance=row.get("tolerance"),
-        group=row.get("group"),
-    )
+    given: dict[str, Any] = {field: row.get(field) for field in _AS_GIVEN} | {"choices": row.get("choices") or None}
+    fields = RowFields(id="-" if name is None else name, image=images, has_image=bool(images), **given)
     made = problem_of(fields, SourceContext(path.stem, path.parent, _LARGEST))
     return replace(made, problem_id="" if name is None else made.problem_id.removeprefix(f"{made.source}/"))
 
@@ -210,13 +188,13 @@ def _solution(row: dict[str, Any]) -> Parsed:
     """Read steps and answer, with the status that they would have had in a sampled text."""
     if "steps" not in row:
         if not isinstance(row.get("text"), str):
-            raise _BadRowError("there are neither `steps` (a list of texts) nor `text` (with step tags)")
+            raise RowRefusedError(_BAD, "there are neither `steps` (a list of texts) nor `text` (with step tags)")
         return parse(row["text"])
     steps, answer = row["steps"], row.get("answer")
     if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
-        raise _BadRowError("steps are not a list of texts")
+        raise RowRefusedError(_BAD, "steps are not a list of texts")
     if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):
-        raise _BadRowError(f"answer is {answer!r:.80}, not a text or null")
+        raise RowRefusedError(_BAD, f"answer is {answer!r:.80}, not a text or null")
     steps, answer = [step.strip() for step in steps], "" if answer is None else str(answer).strip()
     if not steps and not answer:
         return Parsed(Status.EMPTY)

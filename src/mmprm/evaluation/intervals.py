@@ -1,4 +1,4 @@
-"""Confidence intervals over problems: the BCa bootstrap (Efron 1987), for many metrics on the same resamples.
+"""Confidence intervals over problems (BCa bootstrap, Efron 1987), and McNemar's exact test of two choices (1947).
 
 In: values of shape (metrics, problems), and the problems' groups. Out: means and their intervals. Every metric sees the
 same resampled problems, so that the interval of a row of differences is the paired one.
@@ -10,15 +10,16 @@ test compares them), but it has no groups, and stores every resample of every me
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
 _CHUNK = 1000  # resamples at a time: 1000 x 4000 problems are 32 MB
 _NEAR = 1e-12  # equal values may differ in their last bits
+_TIE = 1e-9  # how near to 0 or 1 an accuracy is certain
 
-# (..., totals) -> (..., metrics)
-Statistic = Callable[[np.ndarray], np.ndarray]
+Statistic = Callable[[np.ndarray], np.ndarray]  # (..., totals) -> (..., metrics)
 
 
 def intervals(
@@ -33,11 +34,11 @@ def intervals(
     if values.shape[1] == 0:
         raise ValueError("no problems to take a mean over")
     totals = grouped(np.vstack([values, np.ones(values.shape[1])]).T, groups)
-    return bootstrap(totals, _means, confidence, resamples, seed)
+    return bootstrap(totals, ratios, confidence, resamples, seed)
 
 
-def _means(totals: np.ndarray) -> np.ndarray:
-    """Divide sums over problems by the number of problems, in the last column."""
+def ratios(totals: np.ndarray) -> np.ndarray:
+    """Divide sums by the last column, the number of items: (..., metrics + 1) -> (..., metrics)."""
     means: np.ndarray = totals[..., :-1] / totals[..., -1:]
     return means
 
@@ -100,3 +101,32 @@ def _levels(value: float, resampled: np.ndarray, without_one: np.ndarray, confid
         return plain
     levels: np.ndarray = norm.cdf(z0 + z / denominator)
     return levels
+
+
+def mcnemar(ours: np.ndarray, theirs: np.ndarray, draws: np.ndarray) -> dict[str, Any]:
+    """Return {both, neither, only_ours, only_theirs, by_lot, p_value}; p_value is 1 where no problem differs.
+
+    In: the expected accuracy of both choices by problem, between 0 and 1 where right and wrong candidates are tied.
+    Such ties are broken at random: a choice of accuracy a is right where the problem's draw, uniform from [0, 1), lies
+    below a; by_lot counts them. To leave them out would be unfair: majority voting is tied where it is weak, a PRM
+    seldom is. Under the null hypothesis a problem that just one of the two gets right is that of either with
+    probability 1/2: the two-sided binomial test over those problems, which must be independent (share no image).
+    Raises ValueError for accuracies outside of [0, 1], NaN included, and for unequal lengths.
+    """
+    ours, theirs = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
+    if not ours.shape == theirs.shape == draws.shape:
+        raise ValueError(f"{ours.size} accuracies of one choice, {theirs.size} of the other, {draws.size} draws")
+    if not all(((of >= -_TIE) & (of <= 1 + _TIE)).all() for of in (ours, theirs)):  # false for NaN too
+        raise ValueError("an accuracy is not between 0 and 1")
+    decided = [np.minimum(of, 1 - of) <= _TIE for of in (ours, theirs)]
+    mine, other = (np.where(sure, of > 0.5, draws < of) for sure, of in zip(decided, (ours, theirs), strict=True))
+    only_ours, only_theirs = int((mine & ~other).sum()), int((other & ~mine).sum())
+    discordant = only_ours + only_theirs
+    return {
+        "both": int((mine & other).sum()),
+        "neither": int((~mine & ~other).sum()),
+        "only_ours": only_ours,
+        "only_theirs": only_theirs,
+        "by_lot": int((~(decided[0] & decided[1])).sum()),
+        "p_value": float(binomtest(only_ours, discordant).pvalue) if discordant else 1.0,
+    }

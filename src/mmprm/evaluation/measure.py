@@ -2,19 +2,23 @@
 
 All values are fractions in [0, 1], averaged over problems; differences are in [-1, 1]. A summary row is
 {benchmark, variant, n, metric, value, ci_low, ci_high, problems, primary}: `n` candidates a problem, `primary` for the
-rows of `bench.primary`, the aggregate that was fixed beforehand. `selection_rules` defines the metrics, `best_of_n` the
-Best-of-N expectation among them, `candidates` which candidates count.
+rows of `bench.primary`, the aggregate that was fixed beforehand. `selection_rules` defines the metrics.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from mmprm.config import Config
 from mmprm.data import tables
-from mmprm.evaluation.candidates import Row, candidates_by_problem, join_scores
-from mmprm.evaluation.selection_rules import selection_metrics
+from mmprm.evaluation.candidates import Row, candidates_by_problem, candidates_of, join_scores
+from mmprm.evaluation.intervals import intervals
+from mmprm.evaluation.selection_rules import per_problem, selection_metrics
 from mmprm.runtime.errors import UserError
+
+_RULES = ("bon", "weighted_majority")  # what a PRM decides; two PRMs have the baselines in common
 
 
 def measure(
@@ -64,3 +68,37 @@ def summarise(config: Config, metrics: list[Path], out: Path) -> None:
     order = {name: index for index, name in enumerate([*config.benchmarks, *config.prm.variants])}
     rows.sort(key=lambda row: (order.get(row["benchmark"], -1), order.get(row["variant"], -1)))
     tables.write_json(out, rows)
+
+
+def minus_first(
+    config: Config, problems: Path, candidates: Path, scores: Mapping[str, Path]
+) -> dict[str, dict[tuple[str, int], Row]]:
+    """Compare all PRMs but the first with the first: name -> (metric, n) -> {value, ci_low, ci_high} of the difference.
+
+    scores: tables of schemas.SCORES by name. The metrics are bon/… and weighted_majority… (see `selection_rules`),
+    differences are in [-1, 1]. Intervals are BCa over problems, those that share an image as one, on the same resamples
+    as the benchmark's own. Raises UserError where no problem has a verdict, or a candidate has no score.
+    """
+    first, *others = scores
+    if not others:
+        return {}
+    bench = config.bench
+    by_id, rows = candidates_by_problem(problems, candidates)
+    values, groups = {}, []
+    for name, path in scores.items():
+        every = [candidates_of(by_id[problem], group) for problem, group in join_scores(rows, path).items()]
+        counted = [problem for problem in every if problem is not None]  # by verdicts alone: the same for every PRM
+        if not counted:
+            raise UserError(f"{candidates}: no problem has a graded candidate; was the grader working?")
+        groups = [problem.group for problem in counted]
+        metrics = per_problem(counted, bench.n, bench.primary, config.seed)
+        values[name] = {key: row for key, row in metrics.items() if key[0].partition("/")[0] in _RULES}
+    compared = {}
+    for name in others:
+        differences = np.stack([values[name][key] - row for key, row in values[first].items()])
+        ends = intervals(differences, bench.confidence, bench.resamples, config.seed, groups)
+        compared[name] = {
+            key: {"value": float(value), "ci_low": float(low), "ci_high": float(high)}
+            for key, value, low, high in zip(values[first], *ends, strict=True)
+        }
+    return compared

@@ -23,8 +23,7 @@ from mmprm.evaluation import votes
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.best_of_n import expected_accuracy, oracle, random_pick, sizes
 from mmprm.evaluation.candidates import Candidates, candidate_counts, candidates_of, within_problem
-from mmprm.evaluation.intervals import intervals
-from mmprm.evaluation.mcnemar import mcnemar
+from mmprm.evaluation.intervals import intervals, mcnemar
 from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
@@ -65,18 +64,11 @@ def selection_metrics(
     groups = [candidates.group for candidates in counted]
     values = per_problem(counted, n, bench.primary, seed)
     means, low, high = intervals(np.stack(list(values.values())), bench.confidence, bench.resamples, seed, groups)
-    summary = [
-        {
-            "n": at,
-            "metric": metric,
-            "value": float(mean),
-            "ci_low": float(lower),
-            "ci_high": float(upper),
-            "problems": len(counted),
-            "primary": metric.startswith("bon") and metric.endswith(f"/{bench.primary}"),
-        }
-        for (metric, at), mean, lower, upper in zip(values, means, low, high, strict=True)
-    ]
+    summary = []
+    for (metric, at), *ends in zip(values, means, low, high, strict=True):
+        primary = metric.startswith("bon") and metric.endswith(f"/{bench.primary}")
+        row = {"n": at, "metric": metric, **dict(zip(_INTERVAL, map(float, ends), strict=True))}
+        summary.append(row | {"problems": len(counted), "primary": primary})
     most = max(candidates.size for candidates in counted)
     return {
         "n": n,
@@ -161,10 +153,8 @@ def mcnemar_tests(values: Values, n: int, primary: str, counted: Sequence[Candid
     rules = [f"bon/{primary}", "weighted_majority"]
     rules += [metric for metric, at in values if at == n and metric.startswith("orm/")]
     draws = np.array([_draw(seed, "lots", candidates.problem_id) / 2**32 for candidates in counted])
-    return [
-        {"choice": rule, "against": "majority", "n": n, **mcnemar(values[rule, n], values["majority", n], draws)}
-        for rule in rules
-    ]
+    tests = {rule: mcnemar(values[rule, n], values["majority", n], draws) for rule in rules}
+    return [{"choice": rule, "against": "majority", "n": n, **test} for rule, test in tests.items()]
 
 
 def curves(summary: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -172,9 +162,7 @@ def curves(summary: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     by_metric: dict[str, dict[str, Any]] = {}
     for row in summary:
         if "minus" not in row["metric"]:
-            curve = by_metric.setdefault(
-                row["metric"], {"metric": row["metric"], "n": [], **{k: [] for k in _INTERVAL}}
-            )
+            curve = by_metric.setdefault(row["metric"], {"metric": row["metric"]})
             for key in ("n", *_INTERVAL):
-                curve[key].append(row[key])
+                curve.setdefault(key, []).append(row[key])
     return list(by_metric.values())

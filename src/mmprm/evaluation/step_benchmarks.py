@@ -7,6 +7,7 @@ shares a problem with the test is an error. `step_metrics` defines the metrics.
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from mmprm.config.evaluation import StepTest
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, problems_by_id
 from mmprm.evaluation import step_metrics
-from mmprm.evaluation.auc import auc
+from mmprm.evaluation.aggregates import auc
 from mmprm.evaluation.candidates import group_of
 from mmprm.evaluation.intervals import bootstrap, grouped
 from mmprm.runtime.errors import UserError
@@ -40,8 +41,8 @@ def score_steps(config: Config, benchmark: str, prm: Path, problems: Path, paths
     by_id, rows = _read(config.step_benchmarks[benchmark], problems, paths)
     items = [(by_id[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rows]
     scores, usage = score_items(config, prm, items)
-    ids = [row["path_id"] for row in rows]
-    scored = [{"path_id": id, "probabilities": score.probabilities} for id, score in zip(ids, scores, strict=True)]
+    pairs = zip(rows, scores, strict=True)
+    scored = [{"path_id": row["path_id"], "probabilities": score.probabilities} for row, score in pairs]
     tables.write(out, scored, schemas.STEP_SCORES)
     tables.write_json(tables.usage_path(out), usage)
 
@@ -73,27 +74,24 @@ def measure_steps(
     read = [path for path in judged if path.p is not None]
     labels = np.concatenate([path.right for path in judged])
     p = np.concatenate([path.p for path in read if path.p is not None] or [np.empty(0)])
-    tables.write_json(
-        out,
-        names
-        | {
-            "metric": settings.metric,
-            "development": settings.is_development,
-            "threshold": threshold,
-            "threshold_chosen_on": chosen_on,
-            "n_problems": len(problems),
-            "n_groups": len({path.group for path in judged}),
-            "n_paths": len(judged),
-            "n_paths_without_labels": n_paths - len(judged),
-            "n_paths_too_long": len(judged) - len(read),
-            "n_steps": len(labels),
-            "n_wrong_steps": int((~labels).sum()),
-            "auc_steps": auc(p.tolist(), np.concatenate([path.right for path in read] or [labels[:0]]).tolist()),
-            "confidence": config.bench.confidence,
-            "resamples": config.bench.resamples,
-            "rows": [names | row for row in rows],
-        },
-    )
+    metrics = {
+        "metric": settings.metric,
+        "development": settings.is_development,
+        "threshold": threshold,
+        "threshold_chosen_on": chosen_on,
+        "n_problems": len(problems),
+        "n_groups": len({path.group for path in judged}),
+        "n_paths": len(judged),
+        "n_paths_without_labels": n_paths - len(judged),
+        "n_paths_too_long": len(judged) - len(read),
+        "n_steps": len(labels),
+        "n_wrong_steps": int((~labels).sum()),
+        "auc_steps": auc(p.tolist(), np.concatenate([path.right for path in read] or [labels[:0]]).tolist()),
+        "confidence": config.bench.confidence,
+        "resamples": config.bench.resamples,
+        "rows": [names | row for row in rows],
+    }
+    tables.write_json(out, names | metrics)
 
 
 def _rows(config: Config, judged: Sequence[step_metrics.JudgedPath], threshold: float, primary: str) -> list[Row]:
@@ -106,22 +104,12 @@ def _rows(config: Config, judged: Sequence[step_metrics.JudgedPath], threshold: 
     bench = config.bench
     values, low, high = bootstrap(totals, step_metrics.by_subset, bench.confidence, bench.resamples, config.seed)
     subsets = ["all", *names, "mean of subsets"] if len(names) > 1 else ["all"]
-    return [
-        {
-            "subset": subset,
-            "metric": metric,
-            "value": _or_none(values[index]),
-            "ci_low": _or_none(low[index]),
-            "ci_high": _or_none(high[index]),
-            "primary": metric == primary and subset == "all",
-        }
-        for number, subset in enumerate(subsets)
-        for index, metric in enumerate(step_metrics.METRICS, number * len(step_metrics.METRICS))
-    ]
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+    rows: list[Row] = []
+    for (subset, metric), *ends in zip(product(subsets, step_metrics.METRICS), values, low, high, strict=False):
+        value, ci_low, ci_high = (None if math.isnan(end) else float(end) for end in ends)
+        row = {"subset": subset, "metric": metric, "value": value, "ci_low": ci_low, "ci_high": ci_high}
+        rows.append(row | {"primary": metric == primary and subset == "all"})
+    return rows
 
 
 def _read(settings: StepTest, problems: Path, paths: Path) -> tuple[dict[str, Problem], list[Row]]:
@@ -157,9 +145,8 @@ def _judged(settings: StepTest, files: Tables) -> tuple[dict[str, Problem], list
             problem = by_id[row["problem_id"]]
             problems[problem.problem_id] = problem
             right = np.array([label == 1 for label in row["hard"]])[known]
-            judged.append(
-                step_metrics.JudgedPath(group_of(problem), problem.family or "", right, p[known] if len(p) else None)
-            )
+            p_known = p[known] if len(p) else None
+            judged.append(step_metrics.JudgedPath(group_of(problem), problem.family or "", right, p_known))
     if not judged:
         raise UserError(f"{files.paths}: no path has a label")
     return problems, judged, len(rows)

@@ -1,18 +1,21 @@
-"""What may be changed between a tree and the labels of its problem. In: evidence and paths. Out: the same, or fewer.
+"""How paths and labels are made of a tree, and which are kept. In: evidence and paths. Out: the same, or fewer.
 
 `Cleaning` is the plain case: MC values as they are, and every path is kept. `mmprm.experiments.cleaning` has methods
 that change more; `gather_labels` takes either. Held-out problems always get the plain case, so that PRMs of different
-settings are measured on the same labels.
+settings are measured on the same labels. All choices are by value and by hash: they depend on neither shards nor order.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
+from itertools import zip_longest
 
 import pyarrow as pa
 
 from mmprm.config.labels import LabelSet
 from mmprm.labels.evidence import Evidence, Row, StepPath
-from mmprm.labels.soft_labels import BELOW_MINIMUM, soft_labels
+
+BELOW_MINIMUM = "soft labels below min_rollouts"
 
 
 class Cleaning:
@@ -35,8 +38,20 @@ class Cleaning:
         return True
 
     def soft_labels(self, evidence: Evidence, path: StepPath, labels: Row) -> list[float | None]:
-        """Make the soft labels of a path; labels: the columns of `Evidence.label`."""
-        return soft_labels(labels, self.settings.min_rollouts, self.changes)
+        """Return the soft label of each marker of a path, None where there is none or a step has too few rollouts.
+
+        It is the MC value of a step, correct rollouts / rollouts (MM-PRM, arXiv 2505.13427), and the verdict of an
+        answer. labels: the columns of `Evidence.label`.
+        """
+        values: list[float | None] = []
+        columns = (labels["n_correct"], labels["n_rollouts"], labels["label_source"])
+        for n_correct, n_rollouts, source in zip(*columns, strict=True):
+            if source != "answer" and 0 < (n_rollouts or 0) < self.settings.min_rollouts:
+                self.changes[BELOW_MINIMUM] += 1
+                values.append(None)
+            else:
+                values.append(n_correct / n_rollouts if n_rollouts else None)
+        return values
 
     def see(self, row: Row) -> None:
         """Take note of a labelled path, before any call of `select`."""
@@ -44,3 +59,50 @@ class Cleaning:
     def select(self, paths: pa.Table) -> pa.Table:
         """Choose among the paths of a problem (schemas.PATHS), now that all problems were seen."""
         return paths
+
+
+def path_id(problem_id: str, path: StepPath) -> str:
+    """Return a stable hash of the path."""
+    parts = [problem_id, path.kind, *path.steps, "\x1e", path.answer or ""]
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+
+def in_dev(seed: int, problem_id: str, share: float) -> bool:
+    """Decide by a hash whether the problem is held out, so that all its paths are in one split."""
+    digest = hashlib.sha256(f"{seed}\x1fsplit\x1f{problem_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
+
+
+def choose(
+    problem_id: str,
+    positives: list[StepPath],
+    negatives: list[StepPath],
+    outcomes: list[StepPath],
+    settings: LabelSet,
+) -> list[StepPath]:
+    """Choose at most max_positive_ratio positive paths for each negative one, and max_paths_per_problem in all.
+
+    Outcome paths bring the wrong answers up to max_outcome_ratio for each right one. The choice is by hash, and takes
+    texts that differ by more than case and spaces first. Under the limit on all paths the kinds are taken in turn, so
+    that they keep their shares as far as possible.
+    """
+    positives, negatives = _shuffled(problem_id, positives), _shuffled(problem_id, negatives)
+    if settings.max_positive_ratio is not None:
+        positives = positives[: int(settings.max_positive_ratio * len(negatives) + 1e-9)]
+    answered = {(path.steps, path.answer) for path in negatives}
+    wrong_answers = sum(path.answer is not None for path in negatives)
+    room = max(0, int(settings.max_outcome_ratio * len(positives) + 1e-9) - wrong_answers)
+    outcomes = [path for path in _shuffled(problem_id, outcomes) if (path.steps, path.answer) not in answered][:room]
+    turns = [path for turn in zip_longest(negatives, positives, outcomes) for path in turn if path is not None]
+    return turns[: settings.max_paths_per_problem]
+
+
+def _shuffled(problem_id: str, paths: list[StepPath]) -> list[StepPath]:
+    """Sort paths by their hashes, those last whose text is like an earlier one."""
+    seen: Counter[str] = Counter()
+    ranked = []
+    for path in sorted(paths, key=lambda path: path_id(problem_id, path)):
+        text = " ".join("\n".join((*path.steps, path.answer or "")).casefold().split())
+        ranked.append((seen[text], path))
+        seen[text] += 1
+    return [path for _, path in sorted(ranked, key=lambda pair: pair[0])]

@@ -1,12 +1,13 @@
 """Trees into labelled step paths. In: the annotation of all shards. Out: schemas.PATHS, and statistics as JSON.
 
-`evidence` says what paths and labels there are, `selection` which are chosen, `soft_labels` what their soft labels are,
-`cleaning` what else may be changed. Paths of `labels.extra` are added for training; statistics and held-out problems
-are those of the run alone.
+`evidence` says what paths and labels there are, `cleaning` which are chosen and what the soft labels are. A
+shard's tables hold a problem's rows side by side, the problems of both in the same order, so that a shard is never in
+memory as a whole; the rollouts' texts, which are most of an annotation, are not read.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
@@ -17,13 +18,15 @@ from mmprm.config import Config
 from mmprm.config.labels import LabelSet
 from mmprm.data import schemas, tables
 from mmprm.data.sorted_spill import SortedSpill
-from mmprm.labels.cleaning import Cleaning
+from mmprm.labels.cleaning import Cleaning, choose, in_dev, path_id
 from mmprm.labels.evidence import Row
-from mmprm.labels.selection import choose, in_dev, path_id
 from mmprm.labels.statistics import Statistics, ordered
-from mmprm.labels.tree_tables import check_problems, sources_of, trees
+from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.runtime.progress import Progress
+
+NODE_COLUMNS = ("problem_id", "node_id", "steps", "n_rollouts", "n_correct", "n_unparsed", "n_undecided", "mc")
+ROLLOUT_COLUMNS = ("problem_id", "node_id", "steps", "answer", "verdict", "searched")
 
 
 def gather_labels(
@@ -111,3 +114,58 @@ def problem_rows(
         rows.append(row | vars(path) | {"steps": list(path.steps), **labels, "soft": soft})
         rules.see(rows[-1])
     return sorted(rows, key=itemgetter("path_id")), unlocated
+
+
+def trees(shards: Sequence[Path]) -> Iterator[tuple[str, list[Row], list[Row]]]:
+    """Yield (problem id, rows of NODE_COLUMNS, rows of ROLLOUT_COLUMNS) of each tree, shard by shard.
+
+    A problem without nodes is left out. Raises UserError where a problem has two trees, or the rollouts' problems have
+    another order than the nodes'.
+    """
+    advice = "delete the stale annotation and run again"
+    return tables.unique(_trees(shards), "the tree of problem", shards, advice, key=itemgetter(0))
+
+
+def _trees(shards: Sequence[Path]) -> Iterator[tuple[str, list[Row], list[Row]]]:
+    for shard in shards:
+        rollouts = _problems(shard / "rollouts.parquet", schemas.ROLLOUTS, ROLLOUT_COLUMNS)
+        following = next(rollouts, None)
+        for name, nodes in _problems(shard / "nodes.parquet", schemas.NODES, NODE_COLUMNS):
+            drawn: list[Row] = []
+            if following is not None and following[0] == name:
+                drawn, following = following[1], next(rollouts, None)
+            yield name, nodes, drawn
+        if following is not None:
+            raise UserError(
+                f"{shard}: rollouts.parquet has problem {following[0]!r} where nodes.parquet does not; the two are not "
+                "of one annotation: delete the folder and run again"
+            )
+
+
+def _problems(path: Path, schema: pa.Schema, columns: Sequence[str]) -> Iterator[tuple[str, list[Row]]]:
+    """Yield the rows of each problem, problems in the table's order."""
+    rows = (row for part in tables.batches(path, schema, columns) for row in part.to_pylist())
+    return ((name, list(group)) for name, group in groupby(rows, key=itemgetter("problem_id")))
+
+
+def sources_of(seeds: Path) -> dict[str, str]:
+    """Read the source of each problem of a problem table, without its images."""
+    sources: dict[str, str] = {}
+    for part in tables.batches(seeds, schemas.PROBLEMS, ("problem_id", "source"), rows=65536):
+        sources.update(zip(part["problem_id"].to_pylist(), part["source"].to_pylist(), strict=True))
+    return sources
+
+
+def check_problems(shards: Sequence[Path], sources: dict[str, str], seeds: Path) -> None:
+    """Raise UserError where a problem is in two shards, or is not among the seeds."""
+    problems = (
+        (shard, name)
+        for shard in shards
+        for part in tables.batches(shard / "status.parquet", schemas.STATUS, ("problem_id",), rows=65536)
+        for name in part["problem_id"].to_pylist()
+    )
+    for shard, name in tables.unique(problems, "problem", shards, "delete the stale one", key=itemgetter(1)):
+        if name not in sources:
+            raise UserError(
+                f"problem {name!r} of {shard} was annotated but is not in {seeds}: delete the annotation, run again"
+            )

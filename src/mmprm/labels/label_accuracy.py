@@ -21,7 +21,7 @@ from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, problems_by_id
 from mmprm.evaluation.best_of_n import sizes
-from mmprm.evaluation.intervals import bootstrap
+from mmprm.evaluation.intervals import bootstrap, ratios
 from mmprm.mini.truth import Figure, Truth, figure_of, so_far
 from mmprm.runtime.log import log
 
@@ -84,13 +84,8 @@ class Ratios:
         if hits.empty:
             return {"value": None, "ci_low": None, "ci_high": None, "count": 0}
         sums = hits.groupby(level=0).agg(["sum", "count"]).to_numpy(dtype=np.float64)
-        (value,), (low,), (high,) = bootstrap(sums, _ratio, self._level, self._resamples, self._seed)
+        (value,), (low,), (high,) = bootstrap(sums, ratios, self._level, self._resamples, self._seed)
         return {"value": float(value), "ci_low": float(low), "ci_high": float(high), "count": len(hits)}
-
-
-def _ratio(sums: np.ndarray) -> np.ndarray:
-    share: np.ndarray = sums[..., :1] / sums[..., 1:]
-    return share
 
 
 def label_accuracy(world: MiniWorld, paths: list[Row], nodes: list[Row], rollouts: list[Row], ratio: Ratios) -> Row:

@@ -88,8 +88,7 @@ def _training_sets(
             "prm.training.keep_best: no path of split dev has a label; raise labels.dev_share, or set it to false"
         )
     if not train.examples:
-        fits = f"fits into {training.max_length} tokens"
-        raise UserError(f"no path of split train has a {recipe.label} label that {fits}")
+        raise UserError(f"no path of split train has a {recipe.label} label within {training.max_length} tokens")
     return train, held_out
 
 

@@ -1,7 +1,7 @@
 """A comparison of PRM variants as a page and a table. In: the metrics and scores of each variant. Out: HTML and CSV.
 
 All variants rank the same candidates, made from the same policy and trees: what differs is the PRM. So the
-variants are compared with the first of them problem by problem (`evaluation.paired`).
+variants are compared with the first of them problem by problem (`measure.minus_first`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from mmprm.config import Config
 from mmprm.config.evaluation import Ablation
 from mmprm.data import tables
 from mmprm.evaluation.aggregates import AGGREGATES
-from mmprm.evaluation.paired import minus_first
+from mmprm.evaluation.measure import minus_first
 from mmprm.report import figures, results
 from mmprm.report.results import Row
 from mmprm.report.templates import render_template

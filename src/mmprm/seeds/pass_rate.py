@@ -44,17 +44,13 @@ class Rule:
         left = self.rollouts - counts.n_rollouts - counts.n_undecided
         if left <= 0:
             return self.decide(counts), "all_drawn"
-        reason = self.certain(counts, left)
-        if reason is not None:
+        if reason := self.certain(counts, left):
             return reason, "certain"
         reason = self.outside(counts)
-        return (reason, "bound") if reason is not None else None
+        return (reason, "bound") if reason else None
 
     def decide(self, counts: Counts) -> str:
-        """Decide when all is drawn: kept, none_right, all_right, too_hard or too_easy.
-
-        Or undecided, where rollouts without a verdict could change the decision.
-        """
+        """Decide when all is drawn; undecided, where rollouts without a verdict could change the decision."""
         return self.certain(counts, 0) or "undecided"
 
     def certain(self, counts: Counts, left: int) -> str | None:

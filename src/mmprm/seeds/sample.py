@@ -1,20 +1,24 @@
 """Sample and grade rollouts of the pool's problems. In: problems, policy. Out: a table of schemas.SEED_ROLLOUTS."""
 
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmprm.config import Config
+from mmprm.config.annotation import Seeds
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
 from mmprm.data.shards import Shard, read_shard
 from mmprm.data.sorted_spill import SortedSpill
 from mmprm.model.step_text import Status
-from mmprm.rollouts.rollout import RequestFactory, Rollouts
+from mmprm.rollouts.rollout import RequestFactory, Rollouts, count
 from mmprm.rollouts.run import ALL_UNDECIDED, OpenEngine, SamplingJob, run_searches
-from mmprm.rollouts.scheduler import SearchResult
-from mmprm.seeds.seed_search import Blanked, seed_search
+from mmprm.rollouts.scheduler import AFTER_OTHERS, SearchResult
+from mmprm.seeds.pass_rate import KEPT, Rule
+
+Keep = Callable[[bool, Rollouts], None]  # (with a blank picture?, the rollouts of a block)
+Blanked = Callable[[Problem], Problem]  # the problem with blank pictures
 
 
 def sample_seeds(
@@ -64,3 +68,32 @@ def sample_seeds(
 
         run_searches(job, [(problem.problem_id, search(problem)) for problem in read_shard(problems, shard)], ended)
         tables.write(out, spill.rows(), schemas.SEED_ROLLOUTS)
+
+
+def seed_search(
+    problem: Problem, settings: Seeds, ask: RequestFactory, keep: Keep, blanked: Blanked | None = None
+) -> Generator[Any, Any, None]:
+    """Draw `settings.rollouts` rollouts, or with `settings.adaptive` as many as are needed; `keep` gets each block.
+
+    After each block all other searches go first, so that every problem has its first block before any has its second:
+    long problems are sampled side by side to the end, and the engine's batch does not run dry behind a few of them.
+    With `blanked`, a problem that would be kept is drawn to the end, and then as often with a blank picture: a
+    comparison of the few rollouts that show that it is solved sometimes would say nothing.
+    """
+    rule = Rule.of(settings)
+    block = settings.block if settings.adaptive else settings.rollouts
+    compared = blanked is not None and bool(problem.images)
+    verdicts: list[str] = []
+    while len(verdicts) < settings.rollouts:
+        if verdicts:
+            stop = rule.stop(count(verdicts))
+            if stop is not None and not (compared and stop[0] == KEPT):
+                break
+            yield AFTER_OTHERS
+        n = min(block, settings.rollouts - len(verdicts))
+        rollouts: Rollouts = yield ask(problem, (), n, first=len(verdicts))
+        keep(False, rollouts)
+        verdicts += [rollout.verdict for rollout in rollouts]
+    if blanked and compared and rule.decide(count(verdicts)) == KEPT:
+        yield AFTER_OTHERS
+        keep(True, (yield ask(blanked(problem), (), settings.rollouts)))

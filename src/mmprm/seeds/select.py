@@ -1,7 +1,6 @@
 """Choose the problems that are worth a tree: those that the policy solves sometimes (OmegaPRM, section 3.1).
 
-In: problems and their seed rollouts. Out: the kept problems, a decision with its reason for each problem, and counts of
-the reasons, of what was drawn, and of what the adaptive stop has saved.
+In: problems and their seed rollouts. Out: the kept problems, a decision with its reason for each problem, statistics.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from mmprm.runtime.log import log
 from mmprm.seeds.pass_rate import KEPT, Rule
 
 Row = dict[str, Any]
-
 _COLUMNS = ("problem_id", "blank", "verdict", "n_tokens", "finish_reason")
 
 
@@ -81,7 +79,11 @@ def select_seeds(
             for row in part.to_pylist():
                 drawn[row["problem_id"], row["blank"]].add(row)
     rows = [_decision(config.seeds, problem, drawn, comparison) for problem in pool]
-    kept = sorted((row for row in rows if row["reason"] == KEPT), key=lambda row: _draw(config.seed, row["problem_id"]))
+
+    def draw(row: Row) -> bytes:
+        return hashlib.sha256(f"{config.seed}\x1f{row['problem_id']}".encode()).digest()
+
+    kept = sorted((row for row in rows if row["reason"] == KEPT), key=draw)
     for row in kept[config.seeds.max_seeds :] if config.seeds.max_seeds else []:
         row["reason"] = "over_limit"
     for row in rows:
@@ -95,10 +97,6 @@ def select_seeds(
     _report(summary)
 
 
-def _draw(seed: int, problem_id: str) -> bytes:
-    return hashlib.sha256(f"{seed}\x1f{problem_id}".encode()).digest()
-
-
 def _decision(
     settings: Seeds,
     problem: Problem,
@@ -106,9 +104,19 @@ def _decision(
     comparison: ImageComparison | None,
 ) -> Row:
     shown, blank = drawn[problem.problem_id, False], drawn[problem.problem_id, True]
-    counts, reason, stopped = count(shown.verdicts), "failed", None
-    if shown.complete:
-        reason, stopped = _decide(settings, problem.problem_id, counts)
+    counts, rule = count(shown.verdicts), Rule.of(settings)
+    reason, stopped = "failed", None
+    if shown.complete and not settings.adaptive:
+        reason, stopped = rule.decide(counts), "all_drawn"
+    elif shown.complete:
+        stop = rule.stop(counts)
+        if stop is None:
+            raise UserError(
+                f"problem {problem.problem_id!r} has {counts.n_rollouts + counts.n_undecided} of {settings.rollouts} "
+                "seed rollouts, and they decide nothing: they were drawn with other settings of `seeds`; delete the "
+                "rollouts of the stage and run again"
+            )
+        reason, stopped = stop
     row = {
         "problem_id": problem.problem_id,
         "source": problem.source,
@@ -124,31 +132,17 @@ def _decision(
     return row | comparison.columns(reason, counts, count(blank.verdicts)) if comparison and blank.complete else row
 
 
-def _decide(settings: Seeds, name: str, counts: Counts) -> tuple[str, str]:
-    """Return the reason, and why no more was drawn."""
-    rule = Rule.of(settings)
-    if not settings.adaptive:
-        return rule.decide(counts), "all_drawn"
-    stop = rule.stop(counts)
-    if stop is None:
-        raise UserError(
-            f"problem {name!r} has {counts.n_rollouts + counts.n_undecided} of {settings.rollouts} seed rollouts, and "
-            "they decide nothing: they were drawn with other settings of `seeds`; delete the rollouts of the stage and "
-            "run again"
-        )
-    return stop
-
-
 def summarise(settings: Seeds, rows: Sequence[Row]) -> Row:
     """Count SEED_DECISIONS, what was drawn, and what was saved against `settings.rollouts` of each problem."""
     decisions = pd.DataFrame(rows, columns=schemas.SEED_DECISIONS.names)
+    decisions["drawn"] = decisions["n_rollouts"] + decisions["n_undecided"]
     sampled = decisions[decisions["reason"] != "failed"]
     return {
         "problems": len(decisions),
         "kept": int(decisions["kept"].sum()),
         "reasons": _counts(decisions["reason"]),
         "reasons_by_source": {name: _counts(reasons) for name, reasons in decisions.groupby("source")["reason"]},
-        "rollouts": int(_n_drawn(sampled).sum()),
+        "rollouts": int(sampled["drawn"].sum()),
         "tokens": int(sampled["n_tokens"].sum()),
         "adaptive": _saving(settings.rollouts, sampled) if settings.adaptive else None,
     }
@@ -159,9 +153,9 @@ def _saving(rollouts: int, sampled: pd.DataFrame) -> Row:
 
     Saved tokens are an estimate: the rollouts that were not drawn, at the mean length of those of the same problem.
     """
-    missing = (rollouts - _n_drawn(sampled)).clip(lower=0)
+    missing = (rollouts - sampled["drawn"]).clip(lower=0)
     total, saved, tokens = rollouts * len(sampled), int(missing.sum()), int(sampled["n_tokens"].sum())
-    unspent = float(sum(sampled["n_tokens"] * missing / _n_drawn(sampled)))
+    unspent = float(sum(sampled["n_tokens"] * missing / sampled["drawn"]))
     return {
         "stopped": _counts(sampled["stopped"]),
         "rollouts_of_all": total,
@@ -170,10 +164,6 @@ def _saving(rollouts: int, sampled: pd.DataFrame) -> Row:
         "saved_tokens_estimate": round(unspent),
         "saved_tokens_share": unspent / (tokens + unspent) if tokens + unspent else None,
     }
-
-
-def _n_drawn(decisions: pd.DataFrame) -> pd.Series[int]:
-    return decisions["n_rollouts"] + decisions["n_undecided"]
 
 
 def _counts(names: pd.Series[str]) -> dict[str, int]:

@@ -14,8 +14,8 @@ from mmprm.config import Config
 from mmprm.config.sources import StepBenchmark
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems, row_of
+from mmprm.labels.cleaning import path_id
 from mmprm.labels.evidence import Label, StepPath
-from mmprm.labels.selection import path_id
 from mmprm.model.step_text import has_control
 from mmprm.problems import rows
 from mmprm.problems.contamination import BenchmarkProblems
