@@ -27,8 +27,7 @@ from mmprm.mini.problems import (
     generate,
     split_of,
 )
-from mmprm.mini.solutions import solve
-from mmprm.mini.statements import wrong_value
+from mmprm.mini.statements import solve, wrong_value
 from mmprm.model.step_text import Status, parse
 from mmprm.runtime.errors import UserError
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from mmprm.data.problem import Problem
 from mmprm.mini.families import apply
 from mmprm.mini.problems import FAMILIES, draw_task, generate
-from mmprm.mini.solutions import solve
-from mmprm.mini.statements import wrong_operation_for, wrong_value
+from mmprm.mini.statements import solve, wrong_operation_for, wrong_value
 from mmprm.mini.truth import Truth, figure_of, make_figure, so_far
 from mmprm.model.step_text import parse
 

@@ -1,7 +1,5 @@
-"""Build the mini base model before training: an InternVL model of 1.6 million parameters, its tokenizer and processor.
-
-In: a folder and a seed. Out: a Hugging Face model folder (config, safetensors, byte-level tokenizer, processor, chat
-template) that transformers and vLLM load like the 8B model of the same classes.
+"""Build the mini base model before training: an InternVL model of 1.6 million parameters. In: a folder and a seed.
+Out: a Hugging Face model folder that transformers and vLLM load like the 8B model of the same classes.
 """
 
 import random
@@ -10,7 +8,7 @@ from typing import Any
 
 from mmprm.mini.drawing import SIZE
 from mmprm.mini.problems import FAMILIES, draw_task
-from mmprm.mini.solutions import solve
+from mmprm.mini.statements import solve
 from mmprm.model import hf_env
 
 PATCH = 16
@@ -43,30 +41,20 @@ def tokenizer(seed: int = 0) -> Any:
             task = draw_task(family, "sft", rng)
             words += [task.question, *(f"{step}? Yes" for step in solve(task, rng)[0])]
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_WORDS), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    bpe.decoder = decoders.ByteLevel()
+    split = pre_tokenizers.Split(Regex(_WORDS), behavior="isolated")
+    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.Sequence([split, as_bytes]), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=list(SPECIALS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
+        vocab_size=VOCABULARY, special_tokens=list(SPECIALS), initial_alphabet=alphabet, show_progress=False
     )
     bpe.train_from_iterator(words, trainer)
+    image_tokens = {"start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>"}
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
-        extra_special_tokens={
-            "start_image_token": "<img>",
-            "end_image_token": "</img>",
-            "context_image_token": "<IMG_CONTEXT>",
-            "video_token": "<video>",
-        },
+        extra_special_tokens=image_tokens | {"video_token": "<video>"},
         clean_up_tokenization_spaces=False,
         model_max_length=2048,
     )
@@ -93,31 +81,14 @@ def model(words: Any, seed: int = 0) -> Any:
     import torch
     from transformers import InternVLConfig, InternVLForConditionalGeneration
 
+    narrow = {"hidden_size": 128, "intermediate_size": 384, "num_attention_heads": 4}
+    vision = {"image_size": [SIZE, SIZE], "patch_size": [PATCH, PATCH], "layer_scale_init_value": 1.0}
+    text = {"model_type": "qwen2", "vocab_size": len(words), "num_key_value_heads": 4, "rope_theta": 10_000.0}
+    text |= {"max_position_embeddings": 2048, "tie_word_embeddings": True}
+    text |= {"eos_token_id": words.eos_token_id, "bos_token_id": None, "pad_token_id": words.pad_token_id}
     config = InternVLConfig(
-        vision_config={
-            "hidden_size": 128,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "intermediate_size": 384,
-            "image_size": [SIZE, SIZE],
-            "patch_size": [PATCH, PATCH],
-            "layer_scale_init_value": 1.0,
-        },
-        text_config={
-            "model_type": "qwen2",
-            "vocab_size": len(words),
-            "hidden_size": 128,
-            "intermediate_size": 384,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 4,
-            "max_position_embeddings": 2048,
-            "tie_word_embeddings": True,
-            "rope_theta": 10_000.0,
-            "eos_token_id": words.eos_token_id,
-            "bos_token_id": None,
-            "pad_token_id": words.pad_token_id,
-        },
+        vision_config=narrow | vision | {"num_hidden_layers": 3},
+        text_config=narrow | text | {"num_hidden_layers": 4},
         image_token_id=words.convert_tokens_to_ids("<IMG_CONTEXT>"),
         image_seq_length=IMAGE_TOKENS,
         downsample_ratio=0.5,
@@ -125,8 +96,7 @@ def model(words: Any, seed: int = 0) -> Any:
     )
     torch.manual_seed(seed)
     random_model = InternVLForConditionalGeneration(config)
-    # The library's standard deviation of 0.02 suits wide layers; layers as narrow as these only learn to see with one
-    # that depends on the fan-in.
+    # The library's standard deviation of 0.02 suits wide layers; narrow ones learn to see only with one by the fan-in.
     for name, weight in random_model.named_parameters():
         if "position_embeddings" in name:
             torch.nn.init.normal_(weight, std=0.1)

@@ -7,6 +7,7 @@ import io
 import random
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -28,10 +29,9 @@ class Canvas:
         self.rng = rng
         self.image = Image.new("RGB", (SIZE, SIZE), rng.choice(_PAPERS))
         self.draw = ImageDraw.Draw(self.image)
-        self.ink = rng.choice(_INKS)
-        self.fill = rng.choice(_FILLS)
-        self.width = rng.choice([1, 2])
-        self.letters = rng.choice([19, 20, 21])
+        self.ink, fill = rng.choice(_INKS), rng.choice(_FILLS)
+        self.width, self.letters = rng.choice([1, 2]), rng.choice([19, 20, 21])
+        self.style: dict[str, Any] = {"fill": fill, "outline": self.ink, "width": self.width}  # of a filled shape
         self.characters: list[tuple[str, float, float]] = []  # (character, x and y of its centre), for vision_lesson
 
     def jitter(self, spread: int) -> int:
@@ -77,9 +77,7 @@ def rectangle(values: Mapping[str, int], rng: random.Random) -> Canvas:
     canvas = Canvas(rng)
     wide, high = rng.randint(62, 76), rng.randint(48, 70)
     left, top = 10 + canvas.jitter(4), 14 + canvas.jitter(6)
-    canvas.draw.rectangle(
-        (left, top, left + wide, top + high), fill=canvas.fill, outline=canvas.ink, width=canvas.width
-    )
+    canvas.draw.rectangle((left, top, left + wide, top + high), **canvas.style)
     canvas.text(left + wide / 2, top + high + 14, str(values["width"]))
     canvas.text(left + wide + 18, top + high / 2, str(values["height"]))
     return canvas
@@ -90,7 +88,7 @@ def triangle(values: Mapping[str, int], rng: random.Random) -> Canvas:
     canvas = Canvas(rng)
     left, right = (6 + canvas.jitter(3), 112 + canvas.jitter(4)), (122 + canvas.jitter(3), 112 + canvas.jitter(4))
     top = (64 + canvas.jitter(12), 14 + canvas.jitter(5))
-    canvas.draw.polygon([left, right, top], fill=canvas.fill, outline=canvas.ink, width=canvas.width)
+    canvas.draw.polygon([left, right, top], **canvas.style)
     canvas.text(left[0] + 32, left[1] - 14, str(values["a"]))
     canvas.text(right[0] - 32, right[1] - 14, str(values["b"]))
     canvas.text(top[0], top[1] + 30, "?", 16)
@@ -118,20 +116,14 @@ def lshape(values: Mapping[str, int], rng: random.Random) -> Canvas:
     canvas = Canvas(rng)
     left, base = 24 + canvas.jitter(3), 104 + canvas.jitter(4)
     wide, low, narrow, high = 80, 34 + canvas.jitter(3), 38 + canvas.jitter(4), 42 + canvas.jitter(4)
-    corner = [
-        (left, base),
-        (left + wide, base),
-        (left + wide, base - low),
-        (left + narrow, base - low),
-        (left + narrow, base - low - high),
-        (left, base - low - high),
-    ]
-    canvas.draw.polygon(corner, fill=canvas.fill, outline=canvas.ink, width=canvas.width)
-    canvas.draw.line((left, base - low, left + narrow, base - low), fill=canvas.ink)
+    right, middle, ledge, top = left + wide, left + narrow, base - low, base - low - high
+    corners = [(left, base), (right, base), (right, ledge), (middle, ledge), (middle, top), (left, top)]
+    canvas.draw.polygon(corners, **canvas.style)
+    canvas.draw.line((left, ledge, middle, ledge), fill=canvas.ink)
     canvas.text(left + wide / 2, base + 12, str(values["a"]))
-    canvas.text(left + wide + 12, base - low / 2, str(values["b"]))
-    canvas.text(left + narrow / 2, base - low - high - 11, str(values["c"]))
-    canvas.text(left + narrow + 12, base - low - high / 2, str(values["d"]))
+    canvas.text(right + 12, base - low / 2, str(values["b"]))
+    canvas.text(left + narrow / 2, top - 11, str(values["c"]))
+    canvas.text(middle + 12, ledge - high / 2, str(values["d"]))
     return canvas
 
 

@@ -1,9 +1,7 @@
 """The families of mini problems: which values a figure shows, what is asked, and the ways to work it out.
 
-In: a random generator. Out: a `MiniTask`: a question, the values to read in the figure, and the routes to its answer
-(lists of operations on named quantities). The routes follow from the family and the question, so that they are known
-for every generated problem. In domain are bars, rectangle, triangle and table (4 to 7 steps); out of domain are lshape
-and grid (8 or 9 steps).
+In: a random generator. Out: a `MiniTask` with the routes to its answer (lists of operations on named quantities). They
+follow from family and question, and have 4 to 7 steps in domain, 8 or 9 out of domain.
 """
 
 import random
@@ -42,8 +40,8 @@ class MiniTask:
 class MiniFamily:
     """A kind of figure and the questions that it allows.
 
-    ranges: the smallest and largest value of each quantity that the figure shows. questions: for each question the
-    routes to its answer. draw: draws the figure of some values.
+    ranges: limits of each quantity that the figure shows; questions: each with the routes to its answer; draw: makes
+    the figure of some values.
     """
 
     ranges: Mapping[str, tuple[int, int]]

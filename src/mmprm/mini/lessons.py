@@ -1,62 +1,39 @@
-"""Write the lessons of the mini base model: reading figures, facts of arithmetic, operations on named quantities, and
-judging statements by the figure, by arithmetic, and by what is asked.
+"""Write the lessons of the mini base model. In: a kind, a split, a random generator. Out: a `Lesson`.
 
-In: a kind, a split and a random generator. Out: a `Lesson`, a text with marked spans that are learnt. Lessons contain
-neither step tags nor `<prm>`, and no solution is learnt. Figures come from the split sft (dev to measure), never from
-the split test.
+Lessons read figures, state facts of arithmetic and operations on named quantities, and judge statements by the figure,
+by arithmetic and by what is asked. They contain neither step tags nor `<prm>`, and no solution is learnt. Figures come
+from the split sft (dev to measure), never from the split test.
 """
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from mmprm.mini import statements
 from mmprm.mini.families import MiniTask, apply
 from mmprm.mini.problems import FAMILIES, draw_task
-from mmprm.mini.solutions import fact_text, op_text, read_text
-from mmprm.mini.statements import Statement, some_op, some_operation, some_reading, wrong_operation_for, wrong_value
+from mmprm.mini.statements import Statement
 
 Fact = tuple[str, int, int]  # sign, left, right
-Span = tuple[int, int]
+Spans = tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True)
 class Lesson:
-    """A text and the character spans [start, end) to learn; `image` is encoded, or None for text only.
-
-    `checked` are the spans that have one right reply (a value, a judgement); the others have several (which quantity
-    comes next).
-    """
-
-    text: str
-    spans: tuple[Span, ...]
-    checked: tuple[Span, ...]
-    image: bytes | None = None
-
-
-class _Writer:
-    """Builds a lesson from texts that are given, learnt, or learnt and checked."""
+    """A text and the character spans [start, end) to learn. `checked` are those that have one right reply (a value, a
+    judgement), on which a model is measured too; the others have several. `image` is encoded, None for text only."""
 
     def __init__(self, request: str, image: bytes | None = None) -> None:
         picture = "" if image is None else "<IMG_CONTEXT>\n"
         self.text = f"<|im_start|>user\n{picture}{request}<|im_end|>\n<|im_start|>assistant\n"
         self.image = image
-        self.spans: list[Span] = []
-        self.checked: list[Span] = []
+        self.spans: Spans = ()
+        self.checked: Spans = ()
 
-    def given(self, text: str) -> None:
+    def add(self, text: str, *, learnt: bool = False, checked: bool = False) -> None:
+        """Append a text that is given, learnt, or learnt and checked."""
+        span = (len(self.text), len(self.text) + len(text))
         self.text += text
-
-    def learnt(self, text: str) -> None:
-        self.spans.append((len(self.text), len(self.text) + len(text)))
-        self.text += text
-
-    def checked_text(self, text: str) -> None:
-        """Add a text to learn on which a model is measured too."""
-        self.learnt(text)
-        self.checked.append(self.spans[-1])
-
-    def lesson(self) -> Lesson:
-        return Lesson(self.text, tuple(self.spans), tuple(self.checked), self.image)
+        self.spans += (span,) * (learnt or checked)
+        self.checked += (span,) * checked
 
 
 def _figure(split: str, rng: random.Random) -> tuple[MiniTask, bytes]:
@@ -72,19 +49,18 @@ def _shuffled(task: MiniTask, rng: random.Random) -> list[str]:
     return names
 
 
-def _with_readings(split: str, rng: random.Random, request: str) -> tuple[_Writer, list[str], MiniTask]:
+def _with_readings(split: str, rng: random.Random, request: str) -> tuple[Lesson, list[str], MiniTask]:
     """Begin a lesson that states the readings of a figure as given."""
     task = draw_task(rng.choice(list(FAMILIES)), split, rng)
-    writer, names = _Writer(request.format(question=task.question)), _shuffled(task, rng)
+    lesson, names = Lesson(request.format(question=task.question)), _shuffled(task, rng)
     for name in names:
-        writer.given(read_text(name, task.readings[name], rng) + "\n")
-    return writer, names, task
+        lesson.add(statements.read_text(name, task.readings[name], rng) + "\n")
+    return lesson, names, task
 
 
 def task_facts(task: MiniTask, rng: random.Random) -> list[Fact]:
     """Return the facts of arithmetic along one route of the task."""
-    known = dict(task.readings)
-    facts = []
+    known, facts = dict(task.readings), []
     for op in rng.choice(task.routes):
         left, right = (known[q] if isinstance(q, str) else q for q in (op.left, op.right))
         known[op.out] = apply(op.sign, left, right)
@@ -105,107 +81,107 @@ def _fact_statement(fact: Fact, rng: random.Random) -> Statement:
     value = apply(sign, first, second)
     right = rng.random() < 0.5
     near = [first + second, abs(first - second), value + first, value - first, value + second]
-    shown = str(value if right else wrong_value(value, near, rng))
-    return Statement(fact_text(sign, first, second, int(shown), rng)[: -len(shown)], shown, right)
+    shown = str(value if right else statements.wrong_value(value, near, rng))
+    return Statement(statements.fact_text(sign, first, second, int(shown), rng)[: -len(shown)], shown, right)
 
 
-def _judge(writer: _Writer, statements: Iterable[Statement]) -> None:
-    for statement in statements:
-        writer.given(statement.claim)
-        (writer.learnt if statement.right else writer.given)(statement.values)
-        writer.given("? ")
-        writer.checked_text("Yes" if statement.right else "No")
-        writer.given("\n")
+def _judge(lesson: Lesson, judged: Iterable[Statement]) -> None:
+    for statement in judged:
+        lesson.add(statement.claim)
+        lesson.add(statement.values, learnt=statement.right)
+        lesson.add("? ")
+        lesson.add("Yes" if statement.right else "No", checked=True)
+        lesson.add("\n")
 
 
-def _name_readings(writer: _Writer, names: list[str], task: MiniTask, rng: random.Random) -> None:
+def _name_readings(lesson: Lesson, names: list[str], task: MiniTask, rng: random.Random) -> None:
     for name in names:
         value = str(task.readings[name])
-        writer.learnt(read_text(name, task.readings[name], rng)[: -len(value)])
-        writer.checked_text(value)
-        writer.learnt("\n")
+        lesson.add(statements.read_text(name, task.readings[name], rng)[: -len(value)], learnt=True)
+        lesson.add(value, checked=True)
+        lesson.add("\n", learnt=True)
 
 
-def _operate(writer: _Writer, names: list[str], task: MiniTask, count: int, rng: random.Random) -> None:
+def _operate(lesson: Lesson, names: list[str], task: MiniTask, count: int, rng: random.Random) -> None:
     """Write operations, each on quantities of the figure or results of earlier operations."""
     known, names = dict(task.readings), list(names)
     for _ in range(count):
-        op = some_op(names, known, rng)
-        claim, fact = op_text(op, known, rng)
-        writer.learnt(claim)
-        writer.checked_text(fact)
-        writer.learnt("\n")
+        op = statements.some_op(names, known, rng)
+        claim, fact = statements.op_text(op, known, rng)
+        lesson.add(claim, learnt=True)
+        lesson.add(fact, checked=True)
+        lesson.add("\n", learnt=True)
         known[op.out] = int(fact.rsplit(" ", 1)[1])
         names = [*(name for name in names if name != op.out), op.out]
 
 
 def _read(split: str, rng: random.Random) -> Lesson:
     task, image = _figure(split, rng)
-    writer = _Writer("Read the figure.", image)
-    _name_readings(writer, _shuffled(task, rng), task, rng)
-    return writer.lesson()
+    lesson = Lesson("Read the figure.", image)
+    _name_readings(lesson, _shuffled(task, rng), task, rng)
+    return lesson
 
 
 def _judge_figure(split: str, rng: random.Random) -> Lesson:
     task, image = _figure(split, rng)
-    writer = _Writer("Check each statement.", image)
-    statements = [
-        some_reading(task, name, right, rng)
+    lesson = Lesson("Check each statement.", image)
+    judged = [
+        statements.some_reading(task, name, right, rng)
         for name in task.readings
         for right in rng.sample([True, False], rng.randint(1, 2))
     ]
-    statements += [some_operation(list(task.readings), task.readings, rng) for _ in range(3)]
-    rng.shuffle(statements)
-    _judge(writer, statements)
-    return writer.lesson()
+    judged += [statements.some_operation(list(task.readings), task.readings, rng) for _ in range(3)]
+    rng.shuffle(judged)
+    _judge(lesson, judged)
+    return lesson
 
 
 def _compute(split: str, rng: random.Random) -> Lesson:
-    writer = _Writer("Compute.")
+    lesson = Lesson("Compute.")
     for sign, left, right in _some_facts(split, 10, rng):
         value = str(apply(sign, left, right))
-        writer.given(fact_text(sign, left, right, int(value), rng)[: -len(value)])
-        writer.checked_text(value + "\n")
-    return writer.lesson()
+        lesson.add(statements.fact_text(sign, left, right, int(value), rng)[: -len(value)])
+        lesson.add(value + "\n", checked=True)
+    return lesson
 
 
 def _judge_facts(split: str, rng: random.Random) -> Lesson:
-    writer = _Writer("Check each statement.")
-    _judge(writer, [_fact_statement(fact, rng) for fact in _some_facts(split, 10, rng)])
-    return writer.lesson()
+    lesson = Lesson("Check each statement.")
+    _judge(lesson, [_fact_statement(fact, rng) for fact in _some_facts(split, 10, rng)])
+    return lesson
 
 
 def _use(split: str, rng: random.Random) -> Lesson:
-    writer, names, task = _with_readings(split, rng, "Use the quantities.")
-    _operate(writer, names, task, 6, rng)
-    return writer.lesson()
+    lesson, names, task = _with_readings(split, rng, "Use the quantities.")
+    _operate(lesson, names, task, 6, rng)
+    return lesson
 
 
 def _use_figure(split: str, rng: random.Random) -> Lesson:
     task, image = _figure(split, rng)
-    writer, names = _Writer("Read and use the figure.", image), _shuffled(task, rng)
-    _name_readings(writer, names, task, rng)
-    _operate(writer, names, task, 4, rng)
-    return writer.lesson()
+    lesson, names = Lesson("Read and use the figure.", image), _shuffled(task, rng)
+    _name_readings(lesson, names, task, rng)
+    _operate(lesson, names, task, 4, rng)
+    return lesson
 
 
 def _judge_use(split: str, rng: random.Random) -> Lesson:
-    writer, names, task = _with_readings(split, rng, "Check each statement.")
-    _judge(writer, [some_operation(names, task.readings, rng) for _ in range(8)])
-    return writer.lesson()
+    lesson, names, task = _with_readings(split, rng, "Check each statement.")
+    _judge(lesson, [statements.some_operation(names, task.readings, rng) for _ in range(8)])
+    return lesson
 
 
 def _judge_plan(split: str, rng: random.Random) -> Lesson:
     """Judge operations by what is asked too: is this one on a route to the answer?"""
-    writer, _, task = _with_readings(split, rng, "Check each statement.\n{question}")
+    lesson, _, task = _with_readings(split, rng, "Check each statement.\n{question}")
     known = dict(task.readings)
     for op in rng.choice(task.routes):
         while rng.random() < 0.5:  # so that earlier judgements say nothing about the next one
-            _judge(writer, [wrong_operation_for(task, op, known, rng)])
-        claim, fact = op_text(op, known, rng)
-        _judge(writer, [Statement(claim, fact, right=True)])
+            _judge(lesson, [statements.wrong_operation_for(task, op, known, rng)])
+        claim, fact = statements.op_text(op, known, rng)
+        _judge(lesson, [Statement(claim, fact, right=True)])
         known[op.out] = int(fact.rsplit(" ", 1)[1])
-    return writer.lesson()
+    return lesson
 
 
 _WRITERS = {

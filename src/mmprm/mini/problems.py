@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 from mmprm.data.problem import Problem
 from mmprm.mini.families import FAMILIES, IN_DOMAIN, OUT_OF_DOMAIN, MiniTask
-from mmprm.mini.solutions import solve
-from mmprm.mini.statements import some_operation, some_reading
+from mmprm.mini.statements import solve, some_operation, some_reading
 from mmprm.model.step_text import render_solution
 from mmprm.runtime.errors import UserError
 
@@ -43,10 +42,9 @@ def draw_task(family: str, split: str, rng: random.Random) -> MiniTask:
 
 
 def generate(split: str, size: int, families: Sequence[str], seed: int) -> list[Problem]:
-    """Generate `size` problems with right solutions, of the families in turn.
+    """Generate `size` problems with right solutions, of the families in turn; UserError if a family has too few.
 
     In the split sft, figures may share their values (each is drawn and solved anew); in the others no two problems do.
-    UserError if a family has too few problems.
     """
     problems = []
     for index, family in enumerate(families):
@@ -80,9 +78,8 @@ def _solved_problem(name: str, family: str, split: str, rng: random.Random, seen
 def check_problem(name: str, figure: str, task: MiniTask, rng: random.Random) -> Problem:
     """Make a problem of the family `check`: a figure, statements about it, and how many of them are wrong.
 
-    It is for training a policy only. A policy that is fine-tuned on nothing but solutions soon forgets how to judge
-    one, and a reward model that starts from it has to learn it again from a few thousand paths. Large models have other
-    fine-tuning data that prevents this.
+    It is for training a policy only: fine-tuned on solutions alone, it soon forgets how to judge one; a reward model
+    that starts from it has to learn it again. Large models have other fine-tuning data that prevents this.
     """
     names = list(task.readings)
     statements = [some_reading(task, name, rng.random() < 0.6, rng) for name in names]
@@ -96,13 +93,5 @@ def check_problem(name: str, figure: str, task: MiniTask, rng: random.Random) ->
 
 
 def _problem(name: str, family: str, question: str, steps: Sequence[str], answer: str, image: bytes) -> Problem:
-    return Problem(
-        problem_id=name,
-        source="mini",
-        question=question,
-        answer=answer,
-        images=(image,),
-        answer_type="number",
-        solution=render_solution(steps, answer),
-        family=family,
-    )
+    solution = render_solution(steps, answer)
+    return Problem(name, "mini", question, answer, (image,), answer_type="number", solution=solution, family=family)

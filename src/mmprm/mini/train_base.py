@@ -1,8 +1,7 @@
 """Train the mini base model on its lessons. In: a seed. Out: `models/mini-base`, a Hugging Face folder.
 
-First the vision encoder learns which digits stand where (vision_lesson), then the whole model is taught its lessons.
-`snakemake mini_base` runs this. It takes about an hour on two idle cores; the result is kept in the repository. A
-killed run continues from its last checkpoint in `work`.
+The vision encoder learns first which digits stand where (vision_lesson). `snakemake mini_base` runs this, in about an
+hour on two idle cores; the result is kept in the repository. A killed run continues from its checkpoint in `work`.
 """
 
 import random
@@ -26,9 +25,8 @@ PEAK = 1.5e-3  # learning rate of the first cycle; the others have two thirds of
 OTHERS = 0.3  # weight of tokens with several right replies, relative to those with one
 WARMUP = 200
 CHECKPOINT = 250  # updates between checkpoints
-# The curriculum: from which update on, how often each kind of lesson is taught. Reading comes first: it is needed for
-# judging; then facts and their use; then judging, more than producing, so that the model verifies better than it
-# computes, as large models do.
+# From which update on, how often each kind of lesson is taught: reading, which judging needs; then facts and their
+# use; then judging, more than producing, so that the model verifies better than it computes, as large models do.
 CURRICULUM = (
     (0, {"read": 8, "judge_figure": 1, "compute": 1, "judge_facts": 2}),
     (700, {"read": 3, "judge_figure": 1, "compute": 4, "judge_facts": 2, "use": 2}),
@@ -65,8 +63,7 @@ def collate(lessons: Sequence[Lesson], processor: Any) -> dict[str, Any]:
             for first, last in spans:  # every span lies after the image
                 chosen = (start >= first + shift) & (end <= last + shift) & (end > start)
                 target[row, chosen] = encoded["input_ids"][row, chosen]
-    batch = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
-    batch |= {"labels": labels, "checked": checked}
+    batch = {name: encoded[name] for name in ("input_ids", "attention_mask")} | {"labels": labels, "checked": checked}
     if lessons[0].image is not None:
         images = [decode_image(item.image) for item in lessons if item.image is not None]
         batch["pixel_values"] = processor.image_processor(images, return_tensors="pt")["pixel_values"]

@@ -1,12 +1,8 @@
 """Judge the steps of mini solutions. In: a problem and the steps of any solution. Out: a `Judgement` for each step.
 
-A step is parsed and computed again. It is wrong if it reads a value that is not in the figure, uses a quantity that is
-not known yet, writes a value that is not the quantity's, computes wrongly, or makes something that is on no route to
-the answer. Quantities keep the values that they have in the figure, whatever an earlier wrong step gave them, so that
-what follows from an error is wrong as well.
-
-Two quantities mean the same if their values agree in other figures too: `s = A + B` and `q = B + A` always agree. So
-routes to the answer that are not written down in `families` count as right.
+A step is parsed and computed again. Quantities keep the values that they have in the figure, whatever an earlier wrong
+step gave them, so that what follows from an error is wrong as well. Two quantities mean the same if their values agree
+in other figures too: `s = A + B` and `q = B + A` always agree. So routes that `families` does not list count as right.
 """
 
 import random
@@ -26,9 +22,7 @@ Values = tuple[int, ...]  # of a quantity: in the problem's own figure, then in 
 _INVENTED = 3
 _NAME = r"[A-Za-z]+(?: [a-z]+)?"
 _INTRODUCTION = re.compile(r"\A(?:read|so|then|we get) ")
-_OPERATION = re.compile(
-    rf"({_NAME}) = ({_NAME}|\d+) ([-+*]) ({_NAME}|\d+) = (-?\d+) ([-+*]) (-?\d+) = (-?\d+)",
-)
+_OPERATION = re.compile(rf"({_NAME}) = ({_NAME}|\d+) ([-+*]) ({_NAME}|\d+) = (-?\d+) ([-+*]) (-?\d+) = (-?\d+)")
 _CLOSE = re.compile(r"the (?:answer|result) is (-?\d+)")
 _READING = re.compile(rf"({_NAME}) (?:=|is) (-?\d+)")
 _KNOWN_NAMES = {name for family in FAMILIES.values() for name in family.ranges} | set(RESULTS)
@@ -44,7 +38,8 @@ class Truth(StrEnum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """The truth of a step; `error` names what is wrong: reading, quantity, values, arithmetic, plan or result."""
+    """The truth of a step, and the error: a `reading` that is not in the figure, a `quantity` that is not known yet,
+    `values` that are not the quantities', wrong `arithmetic`, a `plan` on no route to the answer, a wrong `result`."""
 
     truth: Truth
     error: str | None = None
@@ -88,8 +83,7 @@ class Figure:
             return RIGHT if value == self.answer[0] else _wrong("result")
         if name not in _KNOWN_NAMES:
             return UNREADABLE
-        values = known.get(name)
-        if values is None:
+        if (values := known.get(name)) is None:
             return _wrong("quantity")
         return RIGHT if value == values[0] else _wrong("result")
 
@@ -148,8 +142,7 @@ def make_figure(shown: Mapping[str, int], routes: Routes) -> Figure:
         name: (value, *(random.Random(f"{figure}/{name}").randint(1_000, 999_999) for figure in range(_INVENTED)))
         for name, value in shown.items()
     }
-    useful: set[Values] = set()
-    answers: set[Values] = set()
+    useful, answers = set[Values](), set[Values]()
     for route in routes:
         known: dict[str, Values | None] = dict(readings)
         for op in route:

@@ -17,10 +17,9 @@ from mmprm.mini.drawing import SIZE, Canvas
 from mmprm.mini.problems import FAMILIES, draw_task
 from mmprm.runtime.log import log
 
-STEPS = 2_000
+STEPS, WARMUP = 2_000, 50
 BATCH = 48
 PEAK = 3e-3
-WARMUP = 50
 DIGITS = 2  # that are named in each square, from left to right
 CLASSES = 11  # no digit, 0 to 9
 
@@ -70,10 +69,8 @@ def squares(canvas: Canvas) -> list[list[int]]:
 def _batch(processor: Any, rng: random.Random) -> tuple[Any, Any]:
     import torch
 
-    canvases = []
-    for _ in range(BATCH):
-        family = rng.choice(list(FAMILIES))
-        canvases.append(FAMILIES[family].draw(draw_task(family, "sft", rng).readings, rng))
+    families = (rng.choice(list(FAMILIES)) for _ in range(BATCH))
+    canvases = [FAMILIES[name].draw(draw_task(name, "sft", rng).readings, rng) for name in families]
     pixels = processor.image_processor([canvas.image for canvas in canvases], return_tensors="pt")["pixel_values"]
     return pixels, torch.tensor([squares(canvas) for canvas in canvases])
 
