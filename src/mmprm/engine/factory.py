@@ -32,7 +32,7 @@ def open_instructed(config: Config, settings: InstructedModel, server: Server) -
     A local one runs as `config.engine` says, except for what `settings` says. UserError if its folder is incomplete.
     """
     if settings.kind == "server":
-        from mmprm.engine.chat_engine import ChatEngine
+        from mmprm.engine.over_http import ChatEngine
 
         return ChatEngine(settings, server)
     engine = {"kind": settings.kind, "max_running": settings.max_concurrent, "max_model_len": settings.max_model_len}

@@ -6,19 +6,17 @@ message, and the first replies are compared with the policy folder's processor. 
 weights cannot be checked, unless it shares our disk.
 """
 
-import base64
-import io
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mmprm.config import Config
-from mmprm.data.image_decoder import decode_image, open_image
+from mmprm.data.image_decoder import decode_image
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
-from mmprm.engine.over_http import HttpEngine
+from mmprm.engine.over_http import HttpEngine, data_uri
 from mmprm.model import folders
 from mmprm.model.step_text import Renderer, control_ids, question_text, render_steps
 from mmprm.runtime.errors import UserError
@@ -160,19 +158,3 @@ class Chat(Renderer):
         content.append({"type": "text", "text": question_text(problem, self.instruction, self._control)})
         started = [{"role": "assistant", "content": render_steps(prefix)}] if prefix else []
         return [{"role": "user", "content": content}, *started]
-
-
-def data_uri(data: bytes) -> str:
-    """Encode an image for a server so that its model sees the pixels of `decode_image`, which raises UserError.
-
-    The file itself, which is small, if a plain reading gives these pixels; otherwise a PNG of them.
-    """
-
-    image = decode_image(data)
-    file = open_image(data)
-    kind = file.format
-    if kind not in ("PNG", "JPEG") or file.convert("RGB").tobytes() != image.tobytes():
-        kind, out = "PNG", io.BytesIO()
-        image.save(out, kind, compress_level=1)
-        data = out.getvalue()
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode()}"

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.locks import try_flock
@@ -76,7 +75,8 @@ def _take(devices: Sequence[Device], count: int, held: ExitStack) -> list[Device
         while True:
             my_turn = my_turn or _lock(folder / "turn", turn)
             for device in devices if my_turn else ():
-                if len(taken) < count and device not in taken and _lock_of(folder, device, held):
+                path = folder / re.sub(r"[^A-Za-z0-9-]", "_", device.name)
+                if len(taken) < count and device not in taken and _lock(path, held):
                     taken.append(device)
             if len(taken) == count:
                 return sorted(taken, key=devices.index)
@@ -87,26 +87,18 @@ def _take(devices: Sequence[Device], count: int, held: ExitStack) -> list[Device
             time.sleep(_POLL_SECONDS)
 
 
-def _lock_of(folder: Path, device: Device, held: ExitStack) -> bool:
-    return _lock(folder / re.sub(r"[^A-Za-z0-9-]", "_", device.name), held)
-
-
 def _lock(path: Path, held: ExitStack) -> bool:
     """Lock a file until `held` ends, unless another process has it. Files are shared by all users of the machine."""
-    file = held.enter_context(_open(path))
-    locked = try_flock(file)
-    if not locked:
-        file.close()
-    return locked
-
-
-def _open(path: Path) -> IO[bytes]:
     if not path.exists():
         if not path.parent.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.parent.chmod(0o1777)
         path.touch(0o666)
-    return path.open("rb")  # another user's file can be read, which is enough for a lock
+    file = held.enter_context(path.open("rb"))  # another user's file can be read, which is enough for a lock
+    locked = try_flock(file)
+    if not locked:
+        file.close()
+    return locked
 
 
 def pool() -> list[Device]:

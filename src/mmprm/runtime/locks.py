@@ -49,7 +49,8 @@ def single_writer(folder: Path, name: str) -> Iterator[None]:
                 logged = time.monotonic()
             time.sleep(0.5)
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {_host()}\n".encode())
+        job, node = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+        file.write(f"process {os.getpid()} on {node}{f' (SLURM job {job})' if job else ''}\n".encode())
         yield
 
 
@@ -62,9 +63,3 @@ def _try_lockf(file: BinaryIO) -> bool:
     except OSError:  # no locks here
         return True
     return True
-
-
-def _host() -> str:
-    job = os.environ.get("SLURM_JOB_ID")
-    node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
-    return f"{node} (SLURM job {job})" if job else node

@@ -24,8 +24,6 @@ class Inputs:
         self.results = f"results/{config.run}"
         self._shard_counts: dict[str, int] = {}
 
-    # Shards and work folders.
-
     def shards(self, stage: str) -> list[str]:
         """List the shards of a stage, 0-of-4, 1-of-4, …: as many as it was finished in, else as are configured."""
         return names(self._shard_count(stage))
@@ -37,8 +35,6 @@ class Inputs:
     def work(self, folder: str) -> str:
         """Return a stage's undeclared work folder: its checkpoints and journals survive a failed job."""
         return f"{self.results}/work/{folder}"
-
-    # Sources and step data.
 
     def of_kind(self, *kinds: str) -> str:
         """Return a pattern of the names of all sources of these kinds; it matches nothing where there are none."""
@@ -98,8 +94,6 @@ class Inputs:
         """List a file of each entry of step_data that is trained on."""
         return [f"{self.results}/step_data/{name}/{file}" for name in self.config.labels.extra]
 
-    # Training.
-
     def base_model(self, wildcards: Any) -> list[str]:
         """Name a file of the base model; UserError says how to get the model where it is missing."""
         base = self.config.policy.base
@@ -129,8 +123,6 @@ class Inputs:
         read = set().union(*(read_sources(sources, name) for name in self.config.seeds.sources))
         return [f"{self.results}/labels/quality.json"] if any(sources[name].kind == "mini" for name in read) else []
 
-    # Benchmarks.
-
     def benchmark_problems(self, wildcards: Any) -> str:
         """Return the problem table of a benchmark."""
         return self._problems(chosen(self.config, "benchmarks", wildcards.benchmark).source)
@@ -159,8 +151,6 @@ class Inputs:
             f"{self.results}/bench/{bench}/{variant}" for bench in self.config.benchmarks for variant in variants
         ]
         return [f"{folder}/guided.json" for folder in folders]
-
-    # Ablations.
 
     def ablation_tables(self, wildcards: Any) -> dict[str, list[str]]:
         """Map problems, candidates, scores, metrics and manifests to the files that an ablation compares."""
