@@ -24,7 +24,6 @@ from mmprm.report import figures, results
 from mmprm.report.page import render, write_report
 from mmprm.report.sections import examples, tree_view
 from mmprm.report.sections.benchmark_results import finding
-from mmprm.report.sections.costs import costs_by_rule
 from mmprm.report.templates import duration, percent, points
 from mmprm.runtime.errors import UserError
 
@@ -207,7 +206,7 @@ def test_mc_values_of_exactly_0_and_1_stand_apart() -> None:
 
 def test_costs_add_up_over_jobs_and_stale_shards_are_not_counted(copied: Path) -> None:
     tables.write_json(copied / "annotation" / "0-of-7" / "usage.json", {"generated_tokens": 10**9})
-    rows = {row["stage"]: row for row in costs_by_rule(settings(), copied)}
+    rows = {row["stage"]: row for row in results.costs_by_rule(settings(), copied)}
     assert list(rows) == ["intake", "annotate", "sample_candidates", "summarise"]
     assert rows["annotate"] | {} == {
         "stage": "annotate",

@@ -203,7 +203,7 @@ def measure_guided(
     out: Out,
 ) -> None:
     """Accuracy against tokens of guided strategies, beside Best-of-N and majority votes."""
-    from mmprm.experiments.guided.measure_guided import measure_guided
+    from mmprm.experiments.guided.decode import measure_guided
 
     measure_guided(read_config(config), benchmark, variant, problems, candidates, scores, decoded, out)
 

@@ -107,16 +107,11 @@ def curves(rows: Sequence[Row], x: str, y: str, title: str, scale: str = "log2",
 def differences(rows: Sequence[Row], title: str) -> str:
     """Draw points with intervals about zero. rows: {name, against, value, low, high} as fractions."""
     zero = _chart([{"x": 0}]).mark_rule(color="#333", strokeDash=[3, 3]).encode(x="x:Q")
-    return _points(rows, "against", "difference of accuracy (points)", title, zero)
+    return shares(rows, "difference of accuracy (points)", title, "against", zero)
 
 
-def shares(rows: Sequence[Row], x: str, title: str) -> str:
-    """Draw points with intervals. rows: {name, series, value, low, high} as fractions."""
-    return _points(rows, "series", x, title)
-
-
-def _points(rows: Sequence[Row], key: str, x: str, title: str, behind: Any = None) -> str:
-    """Draw a line of points with intervals for each name, coloured by `key`; `behind`: a chart to draw them on."""
+def shares(rows: Sequence[Row], x: str, title: str, key: str = "series", behind: Any = None) -> str:
+    """Draw points with intervals. rows: {name, <key>, value, low, high}, fractions; `behind`: a chart to draw on."""
     names = list(dict.fromkeys(row["name"] for row in rows))
     series = list(dict.fromkeys(row[key] for row in rows))
     across = alt.Scale(zero=behind is not None)
@@ -163,7 +158,6 @@ def stacked(rows: Sequence[Row], order: Sequence[str], x: str, y: str, title: st
 
 def calibration(rows: Sequence[Row], title: str) -> str:
     """Draw mean label over mean prediction. rows: {series, predicted, label, count}; the diagonal is perfect."""
-    names = list(dict.fromkeys(row["series"] for row in rows))
     unit = alt.Scale(domain=[0, 1])
     diagonal = _chart([{"x": 0, "y": 0}, {"x": 1, "y": 1}]).mark_line(strokeDash=[4, 4], color="#aaa")
     diagonal = diagonal.encode(
@@ -172,12 +166,13 @@ def calibration(rows: Sequence[Row], title: str) -> str:
     base = _chart(rows).encode(
         x=alt.X("predicted:Q", scale=unit),
         y=alt.Y("label:Q", scale=unit),
-        color=alt.Color("series:N", scale=_scale(names)),
+        color=alt.Color("series:N", scale=_scale(list(dict.fromkeys(row["series"] for row in rows)))),
     )
     size = alt.Size("count:Q", legend=None, scale=alt.Scale(range=[15, 220]))
     points = base.mark_point(filled=True, opacity=0.9).encode(size=size)
-    chart = diagonal + base.mark_line(strokeWidth=1.5) + points
-    return _svg(chart.properties(width=250, height=220, title=title), title)
+    return _svg(
+        (diagonal + base.mark_line(strokeWidth=1.5) + points).properties(width=250, height=220, title=title), title
+    )
 
 
 def funnel(rows: Sequence[Row], title: str) -> str:

@@ -7,16 +7,15 @@ autoescape); only our own charts are inserted as they are.
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
+from markupsafe import Markup
 
 from mmprm import __version__
 from mmprm.config import Config
 from mmprm.data import schemas, tables
-from mmprm.report import data_card, results
+from mmprm.report import data_card, figures, results
 from mmprm.report.sections import benchmark_results, tree_view
-from mmprm.report.sections.costs import costs
 from mmprm.report.sections.label_charts import label_accuracy, label_charts, seed_filter
 from mmprm.report.templates import ReportExtra, render_template
 
@@ -28,6 +27,10 @@ def write_report(config: Config, results: Path, out: Path, extras: Sequence[Repo
 
 def render(config: Config, folder: Path, extras: Sequence[ReportExtra] = ()) -> str:
     """Return the page as text. Raises UserError where a file of the run exists but cannot be read."""
+    annotated = tables.read_rows(results.annotation_files(config, folder, "status"), schemas.STATUS)
+    statuses = Counter((row["status"], row["reason"]) for row in annotated).most_common()
+    costs = results.costs_by_rule(config, folder)
+    timed = [row for row in costs if row["seconds"]]
     benchmarks = benchmark_results.results_at_largest_n(config, folder, extras)
     return render_template(
         "page.html.jinja",
@@ -50,15 +53,13 @@ def render(config: Config, folder: Path, extras: Sequence[ReportExtra] = ()) -> 
         seeds=seed_filter(folder),
         data=data_card.data_section(config, folder),
         trees=tree_view.shown_trees(config, folder),
-        costs=costs(config, folder),
+        costs={
+            "rows": costs,
+            "seconds": sum(row["seconds"] for row in timed),
+            "tokens": sum(row.get("used_generated_tokens", 0) for row in costs),
+            "chart": Markup(figures.durations(timed, "Time a stage")) if timed else None,
+        },
         sources=results.sources(config, folder),
-        statuses=_statuses(config, folder),
+        statuses=[{"status": status, "reason": reason, "count": n} for (status, reason), n in statuses],
         configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110),
     )
-
-
-def _statuses(config: Config, folder: Path) -> list[dict[str, Any]]:
-    """Count annotated problems by status and reason, the most frequent first."""
-    rows = tables.read_rows(results.annotation_files(config, folder, "status"), schemas.STATUS)
-    counts = Counter((row["status"], row["reason"]) for row in rows)
-    return [{"status": status, "reason": reason, "count": count} for (status, reason), count in counts.most_common()]

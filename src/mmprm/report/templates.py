@@ -55,8 +55,12 @@ def duration(seconds: float | None) -> str:
 def escaped(value: Any) -> str:
     """Make text fit for a line or a cell of markdown: shortened, on one line, and neither HTML nor markdown."""
     text = " ".join(str("–" if value is None else value).split())
-    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
-    return re.sub(r"([\\`*_{}\[\]#+!|~$])", r"\\\1", html.escape(text, quote=False))
+    return re.sub(r"([\\`*_{}\[\]#+!|~$])", r"\\\1", html.escape(shorten(text, _LONGEST), quote=False))
+
+
+def shorten(text: str, longest: int) -> str:
+    """Return at most `longest` characters of a text, and a mark where some are cut."""
+    return text if len(text) <= longest else f"{text[:longest]} …"
 
 
 def counts_in_words(counts: dict[str, int]) -> str:

@@ -13,7 +13,7 @@ from toy_world import toy_config
 
 from mmprm.data import schemas, tables
 from mmprm.data.problem import write_problems
-from mmprm.experiments.guided.measure_guided import measure_guided
+from mmprm.experiments.guided.decode import measure_guided
 from mmprm.experiments.sections import GuidedSection
 from mmprm.runtime.errors import UserError
 

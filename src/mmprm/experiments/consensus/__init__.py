@@ -1,1 +1,0 @@
-"""Step labels that a judging model agrees with (`labels.consensus`). Never the default."""

@@ -1,10 +1,7 @@
-"""Keep the training paths on whose first error a judging model agrees. In: the labelled paths, and the seeds. Out:
-the paths that PRMs are trained on, the dropped ones with the model's replies, and counts.
+"""Keep the training paths on whose first error a judging model agrees. In: labelled paths, seeds. Out: paths, counts.
 
-Consensus filtering of "Lessons of Developing PRMs" (arXiv 2501.07301): Monte-Carlo labels locate errors wrongly, and a
-model that judges steps makes other mistakes. Only the split train of the run's own problems is judged; held-out paths,
-by which all settings are measured, and those of step data are kept as they are. Rows are streamed: a few hundred paths
-are in memory.
+Consensus filtering of "Lessons of Developing PRMs" (arXiv 2501.07301). Only the split train of the run's own problems
+is judged; held-out paths and those of step data stay. Rows are streamed: a few hundred paths are in memory.
 """
 
 from collections import Counter, defaultdict
@@ -144,7 +141,10 @@ def _agreed(
             reason = disagreement(row, reply)
             counts.add(row["kind"], reply, reason)
             if reason:
-                drop(_dropped(row, reply, reason))
+                columns = {name: row[name] for name in ("path_id", "problem_id", "source", "kind", "steps", "answer")}
+                label = labelled(row["kind"], len(row["steps"]) + (row["answer"] is not None))
+                result = {"labelled": label, "judged": reply.position, "reason": reason}
+                drop(columns | result | {"said": reply.text[-_REPLY_END:]})
             else:
                 yield row
     unreadable = counts.total("unreadable")
@@ -154,13 +154,6 @@ def _agreed(
             f"reply; max_unreadable_share is {settings.max_unreadable_share}: see {stopped}, and use another model, or "
             "raise max_new_tokens, tries or the bound"
         )
-
-
-def _dropped(row: Row, reply: JudgeReply, reason: str) -> Row:
-    columns = {name: row[name] for name in ("path_id", "problem_id", "source", "kind", "steps", "answer")}
-    label = labelled(row["kind"], len(row["steps"]) + (row["answer"] is not None))
-    text = reply.text[-_REPLY_END:]
-    return columns | {"labelled": label, "judged": reply.position, "reason": reason, "said": text}
 
 
 def _report(settings: Consensus, counts: JudgedCounts, client: LlmClient) -> Row:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, cycle, islice
-from typing import Any, Protocol
+from typing import Any
 
 from mmprm.config.experiments import Adaptive, Strategy, TreeDecoding
 from mmprm.data.problem import Problem
@@ -21,19 +21,12 @@ from mmprm.prm.scorers import StepScores, share_above
 from mmprm.rollouts.rollout import Prefix, Rollout
 
 Partial = tuple[Prefix, str | None]  # steps, and the answer of a whole solution
+Ask = Callable[..., Request]  # as RequestFactory makes them
 Score = Callable[[Problem, Sequence[Partial]], Sequence[StepScores]]
 
 _TOKEN = re.compile(r"[^\W_]+|[^\w\s]|_")
 _WORD = re.compile(r"[^\W\d_]+|[,.;:]")
 _FRAME = 4  # words around a repeat, such as "so we get"
-
-
-class Ask(Protocol):
-    """Makes a request, as RequestFactory does."""
-
-    def __call__(
-        self, problem: Problem, prefix: Prefix, n: int, attempt: int = 0, one_step: bool = False
-    ) -> Request: ...
 
 
 @dataclass(frozen=True)
@@ -186,26 +179,19 @@ def repeats(step: str, before: Sequence[str]) -> bool:
     state that a step leads to, not what the step adds to it: a right step stays right when it is repeated, while a new
     one may be wrong. A search that follows such a PRM alone fills its paths with repeats.
     """
-    tokens = _tokens(step)
-    return any(_within(tokens, other) is not None or _adds_nothing(tokens, other) for other in map(_tokens, before))
+    tokens = _spaced(step)
+    for earlier in map(_spaced, before):
+        head, found, tail = tokens.partition(earlier)
+        around = [*head.split(), *tail.split()]
+        framed = found.strip() and len(around) <= _FRAME and all(_WORD.fullmatch(token) for token in around)
+        if tokens in earlier or framed:
+            return True
+    return False
 
 
-def _tokens(step: str) -> list[str]:
+def _spaced(step: str) -> str:
+    """Return the tokens of a step between spaces, without punctuation at the end."""
     tokens = _TOKEN.findall(step.casefold())
     while tokens and tokens[-1] in ".,;:":
         tokens.pop()
-    return tokens
-
-
-def _within(part: Sequence[str], whole: Sequence[str]) -> int | None:
-    """Return where `part` begins in `whole`; None where it does not occur."""
-    starts = range(len(whole) - len(part) + 1)
-    return next((start for start in starts if whole[start : start + len(part)] == part), None)
-
-
-def _adds_nothing(tokens: Sequence[str], other: Sequence[str]) -> bool:
-    start = _within(other, tokens)
-    if start is None or not other:
-        return False
-    around = [*tokens[:start], *tokens[start + len(other) :]]
-    return len(around) <= _FRAME and all(_WORD.fullmatch(token) for token in around)
+    return " ".join(["", *tokens, ""]) if tokens else " "

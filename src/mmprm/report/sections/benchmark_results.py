@@ -65,12 +65,11 @@ def results_at_largest_n(config: Config, folder: Path, extras: Sequence[ReportEx
 
 def _benchmark_metrics(config: Config, folder: Path) -> dict[tuple[str, str], Row]:
     """Read metrics.json of each benchmark and variant of the configuration that has one."""
-    pairs = [(benchmark, variant) for benchmark in config.benchmarks for variant in config.prm.variants]
-    read = {pair: read_json(folder / "bench" / pair[0] / pair[1] / "metrics.json") for pair in pairs}
     return {
-        pair: {"benchmark": pair[0], "variant": pair[1], **metrics}
-        for pair, metrics in read.items()
-        if metrics is not None
+        (benchmark, variant): {"benchmark": benchmark, "variant": variant, **metrics}
+        for benchmark in config.benchmarks
+        for variant in config.prm.variants
+        if (metrics := read_json(folder / "bench" / benchmark / variant / "metrics.json")) is not None
     }
 
 

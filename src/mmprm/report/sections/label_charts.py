@@ -57,16 +57,15 @@ def _tenth(row: Row) -> str:
 def label_charts(config: Config, folder: Path) -> Row:
     """Return charts of MC values and labels, and the statistics of the labels stage as facts and tables of counts."""
     statistics = read_json(folder / "labels" / "statistics.json") or {}
-    counts = {name: value for name, value in statistics.items() if isinstance(value, dict) and value}
+    numbers = (int, float)
+    named = {name.replace("_", " "): value for name, value in statistics.items()}
     return {
         "charts": [Markup(chart) for chart in _charts(config, folder)],
-        "facts": {
-            name.replace("_", " "): value for name, value in statistics.items() if isinstance(value, int | float)
-        },
+        "facts": {name: value for name, value in named.items() if isinstance(value, numbers)},
         "tables": {
-            name.replace("_", " "): value
-            for name, value in counts.items()
-            if all(isinstance(count, int | float) for count in value.values())
+            name: counts
+            for name, counts in named.items()
+            if isinstance(counts, dict) and counts and all(isinstance(n, numbers) for n in counts.values())
         },
     }
 

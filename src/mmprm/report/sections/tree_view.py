@@ -12,6 +12,7 @@ from mmprm.data import schemas, tables
 from mmprm.report import results
 from mmprm.report.results import Row
 from mmprm.report.sections.examples import data_uri
+from mmprm.report.templates import shorten
 from mmprm.runtime.errors import UserError
 
 _MAX_ROLLOUTS = 6  # a node's rollouts that are shown; the page says how many more there are
@@ -107,11 +108,7 @@ def _shown(rollouts: list[Row]) -> list[Row]:
     first_right = next((index for index, rollout in enumerate(rollouts) if rollout["verdict"] == "correct"), None)
     ranked = sorted(range(len(rollouts)), key=lambda i: (not rollouts[i]["searched"], i != first_right, i))
     chosen = (rollouts[index] for index in sorted(ranked[:_MAX_ROLLOUTS]))
-    return [{**rollout, "short": _shorten(rollout["text"] or "")} for rollout in chosen]
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]} …"
+    return [{**rollout, "short": shorten(rollout["text"] or "", _MAX_TEXT)} for rollout in chosen]
 
 
 def colour(mc: float | None) -> str:
