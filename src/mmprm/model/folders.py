@@ -16,15 +16,8 @@ from mmprm.runtime.errors import UserError
 
 MANIFEST = "manifest.json"
 # The files that decide a text's tokens: tokenizer, processor, chat template.
-_TOKENS = (
-    "tokenizer*",
-    "vocab*",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "*processor*.json",
-    "chat_template*",
-)
+_TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json")
+_TOKENS = (*_TOKENIZER, "*processor*.json", "chat_template*")
 # The files that decide a model's output: these, weights and configuration; not cards or logs.
 _OUTPUT = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", *_TOKENS)
 

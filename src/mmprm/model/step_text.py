@@ -72,9 +72,7 @@ def parse(text: str, finish_reason: str = "stop", prefix_steps: int = 0) -> Pars
         position = block.end()
     if answer is None:
         return Parsed(Status.NO_ANSWER)
-    if prefix_steps + len(steps) == 0:
-        return Parsed(Status.MALFORMED)
-    return Parsed(Status.OK, tuple(steps), answer)
+    return Parsed(Status.OK, tuple(steps), answer) if prefix_steps + len(steps) else Parsed(Status.MALFORMED)
 
 
 def parse_block(text: str, finish_reason: str = "stop") -> tuple[str, str] | None:

@@ -72,14 +72,11 @@ def _processed(
 
 @dataclass(frozen=True)
 class _Opening:
-    """A text up to its last image: its tokens before and after expansion, and the arrays' values after it.
-
-    rest: a value for each array but input_ids; None if the array is not constant.
-    """
+    """A text up to its last image: its tokens before and after expansion, and the arrays' values after it."""
 
     words: np.ndarray
     tokens: dict[str, np.ndarray]
-    rest: dict[str, int | None]
+    rest: dict[str, int | None]  # for each array but input_ids; None if it is not constant
 
     @classmethod
     def of(cls, words: np.ndarray, tokens: dict[str, np.ndarray]) -> _Opening:
@@ -122,10 +119,7 @@ def cut(tokens: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
 
 
 def image_inputs(processor: Any, images: Sequence[tuple[bytes, ...]], tokens: Collection[str]) -> dict[str, Any]:
-    """Return a model's inputs beside `tokens` (names of arrays): pixel values, and grids in families that have them.
-
-    images: those of each row, in order. Empty if there are none.
-    """
+    """Return a model's inputs beside `tokens` (names of arrays) for the rows' images: pixel values, perhaps grids."""
     pictures = [_decoded(image) for row in images for image in row]
     if not pictures:
         return {}
@@ -157,7 +151,5 @@ def rope_positions(index: Callable[..., Any], tokens: Mapping[str, Any], grids: 
             "the model's processor gives no mm_token_type_ids, which Qwen-VL's positions are computed from: remove "
             "return_mm_token_type_ids: false from its processor_config.json"
         )
-    positions, _ = index(
-        input_ids=tokens["input_ids"], mm_token_type_ids=tokens["mm_token_type_ids"], image_grid_thw=grids
-    )
-    return positions
+    inputs = {name: tokens[name] for name in ("input_ids", "mm_token_type_ids")}
+    return index(**inputs, image_grid_thw=grids)[0]

@@ -26,8 +26,8 @@ _LARGE = 2**17  # pairs of a segment and the tokens below it from which on it ha
 def model_inputs(packed: Packed, position_ids: Any = None, device: str = "cpu") -> dict[str, Any]:
     """Return the inputs of a model with `install`: the tokens' arrays (1, n), position_ids, and the `tree`.
 
-    position_ids: as `positions` computes them (default: the depths). device: where the model computes, `cpu` or `cuda`.
-    `tree` is a plan with its masks, or on CUDA only Packed.last (n,).
+    position_ids: as `TreePositions` computes them (default: the depths). device: where the model computes, `cpu` or
+    `cuda`. `tree` is a plan with its masks, or on CUDA only Packed.last (n,).
     """
     import torch
 
@@ -57,10 +57,8 @@ def attend(
     if tree is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        output, _ = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
-        )
-        return output, None
+        kwargs |= {"dropout": dropout, "scaling": scaling}
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)[0], None
     if "calls" not in tree:
         return _by_blocks(query, key, value, scaling, tree).transpose(1, 2), None
     from mmprm.prefix_trees import merged
@@ -90,9 +88,8 @@ def _by_blocks(query: Any, key: Any, value: Any, scaling: float | None, tree: di
     """Attend from (1, heads, n, d) to the same shape. Compiled only on CUDA: uncompiled it computes every pair."""
     if "blocks" not in tree:  # once a forward pass, for all layers
         tree["blocks"] = block_mask(tree["last"])
-    grouped = query.shape[1] != key.shape[1]
-    attention = _flex(query.is_cuda)
-    return attention(query, key, value, block_mask=tree["blocks"], scale=scaling, enable_gqa=grouped)
+    options = {"block_mask": tree["blocks"], "scale": scaling, "enable_gqa": query.shape[1] != key.shape[1]}
+    return _flex(query.is_cuda)(query, key, value, **options)
 
 
 def install(model: Any) -> None:
@@ -162,12 +159,10 @@ def _runs(packed: Packed, segments: Sequence[_Segment]) -> list[_Run]:
     for path in sorted(packed.path_indices, key=lambda indices: int(indices[-1])):
         keys = path[~covered[path]]
         fresh = int(np.searchsorted(keys, n))  # the first token of the path that no earlier path has
-        if fresh == 0 and len(keys):
-            runs.append(_Run(int(keys[0]), int(keys[-1]) + 1, keys))
-        else:
-            for first in range(fresh, len(keys), _CHUNK):
-                stop = min(first + _CHUNK, len(keys))
-                runs.append(_Run(int(keys[first]), int(keys[stop - 1]) + 1, keys[:stop]))
+        chunk = _CHUNK if fresh else max(1, len(keys))  # a causal run needs no mask
+        for first in range(fresh, len(keys), chunk):
+            stop = min(first + chunk, len(keys))
+            runs.append(_Run(int(keys[first]), int(keys[stop - 1]) + 1, keys[:stop]))
         n = max([n, *(keys[-1:] + 1)])
     return runs
 
@@ -179,8 +174,7 @@ def _calls(runs: Sequence[_Run]) -> list[list[_Run]]:
     for run in sorted(runs, key=lambda run: (not run.causal, -run.fresh, -len(run.keys), run.start)):
         longest = max(width, len(run.keys))
         exact = pairs + run.fresh * len(run.keys)
-        if calls:
-            padded = (len(calls[-1]) + 1) * calls[-1][0].fresh * longest
+        padded = (len(calls[-1]) + 1) * calls[-1][0].fresh * longest if calls else 0
         if not calls or calls[-1][0].causal != run.causal or padded > exact + max(_WASTE, exact // 4):
             calls.append([])
             pairs, exact, longest = 0, run.fresh * len(run.keys), len(run.keys)
@@ -193,9 +187,8 @@ def plan(packed: Packed) -> dict[str, Any]:
     """Return what `attention.attend` needs, as tensors (they move to a device with a batch).
 
     calls: (queries (runs, q), keys (runs, k), real (runs, q), mask (runs, 1, q, k)) each: `real` is False at padding of
-    the queries; the mask has no rows if the runs are causal, as their padding stands after everything that they attend
-    to. query_order: (n,), the index of each token among the calls' queries, one call after another. segments: (start,
-    stop, end) each: the tokens stop..end attend to all of start..stop as well.
+    the queries; the mask has no rows if the runs are causal (their padding stands last). query_order: (n,), the index
+    of each token among the calls' queries. segments: (start, stop, end): stop..end attend to all of start..stop, too.
     """
     import torch
 

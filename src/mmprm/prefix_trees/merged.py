@@ -32,7 +32,7 @@ class _Merged(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, query: Any, key: Any, value: Any, scaling: float | None, tree: dict[str, Any]) -> Any:
         outputs, sums = [], []
-        for queries, keys, _, bias in _calls(tree):
+        for (queries, keys, *_), bias in zip(tree["calls"], tree["biases"], strict=True):
             states = (_at(query, queries), _at(key, keys), _at(value, keys))
             part, part_sum = _forward(*states, 0.0, bias is None, attn_mask=bias, scale=scaling)
             outputs.append(part.transpose(1, 2).flatten(0, 1))
@@ -55,7 +55,7 @@ class _Merged(torch.autograd.Function):  # type: ignore[misc]
         query, key, value, output, logsum = ctx.saved_tensors
         gradient, output, logsum = gradients[0].transpose(0, 1), output.transpose(0, 1), logsum.T
         totals = tuple(torch.zeros_like(states) for states in (query, key, value))
-        for queries, keys, real, bias in _calls(ctx.tree):
+        for (queries, keys, real, _), bias in zip(ctx.tree["calls"], ctx.tree["biases"], strict=True):
             states = (_at(query, queries), _at(key, keys), _at(value, keys))
             # Queries are padded with copies of the first token: an infinite sum makes all their probabilities 0.
             sums = _at(logsum[..., None], queries)[..., 0].masked_fill(~real[:, None], torch.inf)
@@ -69,11 +69,6 @@ class _Merged(torch.autograd.Function):  # type: ignore[misc]
             for total, rows, part in zip(totals, (below, above, above), parts, strict=True):
                 total[:, rows] += part[0]
         return *totals, None, None
-
-
-def _calls(tree: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    for (queries, keys, real, _), bias in zip(tree["calls"], tree["biases"], strict=True):
-        yield queries, keys, real, bias
 
 
 def _segments(tree: dict[str, Any], query: Any, key: Any, value: Any) -> Iterator[tuple[Any, Any]]:

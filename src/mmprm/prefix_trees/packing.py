@@ -132,14 +132,10 @@ def supports(model: Any) -> bool:
 
 
 class TreePositions:
-    """Counts the positions of one model's trees; keeps only its get_rope_index, none of its state.
-
-    In a model with one-dimensional positions a token's is its depth. With three dimensions, each path has the positions
-    that the model counts over this path alone (`rope_positions`); a token's are the same in all its paths.
-    """
+    """Counts the positions of one model's trees: depths, or in three dimensions what it counts for each path."""
 
     def __init__(self, model: Any) -> None:
-        self._rope_index = rope_index(model)
+        self._rope_index = rope_index(model)  # none of the model's state
 
     def __call__(self, trees: Sequence[Packed], counts: Sequence[int], images: Mapping[str, Any]) -> Any:
         """Return position_ids, (1, n) or (3, 1, n) for three dimensions, over the trees one after another.

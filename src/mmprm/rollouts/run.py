@@ -98,8 +98,8 @@ def _run(job: SamplingJob, searches: Sequence[NamedSearch], ended: Ended) -> Non
 
     def report(at: Scheduler) -> None:
         counts = (at.sampled_completions, at.sampled_tokens, at.replayed_completions)
-        shown = rates(progress.seconds, len(searches) * job.most_rollouts, *counts, at.stats)
-        progress.update(at.ended_searches, shown)
+        most = len(searches) * job.most_rollouts
+        progress.update(at.ended_searches, rates(progress.seconds, most, *counts, at.stats))
 
     with Grader.of(config.grading) as grader, progress:
         scheduler = Scheduler(job.engine, grader, journal, grader.version, config.engine.open_problems, report)

@@ -63,10 +63,7 @@ class _OpenSearch:
 
 
 class Scheduler:
-    """See the module. `grading` is the version of the grader's rules: verdicts of another version are made anew.
-
-    `report` is called often, for a progress line that is made from the counters.
-    """
+    """See the module. grading: the version of the grader's rules; report: is called often, for a progress line."""
 
     def __init__(
         self,

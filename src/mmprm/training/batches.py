@@ -110,7 +110,7 @@ def lay_out(
 ) -> dict[str, Any]:
     """Return each group of examples as a tree, all in one sequence: a TreeCollator's batch but images and examples.
 
-    Groups of one example each are ordinary packing. positions: computes the trees' position_ids (default: the depths).
+    positions: computes the trees' position_ids (default: the depths).
     """
     import torch
 

@@ -72,7 +72,6 @@ def check_refusals(refusals: Sequence[ExampleRefusal], total: int, max_share: fl
     counted = [refusal for refusal in refusals if not refusal.excused]
     if total == 0 or len(counted) > max_share * total or len(counted) == total:
         first = f"; the first: {counted[0].problem_id}: {counted[0].detail}" if counted else ""
-        raise UserError(
-            f"{title}: {len(counted)} of {total} rows cannot be trained on {count_reasons(counted)}{first}. Fix the "
-            f"rows, or raise intake.max_refused_share (now {max_share})"
-        )
+        todo = f"Fix the rows, or raise intake.max_refused_share (now {max_share})"
+        reasons = count_reasons(counted)
+        raise UserError(f"{title}: {len(counted)} of {total} rows cannot be trained on {reasons}{first}. {todo}")

@@ -53,10 +53,8 @@ def _under_torchrun(job: TrainJob, out: Path) -> loop.TrainResult:
         nodes.wait_for(result_file)
     if status or not result_file.is_file():
         where = f" on the nodes {', '.join(allocation.hosts)}" if allocation else ""
-        raise UserError(
-            f"{job.title}: training under torchrun{where} ended with status {status}; see the messages above. Run again"
-            " to resume from the last checkpoint"
-        )
+        todo = "see the messages above. Run again to resume from the last checkpoint"
+        raise UserError(f"{job.title}: training under torchrun{where} ended with status {status}; {todo}")
     job_file.unlink()
     return loop.TrainResult(**json.loads(result_file.read_text()))
 

@@ -54,8 +54,7 @@ def counts_loss(no: int, yes: int, marker: int) -> Callable[..., Any]:
     """Return minus the log of the Beta-Binomial likelihood of k right rollouts of n (BetaPRM, arXiv 2605.15529).
 
     P(yes) is that of `marker_loss`, the Beta's concentration that of `concentration`. labels: k / n; trials: n, of the
-    same shape. The binomial coefficient is omitted, as it does not depend on the weights: with n = 1 this is the
-    cross-entropy, and with a large concentration n times it.
+    same shape. Without the binomial coefficient: with n = 1 this is the cross-entropy.
     """
 
     def log_beta(a: Any, b: Any) -> Any:

@@ -1,7 +1,6 @@
 """Which examples form which micro-batch, for the whole training. In: Examples, settings. Out: lists of indices.
 
-The loss is a mean over the labels of an update, so neither how an update is divided into micro-batches nor the number
-of processes affects the result.
+The loss is a mean over an update's labels: neither its micro-batches nor the number of processes affect the result.
 """
 
 import heapq
@@ -97,10 +96,7 @@ def _updates(order: Sequence[int], n_labels: Sequence[int], training: Training) 
 
 
 def _packs(update: Sequence[int], lengths: Sequence[int], count: int) -> list[list[int]]:
-    """Divide an update into `count` parts of similar size: the longest example first, each to the smallest part so far.
-
-    None is empty if count is at most the number of examples.
-    """
+    """Divide an update into `count` parts of similar size: the longest example first, each to the smallest so far."""
     packs: list[list[int]] = [[] for _ in range(count)]
     sizes = [(0, part) for part in range(count)]
     for index in sorted(update, key=lambda index: (-lengths[index], index)):
