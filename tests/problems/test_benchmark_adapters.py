@@ -15,7 +15,7 @@ from table_pictures import hub_image, picture
 from mmprm.data.problem import Problem, read_problems, write_problems
 from mmprm.grading import grade
 from mmprm.model.step_text import question_text
-from mmprm.problems.adapters.mathverse import VERSIONS
+from mmprm.problems.adapters.published import VERSIONS
 from mmprm.runtime.errors import UserError
 
 Intake = Callable[..., tuple[dict[str, Problem], dict[int, str]]]

@@ -1,21 +1,12 @@
-"""Readers of rows, one module for each published form. In: a source. Out: its columns, and a reader of `RowFields`."""
+"""Readers of the rows of each kind of source. In: a source. Out: its columns, and a reader of `RowFields`."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from mmprm.config.sources import ConversationSource, DataFiles, ImageFolderSource, TableSource
-from mmprm.problems.adapters import conversations, mathverse, mathvision, mathvista, mm_k12, olympiadbench, table
+from mmprm.config.sources import ConversationSource, DataFiles, ImageFolderSource, MathVistaSource, TableSource
+from mmprm.problems.adapters import conversations, published
 from mmprm.problems.fields import RowFields
-
-# Each has COLUMNS, those that the files must have, the id first, and a function fields(row, source).
-_MODULES: dict[str, Any] = {
-    "mm_k12": mm_k12,
-    "mathvista": mathvista,
-    "mathverse": mathverse,
-    "mathvision": mathvision,
-    "olympiadbench": olympiadbench,
-}
 
 
 class Adapter(NamedTuple):
@@ -37,9 +28,10 @@ def adapter_of(source: DataFiles) -> Adapter:
         needed = conversations.columns(source)
         return Adapter(needed, needed.get("id", ""), partial(conversations.fields, source=source), mapped)
     if isinstance(source, TableSource | ImageFolderSource):
-        columns = table.columns(source)
-        return Adapter(columns, columns.get("id", ""), partial(table.fields, columns=columns), mapped)
-    module = _MODULES[source.kind]
+        columns = published.table_columns(source)
+        return Adapter(columns, columns.get("id", ""), partial(published.table, columns=columns), mapped)
+    names = published.COLUMNS[source.kind].split()
+    fields = getattr(published, source.kind)
+    fields = partial(fields, source=source) if isinstance(source, MathVistaSource) else fields
     hint = f"this is not {source.kind} as it was published; kind table takes a map of columns"
-    columns = {name: name for name in module.COLUMNS}
-    return Adapter(columns, module.COLUMNS[0], partial(module.fields, source=source), hint)
+    return Adapter({name: name for name in names}, names[0], fields, hint)
