@@ -26,10 +26,10 @@ from waiting import python_that_kills_itself, wait_for
 
 from mmprm import config
 from mmprm.data import schemas, tables
-from mmprm.problems import part_checks, rows
+from mmprm.problems import parts, rows
 from mmprm.problems.groups import Groups
 from mmprm.problems.intake import make_source
-from mmprm.problems.part_files import IntakePart
+from mmprm.problems.parts import IntakePart
 from mmprm.runtime.errors import UserError
 
 NAMES = ("real.parquet", "real.refused.parquet", "real.intake.json")
@@ -72,14 +72,14 @@ def pool(folder: Path, size: int, bad: Callable[[int], bool] = lambda number: nu
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> int:
     """How many rows a part has, where they are few."""
-    monkeypatch.setattr(part_checks, "ROWS", 60)
+    monkeypatch.setattr(parts, "ROWS", 60)
     return 60
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Six parts and a bit."""
-    return pool(tmp_path_factory.mktemp("source") / "pool", 6 * part_checks.ROWS + 100)
+    return pool(tmp_path_factory.mktemp("source") / "pool", 6 * parts.ROWS + 100)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_after_kills_in_reading_and_in_writing_the_tables_are_those_of_an_undist
     options += ["--config", str(tmp_path / "config.json"), "--work", str(work)]
     options += ["--out", str(tmp_path / "real.parquet"), "--refused", str(tmp_path / "real.refused.parquet")]
 
-    def parts() -> dict[Path, int]:
+    def finished() -> dict[Path, int]:
         """The parts that are whole, and when they were written."""
         return {path: path.stat().st_mtime_ns for path in work.glob("checked-*/*.parquet")}
 
@@ -109,12 +109,12 @@ def test_after_kills_in_reading_and_in_writing_the_tables_are_those_of_an_undist
         run = subprocess.Popen([*command, "--threads", str(threads)], stderr=subprocess.DEVNULL, start_new_session=True)
         assert run.wait() == -signal.SIGKILL, moment
         wait_for(functools.partial(lambda group: not processes_of(group), run.pid), "the end of its processes")
-        assert before.items() <= parts().items(), "what was whole was not made again"
-        before = parts()
+        assert before.items() <= finished().items(), "what was whole was not made again"
+        before = finished()
         assert not (tmp_path / "real.parquet").exists()
     command = [str(Path(sys.executable).with_name("mmprm")), *options]
     last = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True)
-    assert f"going on after row {6 * part_checks.ROWS + 100}" in last.stderr
+    assert f"going on after row {6 * parts.ROWS + 100}" in last.stderr
     assert {name: (tmp_path / name).read_bytes() for name in NAMES} == undisturbed
     assert not list(work.iterdir())
 
@@ -138,7 +138,7 @@ def test_the_tables_do_not_depend_on_the_number_of_processes(
     assert take(tmp_path, settings_of(source), tmp_path / "work", workers=3) == undisturbed
     problems = tables.read_rows(tmp_path / "real.parquet", schemas.PROBLEMS)
     ids = [row["problem_id"] for row in problems]
-    assert ids == sorted(set(ids)) and len(ids) > 5 * part_checks.ROWS
+    assert ids == sorted(set(ids)) and len(ids) > 5 * parts.ROWS
     refused = tables.read_rows(tmp_path / "real.refused.parquet", schemas.REFUSED)
     assert [row["row"] for row in refused] == sorted(row["row"] for row in refused)
     counts = json.loads((tmp_path / "real.intake.json").read_text())
@@ -146,7 +146,7 @@ def test_the_tables_do_not_depend_on_the_number_of_processes(
     for row in refused:
         reasons[row["reason"]] += 1
     assert set(reasons) == {"duplicate_id", "empty_answer", "bad_row"} and counts["refused"] == dict(reasons)
-    assert counts["rows"] == len(problems) + len(refused) == 6 * part_checks.ROWS + 100
+    assert counts["rows"] == len(problems) + len(refused) == 6 * parts.ROWS + 100
     images = [image for row in problems for image in row["images"]]
     assert (counts["problems"], counts["with_images"], counts["images"]) == (len(problems), len(problems), len(images))
     assert counts["image_bytes"] == sum(map(len, images))
@@ -294,10 +294,10 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1
 
 def parted(sizes: list[int], done: set[int]) -> Iterator[tuple[int, int]]:
     """(first, rows) of the parts that `cut_parts` cuts from rows of these sizes in bytes, for those done to be left."""
-    cut = list(part_checks.cut_parts(iter([{"image": bytes(size)} for size in sizes]), 0, {}))
+    cut = list(parts.cut_parts(iter([{"image": bytes(size)} for size in sizes]), 0, {}))
     whole = {first: len(stretch) for first, stretch in cut}
     left = {first: n for first, n in whole.items() if first in done}
-    again = part_checks.cut_parts(iter([{"image": bytes(size)} for size in sizes]), 0, left)
+    again = parts.cut_parts(iter([{"image": bytes(size)} for size in sizes]), 0, left)
     yield from sorted([*left.items(), *((first, len(stretch)) for first, stretch in again)])
 
 
@@ -309,8 +309,8 @@ def parted(sizes: list[int], done: set[int]) -> Iterator[tuple[int, int]]:
 )
 def test_the_parts_are_the_same_whichever_were_done(sizes: list[int], done: set[int], n: int, n_bytes: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(part_checks, "ROWS", n)
-        patched.setattr(part_checks, "BYTES", n_bytes)
+        patched.setattr(parts, "ROWS", n)
+        patched.setattr(parts, "BYTES", n_bytes)
         whole = list(parted(sizes, set()))
         assert list(parted(sizes, done)) == whole
     ends = [0]
@@ -348,7 +348,7 @@ def test_groups_are_those_of_whoever_shares_a_picture_or_a_group(members: list[t
 
 
 def test_a_tally_looks_at_parts_in_the_order_of_their_rows() -> None:
-    late = part_checks.IntakeProgress([IntakePart(20, 10, {"bad_row": 9})], 0.5, 10, None)
+    late = parts.IntakeProgress([IntakePart(20, 10, {"bad_row": 9})], 0.5, 10, None)
     assert late.hopeless is None and late.rows == 0
     late.add(IntakePart(0, 10, {}))
     assert late.rows == 10
@@ -360,7 +360,7 @@ def test_a_tally_looks_at_parts_in_the_order_of_their_rows() -> None:
 
 def test_a_process_that_dies_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(UserError, match="fewer threads or more memory"):
-        list(part_checks.check_parts(iter([(0, [1]), (1, [1])]), _die, 2))
+        list(parts.check_parts(iter([(0, [1]), (1, [1])]), _die, 2))
 
 
 def _die(first: int, found: Any) -> IntakePart:

@@ -15,7 +15,7 @@ from table_pictures import picture
 from mmprm.config.overlap import check_derived, share_problems
 from mmprm.config.overlap import share_rows as share
 from mmprm.config.sources import Source
-from mmprm.problems.source_files import find_files
+from mmprm.problems.rows import find_files
 from mmprm.runtime.errors import UserError
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"

@@ -44,7 +44,7 @@ def annotate(
             nodes.add(name, tree.node_rows())
             rollouts.add(name, tree.rollout_rows())
             status.add(name, [tree.status_row()])
-            return why_failed(tree)
+            return tree.why_failed
 
         run_searches(job, searches, keep)
         tables.write(out / "nodes.parquet", nodes.rows(), schemas.NODES)
@@ -62,8 +62,3 @@ def named_searches(config: Config, policy: Path, problems: Sequence[Problem]) ->
         )
     ask = RequestFactory.of(config, policy, "annotation")
     return [(problem.problem_id, omegaprm(problem, settings, ask)) for problem in problems]
-
-
-def why_failed(tree: Tree) -> str | None:
-    """Return the reason of a failed search; None for another."""
-    return tree.reason if tree.status == "failed" else None

@@ -1,8 +1,7 @@
 """OmegaPRM (arXiv 2406.06592, section 3; MM-PRM, arXiv 2505.13427, section 3.2) as a generator without side effects.
 
 In: a problem, and a function that makes requests. Out: `omegaprm` yields one request at a time, is sent its graded
-rollouts, and returns the tree. The same rollouts give the same tree: nothing is random here, and of equal pairs the
-first is searched.
+rollouts, and returns the tree. Nothing is random here, and of equal pairs the first is searched.
 """
 
 import heapq
@@ -56,9 +55,7 @@ class CandidateQueue:
         self._settings = settings
         self._by_visits: dict[int, list[_State]] = {}
         self._seen: set[tuple[Prefix, str | None]] = set()
-        self._waiting = 0
-        self._n_pushed = 0
-        self._total_visits = 0
+        self._waiting = self._n_pushed = self._total_visits = 0
 
     def __len__(self) -> int:
         return self._waiting
@@ -118,8 +115,7 @@ class CandidateQueue:
 def omegaprm(problem: Problem, settings: Annotation, ask: Ask) -> Search:
     """Search one problem. `ask(problem, prefix, k)` makes a request; a request that fails ends the tree as failed.
 
-    The tree's status is done (reason: what ended it), skipped (all or none of the root's rollouts are right, so that
-    there is nothing to search) or failed.
+    The tree's status is done (reason: what ended it), skipped (all or none of the root's rollouts are right) or failed.
     """
     growth = _Growth(problem, settings, ask)
     try:
@@ -133,29 +129,28 @@ class _Growth:
     """A tree and what its search needs; the methods are parts of the generator."""
 
     def __init__(self, problem: Problem, settings: Annotation, ask: Ask) -> None:
-        self.tree = Tree(problem.problem_id)
-        self.problem = problem
-        self.settings = settings
-        self.ask = ask
-        self.queue = CandidateQueue(settings)
+        self.problem, self.settings, self.ask = problem, settings, ask
+        self.tree, self.queue = Tree(problem.problem_id), CandidateQueue(settings)
 
     def run(self) -> Generator[Request, tuple[Rollout, ...], tuple[str, str]]:
         """Probe the question, then search until something ends it; return (status, reason)."""
         if (yield from self.probe(())) is None:
             return "failed", f"the budget of {self.settings.max_rollouts} rollouts is below k = {self.settings.k}"
-        ending = _nothing_to_search(self.tree.nodes[0])
-        while ending is None:
-            if not self.queue:
-                ending = "done", "pool empty"
-            elif self.tree.n_searches == self.settings.max_searches:
-                ending = "done", "search limit"
-            else:
-                chosen = self.queue.pop()
-                chosen.node.searched.add(chosen.index)
-                self.tree.n_searches += 1
-                if not (yield from self.locate(chosen)):
-                    ending = "done", "rollout budget"
-        return ending
+        root = self.tree.nodes[0].counts
+        if root.is_wrong:
+            return "skipped", "none right"
+        if root.n_correct == 0:
+            size = root.n_rollouts + root.n_undecided
+            return "failed", f"no right rollout, and {root.n_undecided} of {size} are undecided"
+        if root.n_correct == root.n_rollouts:
+            return "skipped", "all right"
+        while self.queue and self.tree.n_searches < self.settings.max_searches:
+            chosen = self.queue.pop()
+            chosen.node.searched.add(chosen.index)
+            self.tree.n_searches += 1
+            if not (yield from self.locate(chosen)):
+                return "done", "rollout budget"
+        return "done", "search limit" if self.queue else "pool empty"
 
     def probe(self, prefix: Prefix) -> Generator[Request, tuple[Rollout, ...], Node | None]:
         """Return the node of a state, sampled with k rollouts if it is new; None where these exceed the budget."""
@@ -189,18 +184,6 @@ class _Growth:
             else:
                 return True  # undecided rollouts: the position is unknown, and a guess would be a wrong label
         return True
-
-
-def _nothing_to_search(root: Node) -> tuple[str, str] | None:
-    """Return status and reason of a tree that ends at its root; None for one that can be searched."""
-    counts = root.counts
-    if counts.is_wrong:
-        return "skipped", "none right"
-    if counts.n_correct == 0:
-        return "failed", f"no right rollout, and {counts.n_undecided} of {len(root.rollouts)} are undecided"
-    if counts.n_correct == counts.n_rollouts:
-        return "skipped", "all right"
-    return None
 
 
 def first_error(path: Prefix, right_length: int, wrong: Iterable[Prefix]) -> int | None:

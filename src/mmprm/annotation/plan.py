@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import t as student
 
-from mmprm.annotation.annotate import named_searches, why_failed
+from mmprm.annotation.annotate import named_searches
+from mmprm.annotation.tree import Tree
 from mmprm.config import Config
 from mmprm.data import tables
 from mmprm.data.shards import Shard, read_shard
@@ -46,8 +47,9 @@ def plan(
     status: dict[str, Row] = {}
 
     def keep(name: str, outcome: SearchResult) -> str | None:
-        status[name] = outcome.value.status_row()
-        return why_failed(outcome.value)
+        tree: Tree = outcome.value
+        status[name] = tree.status_row()
+        return tree.why_failed
 
     run_searches(SamplingJob("plan", config, policy, Shard(), work, usage, most, open_engine), searches, keep)
     used = json.loads(usage.read_text())
@@ -70,10 +72,6 @@ class Total(NamedTuple):
     low: float
     high: float
     at_most: float
-
-    def rounded(self) -> dict[str, int]:
-        """Return the four as whole numbers."""
-        return {name: round(value) for name, value in self._asdict().items()}
 
 
 def total(known: Sequence[float], n: int, ends: tuple[float, float], bound: float) -> Total:
@@ -100,19 +98,23 @@ def total(known: Sequence[float], n: int, ends: tuple[float, float], bound: floa
 
 def estimate(config: Config, ids: Sequence[str], rows: Sequence[Row]) -> Row:
     """Estimate rollouts and tokens of the problems `ids`, of some of which the status `rows` are known."""
-    settings = config.annotation
+    k = config.annotation.k
     rollouts, tokens = [row["n_rollouts"] for row in rows], [row["n_tokens"] for row in rows]
-    budget = settings.max_rollouts // settings.k * settings.k
+    budget = config.annotation.max_rollouts // k * k
     per_rollout = sum(tokens) / max(1, sum(rollouts))
-    ends = (settings.k * per_rollout, budget * per_rollout)
+    totals = {
+        "rollouts": total(rollouts, len(ids), (k, budget), budget),
+        "tokens": total(
+            tokens, len(ids), (k * per_rollout, budget * per_rollout), budget * config.sampling.max_new_tokens
+        ),
+    }
     return {
         "problems": len(ids),
         "sampled_problems": len(rows),
         "failed_problems": sum(row["status"] == "failed" for row in rows),
         "sampled_rollouts": sum(rollouts),
         "sampled_tokens": sum(tokens),
-        "rollouts": total(rollouts, len(ids), (settings.k, budget), budget).rounded(),
-        "tokens": total(tokens, len(ids), ends, budget * config.sampling.max_new_tokens).rounded(),
+        **{name: {part: round(value) for part, value in cost._asdict().items()} for name, cost in totals.items()},
     }
 
 
@@ -122,11 +124,18 @@ def _measured(config: Config, policy: Path, used: Row, file: Path) -> Row | None
     The earlier one is in `file`, with a hash of all that the rate depends on. Snakemake deletes plan.json before it
     makes it again, hence a file in the work folder.
     """
-    from mmprm.model.folders import fingerprint
+    from mmprm.model import folders
 
-    device = _device(config)
+    if config.engine.kind == "server":
+        device = "server"  # whose devices are not known here
+    elif folders.device() == "cpu":
+        device = f"CPU, {len(os.sched_getaffinity(0))} cores"
+    else:
+        import torch
+
+        device = str(torch.cuda.get_device_name())
     sections = [config.engine, config.sampling, config.prompt, config.annotation]
-    parts = [device, fingerprint(policy), *(section.model_dump_json() for section in sections)]
+    parts = [device, folders.fingerprint(policy), *(section.model_dump_json() for section in sections)]
     conditions = hashlib.sha256("\x1e".join(parts).encode()).hexdigest()
     if file.exists():
         earlier: Row = json.loads(file.read_text())
@@ -139,19 +148,6 @@ def _measured(config: Config, policy: Path, used: Row, file: Path) -> Row | None
     return now
 
 
-def _device(config: Config) -> str:
-    """Name what samples: a GPU, the CPU with its cores, or a server whose devices are not known here."""
-    if config.engine.kind == "server":
-        return "server"
-    from mmprm.model.folders import device
-
-    if device() == "cpu":
-        return f"CPU, {len(os.sched_getaffinity(0))} cores"
-    import torch
-
-    return str(torch.cuda.get_device_name())
-
-
 def times(config: Config, tokens: dict[str, int], ids: Sequence[str], measured: Row | None) -> Row:
     """Estimate device-hours, and hours by number of shards; null where nothing was measured.
 
@@ -160,16 +156,9 @@ def times(config: Config, tokens: dict[str, int], ids: Sequence[str], measured: 
     """
     server = config.engine.kind == "server"
     shards = config.shards.annotation
-    names = (
-        "tokens_per_second",
-        "startup_seconds",
-        "mean_batch",
-        "max_running",
-        "prompt_tokens_per_rollout",
-        "cached_prompt_share",
-    )
     if measured is None:
-        return dict.fromkeys(("device", *names, "device_hours", "hours_by_shards"))
+        names = "device tokens_per_second startup_seconds mean_batch max_running prompt_tokens_per_rollout"
+        return dict.fromkeys([*names.split(), "cached_prompt_share", "device_hours", "hours_by_shards"])
     rate = measured["generated_tokens"] / max(1e-3, measured["seconds"] - measured["startup_seconds"])
     startup = measured["startup_seconds"]
     devices = 1 if server else config.engine.tensor_parallel
@@ -179,17 +168,14 @@ def times(config: Config, tokens: dict[str, int], ids: Sequence[str], measured: 
         for count in ([1] if server else sorted({*_SHARD_COUNTS, shards}))
     }
     stats = EngineStats(**{field.name: measured.get(field.name, 0) for field in fields(EngineStats)})
-    values = (
-        round(rate, 1),
-        startup,
-        None if stats.mean_batch is None else round(stats.mean_batch, 1),
-        config.engine.max_running,
-        round(stats.prompt_tokens / stats.completions, 1) if stats.prompt_tokens else None,
-        None if stats.cached_share is None else round(stats.cached_share, 3),
-    )
     return {
         "device": measured["device"],
-        **dict(zip(names, values, strict=True)),
+        "tokens_per_second": round(rate, 1),
+        "startup_seconds": startup,
+        "mean_batch": None if stats.mean_batch is None else round(stats.mean_batch, 1),
+        "max_running": config.engine.max_running,
+        "prompt_tokens_per_rollout": round(stats.prompt_tokens / stats.completions, 1) if stats.prompt_tokens else None,
+        "cached_prompt_share": None if stats.cached_share is None else round(stats.cached_share, 3),
         "device_hours": {name: round(value, 4) for name, value in hours.items()},
         "hours_by_shards": {name: round(value, 4) for name, value in by_shards.items()},
     }

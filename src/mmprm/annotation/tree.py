@@ -29,20 +29,14 @@ class RightPrefixes:
 
     def add(self, path: Prefix) -> None:
         """Add all prefixes of a right completion."""
-        for length in range(len(path), -1, -1):
-            if path[:length] in self._known:
-                return  # so are all shorter ones
-            self._known.add(path[:length])
+        self._known.update(path[:length] for length in range(self.length(path) + 1, len(path) + 1))
 
     def __contains__(self, prefix: Prefix) -> bool:
         return prefix in self._known
 
     def length(self, path: Prefix) -> int:
         """Count the steps of `path` that are known to be right; -1 where even the question has no right completion."""
-        for length in range(len(path), -1, -1):
-            if path[:length] in self._known:
-                return length
-        return -1
+        return next((length for length in range(len(path), -1, -1) if path[:length] in self._known), -1)
 
 
 class Tree:
@@ -71,6 +65,11 @@ class Tree:
             if rollout.verdict == "correct":
                 self.right.add(prefix + rollout.steps)
         return node
+
+    @property
+    def why_failed(self) -> str | None:
+        """The reason of a failed search; None for another."""
+        return self.reason if self.status == "failed" else None
 
     @property
     def n_rollouts(self) -> int:

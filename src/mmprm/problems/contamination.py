@@ -14,8 +14,6 @@ from mmprm.data.problem import Problem
 from mmprm.problems.image_checks import pixel_hash
 
 LENGTH = 40  # characters without white space from which a question identifies its problem
-_PLACEHOLDER = re.compile(r"<image(?:_?\d+)?>")
-_NOISE = re.compile(r"[\s$]+")
 
 
 class BenchmarkProblems:
@@ -61,4 +59,4 @@ def narrow(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return _NOISE.sub("", narrow(_PLACEHOLDER.sub("", text)))
+    return re.sub(r"[\s$]+", "", narrow(re.sub(r"<image(?:_?\d+)?>", "", text)))

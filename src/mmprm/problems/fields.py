@@ -43,7 +43,7 @@ class RowFields:
 
 @dataclass(frozen=True)
 class SourceContext:
-    """The name of the source, and the folders of images that rows name by paths (see source_files.SourceFiles)."""
+    """The name of the source, and the folders of images that rows name by paths (see rows.SourceFiles)."""
 
     source: str
     images: Path
@@ -76,7 +76,8 @@ def problem_of(fields: RowFields, context: SourceContext) -> Problem:
     unit = "" if fields.unit is None else text_of(fields.unit, "unit").strip()
     for text in (question, answer, unit, *choices):
         if has_control(text):
-            raise RowRefusedError("control_string", f"a tag or model token stands in {_shorten(text)!r}")
+            shown = text if len(text) <= 80 else f"{text[:79]}…"
+            raise RowRefusedError("control_string", f"a tag or model token stands in {shown!r}")
     answer_type = fields.answer_type or "auto"
     if answer_type not in ANSWER_TYPES:
         raise RowRefusedError("bad_value", f"answer_type {answer_type!r} is not one of {ANSWER_TYPES}")
@@ -88,7 +89,7 @@ def problem_of(fields: RowFields, context: SourceContext) -> Problem:
         images=images_of(fields.image, context),
         choices=choices,
         answer_type=answer_type,
-        solution=_solution(fields.solution),
+        solution=None if fields.solution is None else text_of(fields.solution, "solution").strip() or None,
         family=None if fields.family is None else text_of(fields.family, "family").strip() or None,
         precision=_precision(fields.precision),
         unit=unit,
@@ -126,8 +127,7 @@ def images_of(value: Any, context: SourceContext) -> tuple[bytes, ...]:
         if content is None or content == "":
             raise RowRefusedError("missing_value", "an image has neither bytes nor a path")
         if isinstance(content, str):
-            largest = image_checks.largest_file(context.max_pixels)
-            content = image_checks.read_inside(context.images, content, largest, context.links)
+            content = image_checks.read_inside(context.images, content, context.max_pixels, context.links)
         if not isinstance(content, bytes):
             raise RowRefusedError("bad_value", f"an image is bytes or a path, this is {type(content).__name__}")
         image_checks.check(content, context.max_pixels)
@@ -155,11 +155,6 @@ def _choices(value: Any) -> tuple[str, ...]:
     if not all(choices):
         raise RowRefusedError("bad_value", "a choice is blank")
     return choices
-
-
-def _solution(value: Any) -> str | None:
-    """Return the solution unchanged; whether it is step-tagged is checked where it is used."""
-    return None if value is None else text_of(value, "solution").strip() or None
 
 
 def _precision(value: Any) -> int | None:
@@ -191,7 +186,3 @@ def _number(value: Any, name: str) -> float:
     if not math.isfinite(number):
         raise RowRefusedError("bad_value", f"{name} {value!r} is not a number")
     return number
-
-
-def _shorten(text: str, width: int = 80) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

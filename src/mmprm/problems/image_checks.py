@@ -21,22 +21,21 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 _OTHERS = {
     b"%PDF": "PDF",
     b"%!PS": "PostScript",
-    b"II*\x00": "TIFF",
-    b"MM\x00*": "TIFF",
+    **dict.fromkeys((b"II*\x00", b"MM\x00*"), "TIFF"),
     b"<svg": "SVG",
     b"<?xml": "SVG or XML",
-    b"<!DOC": "HTML",
-    b"<html": "HTML",
+    **dict.fromkeys((b"<!DOC", b"<html"), "HTML"),
     b"version https://git-lfs": "a Git LFS pointer",
 }
 
 
-def read_inside(folder: Path, name: str, max_bytes: int, links: Path | None = None) -> bytes:
-    """Read the file `name` in `folder`; RowRefusedError where it is missing, outside the folder, or too large.
+def read_inside(folder: Path, name: str, max_pixels: int, links: Path | None = None) -> bytes:
+    """Read the image file `name` in `folder`; RowRefusedError where it is missing, outside the folder, or too large.
 
     Symbolic links are resolved first, so that a link cannot lead out of the folder either, except into the folder
     `links` (the hub's cache keeps files beside its snapshots) if the name itself stays inside.
     """
+    max_bytes = 8 * max_pixels + 2**20  # four channels of 16 bits, and a header
     try:
         root = folder.resolve()
         path = (root / name).resolve()
@@ -55,11 +54,6 @@ def read_inside(folder: Path, name: str, max_bytes: int, links: Path | None = No
         return path.read_bytes()
     except (OSError, ValueError, RuntimeError) as error:  # no permission, a null byte, a cycle of links
         raise RowRefusedError("missing_file", f"{name!r} cannot be read: {error}") from error
-
-
-def largest_file(max_pixels: int) -> int:
-    """Return the most bytes that an image of this many pixels needs: four channels of 16 bits, and a header."""
-    return 8 * max_pixels + 2**20
 
 
 @contextmanager
@@ -101,14 +95,12 @@ def check(data: bytes, max_pixels: int) -> None:
                 if start.startswith(magic):
                     allowed = ", ".join(FORMATS)
                     raise RowRefusedError("image_format", f"this is {name}; allowed are {allowed}") from error
-            raise RowRefusedError(
-                "corrupt_image", f"not an image of a known format; it starts with {data[:8]!r}"
-            ) from error
+            detail = f"not an image of a known format; it starts with {data[:8]!r}"
+            raise RowRefusedError("corrupt_image", detail) from error
         except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
             cut = "truncat" in str(error).lower() or isinstance(error, EOFError)
-            raise RowRefusedError(
-                "truncated_image" if cut else "corrupt_image", f"it does not decode: {error}"
-            ) from error
+            reason = "truncated_image" if cut else "corrupt_image"
+            raise RowRefusedError(reason, f"it does not decode: {error}") from error
 
 
 @functools.lru_cache(maxsize=64)  # consecutive rows often share a picture

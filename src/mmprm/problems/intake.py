@@ -1,7 +1,7 @@
 """The command `intake`. In: a source of the configuration. Out: its problem table, its refused rows, and counts.
 
 Bad rows are refused with a reason; too many of them stop the run (`intake.max_refused_share`). Rows are streamed into
-part files (part_files.py), which are merged at the end (merge_parts.py): a killed run resumes from them, and a source
+part files (parts.py), which are merged at the end (merge_parts.py): a killed run resumes from them, and a source
 may be larger than memory.
 """
 
@@ -9,7 +9,6 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -22,14 +21,11 @@ import PIL
 from mmprm.config import Config
 from mmprm.config.sources import DERIVED, DataFiles, MiniSource, ProblemFiles
 from mmprm.data import schemas, tables
-from mmprm.data.problem import Problem, write_problems
-from mmprm.problems import part_checks, rows
+from mmprm.data.problem import write_problems
+from mmprm.problems import parts, rows
 from mmprm.problems.adapters import adapter_of
 from mmprm.problems.fields import SourceContext
 from mmprm.problems.merge_parts import MergedParts
-from mmprm.problems.part_checks import IntakeProgress, check_parts, cut_parts
-from mmprm.problems.part_files import PartMaker, finished_parts
-from mmprm.problems.source_files import find_files
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.runtime.progress import Progress
@@ -54,15 +50,19 @@ def make_source(
     if isinstance(source, DERIVED):
         raise UserError(f"source {name}: kind {source.kind} is made from other sources, not read")
     if isinstance(source, MiniSource):
-        drawn = _drawn(source, name, config.seed)
+        from mmprm.mini import problems
+
+        drawn = [
+            replace(problem, problem_id=f"{name}/{problem.problem_id}", source=name)
+            for problem in problems.generate(source.split, source.size, source.families, config.seed)
+        ]
         write_problems(out, drawn)
         tables.write(refused, [], schemas.REFUSED)
-        pictures = {
+        counts = _counts(name, source, len(drawn), {}) | {
             "with_images": sum(bool(problem.images) for problem in drawn),
             "images": sum(len(problem.images) for problem in drawn),
             "image_bytes": sum(len(image) for problem in drawn for image in problem.images),
         }
-        counts = _counts(name, source, len(drawn), len(drawn), Counter(), pictures)
         tables.write_json(out.with_suffix(SUMMARY), counts)
     else:
         with ExitStack() as stack:
@@ -75,31 +75,16 @@ def make_source(
     log.info(f"{name}: {counts['problems']} problems, {refusals}")
 
 
-def _drawn(source: MiniSource, name: str, seed: int) -> list[Problem]:
-    from mmprm.mini import problems
-
-    drawn = problems.generate(source.split, source.size, source.families, seed)
-    return [replace(problem, problem_id=f"{name}/{problem.problem_id}", source=name) for problem in drawn]
-
-
-def _counts(
-    name: str,
-    source: MiniSource | ProblemFiles,
-    n_rows: int,
-    n_problems: int,
-    reasons: Mapping[str, int],
-    pictures: Mapping[str, int],
-) -> dict[str, Any]:
-    """Make the content of .intake.json. Licence and weight are those at the time of intake."""
+def _counts(name: str, source: MiniSource | ProblemFiles, n_rows: int, reasons: Mapping[str, int]) -> dict[str, Any]:
+    """Make the first part of .intake.json. Licence and weight are those at the time of intake."""
     return {
         "source": name,
         "kind": source.kind,
         "licence": source.licence if isinstance(source, DataFiles) else "drawn here",
         "weight": source.weight,
         "rows": n_rows,
-        "problems": n_problems,
+        "problems": n_rows - sum(reasons.values()),
         "refused": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
-        **pictures,
     }
 
 
@@ -107,7 +92,7 @@ def _from_files(
     config: Config, source: ProblemFiles, name: str, work: Path, workers: int, out: Path, refused: Path
 ) -> dict[str, Any]:
     """Read the source and write its tables; returns the counts."""
-    bounds, located = config.intake, find_files(source)
+    bounds, located = config.intake, rows.find_files(source)
     folder = work / f"checked-{_identity(source, name, bounds.max_image_pixels, located.files)}"
     for other in work.glob("checked-*"):
         if other != folder:  # of other settings or files
@@ -115,15 +100,23 @@ def _from_files(
     folder.mkdir(parents=True, exist_ok=True)
     context = SourceContext(name, located.images, bounds.max_image_pixels, located.links)
     sizes = [size for size in (source.limit, rows.count(located.files)) if size is not None]
-    progress = IntakeProgress(
-        finished_parts(folder), bounds.max_refused_share, bounds.judge_after, min(sizes, default=None)
-    )
+    finished = parts.finished_parts(folder)
+    progress = parts.IntakeProgress(finished, bounds.max_refused_share, bounds.judge_after, min(sizes, default=None))
     if progress.rows:
         log.info(f"{name}: going on after row {progress.rows}, which was checked before")
     if not progress.hopeless:
-        _check_rows(source, PartMaker(source, context, folder), located.files, progress, workers)
+        adapter = adapter_of(source)
+        unchecked = rows.read(located.files, adapter.columns, adapter.hint, progress.rows)
+        left = islice(unchecked, None if source.limit is None else source.limit - progress.rows)
+        make_part = parts.PartMaker(source, context, folder)
+        with Progress(name, progress.at_most, "rows") as bar:
+            for part in parts.check_parts(parts.cut_parts(left, progress.rows, progress.done), make_part, workers):
+                progress.add(part)
+                bar.update(progress.rows)
+                if progress.hopeless:
+                    break
     merged = MergedParts(folder, name, progress.parts)
-    counts = _counts(name, source, progress.rows, merged.taken, merged.reasons, merged.pictures)
+    counts = _counts(name, source, progress.rows, merged.reasons) | merged.pictures
     stopped = refused.with_suffix(".stopped.parquet")
     n_refused = sum(counts["refused"].values())
     if not merged.taken or progress.hopeless or n_refused > bounds.max_refused_share * progress.rows:
@@ -143,21 +136,6 @@ def _from_files(
     return counts
 
 
-def _check_rows(
-    source: ProblemFiles, checker: PartMaker, files: tuple[Path, ...], progress: IntakeProgress, workers: int
-) -> None:
-    """Check the rows that are in no part yet, to the end or until the bound cannot be met."""
-    adapter = adapter_of(source)
-    unchecked = rows.read(files, adapter.columns, adapter.hint, progress.rows)
-    left = islice(unchecked, None if source.limit is None else source.limit - progress.rows)
-    with Progress(checker.context.source, progress.at_most, "rows") as bar:
-        for part in check_parts(cut_parts(left, progress.rows, progress.done), checker, workers):
-            progress.add(part)
-            bar.update(progress.rows)
-            if progress.hopeless:
-                return
-
-
 def _identity(source: ProblemFiles, name: str, max_pixels: int, files: tuple[Path, ...]) -> str:
     """Hash what the checked rows depend on: the source's settings, its files (by size and time), and the code.
 
@@ -165,5 +143,5 @@ def _identity(source: ProblemFiles, name: str, max_pixels: int, files: tuple[Pat
     """
     settings = source.model_dump(mode="json", exclude=_NOT_ROWS)
     stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    about = [VERSION, part_checks.ROWS, part_checks.BYTES, PIL.__version__, name, settings, max_pixels, stats]
+    about = [VERSION, parts.ROWS, parts.BYTES, PIL.__version__, name, settings, max_pixels, stats]
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from mmprm.data import schemas
 from mmprm.problems.groups import Groups
-from mmprm.problems.part_files import IntakePart, PartReader, index_file
+from mmprm.problems.parts import IntakePart, PartReader, index_file
 
 _COLUMNS = ("row", "problem_id", "own_group", "pictures", "offset", "length", "image_bytes", "part")
 
@@ -26,8 +26,12 @@ class MergedParts:
     def __init__(self, folder: Path, source: str, parts: Sequence[IntakePart]) -> None:
         self._folder, self._source, self._parts = folder, source, parts
         self._columns = self._read_columns()
-        order, again = _by_id(self._columns["problem_id"], self._columns["row"])
-        rows = self._columns["row"].to_numpy()
+        ids, rows = self._columns["problem_id"], self._columns["row"].to_numpy()
+        by_id = [("problem_id", "ascending"), ("row", "ascending")]
+        order = pc.sort_indices(pa.table({"problem_id": ids, "row": self._columns["row"]}), by_id).to_numpy()
+        ordered = ids.take(order)
+        again = np.zeros(len(order), dtype=bool)  # has the one before in this order the same id?
+        again[1:] = pc.equal(ordered[1:], ordered[:-1]).to_numpy()
         firsts = np.maximum.accumulate(np.where(again, 0, np.arange(len(order))))  # start of each run of equal ids
         by_row = np.argsort(rows[order[again]])
         self._repeated = rows[order[again]][by_row]  # rows whose id an earlier row has, ascending
@@ -39,6 +43,7 @@ class MergedParts:
             for name in _COLUMNS:  # one at a time, so that only one is copied
                 self._columns[name] = self._columns[name].filter(pa.array(is_taken))
             self._order = (np.cumsum(is_taken) - 1)[order[~again]]
+        self.taken = len(self._order)  # the number of problems
 
     def _read_columns(self) -> dict[str, pa.ChunkedArray]:
         """Read the columns of all accepted rows, in their order, with the part of each."""
@@ -53,11 +58,6 @@ class MergedParts:
         joined = {name: pa.chunked_array(chunks.pop(name), types[name]).combine_chunks() for name in _COLUMNS}
         # combine_chunks gives an array, or a chunked array where texts have more than 2 GB.
         return {name: pa.chunked_array([c]) if isinstance(c, pa.Array) else c for name, c in joined.items()}
-
-    @property
-    def taken(self) -> int:
-        """The number of problems."""
-        return len(self._order)
 
     @property
     def reasons(self) -> Counter[str]:
@@ -89,7 +89,8 @@ class MergedParts:
     def refused(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of schemas.REFUSED, in the order of the source."""
         for part in self._parts:
-            repeated = self._repeated_in(part)
+            begin, end = np.searchsorted(self._repeated, [part.first, part.first + part.rows])
+            repeated = dict(zip(self._repeated[begin:end].tolist(), self._before[begin:end].tolist(), strict=True))
             if not part.refused and not repeated:
                 continue
             table = pq.read_table(index_file(self._folder, part.first), schema=schemas.INTAKE_PART)
@@ -99,18 +100,3 @@ class MergedParts:
                     row["detail"] = f"row {repeated[row['row']]} has the same id, and was taken"
                 if row["reason"] is not None:
                     yield {"source": self._source, **row}
-
-    def _repeated_in(self, part: IntakePart) -> dict[int, int]:
-        """Map the rows of a part whose ids an earlier row has to that row."""
-        begin, end = np.searchsorted(self._repeated, [part.first, part.first + part.rows])
-        return dict(zip(self._repeated[begin:end].tolist(), self._before[begin:end].tolist(), strict=True))
-
-
-def _by_id(ids: pa.ChunkedArray, rows: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the order by id and row, and for each index of it whether the one before has the same id."""
-    keys = pa.table({"id": ids, "row": rows})
-    order = pc.sort_indices(keys, [("id", "ascending"), ("row", "ascending")]).to_numpy()
-    ordered = ids.take(order)
-    again = np.zeros(len(order), dtype=bool)
-    again[1:] = pc.equal(ordered[1:], ordered[:-1]).to_numpy()
-    return order, again

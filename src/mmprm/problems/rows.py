@@ -1,12 +1,15 @@
-"""Read the rows of parquet, JSON, JSON Lines and CSV files. In: files. Out: dictionaries, one by one.
+"""The files of a source and their rows. In: a file, a folder, or a repository of the hub. Out: dictionaries.
 
-Files are streamed and may be larger than memory, except a JSON array (`[{…}, …]`).
+A repository of the hub is fetched by `huggingface_hub` at a pinned commit, into its cache; HF_HUB_OFFLINE is respected.
+Only data files are fetched: no code of a repository is run, and nothing is unpickled. Parquet, JSON, JSON Lines and CSV
+files are streamed and may be larger than memory, except a JSON array (`[{…}, …]`).
 """
 
 import csv
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -14,13 +17,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmprm.config.sources import DataFiles, ImageFolderSource
 from mmprm.runtime.errors import UserError
 
-Row = dict[str, Any]
 PARQUET = (".parquet", ".pq")
+READABLE = (*PARQUET, ".json", ".jsonl", ".ndjson", ".csv")
 _BATCH = 64  # rows of a parquet file that are in memory
 _BUFFER = 2**20  # bytes of a column that are read at a time; without it arrow reads the column of a row group
 _HEAD = 1000  # rows of a text file from which its columns are taken
+_MARK = b"\xef\xbb\xbf"  # the byte order mark, which may start a text file
 _LINE = 2**26  # bytes of a line, or of a field of CSV; longer ones are refused
 
 
@@ -29,8 +34,62 @@ class RowRefusedError(Exception):
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
+        self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True)
+class SourceFiles:
+    """The files of a source, in the order of reading, and the folder to which image paths are relative."""
+
+    files: tuple[Path, ...]
+    images: Path
+    links: Path | None = None  # another folder into which links in `images` may lead, as the hub's cache has it
+
+
+def find_files(source: DataFiles) -> SourceFiles:
+    """Find the files, or fetch them from the hub; UserError says what is missing and how to get it."""
+    if source.path is None:
+        folder = _fetched(source)
+        files = source.matching(folder)
+    else:
+        folder = source.path if source.path.is_dir() else source.path.parent
+        files = source.local_files()
+    if not files:
+        raise UserError(
+            f"{folder}: no file matches {' or '.join(source.patterns)}; set `files` of the source to the names there"
+        )
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"{file}: no such file; set `path` of the source to a {', '.join(READABLE)} file")
+        if file.suffix not in READABLE:
+            raise UserError(f"{file}: sources are {', '.join(READABLE)} files")
+    if isinstance(source, ImageFolderSource):  # names of images are relative to the file that has them
+        folder, *others = sorted({file.parent for file in files})
+        if others:
+            raise UserError(f"{folder} and {others[0]} both have image metadata: make each a source, by `files`")
+    images = source.images or folder
+    for path in (images, *images.parents):  # of the hub's cache: …/datasets--owner--name/snapshots/COMMIT
+        if path.parent.name == "snapshots" and path.parent.parent.name.startswith("datasets--"):
+            return SourceFiles(tuple(files), images, links=path.parent.parent / "blobs")
+    return SourceFiles(tuple(files), images)
+
+
+def _fetched(source: DataFiles) -> Path:
+    """Fetch the data files of the repository at its revision; returns the snapshot's folder."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    repo, patterns = str(source.repo), list(source.patterns)
+    try:
+        return Path(snapshot_download(repo, repo_type="dataset", revision=source.revision, allow_patterns=patterns))
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:  # offline, not there, gated, disk full
+        includes = " ".join(f"--include '{pattern}'" for pattern in source.patterns)
+        raise UserError(
+            f"{source.repo} at {source.revision}: not in the hub's cache, and it cannot be fetched "
+            f"({' '.join(str(error).split())[:300]}); with a network, run "
+            f"`hf download {source.repo} --repo-type dataset --revision {source.revision} {includes}`, "
+            "or set `path` to a local copy"
+        ) from error
 
 
 def read(files: Sequence[Path], needed: Mapping[str, str], hint: str, start: int = 0) -> Iterator[Any]:
@@ -86,8 +145,13 @@ def _opened(path: Path) -> tuple[list[str], Iterator[Any]]:
             raise UserError(f"{path}: not a readable parquet file ({error})") from error
     if path.suffix == ".csv":
         return _headed(_csv_rows(path))
-    if path.suffix == ".json" and _first_byte(path) == b"[":
-        return _headed(_json_array(path))
+    with path.open("rb") as file:
+        start = file.read(2**16).removeprefix(_MARK).lstrip()
+    if path.suffix == ".json" and start.startswith(b"["):
+        try:
+            return _headed(list(json.loads(path.read_bytes().removeprefix(_MARK))))
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}: not a JSON array ({error})") from error
     columns, lines = _headed(_json_lines(path))
     if not columns:
         raise UserError(f"{path}: neither a JSON array of objects nor one JSON object a line")
@@ -102,7 +166,7 @@ def _headed(values: Iterable[Any]) -> tuple[list[str], Iterator[Any]]:
     return list(columns), chain(head, rows)
 
 
-def _parquet_rows(path: Path, start: int) -> Iterator[Row]:
+def _parquet_rows(path: Path, start: int) -> Iterator[dict[str, Any]]:
     try:
         with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
             for group in range(file.num_row_groups):  # one at a time: arrow keeps what it has read until the last
@@ -116,23 +180,10 @@ def _parquet_rows(path: Path, start: int) -> Iterator[Row]:
         raise UserError(f"{path}: damaged within its rows ({error}); fetch it again") from error
 
 
-def _first_byte(path: Path) -> bytes:
-    with path.open("rb") as file:
-        start = file.read(2**16).removeprefix(b"\xef\xbb\xbf").lstrip()
-    return start[:1]
-
-
-def _json_array(path: Path) -> list[Any]:
-    try:
-        return list(json.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf")))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a JSON array ({error})") from error
-
-
 def _json_lines(path: Path) -> Iterator[Any]:
     """Yield one value for each line; for a line that is not JSON a text that says why."""
     with path.open("rb") as file:
-        mark = b"\xef\xbb\xbf"  # a byte order mark may start the file
+        mark = _MARK
         while line := file.readline(_LINE):
             if len(line) == _LINE and not line.endswith(b"\n"):
                 while (rest := file.readline(_LINE)) and not rest.endswith(b"\n"):

@@ -21,7 +21,6 @@ from mmprm.problems import rows
 from mmprm.problems.contamination import BenchmarkProblems
 from mmprm.problems.fields import RowFields, SourceContext, object_of, problem_of, text_of
 from mmprm.problems.rows import RowRefusedError
-from mmprm.problems.source_files import find_files
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.step_data.readers import READERS, RawStepRow
@@ -54,7 +53,7 @@ class _StepReader:
 
     def problem_rows(self, stopped: Path) -> Iterator[dict[str, Any]]:
         """Yield the problems of the paths, each once, as rows of schemas.PROBLEMS."""
-        (columns, read), files = READERS[self.source.kind], find_files(self.source)
+        (columns, read), files = READERS[self.source.kind], rows.find_files(self.source)
         context = SourceContext(self.name, files.images, self.intake.max_image_pixels, files.links)
         names = {column: column for column in columns}
         source_rows = rows.read(files.files, names, f"this is not {self.source.kind} as it was published")

@@ -30,8 +30,8 @@ def adapter_of(source: DataFiles) -> Adapter:
     if isinstance(source, TableSource | ImageFolderSource):
         columns = published.table_columns(source)
         return Adapter(columns, columns.get("id", ""), partial(published.table, columns=columns), mapped)
-    names = published.COLUMNS[source.kind].split()
-    fields = getattr(published, source.kind)
-    fields = partial(fields, source=source) if isinstance(source, MathVistaSource) else fields
+    names, fields = published.READERS[source.kind]
+    if isinstance(source, MathVistaSource):
+        fields = partial(fields, source=source)
     hint = f"this is not {source.kind} as it was published; kind table takes a map of columns"
-    return Adapter({name: name for name in names}, names[0], fields, hint)
+    return Adapter({name: name for name in names.split()}, names.split()[0], fields, hint)

@@ -1,22 +1,16 @@
 """Readers of published data sets and of tables. In: a row and its source. Out: `RowFields`; the docstrings show rows.
 
-RowRefusedError where a row is not as it was published. COLUMNS: what the files must have, the id first.
+RowRefusedError where a row is not as it was published. READERS: kind -> the needed columns, the id first; the reader.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from mmprm.config.sources import ImageFolderSource, MathVistaSource, TableSource
 from mmprm.problems.fields import RowFields, text_of
 from mmprm.problems.rows import RowRefusedError
 
-COLUMNS = {
-    "mm_k12": "id question answer",  # and image or image_path
-    "mathvista": "pid question decoded_image choices unit precision answer question_type answer_type query",
-    "mathverse": "sample_index problem_index problem_version image answer question_type query_cot",
-    "mathvision": "id question options decoded_image answer subject",
-    "olympiadbench": "id question final_answer context image_1 is_multiple_answer unit answer_type error",
-}
 TABLE_COLUMNS = ("id", "question", "answer", "image")
 VERSIONS = ("Text Dominant", "Text Lite", "Vision Intensive", "Vision Dominant", "Vision Only")
 _MATHVERSE_TYPES = {"multi-choice": "choice", "free-form": "auto"}
@@ -207,3 +201,18 @@ def olympiadbench(row: dict[str, Any]) -> RowFields:
 def _with_unit(question: Any, unit: Any) -> Any:
     """Append the unit to the question; a value that is no text is left for fields.py to refuse."""
     return f"{question.strip()} (Unit: {unit})" if isinstance(question, str) and question.strip() and unit else question
+
+
+READERS: dict[str, tuple[str, Callable[..., RowFields]]] = {
+    "mm_k12": ("id question answer", mm_k12),  # and image or image_path
+    "mathvista": (
+        "pid question decoded_image choices unit precision answer question_type answer_type query",
+        mathvista,
+    ),
+    "mathverse": ("sample_index problem_index problem_version image answer question_type query_cot", mathverse),
+    "mathvision": ("id question options decoded_image answer subject", mathvision),
+    "olympiadbench": (
+        "id question final_answer context image_1 is_multiple_answer unit answer_type error",
+        olympiadbench,
+    ),
+}
