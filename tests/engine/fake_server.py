@@ -9,8 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from mmprm.data.image_decoder import decode_image
-from mmprm.data.problem import Problem
+from mmprm.data.problem import Problem, decode_image
 from mmprm.model import folders
 from mmprm.model.step_text import Renderer
 

@@ -20,8 +20,7 @@ from PIL import Image
 from waiting import wait_for
 
 from mmprm.config import Config, Sampling
-from mmprm.data.image_decoder import decode_image
-from mmprm.data.problem import Problem
+from mmprm.data.problem import Problem, decode_image
 from mmprm.engine import base, over_http
 from mmprm.engine.base import Finished, Request
 from mmprm.engine.factory import open_engine

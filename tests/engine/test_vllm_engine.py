@@ -10,8 +10,7 @@ import pytest
 from drain import drain
 
 from mmprm.config import Config, Sampling
-from mmprm.data.image_decoder import decode_image
-from mmprm.data.problem import Problem
+from mmprm.data.problem import Problem, decode_image
 from mmprm.engine.base import Request
 from mmprm.engine.factory import open_engine
 from mmprm.engine.vllm_engine import VllmEngine

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmprm.data.image_decoder import decode_image
-from mmprm.data.problem import Problem
+from mmprm.data.problem import Problem, decode_image
 from mmprm.model import folders, tokens
 from mmprm.model.step_text import Renderer
 from mmprm.model.tokens import tokenise

@@ -47,7 +47,7 @@ def picture_signature(data: bytes) -> PictureSignature:
     import imagehash
     from PIL import Image
 
-    from mmprm.data.image_decoder import decode_image
+    from mmprm.data.problem import decode_image
 
     image = decode_image(data)
     grey = image.convert("L")

@@ -1,14 +1,21 @@
-"""Problems (question, images, gold answer) and the readers and writer of their tables, `problems/{source}.parquet`."""
+"""Problems (question, images, gold answer), their tables `problems/{source}.parquet`, and their images decoded."""
+
+from __future__ import annotations
 
 import hashlib
 import heapq
+import io
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmprm.data import schemas, tables
+from mmprm.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -115,3 +122,33 @@ def write_problems(path: Path, problems: Iterable[Problem]) -> None:
     """Write atomically, ordered by problem id, so that the same problems give the same file."""
     ordered = sorted(problems, key=lambda problem: problem.problem_id)
     tables.write(path, map(row_of, ordered), schemas.PROBLEMS)
+
+
+def open_image(data: bytes, formats: tuple[str, ...] | None = None) -> Image.Image:
+    """Read the header of an encoded image; its pixels are decoded on first use.
+
+    formats: the formats that may be tried (Pillow's names), None: all. Raises whatever Pillow's decoders raise.
+    """
+    from PIL import Image
+
+    return Image.open(io.BytesIO(data), formats=formats)
+
+
+def decode_image(data: bytes) -> Image.Image:
+    """Decode an image to RGB, turned as its EXIF orientation says, transparency laid on white.
+
+    White, because drawings with a transparent background have black lines. UserError where it cannot be decoded.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        image = ImageOps.exif_transpose(open_image(data))
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            image = image.convert("RGBA")
+            background = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(background, image)
+        elif image.mode.startswith("I;16"):
+            image = image.point(lambda value: value / 256).convert("L")  # Pillow would clip 16 bits to 255, not scale
+        return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"an image of {len(data)} bytes cannot be decoded: {error}") from error

@@ -3,10 +3,11 @@
 import json
 import os
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -108,10 +109,7 @@ def as_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
 
 
 def read(path: Path, schema: pa.Schema, problem_ids: Collection[str] | None = None) -> pa.Table:
-    """Read a table of the run, or only the rows of some of its problems.
-
-    UserError names the file and the columns where it does not match the schema.
-    """
+    """Read a table of the run, or only the rows of some of its problems; UserError where it has another schema."""
     # The type is given because arrow cannot infer one from an empty list.
     wanted = None if problem_ids is None else pc.field("problem_id").isin(pa.array(problem_ids, pa.string()))
     with _explained(path):
@@ -122,10 +120,7 @@ def read(path: Path, schema: pa.Schema, problem_ids: Collection[str] | None = No
 def batches(
     path: Path, schema: pa.Schema, columns: Sequence[str] | None = None, rows: int = 4096, group: int | None = None
 ) -> Iterator[pa.Table]:
-    """Read a table, or its row group `group`, in parts of at most `rows` rows, one in memory at a time.
-
-    columns: those to read, None: all. Errors are those of `read`.
-    """
+    """Read columns of a table, or of its row group `group`, in parts of at most `rows` rows; errors as of `read`."""
     with _opened(path, schema, columns) as (file, names):
         for batch in file.iter_batches(rows, columns=names, row_groups=None if group is None else [group]):
             yield _matching(path, pa.Table.from_batches([batch]), schema, names)
@@ -169,10 +164,7 @@ def unique(
 
 
 def duplicate(kind: str, key: object, where: Iterable[object], advice: str) -> UserError:
-    """Make the error for a key that occurs twice.
-
-    kind: what the key identifies; where: the tables or sources that were read; advice: what to do.
-    """
+    """Make the error for a key that occurs twice; kind: what it identifies; where: the tables or sources read."""
     names = [str(name) for name in where]
     listed = ", ".join(names if len(names) <= 8 else [*names[:7], f"… ({len(names)} in all)"])
     return UserError(f"{kind} {key!r} occurs twice in {listed}; {advice}")
@@ -233,3 +225,61 @@ def write_text(path: Path, text: str) -> None:
     """Write text atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text)
+
+
+class SortedSpill:
+    """Context manager that sorts rows on disk by their names (problem ids), in an unnamed temporary file.
+
+    The file disappears however the process ends. Positions are in memory, some 200 bytes a name.
+    """
+
+    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._schema = schema
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
+        self._positions: dict[str, list[tuple[int, int, int]]] = defaultdict(list)  # offset, size, uncompressed size
+        self._end = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._positions
+
+    @property
+    def names(self) -> list[str]:
+        """All names that have rows, sorted."""
+        return sorted(self._positions)
+
+    def add(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows to a name; ValueError where a row has other columns than the schema."""
+        if rows:
+            self.add_table(name, as_table(rows, self._schema))
+
+    def add_table(self, name: str, table: pa.Table) -> None:
+        """Add the rows of an arrow table to a name."""
+        for batch in table.combine_chunks().to_batches():
+            plain = batch.serialize()
+            packed = pa.compress(plain, "lz4")
+            self._file.write(packed)
+            self._positions[name].append((self._end, packed.size, plain.size))
+            self._end += packed.size
+
+    def table(self, name: str) -> pa.Table:
+        """Return the rows of a name, in the order in which they were added."""
+        self._file.flush()
+        batches = []
+        for offset, size, plain_size in self._positions.get(name, []):
+            self._file.seek(offset)
+            plain = pa.decompress(self._file.read(size), plain_size, "lz4")
+            batches.append(pa.ipc.read_record_batch(plain, self._schema))
+        self._file.seek(self._end)
+        return pa.Table.from_batches(batches, self._schema)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield all rows, in the order of the names."""
+        for name in self.names:
+            yield from self.table(name).to_pylist()

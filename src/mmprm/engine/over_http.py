@@ -12,7 +12,7 @@ import queue
 from typing import Any
 
 from mmprm.config.models import InstructedModel
-from mmprm.data.image_decoder import decode_image, open_image
+from mmprm.data.problem import decode_image, open_image
 from mmprm.engine.base import Completion, EngineStats, Finished, Request
 from mmprm.model.step_text import question_text
 from mmprm.runtime.errors import UserError

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.config import Config
-from mmprm.data.image_decoder import decode_image
-from mmprm.data.problem import Problem
+from mmprm.data.problem import Problem, decode_image
 from mmprm.engine.base import Completion, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
 from mmprm.engine.over_http import HttpEngine, data_uri

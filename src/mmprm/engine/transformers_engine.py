@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.config import Config, Sampling
-from mmprm.data.image_decoder import decode_image
-from mmprm.data.problem import Problem
+from mmprm.data.problem import Problem, decode_image
 from mmprm.engine.base import Completion, EngineStats, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
 from mmprm.model import folders

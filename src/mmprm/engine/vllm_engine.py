@@ -16,8 +16,7 @@ from typing import Any
 
 from mmprm.config import Config
 from mmprm.config.offline import Settings
-from mmprm.data.image_decoder import decode_image
-from mmprm.data.problem import Problem
+from mmprm.data.problem import Problem, decode_image
 from mmprm.engine.base import Completion, EngineStats, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
 from mmprm.model import folders

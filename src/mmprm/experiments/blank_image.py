@@ -26,7 +26,7 @@ def blanked(problem: Problem) -> Problem:
     """Give a problem uniform pictures of the same sizes; UserError where a picture cannot be decoded."""
     from PIL import Image
 
-    from mmprm.data.image_decoder import decode_image
+    from mmprm.data.problem import decode_image
 
     pictures = []
     for image in problem.images:

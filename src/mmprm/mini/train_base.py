@@ -47,7 +47,7 @@ def collate(lessons: Sequence[Lesson], processor: Any) -> dict[str, Any]:
     """
     import torch
 
-    from mmprm.data.image_decoder import decode_image
+    from mmprm.data.problem import decode_image
 
     tokenizer = processor.tokenizer
     expanded = "<img>" + "<IMG_CONTEXT>" * base_model.IMAGE_TOKENS + "</img>"

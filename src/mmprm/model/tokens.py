@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mmprm.data.image_decoder import decode_image
+from mmprm.data.problem import decode_image
 from mmprm.runtime.errors import UserError
 
 _CHUNK = 64  # texts per processor call: one at a time takes twice as long

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from mmprm.data.image_decoder import open_image
+from mmprm.data.problem import open_image
 from mmprm.problems.rows import RowRefusedError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")

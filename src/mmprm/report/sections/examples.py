@@ -15,7 +15,7 @@ from typing import Any
 from mmprm.config import Config
 from mmprm.config.sources import DERIVED
 from mmprm.data import schemas, tables
-from mmprm.data.image_decoder import decode_image
+from mmprm.data.problem import decode_image
 from mmprm.report import results
 from mmprm.report.results import Row
 from mmprm.runtime.errors import UserError

@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image
 
-from mmprm.data.image_decoder import decode_image
+from mmprm.data.problem import decode_image
 from mmprm.runtime.errors import UserError
 
 
