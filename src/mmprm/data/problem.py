@@ -51,10 +51,7 @@ class Problem:
 
 
 def read_problems(*paths: Path, only: Collection[str] | None = None) -> list[Problem]:
-    """Read all problems of the tables, or those with the ids `only`, in the order of the files.
-
-    UserError where a table has another schema.
-    """
+    """Read the problems of the tables, or those with the ids `only`, in order; UserError where a schema differs."""
     return [of_row(row) for path in paths for row in tables.read(path, schemas.PROBLEMS, only).to_pylist()]
 
 
@@ -120,15 +117,11 @@ def row_of(problem: Problem) -> dict[str, Any]:
 
 def write_problems(path: Path, problems: Iterable[Problem]) -> None:
     """Write atomically, ordered by problem id, so that the same problems give the same file."""
-    ordered = sorted(problems, key=lambda problem: problem.problem_id)
-    tables.write(path, map(row_of, ordered), schemas.PROBLEMS)
+    tables.write(path, map(row_of, sorted(problems, key=lambda problem: problem.problem_id)), schemas.PROBLEMS)
 
 
 def open_image(data: bytes, formats: tuple[str, ...] | None = None) -> Image.Image:
-    """Read the header of an encoded image; its pixels are decoded on first use.
-
-    formats: the formats that may be tried (Pillow's names), None: all. Raises whatever Pillow's decoders raise.
-    """
+    """Read the header of an encoded image, in one of the `formats` (Pillow's names); raises whatever Pillow does."""
     from PIL import Image
 
     return Image.open(io.BytesIO(data), formats=formats)
@@ -144,9 +137,8 @@ def decode_image(data: bytes) -> Image.Image:
     try:
         image = ImageOps.exif_transpose(open_image(data))
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            image = image.convert("RGBA")
-            background = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(background, image)
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image.convert("RGBA"))
         elif image.mode.startswith("I;16"):
             image = image.point(lambda value: value / 256).convert("L")  # Pillow would clip 16 bits to 255, not scale
         return image.convert("RGB")

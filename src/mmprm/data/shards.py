@@ -3,21 +3,18 @@
 A shard is named `index-of-count`, such as 0-of-4; `all-of-4` stands for the paths of all four on a command line.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems
 from mmprm.runtime.errors import UserError
 
 _FORM = "not of the form 0-of-4 (index, counted from 0, and number of shards)"
-_ALL = re.compile(r"(?<![^/])all-of-(\d+)(?=[/.]|$)")
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Shard:
         return f"{self.index}-of-{self.count}"
 
     @classmethod
-    def parse(cls, text: str) -> Shard:
+    def parse(cls, text: str) -> Self:
         """Read `0-of-4`; UserError where the text has another form."""
         match = re.fullmatch(r"([0-9]+)-of-([0-9]+)", text)
         if match is None:
@@ -58,7 +55,7 @@ def expand_all(path: str) -> list[str]:
 
     Snakemake gives a shell the whole command as one argument, which may have 128 KiB: the paths of some 2,000 shards.
     """
-    match = _ALL.search(path)
+    match = re.search(r"(?<![^/])all-of-(\d+)(?=[/.]|$)", path)
     return [path.replace(match[0], name) for name in names(int(match[1]))] if match else [path]
 
 
@@ -78,27 +75,14 @@ def finished_count(patterns: Sequence[str], count: int) -> int:
     A pattern is a table's path with {shard} in it. A finished stage keeps its shards when the configuration changes
     their number, so that nothing behind it runs again. Of several complete sets `count` goes first, then the newest.
     """
-    complete = {number: written for pattern in patterns for number, written in _complete_sets(pattern).items()}
+    complete: dict[int, float] = {}  # number of shards -> the time at which the first table was written
+    for pattern in patterns:
+        prefix, _, suffix = pattern.partition("{shard}")
+        for first in Path(prefix).glob(f"0-of-*{suffix}"):
+            match = re.fullmatch(r"0-of-([1-9][0-9]*)", str(first.relative_to(prefix)).removesuffix(suffix))
+            if match and all(Path(f"{prefix}{name}{suffix}").is_file() for name in names(int(match[1]))):
+                complete[int(match[1])] = first.stat().st_mtime
     return count if count in complete or not complete else max(complete, key=lambda number: complete[number])
-
-
-def _complete_sets(pattern: str) -> dict[int, float]:
-    """Map each number of shards whose tables all exist to the time at which its first table was written."""
-    prefix, _, suffix = pattern.partition("{shard}")
-    folder = Path(prefix)
-    present: dict[int, set[int]] = defaultdict(set)
-    for entry in folder.iterdir() if folder.is_dir() else ():
-        try:
-            shard = Shard.parse(entry.name.removesuffix(suffix))
-        except UserError:
-            continue
-        present[shard.count].add(shard.index)
-    complete = {}
-    for number, indices in present.items():
-        files = [Path(f"{prefix}{name}{suffix}") for name in names(number)] if len(indices) == number else []
-        if files and all(file.is_file() for file in files):
-            complete[number] = files[0].stat().st_mtime
-    return complete
 
 
 def read_shard(paths: Sequence[Path], shard: Shard) -> list[Problem]:

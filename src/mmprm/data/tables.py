@@ -217,8 +217,7 @@ def usage_path(table: Path) -> Path:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically; ValueError where it holds a NaN, which not all readers of JSON accept."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
