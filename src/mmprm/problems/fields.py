@@ -61,14 +61,14 @@ def object_of(row: Any) -> dict[str, Any]:
 
 def problem_of(fields: RowFields, context: SourceContext) -> Problem:
     """Make the problem of a row."""
-    needed = {"id": fields.id, "question": fields.question}
-    needed |= {"answer": fields.answer} if fields.has_answer else {}
-    needed |= {"image": fields.image} if fields.has_image else {}
-    for field, value in needed.items():
-        if value is None or value == []:
+    needed = {"id": True, "question": True, "answer": fields.has_answer, "image": fields.has_image}
+    for field in filter(needed.get, needed):
+        if getattr(fields, field) in (None, []):
             raise RowRefusedError("missing_value", f"there is no value for {field}")
-    question, choices = question_of(fields.question), _choices(fields.choices)
-    answer = "" if fields.answer is None else _answer(fields.answer)
+    question = _OUTER_PLACEHOLDER.sub("", text_of(fields.question, "question")).strip()
+    choices = _choices(fields.choices)
+    answers = fields.answer if isinstance(fields.answer, list) else [] if fields.answer is None else [fields.answer]
+    answer = ", ".join(text_of(part, "answer").strip() for part in answers)  # several: OlympiadBench's final_answer
     name = text_of(fields.id, "id").strip()
     for field, text in {"id": name, "question": question, "answer": answer}.items():
         if not text and (field != "answer" or fields.has_answer):
@@ -96,11 +96,6 @@ def problem_of(fields: RowFields, context: SourceContext) -> Problem:
         tolerance=_tolerance(fields.tolerance),
         group="" if fields.group in (None, "") else f"{context.source}/{text_of(fields.group, 'group').strip()}",
     )
-
-
-def question_of(value: Any) -> str:
-    """Return the question without placeholders around it."""
-    return _OUTER_PLACEHOLDER.sub("", text_of(value, "question")).strip()
 
 
 def text_of(value: Any, name: str) -> str:
@@ -133,12 +128,6 @@ def images_of(value: Any, context: SourceContext) -> tuple[bytes, ...]:
         image_checks.check(content, context.max_pixels)
         checked.append(content)
     return tuple(checked)
-
-
-def _answer(value: Any) -> str:
-    """Return a text or number as text; several (OlympiadBench's final_answer) are joined by commas."""
-    parts = value if isinstance(value, list) else [value]
-    return ", ".join(text_of(part, "answer").strip() for part in parts)
 
 
 def _choices(value: Any) -> tuple[str, ...]:

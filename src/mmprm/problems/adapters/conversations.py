@@ -11,6 +11,7 @@ images in their order, unless a part has its own (`image`, `path`, or `image_url
 removed; those within it are numbered (`<image1>`), so that it is clear which image is meant.
 """
 
+import itertools
 import re
 from typing import Any
 
@@ -38,15 +39,15 @@ def fields(row: dict[str, Any], source: ConversationSource) -> RowFields:
     values = {ours: row.get(name) for ours, name in theirs.items()}
     turns = [turn for turn in _turns(values.get("turns")) if turn[0] != "system"]
     if [role for role, _ in turns[:2]] != ["user", "reply"]:
-        raise RowRefusedError(
-            "bad_turns", f"the turns are not a question and a reply but {[role for role, _ in turns]}"
-        )
+        roles = [role for role, _ in turns]
+        raise RowRefusedError("bad_turns", f"the turns are not a question and a reply but {roles}")
     if len(turns) > 2 and source.extra_turns == "refuse":
         raise RowRefusedError("extra_turns", f"there are {len(turns)} turns; extra_turns: drop takes the first two")
     question, meant = _content(turns[0][1])
     reply, _ = _content(turns[1][1])
     later = [image for role, content in turns[2:] if role == "user" for image in _content(content)[1]]
-    images = _images(meant, later, values["image"] if "image" in source.columns else _shown(row))
+    shown = values["image"] if "image" in source.columns else _first_given(row.get("image"), row.get("images"))
+    images = _images(meant, later, shown)
     return RowFields(
         id=values.get("id"),
         question=_numbered(question),
@@ -60,8 +61,8 @@ def fields(row: dict[str, Any], source: ConversationSource) -> RowFields:
     )
 
 
-def _shown(row: dict[str, Any]) -> Any:
-    return row.get("image") if row.get("image") is not None else row.get("images")
+def _first_given(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
 
 
 def _turns(value: Any) -> list[tuple[str, Any]]:
@@ -72,10 +73,10 @@ def _turns(value: Any) -> list[tuple[str, Any]]:
     for turn in value:
         if not isinstance(turn, dict):
             raise RowRefusedError("bad_turns", f"a turn is an object, this is {type(turn).__name__}")
-        role = turn.get("from") if turn.get("from") is not None else turn.get("role")
+        role = _first_given(turn.get("from"), turn.get("role"))
         if not isinstance(role, str) or role not in _ROLES:
             raise RowRefusedError("bad_turns", f"a turn is of {role!r}, not of one of {', '.join(_ROLES)}")
-        turns.append((_ROLES[role], turn.get("value") if turn.get("value") is not None else turn.get("content")))
+        turns.append((_ROLES[role], _first_given(turn.get("value"), turn.get("content"))))
     return turns
 
 
@@ -91,33 +92,24 @@ def _content(value: Any) -> tuple[str, list[Any]]:
             images += [None] * texts[-1].count(PLACEHOLDER)
         elif isinstance(part, dict) and part.get("type") in ("image", "image_url"):
             texts.append(PLACEHOLDER)
-            images.append(_image_of(part))
+            url = part.get("image_url")
+            url = url.get("url") if isinstance(url, dict) else url
+            images.append(_first_given(part.get("image"), part.get("path"), url))
         else:
             kind = part.get("type") if isinstance(part, dict) else type(part).__name__
             raise RowRefusedError("bad_turns", f"a part of a turn is of type {kind!r}, not text or image")
     return "\n".join(texts), images
 
 
-def _image_of(part: dict[str, Any]) -> Any:
-    url = part.get("image_url")
-    if isinstance(url, dict):
-        url = url.get("url")
-    return next((value for value in (part.get("image"), part.get("path"), url) if value is not None), None)
-
-
 def _images(first: list[Any], later: list[Any], shown: Any) -> list[Any]:
-    """Return the images of the first question.
-
-    first, later: the images of its placeholders and of those of later questions; shown: the row's images.
-    """
+    """Return the first question's images: those of its placeholders (`first`), where None of the row (`shown`)."""
     left = [] if shown is None else list(shown) if isinstance(shown, list) else [shown]
-    n_meant = sum(image is None for image in (*first, *later))
     if not first and not later:
         return left  # no placeholder says where the images belong: they go before the question
+    n_meant = sum(image is None for image in (*first, *later))
     if n_meant != len(left):
         raise RowRefusedError("placeholders", f"the turns name {n_meant} images, and the row has {len(left)}")
-    following = iter(left)
-    return [next(following) if image is None else image for image in first]
+    return [left.pop(0) if image is None else image for image in first]
 
 
 def _numbered(question: str) -> str:
@@ -125,9 +117,8 @@ def _numbered(question: str) -> str:
     around = _AROUND.match(question)
     if around is None or PLACEHOLDER not in around[2]:
         return question
-    pieces = around[2].split(PLACEHOLDER)
-    start = around[1].count(PLACEHOLDER) + 1
-    inner = "".join(f"{piece}<image{number}>" for number, piece in enumerate(pieces[:-1], start)) + pieces[-1]
+    numbers = itertools.count(around[1].count(PLACEHOLDER) + 1)
+    inner = re.sub(PLACEHOLDER, lambda _: f"<image{next(numbers)}>", around[2])
     return f"{around[1]}{inner}{around[3]}"
 
 
