@@ -21,7 +21,7 @@ from typing import Any
 from mmprm.data import tables
 from mmprm.data.problem import Problem
 from mmprm.grading import Grader, Verdict
-from mmprm.grading.grade_answers import CollectedAnswer, GradedAnswer, grade_collected, read_answers
+from mmprm.grading.grade_answers import CollectedAnswer, grade_collected, read_answers
 from mmprm.runtime.errors import UserError
 from perf.common import finish, machine, say, user_errors
 
@@ -37,15 +37,14 @@ def official_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def agrees(answer: GradedAnswer, official: bool, nearest: bool = True) -> bool:
+def agrees(answer: dict[str, Any], official: bool, nearest: bool = True) -> bool:
     """Tell whether the verdict is the official one. Without `nearest`, the nearest option does not count as right."""
-    verdict = answer.graded.verdict
-    if verdict is Verdict.UNDECIDED:
+    if answer["verdict"] == Verdict.UNDECIDED:
         return False
-    return (verdict is Verdict.CORRECT and (nearest or answer.graded.method != "nearest")) == official
+    return (answer["verdict"] == Verdict.CORRECT and (nearest or answer["method"] != "nearest")) == official
 
 
-def agreement(given: Sequence[dict[str, Any]], answers: Sequence[GradedAnswer]) -> dict[str, dict[str, Any]]:
+def agreement(given: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return for each benchmark n and the shares of agreeing verdicts."""
     rates: dict[str, dict[str, Any]] = {}
     for name in sorted({row["benchmark"] for row in given}):
@@ -67,7 +66,7 @@ def slowest(rows: Sequence[CollectedAnswer], grader: Grader) -> float:
     return longest
 
 
-def write_disagreements(path: Path, given: Sequence[dict[str, Any]], answers: Sequence[GradedAnswer]) -> int:
+def write_disagreements(path: Path, given: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]]) -> int:
     """Write a CSV with a row for each disagreement, and return how many there are."""
     text = io.StringIO()
     table = csv.writer(text)
@@ -76,8 +75,7 @@ def write_disagreements(path: Path, given: Sequence[dict[str, Any]], answers: Se
     for row, answer in zip(given, answers, strict=True):
         if not agrees(answer, row["official_correct"]):
             shown = [row.get(key) for key in _SHOWN]
-            graded = answer.graded
-            table.writerow([*shown, str(graded.verdict), graded.method, answer.extracted, row["response"]])
+            table.writerow([*shown, answer["verdict"], answer["method"], answer["extracted"], row["response"]])
             count += 1
     tables.write_text(path, text.getvalue())
     return count
@@ -107,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
             "agreement": agreement(official, answers),
             "answers_per_second": round(len(rows) / seconds, 1),
             "slowest_seconds": round(alone, 3),
-            "methods": dict(Counter(answer.graded.method for answer in answers).most_common()),
+            "methods": dict(Counter(answer["method"] for answer in answers).most_common()),
         }
         if given.disagreements:
             result["disagreements"] = write_disagreements(given.disagreements, official, answers)

@@ -8,10 +8,9 @@ import re
 from dataclasses import dataclass
 
 from mmprm.data.problem import Problem
-from mmprm.grading import rules
+from mmprm.grading import Verdict, rules
 from mmprm.grading.clean import clean, compact, parts, words
 from mmprm.grading.expression import MATHS, MAX_CHARACTERS
-from mmprm.grading.verdict import Verdict
 
 _NOT_UNIQUE = re.compile(
     r"not\s+unique|not\s+the\s+only|answers?\s+(?:may|will|can)\s+vary|\bany\s+one\b|\bfor\s+example\b|\be\.g\.|"

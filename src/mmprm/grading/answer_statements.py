@@ -8,8 +8,7 @@ first, because a model that corrects itself does so later in its text. Nothing h
 import re
 from dataclasses import dataclass
 
-from mmprm.grading.boxed import find_boxes
-from mmprm.grading.clean import narrow
+from mmprm.grading.clean import find_boxes, narrow
 
 HEAD, TAIL = 4_000, 16_000  # characters read at both ends of a longer response, where answers stand
 _MOST = 16  # statements that are read, to bound the time for a response

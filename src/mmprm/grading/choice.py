@@ -11,7 +11,6 @@ from functools import lru_cache
 
 from mmprm.grading import number
 from mmprm.grading.clean import clean, compact, words
-from mmprm.grading.stated_number import stated_number
 
 _LETTERS = string.ascii_uppercase
 _NONE: frozenset[int] = frozenset()
@@ -61,7 +60,7 @@ def named_options(options: tuple[str, ...], answer: str) -> frozenset[int]:
         lambda: next(filter(None, (_indices(letter, count) for letter in reversed(_NAMED.findall(answer)))), _NONE),
         lambda: _in_brackets(answer, count),
         lambda: _by_mention(options, text),
-        lambda: _by_number(options, stated_number(answer)),
+        lambda: _by_number(options, number.stated_number(answer)),
     )
     return next(filter(None, (attempt() for attempt in attempts)), _NONE)
 

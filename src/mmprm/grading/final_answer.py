@@ -17,11 +17,9 @@ from mmprm.grading.answer_statements import (
     narrow_body,
     sentences,
 )
-from mmprm.grading.boxed import boxed_texts
-from mmprm.grading.clean import clean, parts
+from mmprm.grading.clean import boxed_texts, clean, parts
 from mmprm.grading.expression import MAX_CHARACTERS, is_formula
 from mmprm.grading.rules import Target
-from mmprm.grading.stated_number import leading_number, stated_number
 
 _MARKED = ("tag", "box")
 _IS = re.compile(r"\b(?:is|are|was|were|be|called|named)\b|是|为|叫")
@@ -110,7 +108,9 @@ def _explicit_value(target: Target, text: str) -> FinalAnswer | None:
         if statement.how in _MARKED:
             return FinalAnswer(statement.text, statement.how)
         sentence = _first_sentence(statement)
-        first = leading_number(sentence) if target.kind == "number" else None  # "the answer is 7 with a total of 12"
+        first = (
+            number.leading_number(sentence) if target.kind == "number" else None
+        )  # "the answer is 7 with a total of 12"
         if (value := first or _value_in(target, sentence, explicit=True)) is not None:
             return FinalAnswer(value, statement.how)
     return None
@@ -129,7 +129,7 @@ def _value_in(target: Target, sentence: str, explicit: bool = False) -> str | No
     if is_evasive(sentence):
         return None
     if target.kind == "number":
-        return stated_number(sentence)
+        return number.stated_number(sentence)
     inline = [next(filter(None, match)) for match in _INLINE.findall(sentence)]
     return clean(inline[-1]) if inline else None
 

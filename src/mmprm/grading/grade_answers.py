@@ -22,12 +22,12 @@ from mmprm.data.problem import Problem
 from mmprm.grading.benchmark_rules import MATHVISTA, benchmark_key, nearest_option
 from mmprm.grading.final_answer import FinalAnswer, read_final_answer
 from mmprm.grading.grader import Grader, PendingVerdicts
-from mmprm.grading.rules import Target, target_of
-from mmprm.grading.verdict import Graded, Verdict, graded
+from mmprm.grading.rules import Graded, Target, Verdict, graded, target_of
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.progress import Progress
 
 VERDICTS = pa.schema([(name, pa.string()) for name in ("problem_id", "verdict", "method", "extracted")])
+Row = dict[str, Any]
 _CHUNK = 64  # answers that are read before the results of the processes are collected
 # The names that benchmarks give to types of answers and questions.
 _TYPES = (
@@ -46,15 +46,6 @@ class CollectedAnswer:
     response: str | None
     question: str
     benchmark: str
-
-
-@dataclass(frozen=True)
-class GradedAnswer:
-    """A row of the table of verdicts."""
-
-    problem_id: str
-    graded: Graded
-    extracted: str | None
 
 
 def read_answers(path: Path) -> list[CollectedAnswer]:
@@ -133,8 +124,8 @@ def _tolerances(error: Any) -> tuple[float, ...]:
     return tolerances
 
 
-def grade_collected(answers: Sequence[CollectedAnswer], grader: Grader, nearest: bool = True) -> Iterator[GradedAnswer]:
-    """Yield the verdicts in the order of the answers, each as soon as all before it are known.
+def grade_collected(answers: Sequence[CollectedAnswer], grader: Grader, nearest: bool = True) -> Iterator[Row]:
+    """Yield the rows of VERDICTS in the order of the answers, each as soon as all before it are known.
 
     nearest: apply MathVista's rule to an answer that names no option (see `nearest_option`), else it is unparsed.
     """
@@ -145,11 +136,11 @@ def grade_collected(answers: Sequence[CollectedAnswer], grader: Grader, nearest:
             waiting.append((answer, final, _start(answer.target, final, grader)))
         grader.wait(0.0)
         while waiting and (isinstance(waiting[0][2], Graded) or waiting[0][2].done):
-            yield _result(*waiting.popleft(), nearest)
+            yield _row(*waiting.popleft(), nearest)
     while waiting:
         while isinstance(waiting[0][2], PendingVerdicts) and not waiting[0][2].done:
             grader.wait(1.0)
-        yield _result(*waiting.popleft(), nearest)
+        yield _row(*waiting.popleft(), nearest)
 
 
 def _start(target: Target, final: FinalAnswer, grader: Grader) -> PendingVerdicts | Graded:
@@ -160,22 +151,18 @@ def _start(target: Target, final: FinalAnswer, grader: Grader) -> PendingVerdict
     return grader.start_keys([(target, final.text, "")])
 
 
-def _result(
-    answer: CollectedAnswer, final: FinalAnswer, pending: PendingVerdicts | Graded, nearest: bool
-) -> GradedAnswer:
+def _row(answer: CollectedAnswer, final: FinalAnswer, pending: PendingVerdicts | Graded, nearest: bool) -> Row:
     verdict = pending.verdicts[0] if isinstance(pending, PendingVerdicts) else pending
     if final.text is not None:
         verdict = Graded(verdict.verdict, f"{final.how}:{verdict.method}")
-    if nearest and answer.benchmark == MATHVISTA and answer.target.kind == "choice" and _names_none(final, verdict):
+    # A response, maybe a refusal, that names no option and equals none.
+    unnamed = verdict.verdict in (Verdict.INCORRECT, Verdict.UNPARSED) and final.how not in ("none", "several")
+    mathvista = nearest and answer.benchmark == MATHVISTA and answer.target.kind == "choice"
+    if mathvista and unnamed and not final.options:
         option = nearest_option(answer.target.options, final.text, answer.response or "")
         verdict = graded(frozenset((option,)) == answer.target.right, "nearest")
-    return GradedAnswer(answer.problem_id, verdict, final.text)
-
-
-def _names_none(final: FinalAnswer, verdict: Graded) -> bool:
-    """Tell whether a response to a multiple-choice question, maybe a refusal, names none of the options."""
-    decided = verdict.verdict in (Verdict.CORRECT, Verdict.UNDECIDED)
-    return not (final.options or decided or final.how in ("none", "several"))
+    values = answer.problem_id, str(verdict.verdict), verdict.method, final.text
+    return dict(zip(VERDICTS.names, values, strict=True))
 
 
 def grade_answers(
@@ -185,9 +172,8 @@ def grade_answers(
     answers = read_answers(source)
     rows = []
     with Grader(workers, timeout, patient=False) as grader, Progress("graded", len(answers), "answers") as bar:
-        for count, answer in enumerate(grade_collected(answers, grader, nearest), 1):
-            values = answer.problem_id, str(answer.graded.verdict), answer.graded.method, answer.extracted
-            rows.append(dict(zip(VERDICTS.names, values, strict=True)))
-            bar.update(count)
+        for row in grade_collected(answers, grader, nearest):
+            rows.append(row)
+            bar.update(len(rows))
     tables.write(output, rows, VERDICTS)
     return dict(Counter(str(row["verdict"]) for row in rows))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mmprm import config
 from mmprm.data.problem import Problem
 from mmprm.grading import expression, rules
-from mmprm.grading.verdict import VERSION, Graded, Verdict, graded
+from mmprm.grading.rules import VERSION, Graded, Verdict, graded
 from mmprm.model.step_text import question_text
 
 if TYPE_CHECKING:

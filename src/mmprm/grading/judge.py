@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from mmprm.config.models import JudgeSettings
-from mmprm.grading.verdict import Graded, Verdict, graded
+from mmprm.grading.rules import Graded, Verdict, graded
 from mmprm.model.step_text import neutralise
 from mmprm.runtime.http_client import Client, RequestRefusedError, Server, ServerAwayError
 

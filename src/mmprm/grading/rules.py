@@ -6,6 +6,7 @@ In: a problem and the text of an answer. Out: a `Graded`, or None if only `expre
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
 
@@ -14,7 +15,31 @@ from mmprm.grading import choice, number
 from mmprm.grading.benchmark_rules import EXACT, INTEGER, Closeness, closeness_of
 from mmprm.grading.clean import clean, compact, words
 from mmprm.grading.expression import MATHS, MAX_CHARACTERS, is_formula
-from mmprm.grading.verdict import Graded, Verdict, graded
+
+# Part of the journal's keys: raise it with every change that can alter a verdict.
+VERSION = "2"
+
+
+class Verdict(StrEnum):
+    """`undecided` (the grader failed) is retried and never counted as wrong."""
+
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    UNPARSED = "unparsed"  # there is no answer to grade
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Graded:
+    """A verdict and the method that gave it: `number`, `choice`, `text`, `math_verify`, `judge`, …"""
+
+    verdict: Verdict
+    method: str
+
+
+def graded(correct: bool, method: str) -> Graded:
+    """Return a decided verdict."""
+    return Graded(Verdict.CORRECT if correct else Verdict.INCORRECT, method)
 
 
 @dataclass(frozen=True)
@@ -65,31 +90,19 @@ def decide(target: Target, answer: str | None) -> Graded | None:
     """Return the verdict of the rules, within microseconds; None if formulas must be compared."""
     if answer is None or not answer.strip():
         return Graded(Verdict.UNPARSED, "none")
-    if target.kind == "choice":
-        return _choice(target, answer)
     if target.kind == "text":
         return graded(words(answer) == words(target.gold), "text")
-    if target.number is not None:
-        return _number(target, answer)
-    if compact(answer) == compact(target.gold):
-        return graded(True, "exact")
-    return graded(False, "length") if len(answer) > MAX_CHARACTERS else None
-
-
-def _choice(target: Target, answer: str) -> Graded | None:
-    if indices := choice.named_options(target.options, answer):
+    if target.kind == "choice" and (indices := choice.named_options(target.options, answer)):
         return graded(indices == target.right, "choice")
-    # No option is named, but an expression may equal one: `1/2 + 1/4` for the option 3/4.
-    if len(target.right) != 1 or len(answer) > MAX_CHARACTERS or not is_formula(answer):
-        return graded(False, "choice")
-    return None
-
-
-def _number(target: Target, answer: str) -> Graded | None:
-    text = clean(answer)
-    if target.number and (value := number.parse_prose(text)):
+    if target.number is not None and (value := number.parse_prose(clean(answer))):
         return graded(number.equal(target.number, value, target.closeness), "number")
-    return None if len(text) <= MAX_CHARACTERS and is_formula(text) else graded(False, "number")
+    expression = target.kind == "expression"
+    if expression and compact(answer) == compact(target.gold):
+        return graded(True, "exact")
+    # A formula may equal the number, or an option that it does not name: `1/2 + 1/4` for the option 3/4.
+    text = clean(answer) if target.kind == "number" else answer
+    comparable = len(text) <= MAX_CHARACTERS and (expression or is_formula(text)) and len(target.right) <= 1
+    return None if comparable else graded(False, "length" if expression else target.kind)
 
 
 def was_read(target: Target, answer: str) -> bool:

@@ -7,6 +7,7 @@ a formula (`$…$`, `$$…$$`, `\(…\)`, `\[…\]`, an environment) or a block 
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from unicodedata import numeric
 
 # The marks that start and end a span without cuts.
 _STARTS = re.compile(r"```|\[asy\]|\$\$|(?<!\\)\\[(\[]|(?<!\\)\$(?=[^\s$])")
@@ -16,7 +17,6 @@ _ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{[^{}\n]{1,40}\}")
 
 _AT_START = r"^[ \t]*(?:[-*•][ \t]+)?(?:\#{1,6}[ \t]*)?[*_]{0,3}"
 _INLINE = r"(?<=[.!?;:。；：！？])[ \t]*"
-_CJK_NUMBERS = {digit: value for value, digit in enumerate("一二三四五六七八九十", start=1)}
 # How steps are numbered; group "n" is the number.
 _NUMBERINGS = tuple(
     re.compile(pattern, re.MULTILINE)
@@ -120,19 +120,13 @@ def _in_sequence(matches: Iterable[re.Match[str]]) -> list[int]:
         index = match.end() - len(match[0].lstrip())
         indent = index - match.string.rfind("\n", 0, index) - 1
         indent = indent if match.string[index - indent : index].isspace() else 0
-        value = _value(match["n"])
+        value = int(match["n"]) if match["n"].isdecimal() else int(numeric(match["n"]))  # 3, or one of 三 and ③
         if value == last + 1 or (value == 1 and last):
             depth = depth if indices else indent + 1
             if indent <= depth:  # a deeper indentation is a list inside a step
                 indices.append(index)
                 last = value
     return indices
-
-
-def _value(number: str) -> int:
-    if number in _CJK_NUMBERS:
-        return _CJK_NUMBERS[number]
-    return int(number) if number.isdecimal() else ord(number) - ord("①") + 1
 
 
 def blank_lines(text: str) -> list[int]:
@@ -162,10 +156,7 @@ def sentences(text: str) -> list[int]:
 
 
 LEVELS: dict[str, Callable[[str], list[int]]] = {
-    "numbered": numbered,
-    "blank_lines": blank_lines,
-    "lines": lines,
-    "sentences": sentences,
+    function.__name__: function for function in (numbered, blank_lines, lines, sentences)
 }
 
 

@@ -9,11 +9,10 @@ from itertools import pairwise
 
 from mmprm.config.derived import TaggedSource
 from mmprm.data.problem import Problem
-from mmprm.grading import choice, rules
+from mmprm.grading import choice, number, rules
 from mmprm.grading.answer_statements import narrow_body, sentences
-from mmprm.grading.boxed import boxed_texts
+from mmprm.grading.clean import boxed_texts
 from mmprm.grading.final_answer import FinalAnswer, read_final_answer
-from mmprm.grading.stated_number import stated_number
 from mmprm.llm.tasks import AnswerCheck, ItemRefusedError
 from mmprm.model.step_text import ANSWER_CLOSE, ANSWER_OPEN, STEP_OPEN, Status, neutralise, parse, render_solution
 from mmprm.tagging.cuts import LEVELS, cut
@@ -69,7 +68,7 @@ def stated_answer(problem: Problem, text: str) -> str | None:
     answer = read_final_answer(target, text, problem.question)
     if answer.how not in _EXPLICIT and (prose := sentences(narrow_body(text))):
         last = read_final_answer(target, prose[-1], problem.question)
-        if last.text is None and target.kind == "choice" and (value := stated_number(prose[-1])):
+        if last.text is None and target.kind == "choice" and (value := number.stated_number(prose[-1])):
             last = FinalAnswer(value, "line", choice.named_options(target.options, value))  # an option by its value
             last = last if last.options else answer
         answer = answer if last.text is None else last
@@ -128,15 +127,14 @@ def cut_into_steps(text: str, source: TaggedSource) -> tuple[str, list[str]]:
         pieces = _joined(cut(text, level), source) if level == "numbered" else _glued(cut(text, level), source)
         pieces = _shortened(pieces, level, source)
         if len(pieces) >= max(2, source.min_steps):
-            return level, _checked(_fewer(pieces, source), source)
+            most = _fewer(pieces, source)
+            break
         most = max(most, pieces, key=len)
-    return "whole", _checked(most, source)
-
-
-def _checked(pieces: list[str], source: TaggedSource) -> list[str]:
-    steps = [step for piece in pieces if (step := piece.strip())]
+    else:
+        level = "whole"
+    steps = [step for piece in most if (step := piece.strip())]
     check_limits(steps, source)
-    return steps
+    return level, steps
 
 
 def _merged(pieces: list[str], belong: Callable[[str, str], bool]) -> list[str]:
