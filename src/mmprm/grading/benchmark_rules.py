@@ -1,11 +1,10 @@
 """The rules by which each benchmark calls an answer right, where they differ from this project's own.
 
-In: a benchmark's name and the settings of a problem. Out: a `Closeness`, which tells whether two exact values are near
-enough; and MathVista's choice of the nearest option. Sources: MathVista's `calculate_score.py` (an answer that names no
-option counts as the option with the least edit distance; integers are truncated, floats rounded to the problem's
-precision), MathVision's `utils.is_equal` (both rounded to two decimals), OlympiadBench's `auto_scoring_judge.py`
-(within 1.01 times the problem's tolerance, 1e-8 if it states none; it accepts 0.5 for 50 too, which is done here only
-if one side has a percent sign). MathVerse and MM-K12 state no rule for values: this project's own applies.
+In: a benchmark's name and the settings of a problem. Out: a `Closeness`, or MathVista's nearest option. Sources:
+MathVista's `calculate_score.py` (an answer that names no option counts as the option with the least edit distance;
+integers are truncated, floats rounded to the problem's precision), MathVision's `utils.is_equal` (both rounded to two
+decimals), OlympiadBench's `auto_scoring_judge.py` (within 1.01 × the problem's tolerance, 1e-8 if none is stated; it
+accepts 0.5 for 50 too, here only if one side has a percent sign). MathVerse and MM-K12 state no rule for values.
 """
 
 import re
@@ -64,13 +63,11 @@ def closeness_of(benchmark: str, precision: int | None = None, tolerances: tuple
     key = benchmark_key(benchmark)
     if tolerances:
         return Closeness(tolerances=tolerances, only=True)
-    if key == MATHVISTA and precision is None:
-        return INTEGER
-    if key == MATHVISION and precision is None:
-        return Closeness(decimals=2, only=True)
     if key == OLYMPIADBENCH:
         return Closeness(tolerances=(Fraction(1, 10**8),), only=True)
-    return EXACT if precision is None else Closeness(decimals=precision, only=key == MATHVISTA)
+    if precision is None:
+        return {MATHVISTA: INTEGER, MATHVISION: Closeness(decimals=2, only=True)}.get(key, EXACT)
+    return Closeness(decimals=precision, only=key == MATHVISTA)
 
 
 def nearest_option(options: Sequence[str], answer: str | None, response: str) -> int:

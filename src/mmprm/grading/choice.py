@@ -1,7 +1,7 @@
 """Find the options of a multiple-choice question that an answer names, by their letters, texts or values.
 
-In: the options and the answer's text. Out: a set of option indices (a question may have several right ones), empty if
-the answer names none. math-verify misses most right answers of this kind: it rejects "The answer is (B)" for gold "B".
+In: the options and the answer's text. Out: a set of option indices, empty if the answer names none. math-verify misses
+most right answers of this kind: it rejects "The answer is (B)" for gold "B".
 """
 
 import re
@@ -135,9 +135,9 @@ def _by_text(options: tuple[str, ...], text: str) -> frozenset[int]:
         same = [index for index, option in enumerate(options) if letter[1] in option]
         return frozenset(same) if len(same) == 1 else _indices(letter[1], len(options))
     for form, text_form in enumerate((words(text), compact(text))):
-        for index, option in enumerate(options):
-            if text_form and _forms(option)[form] == text_form:
-                return frozenset((index,))
+        forms = [_forms(option)[form] for option in options]
+        if text_form and text_form in forms:
+            return frozenset((forms.index(text_form),))
     return _by_number(options, text)
 
 

@@ -4,6 +4,7 @@ In and out: text. Nothing here knows the gold answer.
 """
 
 import re
+from itertools import accumulate
 from typing import NamedTuple
 
 _WIDE = str.maketrans("（）［］｛｝，．：；＝＋－／％０１２３４５６７８９−–—\u00a0", "()[]{},.:;=+-/%0123456789--- ")
@@ -29,12 +30,8 @@ class Box(NamedTuple):
 
 def _closing_brace(text: str, start: int = 0) -> int | None:
     """Find the brace that closes one opened before `start`; None if it stays open."""
-    depth = 1
-    for index in range(start, len(text)):
-        depth += (text[index] == "{") - (text[index] == "}")
-        if depth == 0:
-            return index
-    return None
+    depths = accumulate((character == "{") - (character == "}") for character in text[start:])
+    return next((index for index, depth in enumerate(depths, start) if depth < 0), None)
 
 
 def find_boxes(text: str) -> list[Box]:
@@ -47,10 +44,9 @@ def find_boxes(text: str) -> list[Box]:
         start = match.end()
         if boxes and match.start() < boxes[-1].end:
             continue
-        if (end := _closing_brace(text, start)) is None:
-            boxes.append(Box(match.start(), len(text), text[start:].partition("\n")[0]))
-        else:
-            boxes.append(Box(match.start(), end + 1, text[start:end]))
+        end = _closing_brace(text, start)
+        content = text[start:].partition("\n")[0] if end is None else text[start:end]
+        boxes.append(Box(match.start(), len(text) if end is None else end + 1, content))
     return boxes
 
 

@@ -1,12 +1,12 @@
-"""Compare formulas by math-verify: are two texts equal as mathematics? Takes milliseconds, or never ends.
+"""Compare formulas by math-verify. In: two texts. Out: bool, or None if one of them cannot be read.
 
-In: two texts. Out: bool, or None if one of them cannot be read. It may hang or exhaust the memory on hostile input, so
-`Grader` runs it in a process that it can kill. Answers of several parts are matched part by part: in order for lines
-and (1)…(2)…, one to one otherwise.
+Takes milliseconds, but may hang or exhaust the memory: `Grader` runs it in a process that it can kill. Answers of
+several parts are matched part by part: in order for lines and (1)…(2)…, one to one otherwise.
 """
 
 import logging
 import re
+import resource
 from fractions import Fraction
 from typing import Any
 
@@ -25,8 +25,6 @@ _FUNCTION = re.compile(r"\\[A-Za-z]+|\b(?:sin|cos|tan|cot|log|sqrt|exp|frac|time
 
 def prepare_worker() -> None:
     """Import the slow libraries before the clock of the first task starts, and bound the worker's memory."""
-    import resource
-
     import math_verify
 
     logging.getLogger(math_verify.__name__).setLevel(logging.CRITICAL)
@@ -51,14 +49,14 @@ def compare(gold: str, answer: str, closeness: Closeness = EXACT) -> bool | None
         return next((same for index, pair in pairs if not (same := _same_part(*pair, closeness, index))), True)
     left = list(answers)
     for index, part in enumerate(golds):  # equality is transitive, so that greedy matching is enough
-        results = []
-        for candidate in left:
-            results.append(_same_part(part, candidate, closeness, index))
-            if results[-1]:
+        unread = False
+        for position, candidate in enumerate(left):
+            if same := _same_part(part, candidate, closeness, index):
+                del left[position]
                 break
-        if not results[-1]:
-            return None if None in results else False
-        left.pop(len(results) - 1)
+            unread = unread or same is None
+        else:
+            return None if unread else False
     return True
 
 
@@ -85,8 +83,7 @@ def _same_part(gold: str, answer: str, closeness: Closeness, index: int) -> bool
 
 def _latex(text: str) -> str:
     text = re.sub(r"\^\s*\{?\s*\\circ\s*\}?|°|\\number", "", clean(text)).replace("√", r"\sqrt").replace("π", r"\pi ")
-    text = re.sub(r"\\sqrt(\d+)", r"\\sqrt{\1}", text)
-    return f"${text}$"
+    return "$" + re.sub(r"\\sqrt(\d+)", r"\\sqrt{\1}", text) + "$"
 
 
 def _verified(gold: str, answer: str, closeness: Closeness, index: int) -> bool | None:

@@ -2,9 +2,8 @@
 
 In: JSON lines, one answer each. Keys: problem_id, answer (the gold one: text, number or list), response (text or null);
 optional: benchmark, question, choices or options, question_type, answer_type, precision (decimals), unit, error
-(tolerances: a number, or text as `0.1,0.01`). Other keys are ignored. Out: a table with one row for each answer, in
-their order: problem_id, verdict, method (where the answer was found and what decided, as `box:number`), extracted (the
-answer as it was read, null for none).
+(tolerances: a number, or text as `0.1,0.01`). Out: a table with one row for each answer, in their order: problem_id,
+verdict, method (where the answer was found and what decided, as `box:number`), extracted (null for no answer).
 """
 
 import json
@@ -52,15 +51,11 @@ def read_answers(path: Path) -> list[CollectedAnswer]:
     """Read all answers of the file. UserError names the first line that is not usable, and why."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; --input takes JSON lines, one answer each")
-    answers = []
-    with path.open(encoding="utf-8") as lines:
-        try:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    answers.append(_collected_answer(line, f"{path}, line {number}"))
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}: not UTF-8 text ({error}); --input takes JSON lines") from error
-    return answers
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error}); --input takes JSON lines") from error
+    return [_collected_answer(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _collected_answer(line: str, where: str) -> CollectedAnswer:
@@ -129,32 +124,26 @@ def grade_collected(answers: Sequence[CollectedAnswer], grader: Grader, nearest:
 
     nearest: apply MathVista's rule to an answer that names no option (see `nearest_option`), else it is unparsed.
     """
-    waiting: deque[tuple[CollectedAnswer, FinalAnswer, PendingVerdicts | Graded]] = deque()
+    waiting: deque[tuple[CollectedAnswer, FinalAnswer, PendingVerdicts]] = deque()
     for start in range(0, len(answers), _CHUNK):
         for answer in answers[start : start + _CHUNK]:
             final = read_final_answer(answer.target, answer.response, answer.question)
-            waiting.append((answer, final, _start(answer.target, final, grader)))
+            compared = [] if final.text is None or final.options else [(answer.target, final.text, "")]
+            waiting.append((answer, final, grader.start_keys(compared)))
         grader.wait(0.0)
-        while waiting and (isinstance(waiting[0][2], Graded) or waiting[0][2].done):
+        while waiting and waiting[0][2].done:
             yield _row(*waiting.popleft(), nearest)
     while waiting:
-        while isinstance(waiting[0][2], PendingVerdicts) and not waiting[0][2].done:
+        while not waiting[0][2].done:
             grader.wait(1.0)
         yield _row(*waiting.popleft(), nearest)
 
 
-def _start(target: Target, final: FinalAnswer, grader: Grader) -> PendingVerdicts | Graded:
-    if final.text is None:
-        return Graded(Verdict.UNPARSED, final.how)
-    if final.options:
-        return graded(final.options == target.right, "choice")
-    return grader.start_keys([(target, final.text, "")])
-
-
-def _row(answer: CollectedAnswer, final: FinalAnswer, pending: PendingVerdicts | Graded, nearest: bool) -> Row:
-    verdict = pending.verdicts[0] if isinstance(pending, PendingVerdicts) else pending
+def _row(answer: CollectedAnswer, final: FinalAnswer, pending: PendingVerdicts, nearest: bool) -> Row:
+    verdict = Graded(Verdict.UNPARSED, final.how)
     if final.text is not None:
-        verdict = Graded(verdict.verdict, f"{final.how}:{verdict.method}")
+        decided = graded(final.options == answer.target.right, "choice") if final.options else pending.verdicts[0]
+        verdict = Graded(decided.verdict, f"{final.how}:{decided.method}")
     # A response, maybe a refusal, that names no option and equals none.
     unnamed = verdict.verdict in (Verdict.INCORRECT, Verdict.UNPARSED) and final.how not in ("none", "several")
     mathvista = nearest and answer.benchmark == MATHVISTA and answer.target.kind == "choice"
@@ -169,8 +158,7 @@ def grade_answers(
     source: Path, output: Path, workers: int = 2, timeout: float = 5.0, nearest: bool = True
 ) -> dict[str, int]:
     """Grade a file and write the table atomically. Returns how many answers have each verdict."""
-    answers = read_answers(source)
-    rows = []
+    answers, rows = read_answers(source), []
     with Grader(workers, timeout, patient=False) as grader, Progress("graded", len(answers), "answers") as bar:
         for row in grade_collected(answers, grader, nearest):
             rows.append(row)

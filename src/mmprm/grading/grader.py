@@ -1,9 +1,8 @@
 """`Grader` grades many answers: easy ones at once, the others in processes that are killed when they hang.
 
 In: (answer, problem) pairs. Out: one `Graded` each, either when all are done (`grade_many`) or while the caller
-continues with other work (`start`). A time-out or a crash gives `undecided` after one retry, never "incorrect". If a
-judge is configured, it decides what the rules did not understand or left undecided. The cache lives as long as the
-Grader: an undecided answer is tried again in the next run.
+continues with other work (`start`). A time-out or a crash gives `undecided` after one retry, never "incorrect"; the
+next run tries it again. If a judge is configured, it decides what the rules did not understand or left undecided.
 """
 
 from __future__ import annotations
@@ -31,10 +30,9 @@ GradingKey = tuple[rules.Target, str, str]  # target, answer, and the question i
 def grade(answer: str | None, problem: Problem) -> Graded:
     """Grade one answer in this process, without a time limit; stages use `Grader`."""
     target = rules.target_of(problem)
-    decided = rules.decide(target, answer)
-    if decided is not None or answer is None:
-        return decided or Graded(Verdict.UNPARSED, "none")
-    return graded(bool(expression.compare(rules.symbolic_gold(target), answer, target.closeness)), "math_verify")
+    if decided := rules.decide(target, answer):
+        return decided
+    return graded(bool(expression.compare(rules.symbolic_gold(target), answer or "", target.closeness)), "math_verify")
 
 
 @dataclass(frozen=True)
@@ -62,10 +60,7 @@ class Grader:
         self, workers: int = 2, timeout: float = 5.0, judge: Judge | None = None, patient: bool = True
     ) -> None:
         """Create a grader; `patient`: an answer that takes longer than `timeout` seconds gets a second try."""
-        self.workers = workers
-        self.timeout = timeout
-        self.patient = patient
-        self.judge = judge
+        self.workers, self.timeout, self.judge, self.patient = workers, timeout, judge, patient
         self._pool: Any = None
         self._cache: dict[GradingKey, Graded] = {}
         self._running: dict[GradingKey, tuple[Any, int]] = {}  # the comparison, and how many tries came before it
@@ -113,9 +108,12 @@ class Grader:
 
     def start(self, items: Sequence[tuple[str | None, Problem]]) -> PendingVerdicts:
         """Begin to grade; equal answers to the same gold (and question, for a judge) are compared once."""
-        return self.start_keys(
-            [(rules.target_of(problem), answer or "", self._question(problem)) for answer, problem in items]
-        )
+        keys = []
+        for answer, problem in items:
+            # Interned, since a long run's cache holds it many times.
+            question = "" if self.judge is None else sys.intern(question_text(problem))
+            keys.append((rules.target_of(problem), answer or "", question))
+        return self.start_keys(keys)
 
     def start_keys(self, keys: Sequence[GradingKey]) -> PendingVerdicts:
         """Begin to grade (target, answer, question) keys; the question is empty if no judge is asked."""
@@ -150,10 +148,6 @@ class Grader:
                     self._running[key] = self._schedule(key), before + 1
             else:
                 self._settle(key, graded(bool(same), "math_verify"), same is not None)
-
-    def _question(self, problem: Problem) -> str:
-        # Interned, since a long run's cache holds it many times.
-        return "" if self.judge is None else sys.intern(question_text(problem))
 
     def _settle(self, key: GradingKey, verdict: Graded, final: bool) -> None:
         """Record a verdict; if it is not final and there is a judge, ask the judge instead."""

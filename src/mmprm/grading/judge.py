@@ -1,13 +1,8 @@
 """The judge: a model behind an OpenAI-compatible server, asked if nothing else can decide. Never the default.
 
 In: question, gold answer, answer. Out: a future of a `Graded`: the judge's verdict (method `judge`), or `undecided`
-(method `judge:<reason>`) if it does not answer Yes or No; never "wrong" (defect 2). `pool.Grader` asks it
-
-- where the rules say "incorrect" just because they could not read the answer: see `rules.was_read`;
-- where math-verify found no equality but could not read both sides: see `expression.compare`;
-- where math-verify was killed twice.
-
-The key comes from the environment and goes into the header alone.
+(method `judge:<reason>`) if it does not answer Yes or No; never "wrong". `Grader` asks it where rules or math-verify
+could not read both sides (see `rules.was_read`, `expression.compare`), and where math-verify was killed twice.
 """
 
 import hashlib
@@ -85,7 +80,7 @@ class Judge:
             return read(reply)
         self.unanswered += 1
         self._silent += 1
-        return _undecided(reason)
+        return Graded(Verdict.UNDECIDED, f"judge:{reason}")
 
     def _tries(self) -> int:
         return self._settings.tries if self._silent < _SILENT else 1
@@ -97,8 +92,8 @@ def messages(question: str, gold: str, answer: str) -> list[dict[str, str]]:
     Nor can a text end the user's turn: chat tokens are neutralised, as in `step_text.Renderer`.
     """
     mark = hashlib.sha256("\x1e".join((question, gold, answer)).encode()).hexdigest()[:12]
-    texts = {"question": question, "gold": gold, "answer": answer}
-    case = _CASE.format(mark=mark, **{name: neutralise(text) for name, text in texts.items()})
+    question, gold, answer = map(neutralise, (question, gold, answer))
+    case = _CASE.format(mark=mark, question=question, gold=gold, answer=answer)
     return [{"role": "system", "content": _RULES}, {"role": "user", "content": case}]
 
 
@@ -109,8 +104,4 @@ def read(reply: str) -> Graded:
     except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError):
         text = ""
     match = _REPLY.fullmatch(text)
-    return graded(match[1].casefold() == "yes", "judge") if match else _undecided("reply")
-
-
-def _undecided(reason: str) -> Graded:
-    return Graded(Verdict.UNDECIDED, f"judge:{reason}")
+    return graded(match[1].casefold() == "yes", "judge") if match else Graded(Verdict.UNDECIDED, "judge:reply")

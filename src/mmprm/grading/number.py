@@ -119,15 +119,12 @@ def _unit(rest: str) -> tuple[bool, str | None]:
     square = re.match(r"^(?:(square|sq\.?)\s+|(cubic|cu\.?)\s+|(平方)|(立方))", name)
     if square:
         power, name = ("2" if square[1] or square[3] else "3"), name[square.end() :]
-    known = _UNITS.get(name) or _UNITS.get(name.removesuffix("s"))
-    if known:
+    if known := _UNITS.get(name) or _UNITS.get(name.removesuffix("s")):
         return True, known + power
-    if re.fullmatch(r"[\u4e00-\u9fff]{1,4}", name) and not re.search("[或和到至或与不]", name):
-        return True, None
+    chinese = re.fullmatch(r"[\u4e00-\u9fff]{1,4}", name) and not re.search("[或和到至与不]", name)
     # Any words may be a unit ("cubes", "people per year"), but short ones are variables: 2x, 3ab.
-    if re.fullmatch(r"[a-z][a-z /.'-]*", name) and len(name.split()[0]) >= 3 and not _NOT_UNITS.search(name):
-        return True, None
-    return False, None
+    words = re.fullmatch(r"[a-z][a-z /.'-]*", name) and len(name.split()[0]) >= 3 and not _NOT_UNITS.search(name)
+    return bool(chinese or words), None
 
 
 def _value(match: re.Match[str]) -> tuple[Fraction, int | None] | None:
@@ -159,13 +156,12 @@ def parse(text: str) -> Number | None:
     if text.casefold() in _WORDS:
         return Number(Fraction(_WORDS.index(text.casefold())), 0)
     match = _NUMBER.match(text)
-    if match is None:
+    if match is None or (parsed := _value(match)) is None:
         return None
-    parsed = _value(match)
     rest = match["rest"].strip()
-    percent = rest.startswith("%") or rest.casefold() in _PERCENT
-    allowed, unit = (rest.casefold() in _PERCENT, None) if percent else _unit(rest)
-    if parsed is None or not allowed:
+    percent = rest.casefold() in _PERCENT
+    allowed, unit = (True, None) if percent else _unit(rest)
+    if not allowed:
         return None
     unit = {"$": "dollar", "€": "euro"}.get(match["currency"], unit)
     return Number(*parsed, unit, percent)
@@ -191,17 +187,14 @@ def leading_number(text: str) -> str | None:
     bare = _SKIP.sub("", text)
     if word := _WORD.match(bare):
         return None if re.match(r"one\s+of\b", bare, re.IGNORECASE) else word[0]
-    match = _TOKEN.match(bare)
-    if match is None:
+    if (match := _TOKEN.match(bare)) is None:
         return None
     rest = re.sub(r"^[\s*$`]+|^\\\)", " ", match["rest"])
     if _OPERATOR.match(rest) or _ANOTHER.match(rest) or re.match(r"^[.,]?\d", rest):
         return None
     token = match["token"].strip()
-    unit = _UNIT.match(rest)
     # Only a known unit is kept: most words behind a number say what is counted.
-    measured = parse(token + unit[0]) if unit else None
-    if unit and measured and measured.unit:
+    if (unit := _UNIT.match(rest)) and (measured := parse(token + unit[0])) and measured.unit:
         return token + unit[0]
     return token if parse(token) else None
 
@@ -239,15 +232,11 @@ def _converted(gold: Number, answer: Number) -> Number | None:
     """Convert the answer to the unit of the gold; None if they measure different things (a missing unit fits any)."""
     if not (gold.unit and answer.unit) or gold.unit == answer.unit:
         return answer
-    (kind, scale, power), (other, factor, other_power) = _scale(gold.unit), _scale(answer.unit)
-    if (kind, power) != (other, other_power):
+    (kind, size, _), (other_kind, other_size, _) = (_SCALES[unit.rstrip("23")] for unit in (gold.unit, answer.unit))
+    power, other_power = (int(unit[-1]) if unit[-1] in "23" else 1 for unit in (gold.unit, answer.unit))
+    if (kind, power) != (other_kind, other_power):
         return None
-    return replace(answer, value=answer.value * (factor / scale) ** power, unit=gold.unit)
-
-
-def _scale(unit: str) -> tuple[str, Fraction, int]:
-    kind, scale, _ = _SCALES[unit.rstrip("23")]
-    return kind, Fraction(scale), int(unit[-1]) if unit[-1] in "23" else 1
+    return replace(answer, value=answer.value * (Fraction(other_size) / Fraction(size)) ** power, unit=gold.unit)
 
 
 def equal(gold: Number, answer: Number, closeness: Closeness = EXACT, part: int = 0) -> bool:

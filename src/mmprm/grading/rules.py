@@ -64,8 +64,7 @@ def _target(
             options = tuple("ABCDEFGHIJ")  # drawn in the picture
         if right := choice.gold_indices(options, gold):
             return Target("choice", gold, options, right)
-    value = number.parse(clean(gold)) if answer_type != "text" else None
-    if value is not None and answer_type != "expression":
+    if answer_type not in ("text", "expression") and (value := number.parse(clean(gold))):
         return Target("number", gold, number=number.with_unit(value, unit), closeness=closeness)
     if answer_type == "text" or (answer_type in ("auto", "choice") and not MATHS.search(clean(gold))):
         return Target("text", gold)

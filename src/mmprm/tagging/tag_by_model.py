@@ -11,7 +11,7 @@ from typing import Any
 
 from mmprm.config.derived import TaggedSource, TaggingModel
 from mmprm.data.problem import Problem
-from mmprm.grading.answer_statements import without_thought
+from mmprm.grading.final_answer import without_thought
 from mmprm.llm.tasks import AnswerCheck, ItemRefusedError, LlmCall, Refused, complete_text
 from mmprm.model.step_text import STEP_OPEN, neutralise, question_text, render_solution
 from mmprm.tagging.tag_by_rules import accept_tagged, check_limits, tidy_answer
@@ -74,9 +74,9 @@ def tag_by_model(problem: Problem, source: TaggedSource, settings: TaggingModel)
     if solution.startswith(STEP_OPEN):
         return (yield from accept_tagged(problem, solution, source))
     points = yield from _knowledge(problem, settings)
-    last = Refused("", "")
     # The limits are not part of the prompt: when they change, the replies that were paid for are read again.
     prompt = _prompt(problem, _REWRITE, settings.images, knowledge=points)
+    last = Refused("", "")
     for attempt in range(settings.tries):
         reply = yield LlmCall(prompt, "rewrite", attempt)
         try:

@@ -1,6 +1,4 @@
-"""What becomes of the solutions that are tagged. In: results. Out: rows of the tagged problems, with the refused ones
-in a table beside, and counts of both.
-"""
+"""What becomes of tagged solutions. In: results. Out: rows of the tagged problems, a table of the refused, counts."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,8 +9,7 @@ from typing import Any
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, row_of
 from mmprm.grading import Graded, Verdict
-from mmprm.llm import tasks
-from mmprm.llm.tasks import ItemRefusedError, Refused
+from mmprm.llm.tasks import ItemRefusedError, LlmTask, Refused
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.progress import Progress
 
@@ -33,7 +30,7 @@ class TaggedSolution:
 
 
 TagResult = TaggedSolution | Refused
-TagTask = tasks.LlmTask[TaggedSolution]
+TagTask = LlmTask[TaggedSolution]
 
 
 def require_solution(problem: Problem) -> str:

@@ -16,8 +16,8 @@ import re
 from typing import Any
 
 from mmprm.config.sources import ConversationSource
-from mmprm.grading.answer_statements import body, explicit_statements
 from mmprm.grading.clean import boxed_texts
+from mmprm.grading.final_answer import body, explicit_statements
 from mmprm.problems.fields import RowFields, text_of
 from mmprm.problems.rows import RowRefusedError
 
