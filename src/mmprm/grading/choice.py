@@ -29,11 +29,7 @@ _ENDS = re.compile(
 _PARENTHESISED = re.compile(r"\(\s*([A-Z])\s*\)")
 _WORDY = re.compile(r"^[^\\]*[^\W\d_]{2,}[^\\]*$")  # a word, no formula: √3 is part of many a wrong one
 _SEVERAL = re.compile(r"^[({\[]?\s*[A-J](?:\s*(?:,|and|&|、|\s)\s*[A-J])*\s*[)}\]]?$|^[A-J]{2,10}$")
-_COMPARISONS = {
-    "more": r"\b(?:more|greater|larger|bigger|higher)\b",
-    "less": r"\b(?:less|fewer|smaller|lower)\b",
-    "same": r"\b(?:same|equal)\b",
-}
+_RELATIONS = (r"\b(?:more|greater|larger|bigger|higher)\b", r"\b(?:less|fewer|smaller|lower)\b", r"\b(?:same|equal)\b")
 
 
 def inline_options(question: str) -> tuple[str, ...]:
@@ -89,7 +85,7 @@ def yes_or_no(options: tuple[str, ...], conclusion: str, question: str) -> froze
         return _NONE
     stated, asked = words(conclusion), words(question)
     denied = re.search(r"\b(?:not|no|cannot|never|neither)\b|n't\b", stated) is not None
-    compared = [{kind for kind, form in _COMPARISONS.items() if re.search(form, side)} for side in (asked, stated)]
+    compared = [{relation for relation in _RELATIONS if re.search(relation, side)} for side in (asked, stated)]
     if all(compared) and not compared[0] & compared[1]:
         denied = not denied
     elif len(set(re.findall(r"\w{4,}", asked)) & set(re.findall(r"\w{4,}", stated))) < 2:

@@ -56,10 +56,7 @@ def boxed_texts(text: str) -> list[str]:
 
 
 def last_boxed(text: str) -> str | None:
-    r"""Return the content of the last `\boxed{`, even one inside another box; None if there is none.
-
-    If it is never closed, the rest of the text is its content.
-    """
+    r"""Return the content of the last `\boxed{`, even one inside a box, or None; up to the end if it stays open."""
     _, command, rest = text.rpartition(r"\boxed{")
     return rest[: _closing_brace(rest)] if command else None
 
@@ -133,8 +130,7 @@ def parts(text: str) -> tuple[list[str], bool]:
         pieces, ordered = re.split(r"[\n;]", text), True
     else:
         bare = re.sub(r"\\(?:text|mathrm)\s*\{\s*(or|and)\s*\}", r" \1 ", clean(text))
-        if set_of := re.match(r"^\\?\{(.*?)\\?\}$", bare):
-            bare = set_of[1]
+        bare = re.sub(r"^\\?\{(.*?)\\?\}$", r"\1", bare)  # a set
         pieces = [piece for chunk in re.split(r"\s+(?:or|and)\s+", bare) for piece in _top_level_commas(chunk)]
         ordered = False
     pieces = [clean(piece) for piece in pieces if piece.strip(" $.,;")]

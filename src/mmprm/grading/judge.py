@@ -87,10 +87,7 @@ class Judge:
 
 
 def messages(question: str, gold: str, answer: str) -> list[dict[str, str]]:
-    """Write the prompt. Its tags hold a hash of the texts between them, so that no text can end its own part.
-
-    Nor can a text end the user's turn: chat tokens are neutralised, as in `step_text.Renderer`.
-    """
+    """Write the prompt. No text can end its part (tags hold their hash) or the turn (chat tokens are neutralised)."""
     mark = hashlib.sha256("\x1e".join((question, gold, answer)).encode()).hexdigest()[:12]
     question, gold, answer = map(neutralise, (question, gold, answer))
     case = _CASE.format(mark=mark, question=question, gold=gold, answer=answer)

@@ -79,9 +79,7 @@ def target_of(problem: Problem, benchmark: str = "") -> Target:
     # The question matters only if it may hold the options; equal golds share an entry otherwise.
     question = problem.question if problem.answer_type in ("auto", "choice") and not problem.choices else ""
     tolerances = tuple(Fraction(str(tolerance)) for tolerance in problem.tolerance)  # as it was written
-    closeness = closeness_of(benchmark, problem.precision, tolerances)
-    if problem.answer_type == "integer":
-        closeness = INTEGER
+    closeness = INTEGER if problem.answer_type == "integer" else closeness_of(benchmark, problem.precision, tolerances)
     return _target(problem.answer, problem.choices, problem.answer_type, question, closeness, problem.unit or None)
 
 
@@ -107,8 +105,8 @@ def decide(target: Target, answer: str | None) -> Graded | None:
 def was_read(target: Target, answer: str) -> bool:
     """Tell whether `decide` understood the answer, so that its verdict "incorrect" is final.
 
-    It did not understand: for a choice, a text that names no option; for a number, a text that is no number; for words,
-    all other words, whose meaning no rule knows. A text of more than MAX_CHARACTERS is no final answer in any case.
+    Not understood: for a choice, a text that names no option; for a number, one that is no number; for words, any other
+    words. A text of more than MAX_CHARACTERS is no final answer in any case.
     """
     if len(answer) > MAX_CHARACTERS:
         return True

@@ -1,7 +1,6 @@
 """The stage `tag`: turn raw solutions into step-tagged ones, by rules or by a model.
 
-In: the problem tables of sources. Out: one problem table, the refused solutions with their reasons, and counts of both.
-Rows are streamed: a few hundred problems are in memory.
+In: problem tables, which are streamed. Out: one problem table, the refused solutions with their reasons, and counts.
 """
 
 from collections.abc import Sequence
@@ -34,9 +33,8 @@ _AHEAD = 4  # problems in memory for each concurrent call of a model, so that a 
 def tag(config: Config, name: str, parents: Sequence[Path], work: Path, out: Path, refused: Path, counts: Path) -> None:
     """Write the tagged problems, the refused ones, and counts; replies of a model are kept in the journal in `work`.
 
-    UserError if the model stays unreachable (nothing is lost), no solution is left, or more than the source's
-    `max_refused_share` is refused. In the last two cases the refused solutions are in a file beside `refused` that
-    Snakemake does not delete.
+    UserError if the model stays unreachable (nothing is lost), no solution is left, or more than `max_refused_share` is
+    refused; then the refused solutions are in a file beside `refused` that Snakemake does not delete.
     """
     source = config.sources[name]
     if not isinstance(source, TaggedSource):
