@@ -87,9 +87,9 @@ def score_items(config: Settings, prm: Path, items: Sequence[Item]) -> tuple[lis
     if too_long:
         log.info(f"{too_long} of {len(items)} candidates are too long for engine.max_model_len: no score")
     _cross_check(config, prm, items, scores)
-    usage = {"seconds": round(time.monotonic() - started, 3), "requests": len(items), "prompt_tokens": prompt_tokens}
-    unused = ("completions", "generated_tokens", "cached_prompt_tokens", "replayed_completions")
-    return scores, usage | dict.fromkeys(unused, 0)
+    usage: dict[str, Any] = {"seconds": round(time.monotonic() - started, 3), "requests": len(items), "completions": 0}
+    usage |= {"generated_tokens": 0, "prompt_tokens": prompt_tokens, "cached_prompt_tokens": 0}
+    return scores, usage | {"replayed_completions": 0}
 
 
 def _score_all(scorer: Scorer, items: Sequence[Item]) -> list[StepScores]:

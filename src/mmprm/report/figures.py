@@ -32,7 +32,7 @@ _OTHERS = ["#cc79a7", "#e69f00", "#56b4e9", "#b0a000", "#332288", "#117733", "#8
 
 
 def _chart(rows: Sequence[Row], **options: Any) -> Any:
-    return alt.Chart(alt.Data(values=list(rows)), **options)
+    return alt.Chart(alt.Data(values=list(rows)), **options)  # type: ignore[no-untyped-call]
 
 
 def _svg(chart: Any, label: str) -> str:
