@@ -77,7 +77,7 @@ def _greedily(model: TransformersModel, request: Request) -> str:
 def test_draw_i_of_a_request_is_that_of_the_seed_plus_i(engine: base.Engine, mini_problems: list[Problem]) -> None:
     """Nothing is cut off: the size of a batch changes the rounding of logits, and an untrained model has them so much
     alike that the fiftieth changes places with the next one."""
-    uncut = replace(SAMPLING, top_p=1.0, top_k=0)
+    uncut = SAMPLING.model_copy(update={"top_p": 1.0, "top_k": 0})
     many = drain(engine, Request("a", mini_problems[0], (), 3, uncut, seed=7))["a"]
     for index in range(3):
         one = drain(engine, Request("b", mini_problems[0], (), 1, uncut, seed=7 + index))["b"]

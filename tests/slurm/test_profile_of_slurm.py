@@ -67,7 +67,7 @@ def test_the_profile_gives_a_training_several_nodes_where_its_head_says(slurm: P
 
 
 def test_every_rule_that_needs_a_gpu_has_time_and_memory_of_its_own_in_the_profile() -> None:
-    text = "".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    text = "".join(path.read_text() for path in sorted((ROOT / "rules").rglob("*.smk")))
     bodies = dict(re.findall(r"^rule (\w+):\n((?:(?:    .*)?\n)+)", text, re.M))
     need = {name for name, body in bodies.items() if re.search(r"^        gpu=", body, re.M)}
     own = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())["set-resources"]

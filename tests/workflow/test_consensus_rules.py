@@ -63,7 +63,7 @@ def test_without_it_there_is_no_trace_of_it(finished: Workflow, workflow: Workfl
     assert not any(name in record for record in records for name in ("labels.consensus", "labels/consensus"))
     done = workflow.run("-n", f"{RESULTS}/labels/consensus.parquet")
     assert done.returncode != 0
-    assert "labels.consensus: the configuration names no judging model" in done.stdout + done.stderr
+    assert "labels.consensus: no judging model is configured" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
