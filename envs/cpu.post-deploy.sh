@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
 # Run by Snakemake in the new environment, from the folder that holds the workflow.
 set -euo pipefail
-bash scripts/install.sh cpu python
+bash scripts/install_lock.sh cpu python
+python -m pip install --no-deps --no-build-isolation -e .

@@ -7,7 +7,7 @@ python=${1:-python3.11}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$python" -m venv "$work/venv"
-"$work/venv/bin/pip" install -q uv 2>/dev/null || { echo "lock: pip cannot install uv" >&2; exit 1; }
+"$work/venv/bin/pip" install -q uv==0.13.9 2>/dev/null || { echo "lock: pip cannot install uv" >&2; exit 1; }
 
 # uv does not read pip's settings: where pip finds local wheels, uv shall find them too.
 UV_FIND_LINKS=${UV_FIND_LINKS:-${PIP_FIND_LINKS:-$("$python" -m pip config get global.find-links 2>/dev/null || true)}}

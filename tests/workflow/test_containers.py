@@ -32,13 +32,31 @@ def sections() -> dict[str, list[str]]:
     return found
 
 
-def test_both_images_install_from_the_lock_alone() -> None:
+def test_images_and_conda_environments_install_from_the_lock_alone_and_by_its_hashes() -> None:
     """The locks overrule what some packages ask for: pip's own resolution would refuse them, or change them."""
-    runs = [said for word, said in instructions() if word == "RUN"]
-    for commands in (runs, sections()["post"]):
-        installs = [said for said in commands if "pip install" in said]
-        assert len(installs) == 2 and all("--no-deps" in said for said in installs)
-        assert "--no-build-isolation -e" in installs[1], "set-up tools are the lock's, too"
+    runs = [line for word, line in instructions() if word == "RUN"]
+    hooks = [path.read_text().splitlines() for path in sorted((ROOT / "envs").glob("*.post-deploy.sh"))]
+    assert len(hooks) == 3
+    for commands in (runs, sections()["post"], *hooks):
+        assert sum("install_lock.sh" in line for line in commands if not line.startswith("#")) == 1
+        (package,) = [line for line in commands if "pip install" in line]
+        assert "--no-deps" in package and "--no-build-isolation -e" in package, "set-up tools are the lock's, too"
+    script = (ROOT / "scripts/install_lock.sh").read_text()
+    assert re.findall(r"pip install .*", script) == ['pip install --no-deps --require-hashes "$@"; }']
+    for text in ((ROOT / "containers/Dockerfile").read_text(), (ROOT / "containers/mmprm.def").read_text()):
+        assert "INDEX_URL" not in text
+
+
+@pytest.mark.parametrize("lock", ["cpu", "gpu"])
+def test_every_pin_of_a_lock_has_its_hashes(lock: str) -> None:
+    text = (ROOT / f"envs/lock-{lock}.txt").read_text()
+    pins = re.findall(r"^([\w.-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$", text, re.M)
+    assert len(pins) > 200 and all(hashes for _, _, hashes in pins)
+    assert len(pins) == len(re.findall(r"^\S", text, re.M)), "a line is neither a pin nor a hash"
+
+
+def test_the_image_is_run_by_a_user_without_rights() -> None:
+    assert [line for word, line in instructions() if word == "USER"] == ["1000"]
 
 
 @pytest.mark.parametrize("lock", ["cpu", "gpu"])
@@ -48,7 +66,12 @@ def test_what_the_images_copy_exists_and_is_what_a_run_needs(lock: str) -> None:
     assert all((ROOT / part).exists() for part in copied)
     assert {"src", "rules", "Snakefile", "pyproject.toml", "envs", f"envs/lock-{lock}.txt"} <= set(copied)
     files = [line.split()[0] for line in sections()["files"]]
-    assert all((ROOT / part).exists() for part in files) and {"envs", "src", "pyproject.toml"} == set(files)
+    assert all((ROOT / part).exists() for part in files) and {
+        "envs",
+        "src",
+        "pyproject.toml",
+        "scripts/install_lock.sh",
+    } == set(files)
     ignored = (ROOT / ".dockerignore").read_text().split()
     assert not set(copied) & set(ignored)
 
@@ -62,7 +85,7 @@ def test_both_images_are_of_the_same_pinned_python_and_take_the_same_lock() -> N
     assert dict(line.split("=", 1) for line in sections()["arguments"]) == arguments and arguments["LOCK"] == "cpu"
     post = "\n".join(sections()["post"])
     assert set(re.findall(r"\{\{ (\w+) \}\}", post)) == set(arguments)
-    assert "envs/lock-{{ LOCK }}.txt" in post and "envs/lock-${LOCK}.txt" in DOCKERFILE.read_text()
+    assert "install_lock.sh {{ LOCK }} " in post and "envs/lock-${LOCK}.txt" in DOCKERFILE.read_text()
 
 
 def test_with_apptainer_every_job_runs_in_the_image_and_without_it_none_does(workflow: Workflow) -> None:

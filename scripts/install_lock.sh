@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Install a lock, and mmprm itself, into the environment of a Python.
+# Install a lock into the environment of a Python.
 #
-#   scripts/install.sh cpu .venv/bin/python
+#   scripts/install_lock.sh cpu .venv/bin/python
 #
 # PyPI has only the CUDA build of torch. Where the configured indexes and local wheels lack the CPU build that the lock
 # names, it alone is taken from PyTorch's own index (TORCH_INDEX), by exact version and SHA-256; everything else comes
@@ -29,4 +29,3 @@ if [[ $torch == *+cpu ]] && ! grep -qF "$torch" <<<"$(pip index versions torch 2
     PIP_EXTRA_INDEX_URL='' PIP_INDEX_URL='' install --index-url "$TORCH_INDEX" -r "$work/torch.txt"
 fi
 install -r "$pins"
-pip install --no-deps --no-build-isolation -e .
