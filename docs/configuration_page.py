@@ -6,7 +6,6 @@ python docs/configuration_page.py --check    # status 1 where page and models di
 
 from __future__ import annotations
 
-import enum
 import sys
 import types
 import typing
@@ -26,8 +25,9 @@ HEAD = """\
 
 <!-- Made by `python docs/configuration_page.py` from the models in src/mmprm/config: edit those. -->
 
-A configuration is one YAML file: `--configfile FILE` gives it whole, and without one `workflow_config.yaml` is taken. What it does
-not name has the default below; a key that is not here, or a value out of its range, ends the run before any job starts.
+A configuration is one YAML file: `--configfile FILE` gives it whole, and without one `workflow_config.yaml` is taken.
+What it does not name has the default below; a key that is not here, or a value out of its range, ends the run before
+any job starts.
 `mmprm config FILE` prints a configuration with every default filled in.
 """
 _BOUNDS = {"gt": "> {}", "ge": "≥ {}", "lt": "< {}", "le": "≤ {}", "min_length": "at least {} long", "pattern": "`{}`"}
@@ -76,26 +76,24 @@ def _paragraph(model: type[BaseModel]) -> str:
     return " ".join((model.__doc__ or "").split())
 
 
+_NAMES = {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "Path": "path"}
+
+
 def _type(annotation: Any) -> str:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Annotated:
-        return _type(arguments[0])
+    if origin is None:
+        is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        name = getattr(annotation, "__name__", str(annotation))
+        return "section" if is_section else _NAMES.get(name, name)
     if origin is typing.Literal:
         return ", ".join(f"`{value}`" for value in arguments)
     if origin in (typing.Union, types.UnionType):
         parts = list(dict.fromkeys(_type(part) for part in arguments if part is not type(None)))
         return " or ".join([*parts, "null"] if type(None) in arguments else parts)
-    if origin in (list, tuple):
-        return f"list of {_type(arguments[0])}"
-    if origin is dict:
-        return f"mapping of names to {_type(arguments[1])}"
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return "section"
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return ", ".join(f"`{member.value}`" for member in annotation)
-    names = {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "Path": "path"}
-    name = getattr(annotation, "__name__", str(annotation))
-    return names.get(name, name)
+    inner = _type(arguments[-1] if origin is dict else arguments[0])
+    return {list: f"list of {inner}", tuple: f"list of {inner}", dict: f"mapping of names to {inner}"}.get(
+        origin, inner
+    )
 
 
 def _default(field: FieldInfo) -> str:
