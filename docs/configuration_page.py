@@ -121,7 +121,8 @@ def _range(field: FieldInfo) -> str:
 
 
 def _meaning(field: FieldInfo) -> str:
-    return " ".join((field.description or "").split()).replace("|", "\\|")
+    parts = " ".join((field.description or "").split()).replace("|", "\\|").split("`")
+    return "`".join(part if at % 2 else part.replace("<", "&lt;") for at, part in enumerate(parts))  # no HTML tags
 
 
 def main() -> int:
