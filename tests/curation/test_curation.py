@@ -13,9 +13,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-import yaml
 from curating import Curated, again, encoded, figure, problem, run, settings
 from PIL import Image
+from real_data import real_samples
 from typer.testing import CliRunner
 from waiting import python_that_kills_itself
 
@@ -250,13 +250,7 @@ def test_the_real_sample_is_curated_and_each_refusal_is_known(tmp_path: Path) ->
     """MM-K12's 63 problems: six pictures are black, since their transparency was lost before they were published."""
     from mmprm.problems.intake import make_source
 
-    values = yaml.safe_load((ROOT / "configs/real_samples.yaml").read_text())
-    for name in ("mm_k12", "mathvision"):
-        path = ROOT / values["sources"][name]["path"]
-        if not path.is_file():
-            pytest.skip(f"{path} is not there")
-        values["sources"][name]["path"] = str(path)
-    config = load(values)
+    config = load(real_samples())
     for name, as_name in (("mm_k12", "pool"), ("mathvision", "bench")):
         make_source(config, name, tmp_path / f"in/{as_name}.parquet", tmp_path / f"{name}.refused.parquet")
     found = again(tmp_path, tmp_path / "in")

@@ -31,3 +31,10 @@ def test_the_page_of_the_configuration_is_that_of_the_models() -> None:
     command = [sys.executable, str(ROOT / "docs/configuration_page.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_tracked_file_names_a_path_outside_of_the_repository() -> None:
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    outside = ("../" + "shared").encode()
+    files = [ROOT / name for name in done.stdout.split("\0") if name]
+    assert not [path for path in files if path.is_file() and outside in path.read_bytes()]

@@ -1,4 +1,4 @@
-"""Real rows of MM-K12 and MathVision, where they lie beside the project: see configs/real_samples.yaml."""
+"""Real rows of MM-K12 and MathVision, where MMPRM_REAL_DATA names them: see configs/real_samples.yaml."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
+from real_data import real_samples
 
 from mmprm import config
 from mmprm.data import schemas, tables
@@ -24,12 +24,7 @@ SIZES = {"mm_k12": 63, "mathvision": 76}
 
 @pytest.fixture(scope="module")
 def settings() -> config.Config:
-    values = yaml.safe_load((ROOT / "configs/real_samples.yaml").read_text())
-    for name in SIZES:
-        path = ROOT / values["sources"][name]["path"]
-        if not path.is_file():
-            pytest.skip(f"{path} is not there")
-        values["sources"][name]["path"] = str(path)
+    values = real_samples()
     values["policy"]["base"] = str(ROOT / values["policy"]["base"])
     values["sampling"]["max_new_tokens"] = 8
     values["engine"] |= {"kind": "transformers", "max_running": 8}

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from real_data import sample
 from tagging_server import Tagging, problem, run_config
 
 from mmprm.data.problem import Problem
 from mmprm.tagging.tag_by_rules import stated_answer, tidy_answer
 
-REAL = Path(__file__).parents[3] / "shared/data/mathvision/testmini.parquet"
 CM = ("$40 \\mathrm{~cm}$", "$48 \\mathrm{~cm}$")
 
 
@@ -65,10 +65,9 @@ def test_marks_that_belong_to_the_sentence_are_no_part_of_the_answer(said: str, 
     assert tidy_answer(said) == tidy
 
 
-@pytest.mark.skipif(not REAL.is_file(), reason=f"{REAL} is not there")
 def test_of_real_solutions_in_prose_those_that_state_their_answer_are_tagged(tmp_path: Path) -> None:
     """19 of MathVision's 76 problems come with a solution; of five even a person reads no answer or another one."""
-    rows = [row for row in pq.read_table(REAL).to_pylist() if row["solution"]]
+    rows = [row for row in pq.read_table(sample("mathvision")).to_pylist() if row["solution"]]
     problems = [
         Problem(
             f"real/{row['id']}",

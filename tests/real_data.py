@@ -1,0 +1,29 @@
+"""Real rows of published data sets. They are no part of the repository: tests that lack them say so and are skipped."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+FOLDER = "MMPRM_REAL_DATA"  # the environment variable: a folder with mm_k12/k12.json and mathvision/testmini.parquet
+SAMPLES = {"mm_k12": "mm_k12/k12.json", "mathvision": "mathvision/testmini.parquet"}
+
+
+def sample(name: str) -> Path:
+    """The file of a sample; the test is skipped where it is not at hand."""
+    folder = os.environ.get(FOLDER)
+    path = Path(folder or "", SAMPLES[name])
+    if not folder or not path.is_file():
+        pytest.skip(f"no real rows of {name}: {FOLDER} names no folder with {SAMPLES[name]}")
+    return path
+
+
+def real_samples() -> dict[str, Any]:
+    """configs/real_samples.yaml with the paths of the samples."""
+    values: dict[str, Any] = yaml.safe_load((ROOT / "configs/real_samples.yaml").read_text(encoding="utf-8"))
+    for name in SAMPLES:
+        values["sources"][name]["path"] = str(sample(name))
+    return values
