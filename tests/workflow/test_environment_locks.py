@@ -12,9 +12,12 @@ DIFFERENT = {"torch", "apache-tvm-ffi"}
 
 
 def pins(lock: str) -> dict[str, str]:
-    lines = (ROOT / f"envs/lock-{lock}.txt").read_text().splitlines()
-    assert all(re.fullmatch(r"[a-z0-9-]+==[^ /]+", line) for line in lines), "a lock holds name==version, no path"
-    return dict(line.split("==") for line in lines)
+    """The versions of a lock, each of which is followed by the hashes of its files."""
+    requirements = (ROOT / f"envs/lock-{lock}.txt").read_text().replace(" \\\n", "").splitlines()
+    pattern = r"([a-z0-9-]+)==([^ /]+)((?: +--hash=sha256:[0-9a-f]{64})+)"
+    matches = [re.fullmatch(pattern, requirement) for requirement in requirements]
+    assert all(matches), "a lock holds name==version and hashes, no path"
+    return {match[1]: match[2] for match in matches if match}
 
 
 def test_the_locks_differ_only_in_the_builds_of_vllm_and_torch() -> None:

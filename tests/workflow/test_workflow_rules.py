@@ -80,8 +80,8 @@ def test_rules_name_environments_that_exist_and_install_a_lock() -> None:
     assert named == {"cpu", "rollout", "train"}
     for name in named:
         assert yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())["dependencies"]
-        lock = re.search(r"-r (envs/lock-\w+\.txt)", (ROOT / f"envs/{name}.post-deploy.sh").read_text())
-        assert lock is not None and (ROOT / lock[1]).exists()
+        lock = re.search(r"install_lock\.sh (\w+) python", (ROOT / f"envs/{name}.post-deploy.sh").read_text())
+        assert lock is not None and (ROOT / f"envs/lock-{lock[1]}.txt").exists()
 
 
 def test_every_stage_is_a_target(workflow: Workflow) -> None:
