@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all slurm-demo lock
+.PHONY: help setup run test test-all docs slurm-demo lock
 
 # Any of these may be given: make run CORES=2 CONFIG=configs/ci.yaml TARGET=annotation
 PYTHON ?= $(shell command -v python3.11 || echo python3)
@@ -18,10 +18,11 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help:
 	@echo "make run [CORES=2] [CONFIG=configs/ci.yaml] [TARGET=annotation]   set up, then run the workflow"
-	@echo "make test                set up, then the checks: ruff, snakefmt, hadolint, snakemake --lint, mypy, pytest"
+	@echo "make test                set up, then the checks: ruff, snakefmt, hadolint, snakemake --lint, Sphinx, mypy, pytest"
 	@echo "make test-all            the same with the tests marked heavy: SLURM's faults, all kills, all stages of ZeRO"
 	@echo "make slurm-demo          set up, start a SLURM of two nodes here (Debian, root), run configs/ci.yaml on it, end it"
 	@echo "make setup [LOCK=gpu]    make .venv from envs/lock-cpu.txt or lock-gpu.txt (here: $(LOCK))"
+	@echo "make docs                set up, then make the pages of docs/ as HTML: docs/_build/index.html"
 	@echo "make lock                remake both locks from requirements.in"
 
 run: setup
@@ -35,6 +36,9 @@ test-all: setup
 
 slurm-demo: setup
 	python tests/slurm/demo.py
+
+docs: setup
+	sphinx-build -W --keep-going -n docs docs/_build
 
 setup: $(STAMP)
 

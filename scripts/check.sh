@@ -22,6 +22,7 @@ done
 for overlay in configs/overlays/*.yaml; do
     check snakemake --lint --configfile workflow_config.yaml "$overlay"
 done
+check sphinx-build -q -W --keep-going -n docs docs/_build  # a link that leads nowhere is an error
 check mypy
 # Two files at a time: much of what they wait for is not the processor. Threads of one that spin while they wait for each
 # other take the processor from the other: a training beside another was three times as slow for it.
