@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from perf import scale
 from test_timing_scripts import run
 
@@ -25,6 +26,7 @@ def test_the_synthetic_annotation_has_real_trees_of_every_problem(tmp_path: Path
     assert 2_000 < sum(row["n_rollouts"] for row in status) < 4_000
 
 
+@pytest.mark.heavy
 def test_the_scale_script_measures_each_part_at_two_sizes(tmp_path: Path) -> None:
     ended = run("scale", "--rollouts", "20000", "--shards", "3", "--planned-shards", "3", "--folder", str(tmp_path))
     assert ended.returncode == 0, ended.stderr

@@ -50,6 +50,7 @@ def test_a_script_on_a_run_says_what_makes_its_files(name: str, option: str) -> 
     assert "no/such/folder is missing; `make run` makes" in ended.stderr
 
 
+@pytest.mark.heavy
 def test_the_scoring_script_gives_each_scorer_a_speed_and_finds_them_agreed(
     mini_problems: list[Problem], mini_policy_folder: Path, tmp_path: Path
 ) -> None:

@@ -174,6 +174,7 @@ def test_adapters_go_on_with_another_number_of_processes_and_the_best_of_both_ar
 
 
 @pytest.mark.slow
+@heavy
 def test_the_best_checkpoint_is_exported_whole(make_job: Make, tmp_path: Path) -> None:
     """From ZeRO-3, where each process has a part of it."""
     job = make_job("zero3", tmp_path / "work", keep_best=True, warmup_share=0)
