@@ -24,10 +24,10 @@ rule write_ablation:
         config=RESOLVED,
         settings=SETTINGS.ablation,
     shell:
-        "mmprm write-ablation --config {params.config} --ablation {wildcards.ablation} --problems {input.problems}"
-        " --candidates {input.candidates} --scores {input.scores} --metrics {input.metrics}"
-        " --manifests {input.manifests}"
-        " --out {output.page} --table {output.table} > {log} 2>&1"
+        "mmprm write-ablation --config {params.config:q} --ablation {wildcards.ablation} --problems {input.problems:q}"
+        " --candidates {input.candidates:q} --scores {input.scores:q} --metrics {input.metrics:q}"
+        " --manifests {input.manifests:q}"
+        " --out {output.page:q} --table {output.table:q} > {log:q} 2>&1"
 
 
 rule ablations:

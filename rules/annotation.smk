@@ -30,8 +30,8 @@ rule plan:
         config=RESOLVED,
         work=INPUTS.work("annotation"),
     shell:
-        "mmprm plan --config {params.config} --policy {input.policy} --seeds {input.seeds}"
-        " --work {params.work} --devices {resources.gpu} --out {output} 2> {log}"
+        "mmprm plan --config {params.config:q} --policy {input.policy:q} --seeds {input.seeds:q}"
+        " --work {params.work:q} --devices {resources.gpu} --out {output:q} 2> {log:q}"
 
 
 rule annotate:
@@ -59,8 +59,9 @@ rule annotate:
         config=RESOLVED,
         work=INPUTS.work("annotation"),
     shell:
-        "mmprm annotate --config {params.config} --policy {input.policy} --seeds {input.seeds}"
-        " --shard {wildcards.shard} --work {params.work} --devices {resources.gpu} --out {output.nodes} > {log} 2>&1"
+        "mmprm annotate --config {params.config:q} --policy {input.policy:q} --seeds {input.seeds:q}"
+        " --shard {wildcards.shard} --work {params.work:q} --devices {resources.gpu} --out {output.nodes:q}"
+        " > {log:q} 2>&1"
 
 
 rule annotation:

@@ -28,9 +28,9 @@ rule sample_candidates:
         config=RESOLVED,
         work=INPUTS.work("bench/{benchmark}"),
     shell:
-        "mmprm sample-candidates --config {params.config} --benchmark {wildcards.benchmark}"
-        " --policy {input.policy} --problems {input.problems} --shard {wildcards.shard}"
-        " --work {params.work} --devices {resources.gpu} --out {output.candidates} > {log} 2>&1"
+        "mmprm sample-candidates --config {params.config:q} --benchmark {wildcards.benchmark}"
+        " --policy {input.policy:q} --problems {input.problems:q} --shard {wildcards.shard}"
+        " --work {params.work:q} --devices {resources.gpu} --out {output.candidates:q} > {log:q} 2>&1"
 
 
 rule gather_candidates:
@@ -54,7 +54,7 @@ rule gather_candidates:
         *SETTINGS.affects(version=1),
         shards=INPUTS.every("bench", "bench/{benchmark}/shards/{shard}.parquet"),
     shell:
-        "mmprm gather-candidates --shards {params.shards} --out {output} > {log} 2>&1"
+        "mmprm gather-candidates --shards {params.shards:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule score_candidates:
@@ -79,8 +79,8 @@ rule score_candidates:
         *SETTINGS.affects("prompt", "engine.max_model_len", version=1),
         config=RESOLVED,
     shell:
-        "mmprm score-candidates --config {params.config} --prm {input.prm} --problems {input.problems}"
-        " --candidates {input.candidates} --devices {resources.gpu} --out {output} > {log} 2>&1"
+        "mmprm score-candidates --config {params.config:q} --prm {input.prm:q} --problems {input.problems:q}"
+        " --candidates {input.candidates:q} --devices {resources.gpu} --out {output:q} > {log:q} 2>&1"
 
 
 rule measure:
@@ -105,9 +105,9 @@ rule measure:
         config=RESOLVED,
         benchmark=SETTINGS.entry("benchmarks", "benchmark"),
     shell:
-        "mmprm measure --config {params.config} --benchmark {wildcards.benchmark} --variant {wildcards.variant}"
-        " --problems {input.problems} --candidates {input.candidates} --scores {input.scores}"
-        " --outcome {input.outcome} --out {output} > {log} 2>&1"
+        "mmprm measure --config {params.config:q} --benchmark {wildcards.benchmark} --variant {wildcards.variant}"
+        " --problems {input.problems:q} --candidates {input.candidates:q} --scores {input.scores:q}"
+        " --outcome {input.outcome:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule summarise:
@@ -132,7 +132,7 @@ rule summarise:
         *SETTINGS.affects(version=1),
         config=RESOLVED,
     shell:
-        "mmprm summarise --config {params.config} --metrics {input.metrics} --out {output} > {log} 2>&1"
+        "mmprm summarise --config {params.config:q} --metrics {input.metrics:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule score_steps:
@@ -157,8 +157,9 @@ rule score_steps:
         config=RESOLVED,
         split=SETTINGS.step_split,
     shell:
-        "mmprm score-steps --config {params.config} --benchmark {wildcards.benchmark} --prm {input.prm}"
-        " --problems {input.tables[0]} --paths {input.tables[1]} --devices {resources.gpu} --out {output} > {log} 2>&1"
+        "mmprm score-steps --config {params.config:q} --benchmark {wildcards.benchmark} --prm {input.prm:q}"
+        " --problems {input.tables[0]:q} --paths {input.tables[1]:q} --devices {resources.gpu} --out {output:q}"
+        " > {log:q} 2>&1"
 
 
 rule measure_steps:
@@ -182,8 +183,8 @@ rule measure_steps:
         config=RESOLVED,
         benchmark=SETTINGS.entry("step_benchmarks", "benchmark"),
     shell:
-        "mmprm measure-steps --config {params.config} --benchmark {wildcards.benchmark} --variant {wildcards.variant}"
-        " --test {input.tables} {input.scores} --development {input.development} --out {output} > {log} 2>&1"
+        "mmprm measure-steps --config {params.config:q} --benchmark {wildcards.benchmark} --variant {wildcards.variant}"
+        " --test {input.tables:q} {input.scores:q} --development {input.development:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule step_benchmarks:

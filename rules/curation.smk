@@ -29,9 +29,9 @@ rule curate:
         source=SETTINGS.entry("sources", "source"),
         work=INPUTS.work("curation/{source}"),
     shell:
-        "mmprm curate --config {params.config} --source {wildcards.source} --problems {input.problems}"
-        " --tested {input.tested} --work {params.work} --workers {threads} --out {output.out}"
-        " --refused {output.refused} --funnel {output.funnel} --test {output.test} > {log} 2>&1"
+        "mmprm curate --config {params.config:q} --source {wildcards.source} --problems {input.problems:q}"
+        " --tested {input.tested:q} --work {params.work:q} --workers {threads} --out {output.out:q}"
+        " --refused {output.refused:q} --funnel {output.funnel:q} --test {output.test:q} > {log:q} 2>&1"
 
 
 rule set_aside:
@@ -54,4 +54,4 @@ rule set_aside:
     params:
         *SETTINGS.affects(version=1),
     shell:
-        "mmprm set-aside --test {input.test} --out {output.problems} --refused {output.refused} > {log} 2>&1"
+        "mmprm set-aside --test {input.test:q} --out {output.problems:q} --refused {output.refused:q} > {log:q} 2>&1"

@@ -27,8 +27,8 @@ rule read_steps:
         config=RESOLVED,
         data=SETTINGS.entry("step_data", "steps"),
     shell:
-        "mmprm read-steps --config {params.config} --name {wildcards.steps}"
-        " --benchmarks {input.benchmarks} --out {output.paths} > {log} 2>&1"
+        "mmprm read-steps --config {params.config:q} --name {wildcards.steps}"
+        " --benchmarks {input.benchmarks:q} --out {output.paths:q} > {log:q} 2>&1"
 
 
 rule step_data:
@@ -64,8 +64,8 @@ rule gather_labels:
         trees=INPUTS.every("annotation", "annotation/{shard}"),
         of="",
     shell:
-        "mmprm gather-labels --config {params.config} {params.of} --seeds {input.seeds} --shards {params.trees}"
-        " --extra {input.extra} --out {output.paths} --statistics {output.statistics} > {log} 2>&1"
+        "mmprm gather-labels --config {params.config:q} {params.of} --seeds {input.seeds:q} --shards {params.trees:q}"
+        " --extra {input.extra:q} --out {output.paths:q} --statistics {output.statistics:q} > {log:q} 2>&1"
 
 
 use rule gather_labels as gather_label_set with:
@@ -107,8 +107,8 @@ rule measure_labels:
         config=RESOLVED,
         trees=INPUTS.every("annotation", "annotation/{shard}"),
     shell:
-        "mmprm measure-labels --config {params.config} --seeds {input.seeds} --paths {input.paths}"
-        " --shards {params.trees} --agreed {input.agreed} --out {output} > {log} 2>&1"
+        "mmprm measure-labels --config {params.config:q} --seeds {input.seeds:q} --paths {input.paths:q}"
+        " --shards {params.trees:q} --agreed {input.agreed:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule labels:

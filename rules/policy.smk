@@ -28,8 +28,8 @@ rule train_policy:
         base=SETTINGS.base_model,
         work=INPUTS.work("policy"),
     shell:
-        "mmprm train-policy --config {params.config} --problems {input.problems}"
-        " --work {params.work} --devices {resources.gpu} --out {output.manifest} > {log} 2>&1"
+        "mmprm train-policy --config {params.config:q} --problems {input.problems:q}"
+        " --work {params.work:q} --devices {resources.gpu} --out {output.manifest:q} > {log:q} 2>&1"
 
 
 rule policy:
@@ -56,4 +56,4 @@ rule mini_base:
         *SETTINGS.affects(version=1),
         work="results/mini-base/work",
     shell:
-        "mmprm mini-base --work {params.work} --devices {resources.gpu} --out {output.manifest} > {log} 2>&1"
+        "mmprm mini-base --work {params.work:q} --devices {resources.gpu} --out {output.manifest:q} > {log:q} 2>&1"

@@ -29,9 +29,9 @@ rule train_prm:
         recipe=SETTINGS.training,
         work=INPUTS.work("prm/{variant}"),
     shell:
-        "mmprm train-prm --config {params.config} --variant {wildcards.variant} --policy {input.policy}"
-        " --seeds {input.seeds} --paths {input.paths} --extra {input.extra} --work {params.work}"
-        " --devices {resources.gpu} --out {output.manifest} > {log} 2>&1"
+        "mmprm train-prm --config {params.config:q} --variant {wildcards.variant} --policy {input.policy:q}"
+        " --seeds {input.seeds:q} --paths {input.paths:q} --extra {input.extra:q} --work {params.work:q}"
+        " --devices {resources.gpu} --out {output.manifest:q} > {log:q} 2>&1"
 
 
 rule evaluate_prm:
@@ -60,9 +60,9 @@ rule evaluate_prm:
         trees=INPUTS.every("annotation", "annotation/{shard}"),
         recipe=SETTINGS.variant,
     shell:
-        "mmprm evaluate-prm --config {params.config} --variant {wildcards.variant} --policy {input.policy}"
-        " --prm {input.prm} --seeds {input.seeds} --paths {input.paths} --shards {params.trees}"
-        " --devices {resources.gpu} --out {output} > {log} 2>&1"
+        "mmprm evaluate-prm --config {params.config:q} --variant {wildcards.variant} --policy {input.policy:q}"
+        " --prm {input.prm:q} --seeds {input.seeds:q} --paths {input.paths:q} --shards {params.trees:q}"
+        " --devices {resources.gpu} --out {output:q} > {log:q} 2>&1"
 
 
 rule prm:

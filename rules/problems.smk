@@ -29,9 +29,9 @@ rule intake:
         work=INPUTS.work("intake/{source}"),
         source=SETTINGS.entry("sources", "source"),
     shell:
-        "mmprm intake --config {params.config} --source {wildcards.source}"
-        " --work {params.work} --threads {threads}"
-        " --out {output.problems} --refused {output.refused} > {log} 2>&1"
+        "mmprm intake --config {params.config:q} --source {wildcards.source}"
+        " --work {params.work:q} --threads {threads}"
+        " --out {output.problems:q} --refused {output.refused:q} > {log:q} 2>&1"
 
 
 rule problems:

@@ -22,4 +22,4 @@ rule fetch:
         *SETTINGS.affects(version=1),
         address=SETTINGS.remote_address,
     shell:
-        "mmprm fetch --file {input} --out {output} > {log} 2>&1"
+        "mmprm fetch --file {input:q} --out {output:q} > {log:q} 2>&1"

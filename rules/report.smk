@@ -30,7 +30,8 @@ rule write_report:
         config=RESOLVED,
         results=subpath(output.page, parent=True),
     shell:
-        "mmprm write-report --config {params.config} --results {params.results} --out {output.page} > {log} 2>&1"
+        "mmprm write-report --config {params.config:q} --results {params.results:q} --out {output.page:q}"
+        " > {log:q} 2>&1"
 
 
 rule write_data_card:
@@ -60,8 +61,8 @@ rule write_data_card:
         results=subpath(output.card, parent=True),
         pictures=subpath(output.card, strip_suffix=".md"),  # and example-1.png, ...: as many as there are examples
     shell:
-        "mmprm write-data-card --config {params.config} --results {params.results} --out {output.card}"
-        " --pictures {params.pictures} > {log} 2>&1"
+        "mmprm write-data-card --config {params.config:q} --results {params.results:q} --out {output.card:q}"
+        " --pictures {params.pictures:q} > {log:q} 2>&1"
 
 
 # A missing table is made again only where a target names it: so `report`, and with it `all`, names every one of the run.

@@ -28,8 +28,9 @@ rule sample_seeds:
         config=RESOLVED,
         work=INPUTS.work("seeds"),
     shell:
-        "mmprm sample-seeds --config {params.config} --policy {input.policy} --problems {input.problems}"
-        " --shard {wildcards.shard} --work {params.work} --devices {resources.gpu} --out {output.rollouts} > {log} 2>&1"
+        "mmprm sample-seeds --config {params.config:q} --policy {input.policy:q} --problems {input.problems:q}"
+        " --shard {wildcards.shard} --work {params.work:q} --devices {resources.gpu} --out {output.rollouts:q}"
+        " > {log:q} 2>&1"
 
 
 rule select_seeds:
@@ -59,8 +60,8 @@ rule select_seeds:
         config=RESOLVED,
         rollouts=INPUTS.every("seeds", "seeds/{shard}/rollouts.parquet"),
     shell:
-        "mmprm select-seeds --config {params.config} --problems {input.problems} --rollouts {params.rollouts}"
-        " --seeds {output.seeds} --decisions {output.decisions} --statistics {output.statistics} > {log} 2>&1"
+        "mmprm select-seeds --config {params.config:q} --problems {input.problems:q} --rollouts {params.rollouts:q}"
+        " --seeds {output.seeds:q} --decisions {output.decisions:q} --statistics {output.statistics:q} > {log:q} 2>&1"
 
 
 rule seeds:

@@ -30,6 +30,6 @@ rule tag:
         source=SETTINGS.tagging,
         work=INPUTS.work("tagging"),
     shell:
-        "mmprm tag --config {params.config} --source {wildcards.source} --problems {input} --work {params.work}"
-        " --devices {resources.gpu} --out {output.problems} --refused {output.refused} --counts {output.counts}"
-        " > {log} 2>&1"
+        "mmprm tag --config {params.config:q} --source {wildcards.source} --problems {input:q} --work {params.work:q}"
+        " --devices {resources.gpu} --out {output.problems:q} --refused {output.refused:q} --counts {output.counts:q}"
+        " > {log:q} 2>&1"

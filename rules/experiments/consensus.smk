@@ -29,5 +29,7 @@ rule judge_labels:
         judge=SETTINGS.judge,
         work=INPUTS.work("consensus"),
     shell:
-        "mmprm judge-labels --config {params.config} --seeds {input.seeds} --paths {input.paths} --work {params.work}"
-        " --devices {resources.gpu} --out {output.paths} --dropped {output.dropped} --counts {output.counts} > {log} 2>&1"
+        "mmprm judge-labels --config {params.config:q} --seeds {input.seeds:q} --paths {input.paths:q}"
+        " --work {params.work:q}"
+        " --devices {resources.gpu} --out {output.paths:q} --dropped {output.dropped:q} --counts {output.counts:q}"
+        " > {log:q} 2>&1"

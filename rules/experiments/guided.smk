@@ -29,9 +29,10 @@ rule decode_guided:
         strategy=SETTINGS.strategy,
         work=INPUTS.work("guided/{benchmark}"),
     shell:
-        "mmprm decode-guided --config {params.config} --strategy {wildcards.strategy} --benchmark {wildcards.benchmark}"
-        " --policy {input.policy} --prm {input.prm} --problems {input.problems} --shard {wildcards.shard}"
-        " --work {params.work} --devices {resources.gpu} --out {output} > {log} 2>&1"
+        "mmprm decode-guided --config {params.config:q} --strategy {wildcards.strategy}"
+        " --benchmark {wildcards.benchmark}"
+        " --policy {input.policy:q} --prm {input.prm:q} --problems {input.problems:q} --shard {wildcards.shard}"
+        " --work {params.work:q} --devices {resources.gpu} --out {output:q} > {log:q} 2>&1"
 
 
 rule measure_guided:
@@ -59,9 +60,10 @@ rule measure_guided:
         *SETTINGS.affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=1),
         config=RESOLVED,
     shell:
-        "mmprm measure-guided --config {params.config} --benchmark {wildcards.benchmark} --variant {wildcards.variant}"
-        " --problems {input.problems} --candidates {input.candidates} --scores {input.scores}"
-        " --decoded {input.decoded} --out {output} > {log} 2>&1"
+        "mmprm measure-guided --config {params.config:q} --benchmark {wildcards.benchmark}"
+        " --variant {wildcards.variant}"
+        " --problems {input.problems:q} --candidates {input.candidates:q} --scores {input.scores:q}"
+        " --decoded {input.decoded:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule guided:

@@ -28,21 +28,32 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
-def test_a_source_is_read_from_a_bucket_and_its_keys_are_nowhere(workflow: Workflow, bucket: str) -> None:
+@pytest.mark.parametrize(
+    ("local", "key"),
+    [
+        ("data/own.jsonl", "2026/own.jsonl"),
+        ("data/-it's `touch owned` $(touch owned).jsonl", "2026/$(touch>owned)'.jsonl"),
+    ],
+    ids=["usual", "odd"],
+)
+def test_a_source_is_read_from_a_bucket_and_its_keys_are_nowhere(
+    local: str, key: str, workflow: Workflow, bucket: str
+) -> None:
     import boto3
 
     access = {"aws_access_key_id": "a-key", "aws_secret_access_key": "a-secret", "region_name": "us-east-1"}
     rows = [{"id": f"q{n}", "question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(5)]
     body = "\n".join(map(json.dumps, rows)).encode()
-    boto3.client("s3", endpoint_url=bucket, **access).put_object(Bucket="pool", Key="2026/own.jsonl", Body=body)
-    config = changed({"sources.own": {"kind": "table", "path": "data/own.jsonl", "columns": {"image": ""}}})
-    config["remote"] = {"data/own.jsonl": "s3://pool/2026/own.jsonl"}
+    boto3.client("s3", endpoint_url=bucket, **access).put_object(Bucket="pool", Key=key, Body=body)
+    config = changed({"sources.own": {"kind": "table", "path": local, "columns": {"image": ""}}})
+    config["remote"] = {local: f"s3://pool/{key}"}
     target = "results/small/problems/own.parquet"
     done = workflow.run(target, config=config)
     assert done.returncode == 0, done.stderr
     assert {"fetch", "intake"} <= Plan(done.stderr + done.stdout).rules
-    assert (workflow.folder / "data/own.jsonl").read_bytes() == body
+    assert (workflow.folder / local).read_bytes() == body
     assert (workflow.folder / target).is_file()
     assert workflow.plan(target, config=config).jobs == []
+    assert not list(workflow.folder.rglob("owned"))
     written = [path for path in workflow.folder.rglob("*") if path.is_file()]
     assert not any(b"a-secret" in path.read_bytes() for path in written)

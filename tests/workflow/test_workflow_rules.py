@@ -49,7 +49,7 @@ def test_a_rule_is_short_has_a_log_a_benchmark_and_an_environment_and_calls_one_
     assert "version=" in body
     assert len(re.findall(r'"mmprm ', body)) == 1
     # The plan's text is for who asked for it, and goes to the terminal.
-    assert body.rstrip().endswith('{output} 2> {log}"' if name == "plan" else '> {log} 2>&1"')
+    assert body.rstrip().endswith('{output:q} 2> {log:q}"' if name == "plan" else '> {log:q} 2>&1"')
 
 
 def test_targets_have_a_docstring_and_final_artefacts_are_in_the_report_of_snakemake() -> None:

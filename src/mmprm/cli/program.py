@@ -37,7 +37,8 @@ class Program(TyperGroup):
 class Verb(TyperCommand):
     """A command whose repeatable options take several values, `--problems a.parquet b.parquet`.
 
-    The tables of all shards may be given by one name: `--shards results/mini/annotation/all-of-4/nodes.parquet`.
+    The tables of all shards may be given by one name: `--shards results/mini/annotation/all-of-4/nodes.parquet`. A
+    value may begin with one dash, as names of files may: no option has a single letter.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -49,7 +50,7 @@ class Verb(TyperCommand):
         for arg in args:
             if arg in repeatable:
                 flag = arg
-            elif arg.startswith("-"):
+            elif arg.startswith("--") or (arg.startswith("-") and flag is None):
                 flag = None
                 spelled.append(arg)
             elif flag:

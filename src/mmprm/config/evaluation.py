@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from mmprm.config.section import Aggregate, Name, Section
+from mmprm.config.section import Aggregate, Name, Section, TableFile
 
 
 class Benchmark(Section):
@@ -39,8 +39,8 @@ class StepTest(Section):
     and its numbers are no evidence.
     """
 
-    problems: str = Field(description="a problem table; <results> stands for the folder of the run")
-    paths: str = Field(description="labelled step paths of these problems, in the form of labels/paths.parquet")
+    problems: TableFile = Field(description="a problem table; <results> stands for the folder of the run")
+    paths: TableFile = Field(description="labelled step paths of these problems, in the form of labels/paths.parquet")
     split: str | None = Field(None, description="only paths of this split; null: all")
     metric: Literal["first_error", "macro_f1"] = Field(
         "macro_f1",

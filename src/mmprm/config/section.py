@@ -51,6 +51,12 @@ def _outside_results(path: str) -> str:
     return path
 
 
+def _no_option(path: str) -> str:
+    if path.startswith("--"):
+        raise ValueError(f"a command would read it as an option: write ./{path}")
+    return path
+
+
 def _plain_address(url: str) -> str:
     # A pattern of the field would not do: its error quotes the value, which may hold a password.
     if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", url):
@@ -60,7 +66,8 @@ def _plain_address(url: str) -> str:
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 LocalFile = Annotated[str, AfterValidator(_outside_results)]
-StoreAddress = Annotated[str, Field(pattern=r"^s3://[A-Za-z0-9.-]+/[^\s?#]+$")]
+TableFile = Annotated[str, Field(min_length=1), AfterValidator(_no_option)]
+StoreAddress = Annotated[str, Field(pattern=r"^s3://[A-Za-z0-9.-]+/[^\s?#{}]+$")]
 Address = Annotated[str, AfterValidator(_plain_address)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Aggregate = Literal["min", "max", "average", "last", "product", "sum_log_pr", "sum_log_odds", "mean_odds"]
