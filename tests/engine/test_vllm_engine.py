@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from drain import drain
+from listening import addresses_of, beyond_this_machine
 
 from mmprm.config import Config, Sampling
 from mmprm.data.problem import Problem, decode_image
@@ -17,15 +18,25 @@ from mmprm.engine.vllm_engine import VllmEngine
 from mmprm.model import folders
 
 pytestmark = pytest.mark.slow
+HEARD: set[str] = set()  # the addresses on which vLLM listened while it started
 SAMPLING = Sampling(temperature=1.0, top_p=0.9, top_k=50, max_new_tokens=24)
 
 
 @pytest.fixture(scope="module")
 def engine(mini_policy_folder: Path, engine_config: Callable[..., Config]) -> Iterator[VllmEngine]:
-    opened = open_engine(engine_config("vllm"), mini_policy_folder)
+    with addresses_of() as heard:
+        opened = open_engine(engine_config("vllm"), mini_policy_folder)
+    HEARD.update(heard)
     assert isinstance(opened, VllmEngine)
     yield opened
     opened.close()
+
+
+def test_no_neighbour_can_connect_to_an_engine(engine: VllmEngine, mini_problems: list[Problem]) -> None:
+    with addresses_of() as heard:
+        drain(engine, Request("a", mini_problems[0], (), 1, SAMPLING, seed=1))
+    assert HEARD, "vLLM's process group listens to itself"
+    assert beyond_this_machine(HEARD | heard) == set()
 
 
 def test_a_draw_is_the_same_alone_among_others_and_after_the_cache_has_its_prompt(

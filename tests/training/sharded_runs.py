@@ -9,7 +9,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from waiting import wait_for
@@ -64,21 +63,6 @@ def processes_of(description: Path) -> list[int]:
         if os.fsencode(description) in words:
             found.append(int(entry.parent.name))
     return found
-
-
-def remove_abandoned_locks() -> None:
-    """Remove the locks of compilations that were killed: torch would wait for their end for ever.
-
-    A compiler runs in the folder that it compiles in; for a minute after the lock it may not have started yet.
-    """
-    default = Path.home() / ".cache/torch_extensions"
-    folders_in_use = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            folders_in_use.add((process / "cwd").resolve())
-    for lock in Path(os.environ.get("TORCH_EXTENSIONS_DIR") or default).resolve().glob("**/lock"):
-        if lock.parent not in folders_in_use and time.time() - lock.stat().st_mtime > 60:
-            lock.unlink(missing_ok=True)
 
 
 def kill_after_a_checkpoint(job: TrainJob, model: Path, processes: int) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sharded_runs import furthest, held_out_loss, kill_after_a_checkpoint, losses, remove_abandoned_locks
+from listening import addresses_of, beyond_this_machine
+from sharded_runs import furthest, held_out_loss, kill_after_a_checkpoint, losses
 
 from mmprm import config
 from mmprm.data.problem import Problem
@@ -28,6 +29,7 @@ from mmprm.training.job import TrainJob
 
 Make = Callable[..., TrainJob]
 Run = tuple[loop.TrainResult, Path]
+HEARD: dict[str, set[str]] = {}  # stage -> the addresses on which its processes listened
 
 heavy = pytest.mark.heavy
 in_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for the workers in /proc")
@@ -36,7 +38,6 @@ in_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="lo
 @pytest.fixture(scope="module", autouse=True)
 def two_processes() -> Iterator[None]:
     """Two processes without a GPU, of one thread each: this machine may have no more than two cores."""
-    remove_abandoned_locks()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MMPRM_PROCESSES", "2")
         patch.setenv("OMP_NUM_THREADS", "1")
@@ -88,7 +89,8 @@ def sharded(make_job: Make, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     @functools.cache
     def run(stage: str) -> Run:
         folder = tmp_path_factory.mktemp(stage)
-        return launch.fit(make_job(stage, folder / "work"), folder / "model"), folder / "model"
+        with addresses_of() as HEARD[stage]:
+            return launch.fit(make_job(stage, folder / "work"), folder / "model"), folder / "model"
 
     return run
 
@@ -104,6 +106,15 @@ def test_two_processes_learn_what_one_learns(
     assert (folder / "model.safetensors").is_file()
     assert furthest(single[1], mini_policy_folder) > 1e-3  # the weights have moved, or equality is cheap
     assert furthest(folder, single[1]) < 1e-5
+
+
+@pytest.mark.slow
+@in_proc
+def test_no_neighbour_can_connect_to_a_training_on_one_machine(sharded: Callable[[str], Run]) -> None:
+    """Whoever connected to torchrun's store could have the processes unpickle, and run, what he liked."""
+    sharded("zero3")
+    assert HEARD["zero3"], "the processes listen to each other"
+    assert beyond_this_machine(HEARD["zero3"]) == set()
 
 
 @pytest.mark.slow

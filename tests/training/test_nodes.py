@@ -54,22 +54,30 @@ def test_a_job_that_has_ended_is_said_to_be_unknown(slurm_says) -> None:
 
 
 def test_srun_starts_one_torchrun_a_node() -> None:
-    words = nodes.command(TWO, 4, Path("work"), WORKER)
+    words = nodes.command(TWO, 4, WORKER)
     torchrun = words.index("mmprm.training.nodes")
     assert words[0] == "srun" and words[-len(WORKER) - 1 :] == ["-m", *WORKER]
     srun, torchrun = words[1:torchrun], words[torchrun:]
     assert {"--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--kill-on-bad-exit=1", "--cpus-per-task=8"} <= set(srun)
     assert {"--nnodes=2", "--nproc-per-node=4", "--rdzv-backend=c10d"} <= set(torchrun)
-    endpoint = next(word for word in torchrun if word.startswith("--rdzv-endpoint=10.0.0.1:"))
-    assert 20000 <= int(endpoint.rpartition(":")[2]) < 30000
 
 
-def test_two_trainings_of_an_allocation_meet_apart() -> None:
-    def meeting(work: str) -> list[str]:
-        return [word for word in nodes.command(TWO, 1, Path(work), WORKER) if word.startswith("--rdzv-")]
+def test_trainings_over_nodes_meet_where_nobody_can_guess_and_no_command_line_says() -> None:
+    first, second = nodes.rendezvous(TWO), nodes.rendezvous(TWO)
+    assert first["PET_RDZV_ID"] != second["PET_RDZV_ID"] and len(first["PET_RDZV_ID"]) == 32
+    host, _, port = first["PET_RDZV_ENDPOINT"].rpartition(":")
+    assert host == "10.0.0.1" and 20000 <= int(port) < 30000
+    assert not any("rdzv-id" in word or "rdzv-endpoint" in word for word in nodes.command(TWO, 4, WORKER))
 
-    assert meeting("soft") == meeting("soft")
-    assert meeting("soft")[1:] != meeting("hard")[1:]
+
+def test_torchrun_reads_where_to_meet_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.distributed.run import get_args_parser
+
+    for name, value in nodes.rendezvous(TWO).items():
+        monkeypatch.setenv(name, value)
+    arguments = get_args_parser().parse_args(["--nnodes=2", "-m", *WORKER])
+    assert arguments.rdzv_id == os.environ["PET_RDZV_ID"]
+    assert arguments.rdzv_endpoint == os.environ["PET_RDZV_ENDPOINT"]
 
 
 def test_srun_is_not_told_of_the_step_that_it_starts_in() -> None:

@@ -22,6 +22,7 @@ from mmprm.engine.decoding import Decoder, TooLongError
 from mmprm.model import folders
 from mmprm.model.hf_env import prepare
 from mmprm.model.step_text import Renderer, control_ids
+from mmprm.runtime import loopback
 from mmprm.runtime.errors import UserError
 
 _GIB = 2**30
@@ -210,6 +211,7 @@ class VllmEngine:
 def set_environment(device: str) -> None:
     """Set what vLLM reads from the environment at its import, unless the user has set it. Call it first."""
     prepare()
+    loopback.stay_here(os.environ)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")

@@ -3,17 +3,21 @@
 import json
 import os
 import pickle
+import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 from mmprm.data import tables
-from mmprm.runtime import locks, parent_death
+from mmprm.runtime import locks, loopback, parent_death
 from mmprm.runtime.errors import UserError
-from mmprm.training import loop, nodes
+from mmprm.training import compilations, loop, nodes
 from mmprm.training.job import TrainJob
+
+MEETING = "MMPRM_MEETING"  # in the environment of processes of one machine: the file through which they find each other
 
 
 def fit(job: TrainJob, out: Path) -> loop.TrainResult:
@@ -41,14 +45,19 @@ def _under_torchrun(job: TrainJob, out: Path) -> loop.TrainResult:
         environment["DS_ACCELERATOR"] = "cpu"
     worker = ["mmprm.training.launch", str(job_file), str(out), str(result_file)]
     allocation = nodes.allocation(environment)
-    if allocation:
-        environment = nodes.for_srun(environment)
-        # srun ends its tasks when it is terminated, not when it is killed; torchrun is killed like this process.
-        command = parent_death.to_me(nodes.command(allocation, processes, job.work, worker), signal.SIGTERM)
-    else:
-        torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        command = parent_death.to_me([sys.executable, "-m", *torchrun, "-m", *worker])
-    status = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
+    # mkdtemp's folder is closed to other users.
+    with tempfile.TemporaryDirectory(prefix="mmprm-meeting-", ignore_cleanup_errors=True) as meeting:
+        if allocation:
+            environment = nodes.for_srun(environment) | nodes.rendezvous(allocation)
+            # srun ends its tasks when it is terminated, not when it is killed; torchrun is killed like this process.
+            command = parent_death.to_me(nodes.command(allocation, processes, worker), signal.SIGTERM)
+        else:
+            compilations.end_abandoned()
+            loopback.stay_here(environment)
+            # And torchrun opens no TCP store for the workers.
+            environment |= {MEETING: f"{meeting}/workers", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+            command = parent_death.to_me([sys.executable, "-m", *_torchrun(processes, meeting), "-m", *worker])
+        status = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
     if allocation and not status:
         nodes.wait_for(result_file)
     if status or not result_file.is_file():
@@ -59,10 +68,29 @@ def _under_torchrun(job: TrainJob, out: Path) -> loop.TrainResult:
     return loop.TrainResult(**json.loads(result_file.read_text()))
 
 
+def _torchrun(processes: int, meeting: str) -> list[str]:
+    """Return torchrun for this machine alone. It meets itself in a file: its TCP store would listen to everybody."""
+    store = ["--rdzv-backend=c10d", f"--rdzv-endpoint={meeting}/torchrun", "--rdzv-conf=store_type=file"]
+    name = ["--rdzv-id", secrets.token_hex(16), "--local-addr=localhost"]
+    return ["torch.distributed.run", "--nnodes=1", f"--nproc-per-node={processes}", *store, *name]
+
+
+def _meet(file: str) -> None:
+    """Open torch's process group through a file: by default the first process opens a TCP store to everybody."""
+    import torch
+
+    rank, size = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    store = torch.distributed.FileStore(file, size)
+    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
+
+
 def main() -> int:
     """Run one process of torchrun: `python -m mmprm.training.launch JOB OUT RESULT`."""
     job_file, out, result_file = (Path(argument) for argument in sys.argv[1:])
     job: TrainJob = pickle.loads(job_file.read_bytes())  # written by `fit` of this run
+    if MEETING in os.environ:
+        _meet(os.environ[MEETING])
     try:
         result = loop.fit(job, out)
     except UserError as error:

@@ -3,8 +3,8 @@
 Only a rule's resources decide how many nodes there are (slurm/config.yaml). Run as a module, this becomes torchrun.
 """
 
-import hashlib
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mmprm.runtime import parent_death
 from mmprm.runtime.errors import UserError
+from mmprm.training import compilations
 
 _SLURM = ("SLURM_", "SRUN_", "SBATCH_")
 _KEPT = ("SLURM_CONF", "SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CLUSTER_NAME")
@@ -58,19 +59,26 @@ def _ask(job: str, *command: str) -> str:
     return done.stdout.strip()
 
 
-def command(where: Allocation, processes: int, work: Path, worker: Sequence[str]) -> list[str]:
+def rendezvous(where: Allocation) -> dict[str, str]:
+    """Return torchrun's variables of a meeting at the first node: a port and a name that nobody can guess.
+
+    Whoever knows the name may have the store unpickle what he likes, and command lines are seen by all of a node's
+    users: environments are not. Two trainings of an allocation meet apart.
+    """
+    port = 20000 + secrets.randbelow(10000)
+    return {"PET_RDZV_ENDPOINT": f"{where.address}:{port}", "PET_RDZV_ID": secrets.token_hex(16)}
+
+
+def command(where: Allocation, processes: int, worker: Sequence[str]) -> list[str]:
     """Return srun's command for a torchrun on each node, each of `processes` processes of `python -m WORKER...`.
 
-    They rendezvous at a port of the first node that job and work folder determine: two trainings stay apart.
+    They meet where the variables of `rendezvous` say, which srun hands on.
     """
-    rendezvous = f"{where.job}-{hashlib.sha256(str(work).encode()).hexdigest()[:8]}"
-    port = 20000 + int(hashlib.sha256(rendezvous.encode()).hexdigest(), 16) % 10000
     n = len(where.hosts)
     srun = ["srun", f"--nodes={n}", f"--ntasks={n}", "--ntasks-per-node=1", "--kill-on-bad-exit=1", "--cpu-bind=none"]
     # Inside a step of the job, everything that the step holds is shared with it; memory 0 is all of the job's.
-    srun += ["--overlap", "--mem=0", *([f"--cpus-per-task={where.cpus}"] if where.cpus else [])]
+    srun += ["--overlap", "--mem=0", "--export=ALL", *([f"--cpus-per-task={where.cpus}"] if where.cpus else [])]
     torchrun = [f"--nnodes={n}", f"--nproc-per-node={processes}", "--rdzv-backend=c10d"]
-    torchrun += [f"--rdzv-endpoint={where.address}:{port}", f"--rdzv-id={rendezvous}"]
     return [*srun, sys.executable, "-m", "mmprm.training.nodes", *torchrun, "-m", *worker]
 
 
@@ -88,6 +96,7 @@ def wait_for(file: Path, seconds: float = 60) -> None:
 
 def main() -> None:
     """Become the torchrun of this node. The first node of the step hosts the rendezvous."""
+    compilations.end_abandoned()
     is_host = int(os.environ["SLURM_NODEID"] == "0")  # explicit, since a node may not know its own address
     conf = f"--rdzv-conf=is_host={is_host},read_timeout=300"
     parent_death.become([sys.executable, "-m", "torch.distributed.run", conf, *sys.argv[1:]])
