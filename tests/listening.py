@@ -68,6 +68,6 @@ def _sockets(root: int) -> set[str]:
     for process in family:
         for descriptor in Path(f"/proc/{process}/fd").glob("*"):
             with suppress(OSError):
-                if match := re.fullmatch(r"socket:\[(\d+)\]", os.readlink(descriptor)):
+                if match := re.fullmatch(r"socket:\[(\d+)\]", str(descriptor.readlink())):
                     inodes.add(match[1])
     return inodes

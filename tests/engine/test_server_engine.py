@@ -304,3 +304,16 @@ def test_a_wrong_address_ends_before_anything_runs_and_a_secret_in_it_is_not_quo
         engine_config(**engine)
     assert said in str(raised.value)
     assert KEY not in str(raised.value)
+
+
+@pytest.mark.parametrize("ids", [[1, 10**12], [1, "a"], [-1], [1.5], [[1]]])
+def test_tokens_that_the_policy_does_not_have_are_their_requests_error(
+    ids: list[Any], server: FakeServer, connect: Callable[..., ServerEngine], mini_problems: list[Problem]
+) -> None:
+    server.expect(mini_problems[0])
+    choice = {"index": 0, "message": {"content": ""}, "token_ids": ids}
+    usage = {"prompt_tokens_details": {"cached_tokens": "many"}}
+    bad = 200, {"choices": [choice], "prompt_token_ids": server.prompt, "usage": usage}
+    server.plan = lambda body: bad if body["seed"] == 1 else None
+    done = drain(connect(), *(Request(str(seed), mini_problems[0], (), 1, SAMPLING, seed) for seed in (1, 2)))
+    assert "token ids" in (done["1"].error or "") and done["2"].error is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,9 @@ SAMPLING = Sampling(temperature=1.0, top_p=0.9, top_k=50, max_new_tokens=24)
 
 @pytest.fixture(scope="module")
 def engine(mini_policy_folder: Path, engine_config: Callable[..., Config]) -> Iterator[VllmEngine]:
-    with addresses_of() as heard:
+    with pytest.MonkeyPatch.context() as cluster, addresses_of() as heard:
+        # As the modules of clusters set it.
+        cluster.setenv("GLOO_SOCKET_IFNAME", next((name for _, name in socket.if_nameindex() if name != "lo"), "lo"))
         opened = open_engine(engine_config("vllm"), mini_policy_folder)
     HEARD.update(heard)
     assert isinstance(opened, VllmEngine)

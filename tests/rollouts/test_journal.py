@@ -13,6 +13,8 @@ import pytest
 from toy_world import completions
 
 from mmprm.data import tables
+from mmprm.engine.base import Completion
+from mmprm.rollouts import journal as module
 from mmprm.rollouts.journal import Entry, Journal
 
 ENTRY = Entry(completions("<step>a</step>\n√2 é\u2028", ""), (("correct", "number"), ("unparsed", "parse")), "1")
@@ -171,3 +173,77 @@ def test_a_kill_between_compacting_and_removing_the_lines_loses_nothing(
     assert removed and compacted(tmp_path) == [".parquet"]
     journal = Journal(tmp_path, "again")
     assert journal.get("k1") == journal.get("k2") == ENTRY
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        Completion("half of a pair: \ud83d", 3, "stop"),
+        Completion("text", 3_000_000_000, "stop"),
+        Completion("text", -1, "stop"),
+        Completion("text", float("inf"), "stop"),
+        Completion(["text"], 3, "stop"),
+    ],
+    ids=["surrogate", "three billion tokens", "fewer than none", "endless", "a list"],
+)
+def test_what_no_table_can_hold_is_not_kept_and_what_was_kept_before_is_sampled_again(
+    completion: Completion, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison = Entry((completion, completion), ENTRY.verdicts, "1")
+    with pytest.raises(ValueError, match="k2"):
+        write(tmp_path, "k2", entry=poison)
+    with monkeypatch.context() as before:  # as the last release wrote it
+        before.setattr(module, "unusable", lambda completion: None)
+        write(tmp_path, "k2", entry=poison)
+    write(tmp_path, "k1", "k3")
+    journal = Journal(tmp_path, "0-of-1")
+    assert [journal.get(key) for key in ("k1", "k2", "k3")] == [ENTRY, None, ENTRY]
+    assert "k2" in capsys.readouterr().err
+    journal.compact()  # the shard ends, and every later run begins
+    again = Journal(tmp_path, "0-of-1")
+    assert [again.get(key) for key in ("k1", "k2", "k3")] == [ENTRY, None, ENTRY]
+
+
+def test_no_flipped_bit_of_a_compacted_journal_goes_unnoticed(tmp_path: Path) -> None:
+    keys = ["k1", "k2", "k3"]
+    write(tmp_path, *keys)
+    compacted(tmp_path)
+    (path,) = tmp_path.glob("*.parquet")
+    whole = path.read_bytes()
+    lost = 0
+    for place in range(0, len(whole), 5):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        journal = Journal(tmp_path, "again")
+        found = [journal.get(key) for key in keys]
+        journal.close()
+        assert set(found) <= {ENTRY, None}, place
+        lost += None in found
+        for aside in tmp_path.glob("*.damaged"):
+            aside.unlink()
+    assert lost > len(whole) / 50
+
+
+def test_a_compacted_journal_that_was_cut_off_is_named_set_aside_and_sampled_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, "k1")
+    compacted(tmp_path)
+    (path,) = tmp_path.glob("*.parquet")
+    path.write_bytes(path.read_bytes()[:-20])
+    write(tmp_path, "k2")
+    journal = Journal(tmp_path, "again")
+    assert [journal.get(key) for key in ("k1", "k2")] == [None, ENTRY]
+    said = capsys.readouterr().err
+    assert str(path) in said and "damaged" in said
+    assert path.with_name(f"{path.name}.damaged").is_file() and not path.exists()
+
+
+def test_a_compacted_journal_of_the_last_release_is_replayed(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    write(tmp_path, "k1", "k2")
+    compacted(tmp_path)
+    (path,) = tmp_path.glob("*.parquet")
+    pq.write_table(pq.read_table(path).drop_columns(["crc"]), path)
+    journal = Journal(tmp_path, "again")
+    assert [journal.get(key) for key in ("k1", "k2")] == [ENTRY, ENTRY]

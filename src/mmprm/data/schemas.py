@@ -127,6 +127,7 @@ JOURNAL = _schema(
     finish_reason=_STRINGS,
     verdict=_STRINGS,
     method=_STRINGS,
+    crc=pa.uint32(),  # over the other columns; journals of older versions lack it
 )
 
 # Trajectories with step labels. The PRM reads a marker after each step and, in a complete solution, after the answer:

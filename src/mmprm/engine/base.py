@@ -41,6 +41,26 @@ class Completion:
     finish_reason: str
 
 
+MOST_TOKENS = 2**31 - 1  # of one completion: what tables can hold
+
+
+def unusable(completion: Completion) -> str | None:
+    """Return why a completion cannot be kept, None where it can: tables hold Unicode text and 32-bit counts.
+
+    For what foreign servers and old journals say: a JSON text may hold half of a surrogate pair, which no file can.
+    """
+    text, count = completion.text, completion.n_tokens
+    if not isinstance(text, str) or not isinstance(completion.finish_reason, str):
+        return "a completion that is no text"
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MOST_TOKENS:
+        return f"a completion of {str(count)[:20]} tokens"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "a completion whose text is no Unicode (a lone surrogate)"
+    return None
+
+
 @dataclass(frozen=True)
 class Finished:
     """All n completions of one request, in the order of their draws; `error` says why there are none."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from mmprm.config.models import InstructedModel
 from mmprm.data.problem import decode_image, open_image
-from mmprm.engine.base import Completion, EngineStats, Finished, Request
+from mmprm.engine.base import Completion, EngineStats, Finished, Request, unusable
 from mmprm.model.step_text import question_text
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.http_client import Client, RequestRefusedError, Server
@@ -90,7 +90,9 @@ class HttpEngine:
             return self._refused(request, replies)
         if isinstance(replies, Exception):
             raise replies
-        return self._finished(request, replies)
+        finished = self._finished(request, replies)
+        wrong = next(filter(None, map(unusable, finished.completions)), None)
+        return finished if wrong is None else Finished(request.key, (), f"the server's reply is {wrong}")
 
     @property
     def pending(self) -> int:
@@ -138,8 +140,8 @@ class ChatEngine(HttpEngine):
                 text, reason = choice["message"]["content"] or "", choice.get("finish_reason") or "stop"
                 usage = reply.get("usage") or {}
                 drawn, read = int(usage.get("completion_tokens") or 0), int(usage.get("prompt_tokens") or 0)
-                completions.append(Completion(str(text), drawn, "length" if reason == "length" else "stop"))
-            except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+                completions.append(Completion(text, drawn, "length" if reason == "length" else "stop"))
+            except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError):
                 return Finished(request.key, (), "the server's reply is no chat completion")
             self.stats.completions += 1
             self.stats.generated_tokens += drawn

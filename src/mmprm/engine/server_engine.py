@@ -39,6 +39,7 @@ class ServerEngine(HttpEngine):
         self._decoder = Decoder(policy, self._processor.tokenizer)
         self._chat = Chat(self._processor, config.prompt.instruction, config.engine.open_problems)
         self._limit = min(config.engine.max_model_len, folders.longest_input(policy))
+        self._vocabulary = len(self._processor.tokenizer)
         self._max_images = config.engine.max_images
         self._url = config.engine.url.rstrip("/")
         self._compared: set[tuple[bool, bool]] = set()  # (images, prefix) of the prompts that were compared
@@ -103,17 +104,18 @@ class ServerEngine(HttpEngine):
         completions: list[Completion] = []
         for reply in replies:
             prompt, drawn = self._tokens(reply)
+            if not self._known(prompt) or not self._known(drawn):
+                return Finished(request.key, (), "the server's reply has token ids that the policy does not have")
             self._compare(request, prompt)
             room = self._limit - len(prompt)  # the server may allow more; vllm_engine would stop here
             if room < 1:
                 error = TooLongError(len(prompt), self._limit)
                 return Finished(request.key, (), f"{type(error).__name__}: {error}")
             completions.append(self._decoder.completion(request, drawn[:room]))
-            details = (reply.get("usage") or {}).get("prompt_tokens_details") or {}
             self.stats.completions += 1
             self.stats.generated_tokens += completions[-1].n_tokens
             self.stats.prompt_tokens += len(prompt)
-            self.stats.cached_prompt_tokens += details.get("cached_tokens") or 0
+            self.stats.cached_prompt_tokens += _cached(reply)
         return Finished(request.key, tuple(completions))
 
     def _tokens(self, reply: Any) -> tuple[list[int], list[int]]:
@@ -122,6 +124,9 @@ class ServerEngine(HttpEngine):
             return list(reply["prompt_token_ids"]), list(reply["choices"][0]["token_ids"])
         except (KeyError, IndexError, TypeError):
             raise UserError(f"engine.url {self._url}: no token ids in its replies; is it a vLLM server?") from None
+
+    def _known(self, ids: list[Any]) -> bool:
+        return all(type(token) is int and 0 <= token < self._vocabulary for token in ids)
 
     def _compare(self, request: Request, prompt: Sequence[int]) -> None:
         """Raise UserError unless the prompt is the local processor's; only the first of each shape is compared."""
@@ -140,6 +145,16 @@ class ServerEngine(HttpEngine):
                 f"differ from token {first} on: serve the policy folder with its own chat template and processor"
             )
         self._compared.add(shape)
+
+
+def _cached(reply: Any) -> int:
+    """Return how many prompt tokens the server says it had cached; 0 where it says nothing that makes sense."""
+    try:
+        return min(
+            max(0, int(reply["usage"]["prompt_tokens_details"]["cached_tokens"])), len(reply["prompt_token_ids"])
+        )
+    except (KeyError, OverflowError, TypeError, ValueError):
+        return 0
 
 
 class Chat(Renderer):

@@ -3,8 +3,10 @@
 Every writer has its own file, every reader reads all files, so that neither shards nor restarts matter, and two writers
 at once do no harm. A writer appends JSON lines; at the end of a shard its lines are compacted into parquet.
 
-A line is `{"crc": "…", "key": "…", "entry": {…}}`; the checksum is over the bytes after it. Of two entries with the
-same key the later counts (it is a new grading of the same completions).
+A line is `{"crc": "…", "key": "…", "entry": {…}}`; the checksum is over the bytes after it. A row of parquet has one
+over its other columns. What is damaged is named and its requests are sampled again: a line, a row, or a file that
+parquet cannot open, which is renamed to `….damaged`. Of two entries with the same key the later counts (it is a new
+grading of the same completions).
 """
 
 import functools
@@ -12,15 +14,16 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmprm.data import schemas, tables
-from mmprm.engine.base import Completion
+from mmprm.engine.base import Completion, unusable
 from mmprm.runtime.locks import try_flock
 from mmprm.runtime.log import log
 
@@ -32,6 +35,8 @@ _CHECKED = len(_HEAD) + 8  # the checksum is over the bytes from here on
 _SYNC_SECONDS = 1.0
 _GROUP = 256  # entries that are read from parquet at once; those of a problem are stored together
 _GROUPS_KEPT = 8
+# What reading damaged parquet or damaged values raises. Arrow's own errors are OSErrors too, without a number.
+_DAMAGE = (pa.ArrowException, ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -79,14 +84,30 @@ class Journal:
         if key not in self._locations:
             return None
         try:
-            return self._read(*self._locations[key])
+            return self._read_checked(key)
         except FileNotFoundError:  # another process has compacted it
             self._locations = self._indexed()
-            return self._read(*self._locations[key]) if key in self._locations else None
+            return self._read_checked(key) if key in self._locations else None
+
+    def _read_checked(self, key: str) -> Entry | None:
+        """Read an entry; None, and a warning, where what is stored is damaged or could never have been used."""
+        path = self._locations[key][0]
+        try:
+            entry = self._read(*self._locations[key])
+            wrong = next(filter(None, map(unusable, entry.completions)), None)
+        except _DAMAGE as error:
+            wrong = f"damaged ({_damage(error)})"
+        if wrong is None:
+            return entry
+        log.warning(f"journal: the entry {key} of {path} is {wrong}; its request will be sampled again")
+        del self._locations[key]
+        return None
 
     def _read(self, path: Path, start: int, extent: int) -> Entry:
         if path.suffix == ".parquet":
             row = self._group(path, start)[extent]
+            if row.get("crc") not in (None, _crc(row)):
+                raise ValueError("another checksum")
             completions = zip(row["text"], row["n_tokens"], row["finish_reason"], strict=True)
             verdicts = zip(row["verdict"], row["method"], strict=True)
             return _entry(completions, verdicts, row["grading"], row["problem_id"])
@@ -103,7 +124,12 @@ class Journal:
         return rows
 
     def append(self, key: str, entry: Entry) -> None:
-        """Write an entry. Once this returns, a kill does not lose it, and a power cut loses about a second at most."""
+        """Write an entry. Once this returns, a kill does not lose it, and a power cut loses about a second at most.
+
+        ValueError for completions that no table can hold: engines give none.
+        """
+        if wrong := next(filter(None, map(unusable, entry.completions)), None):
+            raise ValueError(f"{key}: {wrong}")
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"{self._name()}.jsonl"
@@ -146,10 +172,10 @@ class Journal:
                 (_problem_of(line), key, path, offset, len(line))
                 for path, _ in held
                 for key, offset, line in _lines(path)
-                if self._locations.get(key, (path, offset, len(line))) == (path, offset, len(line))
+                if self._locations.setdefault(key, (path, offset, len(line))) == (path, offset, len(line))
             ]
             if current:
-                rows = (_row(key, self._read(path, offset, length)) for _, key, path, offset, length in sorted(current))
+                rows = (_row(key, entry) for _, key, *_ in sorted(current) if (entry := self.get(key)) is not None)
                 name = f"{self._name()}.parquet"  # a new one, so that none is overwritten
                 tables.write(self.folder / name, rows, schemas.JOURNAL, group=_GROUP)
             for path, _ in held:
@@ -201,12 +227,32 @@ def _lines(path: Path) -> Iterator[tuple[str, int, bytes]]:
             offset += len(line)
 
 
+def _damage(error: Exception) -> Exception:
+    """Return an error of damaged content, on one line; raise one of the system's, such as a file that is not there."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
+    return type(error)(" ".join(str(error).split())[:200])
+
+
 def _rows_of(path: Path) -> Iterator[tuple[str, tuple[Path, int, int]]]:
-    """Iterate over the keys of a compacted file, each with its location."""
-    file = pq.ParquetFile(path)
-    for group in range(file.num_row_groups):
-        for row, key in enumerate(file.read_row_group(group, ["key"])["key"].to_pylist()):
-            yield key, (path, group, row)
+    """Iterate over the keys of a compacted file, each with its location; sets a file aside that cannot be opened."""
+    try:
+        file = pq.ParquetFile(path)
+    except _DAMAGE as error:
+        aside = path.with_name(f"{path.name}.damaged")
+        log.warning(f"journal: {path} is damaged ({_damage(error)}); it is now {aside.name}, and sampled again")
+        path.rename(aside)
+        return
+    with file:
+        for group in range(file.num_row_groups):
+            try:
+                # As bytes: one that is no text costs its own entry, not those beside it.
+                keys = file.read_row_group(group, ["key"])["key"].cast(pa.binary()).to_pylist()
+            except _DAMAGE as error:
+                log.warning(f"journal: part {group} of {path} is damaged ({_damage(error)}); it is sampled again")
+                continue
+            for row, key in enumerate(keys):
+                yield (key or b"").decode(errors="replace"), (path, group, row)
 
 
 def _problem_of(line: bytes) -> str:
@@ -223,8 +269,13 @@ def _entry(completions: Iterable[Any], verdicts: Iterable[Any], grading: str, pr
     return Entry(tuple(Completion(*values) for values in completions), pairs, grading, problem_id)
 
 
+def _crc(row: Mapping[str, Any]) -> int:
+    """Return the checksum of a row's columns but its own."""
+    return zlib.crc32(json.dumps([row[name] for name in schemas.JOURNAL.names if name != "crc"]).encode())
+
+
 def _row(key: str, entry: Entry) -> dict[str, Any]:
-    return {
+    row = {
         "problem_id": entry.problem_id,
         "key": key,
         "grading": entry.grading,
@@ -234,3 +285,4 @@ def _row(key: str, entry: Entry) -> dict[str, Any]:
         "verdict": [verdict for verdict, _ in entry.verdicts],
         "method": [method for _, method in entry.verdicts],
     }
+    return row | {"crc": _crc(row)}

@@ -41,7 +41,9 @@ class Server:
 _TRIES = 8
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds before the second try, doubled from try to try
 _LONGEST_RETRY_AFTER = 300.0  # seconds; a server that asks for more is asked again nevertheless
-_CONNECT, _SILENCE = 10.0, 3600.0  # seconds; a reply comes whole, after the request's turn in the server's queue
+# Seconds. A reply comes whole, after the request's turn in the server's queue; one that trickles in is given no longer.
+_CONNECT, _SILENCE = 10.0, 3600.0
+_LONGEST_REPLY = 2**26  # bytes; a completion of 100,000 tokens with their ids has a hundredth
 _AWAY = (429, 502, 503, 504)  # the server is overloaded or gone; any other status is about the request
 
 T = TypeVar("T")
@@ -51,7 +53,7 @@ class RequestRefusedError(Exception):
     """A request that the server does not carry out: its status, and its message without the key."""
 
     def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"the server says {status}: {message}")
+        super().__init__(f"the server says {status}: {message}" if status != 200 else f"the server sends {message}")
         self.status = status
 
 
@@ -106,9 +108,10 @@ class Client:
         self._session = self.run(self._open(max_running, silence, _proxy(self._url) if use_proxy else None))
 
     async def _open(self, max_running: int, silence: float, proxy: str | None) -> aiohttp.ClientSession:
+        connecting = min(_CONNECT, silence)
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=max_running),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(_CONNECT, silence), sock_read=silence),
+            timeout=aiohttp.ClientTimeout(total=connecting + silence, sock_connect=connecting, sock_read=silence),
             headers={"Authorization": f"Bearer {self._key}"} if self._key else None,
             proxy=proxy,
         )
@@ -159,16 +162,16 @@ class Client:
             # No redirects: they would carry the key elsewhere.
             request = self._session.request(method, self._url + path, json=body, allow_redirects=False)
             async with request as reply:
-                status, text = reply.status, await reply.text(errors="replace")
+                status, text = reply.status, await _text(reply)
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
             message = self._without_key(f"{type(error).__name__} {error}")
             raise _FailedTryError(None, message, _reason(error)) from None
         if status == 200:
             try:
                 return read(text)
-            except ValueError:
-                raise _FailedTryError(None, "an answer that is no JSON", "reply") from None
-        with contextlib.suppress(KeyError, TypeError, ValueError):
+            except (ValueError, RecursionError):  # brackets in brackets, some thousand deep
+                raise _FailedTryError(200, "a reply that cannot be read: no JSON object", "reply") from None
+        with contextlib.suppress(KeyError, RecursionError, TypeError, ValueError):
             text = str(json.loads(text)["error"]["message"])
         message = self._without_key(f"{text or reply.reason}")[:500]
         if status == 429 or status >= 500:
@@ -192,6 +195,16 @@ class Client:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._session.close()
+
+
+async def _text(reply: aiohttp.ClientResponse) -> str:
+    """Read a reply, at most _LONGEST_REPLY bytes of it: memory is not the server's to fill."""
+    data = bytearray()
+    async for part in reply.content.iter_chunked(2**16):
+        data += part
+        if len(data) > _LONGEST_REPLY:
+            raise _FailedTryError(200, f"a reply of more than {_LONGEST_REPLY >> 20} MiB", "reply")
+    return data.decode(errors="replace")
 
 
 def _key(names: Sequence[str]) -> str | None:
@@ -233,5 +246,6 @@ def _reason(error: Exception) -> str:
         aiohttp.ConnectionTimeoutError: "ConnectTimeout",
         aiohttp.ServerTimeoutError: "ReadTimeout",
         aiohttp.ClientConnectorError: "ConnectError",
+        TimeoutError: "ReadTimeout",  # of the whole request
     }
     return next((name for kind, name in names.items() if isinstance(error, kind)), type(error).__name__)
