@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_planted_faults_are_found_and_hard_negatives_are_kept() -> None:
     command = [sys.executable, "-m", "perf.intake", "--rows", "500", "--tested", "60"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -76,6 +76,7 @@ def test_the_scoring_script_gives_each_scorer_a_speed_and_finds_them_agreed(
     assert all(value < 1e-4 for value in result["largest_difference"].values())
 
 
+@pytest.mark.heavy
 def test_the_judgement_script_gives_each_folder_an_auc_of_each_kind_that_the_kept_base_model_does_well() -> None:
     ended = run("judgement", "models/mini-base", "--lessons", "8")
     assert ended.returncode == 0, ended.stderr
@@ -94,6 +95,7 @@ def test_the_tagging_script_tags_its_solutions_and_refuses_the_wrong_ones() -> N
     assert {"solutions_per_second", "peak_mb", "machine"} <= set(result)
 
 
+@pytest.mark.heavy
 def test_the_seeds_script_saves_rollouts_and_decides_nothing_otherwise_where_the_stop_is_certain(
     tmp_path: Path,
 ) -> None:

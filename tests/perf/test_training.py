@@ -38,6 +38,7 @@ def _loss_and_gradient(model: torch.nn.Module, batches: list[training.Batch], st
     return total, gradient.clone()  # type: ignore[operator, union-attr]
 
 
+@pytest.mark.heavy
 def test_the_command_ends_with_one_json_line(capsys: pytest.CaptureFixture[str]) -> None:
     training.main(["--paths", "3", "--step-tokens", "4", "--prompt", "30", "--repeats", "1"])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -258,6 +258,7 @@ def test_a_parquet_source_tells_its_rows_beforehand(small_parts: int, tmp_path: 
         take(tmp_path, settings_of(source, max_refused_share=0.2))
 
 
+@pytest.mark.heavy
 def test_memory_does_not_grow_with_the_pictures(tmp_path: Path) -> None:
     """400 MB of pictures that are small only in the file (flat bitmaps), in one row group."""
     size = 5000

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from snake import Workflow, changed
 from waiting import wait_for
 
@@ -63,6 +64,7 @@ def test_a_live_run_keeps_its_settings_and_one_with_the_same_may_run_beside_it(w
     assert resolved.read_bytes() != before
 
 
+@pytest.mark.heavy
 def test_a_second_live_run_protects_the_folder_after_the_first_has_ended(workflow: Workflow) -> None:
     (workflow.folder / ".snakemake").mkdir()
     with (workflow.folder / ".snakemake/mmprm.in-use").open("w") as mark:
