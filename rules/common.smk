@@ -9,6 +9,7 @@ ancient() input that is made again, and a changed learning rate would retrain no
 import re
 import shlex
 import sys
+from collections import Counter
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -21,6 +22,7 @@ from mmprm.workflow.devices import HEAVY_THREADS, Devices
 from mmprm.workflow.inputs import Inputs
 from mmprm.workflow.run_lock import hold_folder, write_resolved_config
 from mmprm.workflow.settings import SAMPLED, Settings
+from mmprm.workflow.terminal import endings, status_lines
 
 try:
     CONFIG = load(config)
@@ -62,6 +64,8 @@ wildcard_constraints:
     file="|".join(map(re.escape, map(str, CONFIG.remote))) or "(?!)",
 
 
+STATUS = None  # of a run that is not to be quiet
+
 # With `--sdm apptainer`, jobs run in the image of containers/mmprm.def, with the code of this folder.
 if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
 
@@ -76,8 +80,8 @@ if not workflow.deployment_settings.deployment_method:
 
 
 def start_run() -> None:
-    """Cancel the SLURM jobs of a run that was killed here, and write the resolved configuration: before the first job."""
-    global RESULTS_LOCK
+    """Before the first job: cancel the SLURM jobs of a run that was killed here, write the resolved configuration."""
+    global RESULTS_LOCK, STATUS
     try:
         cancelled = slurm_orphans.cancel(Path.cwd()) if ALONE and workflow.executor_plugin.name == "slurm" else []
         RESULTS_LOCK = write_resolved_config(CONFIG)
@@ -85,3 +89,17 @@ def start_run() -> None:
         raise WorkflowError(str(error)) from None
     if cancelled:
         print(f"mmprm: cancelled {len(cancelled)} SLURM jobs of a run that was killed", file=sys.stderr)
+    if workflow.executor_plugin.name != "touch":
+        totals = Counter(job.rule.name for job in workflow.dag.needrun_jobs())
+        STATUS = status_lines.show_status(totals, workflow.output_settings)
+
+
+def end_run(success: bool) -> None:
+    """After the last job: say what the run came to, or what failed, and what to do next."""
+    if STATUS is not None:
+        STATUS.close()
+        if success:
+            made = {job.rule.name for job in workflow.dag.jobs}
+            endings.say(endings.success(CONFIG, made, STATUS.board, workflow.dag_settings.targets), "bold green")
+        else:
+            endings.say(endings.failure(STATUS.board), "bold red")

@@ -12,7 +12,7 @@ import pytest
 from mmprm.runtime import log as logging
 from mmprm.runtime import progress
 from mmprm.runtime.log import log
-from mmprm.runtime.progress import Progress, duration
+from mmprm.runtime.progress import Progress, Reading, duration, read_progress
 
 
 class Terminal(io.StringIO):
@@ -76,3 +76,42 @@ def test_rich_is_imported_for_a_terminal_only() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (720, "12 min"), (12_600, "3.5 h")])
 def test_a_duration_is_written_in_its_own_unit(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("total", "details"),
+    [(400, ""), (None, ""), (400, "loss 0.4102, 0.12 updates/s, 5 min left"), (None, "12 rows/s")],
+)
+def test_a_line_of_a_log_is_read_back(
+    clock: list[float], capsys: pytest.CaptureFixture[str], total: int | None, details: str
+) -> None:
+    with Progress("paths (train)", total, "row groups") as report:
+        clock[0] = 10.0
+        report.update(41, details)
+    assert read_progress(capsys.readouterr().err) == Reading("paths (train)", 41, total, "row groups", details)
+
+
+@pytest.mark.parametrize(
+    ("details", "seconds", "rates"),
+    [
+        ("loss 0.4102, 0.12 updates/s, 45 s left", 45, "loss 0.4102, 0.12 updates/s"),
+        ("7 rollouts/s, at most 3.5 h left", 12_600, "7 rollouts/s"),
+        ("loss 0.4102, unknown time left", None, "loss 0.4102"),
+    ],
+)
+def test_the_time_left_is_read_from_the_details(details: str, seconds: float | None, rates: str) -> None:
+    reading = Reading("policy", 1, 2, "updates", details)
+    assert (reading.seconds_left, reading.rates) == (seconds, rates)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mmprm: annotation 0-of-1: the journal holds 7 finished requests",
+        "mmprm: annotation 0-of-1: 24 problems (0 failed) in 3.0 s; sampled 96 completions, 900 tokens; replayed 0",
+        "mmprm annotate: seeds.parquet is empty",
+        "",
+    ],
+)
+def test_other_lines_are_no_progress(line: str) -> None:
+    assert read_progress(line) is None

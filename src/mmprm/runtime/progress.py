@@ -1,15 +1,60 @@
-"""Progress of a long task on stderr: a bar on a terminal, a line every ten seconds in a log."""
+"""Progress of a long task on stderr: a bar on a terminal, a line every ten seconds in a log.
+
+A line of a log is a `Reading`, which `read_progress` reads back: whoever watches a run looks at its logs.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
 import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from mmprm.runtime.log import console, log
 
 _LINE_SECONDS = 10.0
+_LINE = re.compile(
+    r"mmprm: (?P<label>[^:]+): (?P<done>\d+)(?: of (?P<total>\d+))? (?P<unit>[a-z]+(?: [a-z]+)*)(?:, (?P<details>.+))?"
+)
+_LEFT = re.compile(r"(?P<number>[\d.]+) (?P<unit>s|min|h) left")
+_UNITS = {"s": 1, "min": 60, "h": 3600}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How far a task is: `done` of `total` items (None: not known). details: rates and the like, and the time left."""
+
+    label: str
+    done: int
+    total: int | None
+    unit: str
+    details: str = ""
+
+    def __str__(self) -> str:
+        total = "" if self.total is None else f" of {self.total}"
+        return f"{self.label}: {self.done}{total} {self.unit}" + (f", {self.details}" if self.details else "")
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The time left as the task itself estimates it, in seconds; None where its details do not say."""
+        found = _LEFT.search(self.details)
+        return float(found["number"]) * _UNITS[found["unit"]] if found else None
+
+    @property
+    def rates(self) -> str:
+        """The details without the time left."""
+        return ", ".join(part for part in self.details.split(", ") if not part.endswith(" left"))
+
+
+def read_progress(line: str) -> Reading | None:
+    """Read a line of a log; None where it reports no progress."""
+    found = _LINE.fullmatch(line.strip())
+    if found is None:
+        return None
+    total = None if found["total"] is None else int(found["total"])
+    return Reading(found["label"], int(found["done"]), total, found["unit"], found["details"] or "")
 
 
 class Progress:
@@ -38,8 +83,7 @@ class Progress:
             self._bar.update(self._task, completed=done, details=details)
         elif time.monotonic() - self._written >= _LINE_SECONDS:
             self._written = time.monotonic()
-            total = "" if self.total is None else f" of {self.total}"
-            log.info(f"{self.label}: {done}{total} {self.unit}" + (f", {details}" if details else ""))
+            log.info(str(Reading(self.label, done, self.total, self.unit, details)))
 
     def _open_bar(self, details: bool) -> None:
         from rich import progress

@@ -30,7 +30,9 @@ _HELDOUT = (
 _DOMAINS = {"in_domain": "in-domain", "out_of_domain": "out-of-domain", "development": "development"}
 
 
-def results_at_largest_n(config: Config, folder: Path, extras: Sequence[ReportExtra] = ()) -> list[Row]:
+def results_at_largest_n(
+    config: Config, folder: Path, extras: Sequence[ReportExtra] = (), charts: bool = True
+) -> list[Row]:
     """Return for each measured benchmark and variant its rows at the largest N by metric, and its chart over N."""
     metrics = _benchmark_metrics(config, folder)
     summary = read_json(folder / "bench" / "summary.json")
@@ -56,7 +58,9 @@ def results_at_largest_n(config: Config, folder: Path, extras: Sequence[ReportEx
                     "metrics": metrics.get((benchmark, variant), {}),
                     "at_n": at_n,
                     "table": _table(at_n, config.bench.primary),
-                    "chart": _chart_over_n(rows, config.bench.primary, f"{benchmark}, PRM {variant}"),
+                    "chart": _chart_over_n(rows, config.bench.primary, f"{benchmark}, PRM {variant}")
+                    if charts
+                    else None,
                     "extras": [text for text in additions if text],
                 }
             )

@@ -1,0 +1,67 @@
+"""A command on a terminal: a pty of a given width, of which all that is written is kept."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+import threading
+from pathlib import Path
+
+from waiting import wait_for
+
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+
+
+class OnTerminal:
+    """A running command; `text` is what it has written so far, without escape sequences."""
+
+    def __init__(self, command: list[str], folder: Path, columns: int = 120, **environment: str) -> None:
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+        variables = {**os.environ, "TERM": "xterm-256color", **environment}
+        for name in ("NO_COLOR", "COLUMNS", "LINES"):
+            variables.pop(name, None)
+        self.process = subprocess.Popen(
+            command, cwd=folder, env=variables, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        )
+        os.close(theirs)
+        self._written: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self._ours, 65_536)
+            except OSError:  # Linux's end of a pty that nobody writes to any more
+                return
+            if not data:
+                return
+            self._written.append(data.decode(errors="replace"))
+
+    @property
+    def raw(self) -> str:
+        return "".join(self._written)
+
+    @property
+    def text(self) -> str:
+        return _ESCAPES.sub("", self.raw).replace("\r\n", "\n")
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Wait until what has been written matches; the first match."""
+        wait_for(lambda: re.search(pattern, self.text), f"the terminal shows {pattern!r}: {self.text}", self.process)
+        found = re.search(pattern, self.text)
+        assert found is not None
+        return found
+
+    def end(self) -> int:
+        """Wait for its end; the exit status."""
+        status = self.process.wait()
+        self._reader.join()
+        os.close(self._ours)
+        return status
