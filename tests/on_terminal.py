@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import termios
@@ -18,7 +19,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
 class OnTerminal:
-    """A running command; `text` is what it has written so far, without escape sequences."""
+    """A running command, which is killed at the end of a `with`; `text` is what it wrote, without escape sequences."""
 
     def __init__(self, command: list[str], folder: Path, columns: int = 120, **environment: str) -> None:
         self._ours, theirs = pty.openpty()
@@ -27,7 +28,13 @@ class OnTerminal:
         for name in ("NO_COLOR", "COLUMNS", "LINES"):
             variables.pop(name, None)
         self.process = subprocess.Popen(
-            command, cwd=folder, env=variables, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+            command,
+            cwd=folder,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
         )
         os.close(theirs)
         self._written: list[str] = []
@@ -58,6 +65,14 @@ class OnTerminal:
         found = re.search(pattern, self.text)
         assert found is not None
         return found
+
+    def __enter__(self) -> OnTerminal:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     def end(self) -> int:
         """Wait for its end; the exit status."""

@@ -109,6 +109,8 @@ def test_the_time_left_is_read_from_the_details(details: str, seconds: float | N
     [
         "mmprm: annotation 0-of-1: the journal holds 7 finished requests",
         "mmprm: annotation 0-of-1: 24 problems (0 failed) in 3.0 s; sampled 96 completions, 900 tokens; replayed 0",
+        "mmprm: cross-check: 4 candidates, largest difference 4.74e-07",
+        "mmprm: curation: 24 of 24 problems kept, 0 held out, 0 refused",
         "mmprm annotate: seeds.parquet is empty",
         "",
     ],

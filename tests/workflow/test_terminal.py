@@ -66,10 +66,12 @@ def command(*more: str) -> list[str]:
 
 
 def test_a_terminal_shows_a_live_line_a_stage_below_all_else(folder: Path) -> None:
-    run = OnTerminal(command(), folder)
-    run.wait_for(r"annotate 0/2 +━[━╸╺]+ +60 of 160 problems +100 rollouts/s +3 min left\n1 of 4 jobs done, 2 running")
-    (folder / "go").touch()
-    assert run.end() == 0
+    with OnTerminal(command(), folder) as run:
+        line = run.wait_for("annotate 0/2 .*60 of 160 .*left\n")[0]
+        assert re.fullmatch(r"annotate 0/2 +━[━╸╺]+ +60 of 160 problems +100 rollouts/s +3 min left\n", line)
+        assert len(line.rstrip("\n")) == 120  # as wide as the terminal, though stdin is none
+        (folder / "go").touch()
+        assert run.end() == 0
     assert re.search(r"✓ annotate +2 jobs +\d+ (s|min) +160 of 160 problems\n", run.text)
     assert run.raw.count("\x1b[?25l") == run.raw.count("\x1b[?25h") == 1  # the cursor is hidden and shown again
     # What jobs and their shells print are whole lines of their own: nothing was drawn over them.
@@ -83,8 +85,8 @@ def test_a_terminal_shows_a_live_line_a_stage_below_all_else(folder: Path) -> No
 def test_a_failure_on_a_terminal_ends_with_the_log_and_what_to_do(folder: Path) -> None:
     (folder / "fail").touch()
     (folder / "go").touch()
-    run = OnTerminal(command("--keep-going"), folder, columns=80)
-    assert run.end() == 1
+    with OnTerminal(command("--keep-going"), folder, columns=80) as run:
+        assert run.end() == 1
     assert "✗ annotate (shard 0-of-2) failed: logs/0-of-2.log" in run.text
     ending = run.text.partition("2 jobs failed.\n")[2]
     for shard in ("0-of-2", "1-of-2"):
@@ -94,10 +96,10 @@ def test_a_failure_on_a_terminal_ends_with_the_log_and_what_to_do(folder: Path) 
 
 
 def test_an_interrupted_run_leaves_the_terminal_as_it_was(folder: Path) -> None:
-    run = OnTerminal(command(), folder)
-    run.wait_for("2 running")
-    os.killpg(run.process.pid, signal.SIGINT)  # as Ctrl-C does
-    assert run.end() == 1
+    with OnTerminal(command(), folder) as run:
+        run.wait_for("2 running")
+        os.killpg(run.process.pid, signal.SIGINT)  # as Ctrl-C does
+        assert run.end() == 1
     assert "The run was interrupted." in run.text and "continue with" in run.text
     assert run.raw.rindex("\x1b[?25h") > run.raw.rindex("\x1b[?25l")
 
@@ -133,8 +135,8 @@ def test_who_wants_all_that_snakemake_says_gets_it(monkeypatch: pytest.MonkeyPat
 
 def test_a_dry_run_on_a_terminal_prints_what_it_prints_elsewhere(workflow: Workflow) -> None:
     dry = workflow.command(POOL, "-n", "-F", "-p")
-    run = OnTerminal(dry, workflow.folder)
-    assert run.end() == 0
+    with OnTerminal(dry, workflow.folder) as run:
+        assert run.end() == 0
     plain = workflow.call(dry)
     jobs = [text.partition("Building DAG")[2] for text in (run.text, plain.stderr + plain.stdout)]
     jobs = [re.sub(r"^\[.*\]$", "", text, flags=re.M) for text in jobs]  # the time of day
@@ -174,6 +176,6 @@ def test_a_logger_plugin_that_the_user_names_is_left_alone(folder: Path) -> None
     )
     (folder / "go").touch()
     path = os.pathsep.join([str(plugin.parent), str(ROOT / "src")])
-    run = OnTerminal(command("--logger", "own"), folder, PYTHONPATH=path)
-    assert run.end() == 0
+    with OnTerminal(command("--logger", "own"), folder, PYTHONPATH=path) as run:
+        assert run.end() == 0
     assert "own: job_finished" in run.text and "✓" not in run.text and "\n4 jobs done\n" in run.text

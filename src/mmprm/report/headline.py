@@ -31,4 +31,4 @@ def _in_words(config: Config, line: Row) -> Iterator[str]:
         if row is not None:
             ends = [points(row[end]) for end in ("ci_low", "ci_high") if row.get(end) is not None]
             gain = f"{points(row['value'])} points" + (f" ({' to '.join(ends)})" if ends else "")
-            yield f"    over {comparison['against']}: {gain}. {comparison['finding']}"
+            yield f"    {gain}. {comparison['finding']}"

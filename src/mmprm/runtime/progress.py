@@ -10,13 +10,17 @@ import sys
 import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 from mmprm.runtime.log import console, log
 
+# What is counted. They are named, for a line of progress to be told from a message with a number.
+Unit = Literal["problems", "solutions", "answers", "paths", "updates", "rows", "row groups", "read"]
+
 _LINE_SECONDS = 10.0
 _LINE = re.compile(
-    r"mmprm: (?P<label>[^:]+): (?P<done>\d+)(?: of (?P<total>\d+))? (?P<unit>[a-z]+(?: [a-z]+)*)(?:, (?P<details>.+))?"
+    r"mmprm: (?P<label>[^:]+): (?P<done>\d+)(?: of (?P<total>\d+))? "
+    rf"(?P<unit>{'|'.join(get_args(Unit))})(?:, (?P<details>.+))?"
 )
 _LEFT = re.compile(r"(?P<number>[\d.]+) (?P<unit>s|min|h) left")
 _UNITS = {"s": 1, "min": 60, "h": 3600}
@@ -29,7 +33,7 @@ class Reading:
     label: str
     done: int
     total: int | None
-    unit: str
+    unit: Unit
     details: str = ""
 
     def __str__(self) -> str:
@@ -54,7 +58,7 @@ def read_progress(line: str) -> Reading | None:
     if found is None:
         return None
     total = None if found["total"] is None else int(found["total"])
-    return Reading(found["label"], int(found["done"]), total, found["unit"], found["details"] or "")
+    return Reading(found["label"], int(found["done"]), total, cast(Unit, found["unit"]), found["details"] or "")
 
 
 class Progress:
@@ -63,7 +67,7 @@ class Progress:
     Nothing is shown before the first `update`, which only one of several processes may call.
     """
 
-    def __init__(self, label: str, total: int | None, unit: str) -> None:
+    def __init__(self, label: str, total: int | None, unit: Unit) -> None:
         self.label = label
         self.total = total
         self.unit = unit

@@ -140,6 +140,10 @@ class LiveLines(StatusLines):
         print(line, file=sys.stderr, flush=True)  # as Snakemake does, so that what it says stands in its place
 
     def show(self) -> None:
+        # Rich asks 0, 1 and 2, which may all lead elsewhere.
+        from rich.console import ConsoleDimensions
+
+        self.console.size = ConsoleDimensions(*os.get_terminal_size(self._file.fileno()))
         self._live.update(picture(self.board), refresh=True)
 
 
