@@ -21,7 +21,7 @@ from mmprm.workflow.terminal import status_lines
 
 POOL = "results/small/problems/ood.parquet"
 
-# Two shards of one stage and a job that prints; each waits for a file. `onstart` and so on are the project's own.
+# Two shards of one stage and a job that prints; all wait for a file. `onstart` and so on are the project's own.
 SNAKEFILE = """
 import os
 from collections import Counter
@@ -42,7 +42,8 @@ rule all:
 rule plan:
     output: "plan"
     log: "plan.log"
-    shell: "echo 'the plan: 7000 rollouts'; echo 'a warning of the shell' >&2; touch {output} 2> {log}"
+    shell: "until [ -e go ]; do sleep 0.1; done; echo 'the plan: 7000 rollouts'; echo 'a warning of the shell' >&2;"
+        " touch {output} 2> {log}"
 rule annotate:
     output: "{shard}.tree"
     log: "logs/{shard}.log"
@@ -97,7 +98,7 @@ def test_a_failure_on_a_terminal_ends_with_the_log_and_what_to_do(folder: Path) 
 
 def test_an_interrupted_run_leaves_the_terminal_as_it_was(folder: Path) -> None:
     with OnTerminal(command(), folder) as run:
-        run.wait_for("2 running")
+        run.wait_for("3 running")
         os.killpg(run.process.pid, signal.SIGINT)  # as Ctrl-C does
         assert run.end() == 1
     assert "The run was interrupted." in run.text and "continue with" in run.text
