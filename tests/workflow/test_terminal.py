@@ -21,7 +21,7 @@ from mmprm.workflow.terminal import status_lines
 
 POOL = "results/small/problems/ood.parquet"
 
-# Two shards of one stage and a job that prints; all wait for a file. `onstart` and so on are the project's own.
+# Two shards of one stage and a job that prints; all wait for a file. `onstart` and so on are as in the project.
 SNAKEFILE = """
 import os
 from collections import Counter
