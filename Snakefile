@@ -38,14 +38,6 @@ onstart:
     start_run()
 
 
-onsuccess:
-    end_run(success=True)
-
-
-onerror:
-    end_run(success=False)
-
-
 rule all:
     """Make the report of the run."""
     default_target: True

@@ -103,3 +103,11 @@ def end_run(success: bool) -> None:
             endings.say(endings.success(CONFIG, made, STATUS.board, workflow.dag_settings.targets), "bold green")
         else:
             endings.say(endings.failure(STATUS.board), "bold red")
+
+
+onsuccess:
+    end_run(success=True)
+
+
+onerror:
+    end_run(success=False)
