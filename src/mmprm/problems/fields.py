@@ -14,11 +14,11 @@ from typing import Any
 from mmprm.data.problem import Problem
 from mmprm.model.step_text import has_control
 from mmprm.problems import image_checks
-from mmprm.problems.rows import RowRefusedError
+from mmprm.problems.rows import RowRefusedError, Unreadable
 
 ANSWER_TYPES = ("auto", "choice", "number", "integer", "expression", "text")  # integer: see benchmark_rules.INTEGER
-# A placeholder at the end or start of a question only announces the image, for which the prompt has its own.
-_OUTER_PLACEHOLDER = re.compile(r"^(?:\s*<image>)+\s*|\s*(?:<image>\s*)+$")
+_BEFORE, _BEHIND = re.compile(r"\s*(?:<image>\s*)*"), re.compile(r"\s*(?:>egami<\s*)*")  # the latter read backwards
+_LONGEST = 2**20  # characters of a text; the longest of published data have some ten thousand
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def object_of(row: Any) -> dict[str, Any]:
     """Return the row if it is an object."""
     if isinstance(row, dict):
         return row
-    detail = row if isinstance(row, str) else f"a row is an object, this is {type(row).__name__}"
+    detail = str(row) if isinstance(row, Unreadable) else f"a row is an object, this is {type(row).__name__}"
     raise RowRefusedError("bad_row", detail)
 
 
@@ -65,7 +65,7 @@ def problem_of(fields: RowFields, context: SourceContext) -> Problem:
     for field in filter(needed.get, needed):
         if getattr(fields, field) in (None, []):
             raise RowRefusedError("missing_value", f"there is no value for {field}")
-    question = _OUTER_PLACEHOLDER.sub("", text_of(fields.question, "question")).strip()
+    _, question, _ = split_outer(text_of(fields.question, "question"))
     choices = _choices(fields.choices)
     answers = fields.answer if isinstance(fields.answer, list) else [] if fields.answer is None else [fields.answer]
     answer = ", ".join(text_of(part, "answer").strip() for part in answers)  # several: OlympiadBench's final_answer
@@ -98,11 +98,23 @@ def problem_of(fields: RowFields, context: SourceContext) -> Problem:
     )
 
 
+def split_outer(question: str) -> tuple[str, str, str]:
+    """Split off the placeholders at the start and the end, each with the blanks beside it, in linear time.
+
+    They only announce the image, for which the prompt has its own.
+    """
+    start = len(_BEFORE.match(question)[0])  # type: ignore[index]
+    end = len(question) - len(_BEHIND.match(question[start:][::-1])[0])  # type: ignore[index]
+    return question[:start], question[start:end], question[end:]
+
+
 def text_of(value: Any, name: str) -> str:
     """Return a text or number as text; `name` is for the refusal."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise RowRefusedError("bad_value", f"{name} is not a text but {type(value).__name__}")
     text = str(value)
+    if len(text) > _LONGEST:
+        raise RowRefusedError("bad_text", f"{name} has {len(text):,} characters, more than {_LONGEST:,}")
     try:
         text.encode()
     except UnicodeEncodeError as error:  # JSON can hold half of a surrogate pair, which no file can

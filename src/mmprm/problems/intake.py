@@ -106,7 +106,7 @@ def _from_files(
         log.info(f"{name}: going on after row {progress.rows}, which was checked before")
     if not progress.hopeless:
         adapter = adapter_of(source)
-        unchecked = rows.read(located.files, adapter.columns, adapter.hint, progress.rows)
+        unchecked = rows.read(located.files, adapter.columns, adapter.hint, progress.rows, adapter.also)
         left = islice(unchecked, None if source.limit is None else source.limit - progress.rows)
         make_part = parts.PartMaker(source, context, folder)
         with Progress(name, progress.at_most, "rows") as bar:

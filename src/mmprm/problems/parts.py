@@ -27,12 +27,14 @@ from mmprm.data import schemas, tables
 from mmprm.data.problem import row_of
 from mmprm.problems.adapters import adapter_of
 from mmprm.problems.fields import SourceContext, object_of, problem_of
-from mmprm.problems.rows import RowRefusedError
+from mmprm.problems.rows import RowRefusedError, one_row
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.parent_death import end_with_parent
 
-# A part ends after this many rows, or bytes of images in them; images named by paths are read one at a time.
+# A part ends after this many rows, or bytes of images and long texts; images named by paths are read one at a time.
 ROWS, BYTES = 512, 2**25
+_LONG = 2**16  # characters from which a text counts: where parts of usual rows end must not change
+_END = object()
 _OPEN = 64  # files of problems that may be open
 
 NumberedRows = tuple[int, list[Any]]  # the number of the first row, and the rows
@@ -63,14 +65,13 @@ class PartMaker:
             for number, row in enumerate(rows, start=first):
                 entry: dict[str, Any] = dict.fromkeys(schemas.INTAKE_PART.names) | {"row": number}
                 try:
-                    fields = adapter.fields(object_of(row))
-                    fields = fields if adapter.id else replace(fields, id=number)
-                    problem = problem_of(fields, self.context)
+                    with one_row():
+                        fields = adapter.fields(object_of(row))
+                        fields = fields if adapter.id else replace(fields, id=number)
+                        problem = problem_of(fields, self.context)
                 except RowRefusedError as error:
                     entry |= {"reason": error.reason, "detail": error.detail}
-                    if isinstance(row, dict) and (value := row.get(adapter.id)) is not None:
-                        name = f"{self.context.source}/{value}"
-                        entry["problem_id"] = name.encode(errors="replace").decode()
+                    entry["problem_id"] = _shown_id(self.context.source, row, adapter.id)
                 else:
                     # A problem is the length of the JSON of its fields, this JSON with the images' lengths, the images.
                     head = json.dumps(row_of(problem) | {"images": [len(image) for image in problem.images]}).encode()
@@ -82,6 +83,16 @@ class PartMaker:
                 entries.append(entry)
         tables.write(index_file(self.folder, first), entries, schemas.INTAKE_PART)
         return IntakePart(first, len(entries), Counter(entry["reason"] for entry in entries if entry["reason"]))
+
+
+def _shown_id(source: str, row: Any, column: str) -> str | None:
+    """Return the id of a refused row where it has one that can be shown."""
+    value = row.get(column) if isinstance(row, dict) else None
+    try:
+        shown = None if value is None else str(value)[:200]
+    except (RecursionError, ValueError):  # brackets in brackets, numbers of thousands of digits
+        shown = None
+    return None if shown is None else f"{source}/{shown}".encode(errors="replace").decode()
 
 
 def index_file(folder: Path, first: int) -> Path:
@@ -146,7 +157,7 @@ def cut_parts(rows: Iterator[Any], start: int, done: Mapping[int, int]) -> Itera
             continue
         part: list[Any] = []
         n_bytes = 0
-        while len(part) < ROWS and n_bytes < BYTES and (row := next(rows, None)) is not None:
+        while len(part) < ROWS and n_bytes < BYTES and (row := next(rows, _END)) is not _END:  # a row may be null
             part.append(row)
             n_bytes += sum(map(_bytes_in, row.values())) if isinstance(row, dict) else 0
         if not part:
@@ -157,6 +168,8 @@ def cut_parts(rows: Iterator[Any], start: int, done: Mapping[int, int]) -> Itera
 
 def _bytes_in(value: Any) -> int:
     if isinstance(value, bytes):
+        return len(value)
+    if isinstance(value, str) and len(value) > _LONG:
         return len(value)
     if isinstance(value, dict):
         return _bytes_in(value.get("bytes"))

@@ -8,7 +8,8 @@ files are streamed and may be larger than memory, except a JSON array (`[{…}, 
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -27,14 +28,36 @@ _BUFFER = 2**20  # bytes of a column that are read at a time; without it arrow r
 _HEAD = 1000  # rows of a text file from which its columns are taken
 _MARK = b"\xef\xbb\xbf"  # the byte order mark, which may start a text file
 _LINE = 2**26  # bytes of a line, or of a field of CSV; longer ones are refused
+_DECODED = 2**28  # bytes that a batch of a parquet file may have where few bytes of the file stand for many
+_DETAIL = 1000  # characters of a refusal's detail, which may quote the row
 
 
 class RowRefusedError(Exception):
     """A row (or its image) that is not taken. `reason` is a short code, `detail` a sentence."""
 
     def __init__(self, reason: str, detail: str) -> None:
+        detail = detail if len(detail) <= _DETAIL else f"{detail[: _DETAIL - 1]}…"
+        detail = detail.encode(errors="replace").decode()  # what is quoted may be no Unicode
         super().__init__(detail)
         self.reason, self.detail = reason, detail
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.reason, self.detail)
+
+
+class Unreadable(str):
+    """A row that cannot be read: why. Other than a row that is a text, which is no object."""
+
+
+@contextmanager
+def one_row() -> Iterator[None]:
+    """Turn whatever the checks of one row raise into its refusal: a hostile row must not end its source."""
+    try:
+        yield
+    except (RowRefusedError, MemoryError):
+        raise
+    except Exception as error:
+        raise RowRefusedError("bad_row", f"it cannot be read: {type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -92,11 +115,14 @@ def _fetched(source: DataFiles) -> Path:
         ) from error
 
 
-def read(files: Sequence[Path], needed: Mapping[str, str], hint: str, start: int = 0) -> Iterator[Any]:
-    """Yield the rows of all files, in order: dictionaries (NaN as None), or a text where a row cannot be read.
+def read(
+    files: Sequence[Path], needed: Mapping[str, str], hint: str, start: int = 0, also: Collection[str] | None = None
+) -> Iterator[Any]:
+    """Yield the rows of all files, in order: dictionaries (NaN as None), or what else a row is: see `Unreadable`.
 
     start: how many rows to skip, counted over all files. UserError where a file is damaged, empty or without one of the
-    columns `needed` (our name -> name in the file); `hint` ends that message.
+    columns `needed` (our name -> name in the file); `hint` ends that message. Of parquet only these columns are read,
+    and those of `also` that are there: others may be what cannot be decoded. None: all.
     """
     left = start
     for file in files:
@@ -109,7 +135,8 @@ def read(files: Sequence[Path], needed: Mapping[str, str], hint: str, start: int
                 raise UserError(f"{file}: there is no column {wanted}; the columns are {columns}: {hint}")
         if file.suffix in PARQUET:
             passed = min(left, pq.read_metadata(file).num_rows)
-            file_rows = _parquet_rows(file, passed)
+            wanted = columns if also is None else [name for name in columns if name in {*needed.values(), *also}]
+            file_rows = _parquet_rows(file, passed, wanted)
         else:
             passed = sum(1 for _ in islice(file_rows, left))
         left -= passed
@@ -166,18 +193,44 @@ def _headed(values: Iterable[Any]) -> tuple[list[str], Iterator[Any]]:
     return list(columns), chain(head, rows)
 
 
-def _parquet_rows(path: Path, start: int) -> Iterator[dict[str, Any]]:
+def _parquet_rows(path: Path, start: int, columns: Sequence[str]) -> Iterator[Any]:
     try:
         with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
             for group in range(file.num_row_groups):  # one at a time: arrow keeps what it has read until the last
                 if start >= file.metadata.row_group(group).num_rows:
                     start -= file.metadata.row_group(group).num_rows
                     continue
-                for batch in file.iter_batches(batch_size=_BATCH, row_groups=[group]):
-                    yield from batch.slice(start).to_pylist()
+                size = _batch_size(file.metadata.row_group(group))
+                for batch in file.iter_batches(batch_size=size, row_groups=[group], columns=columns):
+                    yield from _rows_of(batch.slice(start))
                     start = max(0, start - len(batch))
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: damaged within its rows ({error}); fetch it again") from error
+
+
+def _batch_size(group: Any) -> int:
+    """Return how many rows may be decoded at once, at most _BATCH.
+
+    A dictionary lets every row repeat its longest value: a file of 2 kB may hold 64 rows of 8 MB.
+    """
+    chunks = [group.column(index) for index in range(group.num_columns)]
+    longest = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.has_dictionary_page)
+    return max(1, min(_BATCH, _DECODED // max(1, longest)))
+
+
+def _rows_of(batch: pa.RecordBatch) -> Iterator[Any]:
+    """Yield the rows of a batch, one by one where they are large or one has a value that Python cannot hold."""
+    if batch.nbytes <= _LINE:
+        try:
+            yield from batch.to_pylist()
+            return
+        except (ArithmeticError, ValueError):  # a date in the year 300,000, a text that is not UTF-8
+            pass
+    for number in range(len(batch)):
+        try:
+            yield from batch.slice(number, 1).to_pylist()
+        except (ArithmeticError, ValueError) as error:
+            yield Unreadable(f"a value cannot be decoded: {error}")
 
 
 def _json_lines(path: Path) -> Iterator[Any]:
@@ -188,25 +241,35 @@ def _json_lines(path: Path) -> Iterator[Any]:
             if len(line) == _LINE and not line.endswith(b"\n"):
                 while (rest := file.readline(_LINE)) and not rest.endswith(b"\n"):
                     pass
-                yield f"the line has more than {_LINE:,} bytes"
+                yield Unreadable(f"the line has more than {_LINE:,} bytes")
                 continue
             text, mark = line.removeprefix(mark), b""
             if text.strip():
                 try:
                     yield json.loads(text)
                 except (ValueError, RecursionError) as error:
-                    yield f"the line is not JSON: {error}"
+                    yield Unreadable(f"the line is not JSON: {error}")
 
 
 def _csv_rows(path: Path) -> Iterator[Any]:
     """Yield rows of texts, None for empty fields. Not with arrow, which refuses a block of rows for one bad row."""
     csv.field_size_limit(_LINE)
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            for row in csv.DictReader(file):
-                if None in row:
-                    yield "the line has more fields than the header"
-                else:
-                    yield {name: value or None for name, value in row.items()}
-    except csv.Error as error:
-        raise UserError(f"{path}: not a readable CSV file ({error})") from error
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        table = csv.DictReader(file)
+        try:
+            if table.fieldnames is None:
+                return
+        except csv.Error as error:
+            raise UserError(f"{path}: not a readable CSV file ({error})") from error
+        while True:
+            try:
+                row = next(table)
+            except StopIteration:
+                return
+            except csv.Error as error:  # a field of more than _LINE characters
+                yield Unreadable(f"the line is not CSV: {error}")
+                continue
+            if None in row:
+                yield Unreadable("the line has more fields than the header")
+            else:
+                yield {name: value or None for name, value in row.items()}

@@ -20,10 +20,10 @@ from mmprm.model.step_text import has_control
 from mmprm.problems import rows
 from mmprm.problems.contamination import BenchmarkProblems
 from mmprm.problems.fields import RowFields, SourceContext, object_of, problem_of, text_of
-from mmprm.problems.rows import RowRefusedError
+from mmprm.problems.rows import RowRefusedError, one_row
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
-from mmprm.step_data.readers import READERS, RawStepRow
+from mmprm.step_data.readers import OPTIONAL, READERS, RawStepRow
 
 
 def read_steps(config: Config, name: str, benchmarks: list[Path], out: Path) -> None:
@@ -56,14 +56,16 @@ class _StepReader:
         (columns, read), files = READERS[self.source.kind], rows.find_files(self.source)
         context = SourceContext(self.name, files.images, self.intake.max_image_pixels, files.links)
         names = {column: column for column in columns}
-        source_rows = rows.read(files.files, names, f"this is not {self.source.kind} as it was published")
+        hint = f"this is not {self.source.kind} as it was published"
+        source_rows = rows.read(files.files, names, hint, also=OPTIONAL.get(self.source.kind, ()))
         benchmark_of: dict[str, str | None] = {}  # for each problem, the equal problem of a benchmark
         path_ids: set[str] = set()
         n_rows = 0
         for number, row in enumerate(islice(source_rows, self.source.limit)):
             n_rows, problem_id = number + 1, None
             try:
-                problem, path, labels = _labelled_path(read(object_of(row)), context)
+                with one_row():
+                    problem, path, labels = _labelled_path(read(object_of(row)), context)
                 problem_id = problem.problem_id
                 if new := problem_id not in benchmark_of:
                     benchmark_of[problem_id] = self.known.match(problem)

@@ -10,6 +10,7 @@ from typing import Any
 from mmprm.labels.evidence import Label
 from mmprm.problems.rows import RowRefusedError
 
+_LARGEST = 2**31 - 1  # of what tables can hold
 NO_LABEL = Label(None, None, None, "none")
 
 
@@ -41,7 +42,7 @@ def _list(row: dict[str, Any], name: str) -> list[Any]:
 def _integer(value: Any, name: str, allowed: Sequence[int] | None = None) -> int:
     """Return an integer, which hub tables may hold as a float."""
     integral = isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
-    if not integral or (allowed is not None and int(value) not in allowed):
+    if not integral or abs(value) > _LARGEST or (allowed is not None and int(value) not in allowed):
         raise RowRefusedError("bad_value", f"{name} is {value!r}")
     return int(value)
 
@@ -154,6 +155,11 @@ def _counts(step: Any, sequences: Any) -> tuple[int, int]:
     return correct, total
 
 
+# Columns that are read where a file has them.
+OPTIONAL = {
+    "visualprm400k": ("question_orig", "answer", "num_mc_sequences"),
+    "visualprocessbench": ("answer", "data_source"),
+}
 # For each kind of source the columns that its files must have, and the reader of a row.
 READERS: dict[str, tuple[tuple[str, ...], Callable[[dict[str, Any]], RawStepRow]]] = {
     "visualprm400k": (("image", "question", "steps_with_score"), _visualprm400k),

@@ -12,13 +12,15 @@ from mmprm.problems.fields import RowFields
 class Adapter(NamedTuple):
     """How the rows of one source are read.
 
-    columns: our names -> theirs; hint: what to do where one is missing; id: their column, "": the row's number is used.
+    columns: our names -> theirs; hint: what to do where one is missing; id: their column, "": the row's number is used;
+    also: columns of theirs that are read where they are there.
     """
 
     columns: dict[str, str]
     id: str
     fields: Callable[[dict[str, Any]], RowFields]
     hint: str
+    also: tuple[str, ...] = ()
 
 
 def adapter_of(source: DataFiles) -> Adapter:
@@ -26,7 +28,8 @@ def adapter_of(source: DataFiles) -> Adapter:
     mapped = "set `columns: {ours: theirs}` of the source"
     if isinstance(source, ConversationSource):
         needed = conversations.columns(source)
-        return Adapter(needed, needed.get("id", ""), partial(conversations.fields, source=source), mapped)
+        reader = partial(conversations.fields, source=source)
+        return Adapter(needed, needed.get("id", ""), reader, mapped, conversations.IMAGES)
     if isinstance(source, TableSource | ImageFolderSource):
         columns = published.table_columns(source)
         return Adapter(columns, columns.get("id", ""), partial(published.table, columns=columns), mapped)
@@ -34,4 +37,5 @@ def adapter_of(source: DataFiles) -> Adapter:
     if isinstance(source, MathVistaSource):
         fields = partial(fields, source=source)
     hint = f"this is not {source.kind} as it was published; kind table takes a map of columns"
-    return Adapter({name: name for name in names.split()}, names.split()[0], fields, hint)
+    also = tuple(published.OPTIONAL.get(source.kind, "").split())
+    return Adapter({name: name for name in names.split()}, names.split()[0], fields, hint, also)

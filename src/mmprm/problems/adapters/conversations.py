@@ -18,13 +18,13 @@ from typing import Any
 from mmprm.config.sources import ConversationSource
 from mmprm.grading.clean import boxed_texts
 from mmprm.grading.final_answer import body, explicit_statements
-from mmprm.problems.fields import RowFields, text_of
+from mmprm.problems.fields import RowFields, split_outer, text_of
 from mmprm.problems.rows import RowRefusedError
 
 PLACEHOLDER = "<image>"
+IMAGES = ("image", "images")  # the columns of images unless the source names one
 _MISSING = {"boxed": r"no \boxed{…}", "tag": "no <answer>…</answer>", "last_line": "no last line", "whole": "no text"}
 _ROLES = {"human": "user", "user": "user", "gpt": "reply", "assistant": "reply", "model": "reply", "system": "system"}
-_AROUND = re.compile(r"^((?:\s*<image>)*)(.*?)((?:<image>\s*)*)$", re.DOTALL)
 
 
 def columns(source: ConversationSource) -> dict[str, str]:
@@ -114,12 +114,9 @@ def _images(first: list[Any], later: list[Any], shown: Any) -> list[Any]:
 
 def _numbered(question: str) -> str:
     """Replace the placeholders within the question by numbered ones, counting the images before it."""
-    around = _AROUND.match(question)
-    if around is None or PLACEHOLDER not in around[2]:
-        return question
-    numbers = itertools.count(around[1].count(PLACEHOLDER) + 1)
-    inner = re.sub(PLACEHOLDER, lambda _: f"<image{next(numbers)}>", around[2])
-    return f"{around[1]}{inner}{around[3]}"
+    before, inner, behind = split_outer(question)
+    numbers = itertools.count(before.count(PLACEHOLDER) + 1)
+    return before + re.sub(PLACEHOLDER, lambda _: f"<image{next(numbers)}>", inner) + behind
 
 
 def answer_in(reply: str, where: str) -> str:

@@ -203,6 +203,13 @@ def _with_unit(question: Any, unit: Any) -> Any:
     return f"{question.strip()} (Unit: {unit})" if isinstance(question, str) and question.strip() and unit else question
 
 
+# Columns that are read where a file has them.
+OPTIONAL = {
+    "mm_k12": "image image_path subject",
+    "mathvista": "metadata",
+    "mathverse": "problem_version",
+    "olympiadbench": "image_2 image_3 image_4 image_5 image_6 image_7 image_8 image_9 subfield",
+}
 READERS: dict[str, tuple[str, Callable[..., RowFields]]] = {
     "mm_k12": ("id question answer", mm_k12),  # and image or image_path
     "mathvista": (
