@@ -34,3 +34,4 @@ rule ablations:
     """Make the pages of all configured ablations."""
     input:
         INPUTS.ablation_pages,
+        CHAINS.ablations,

@@ -67,4 +67,5 @@ rule annotate:
 rule annotation:
     """Annotate all shards."""
     input:
-        expand("<results>/annotation/{shard}/status.parquet", shard=INPUTS.shards("annotation")),
+        CHAINS.annotation,
+        made=expand("<results>/annotation/{shard}/status.parquet", shard=INPUTS.shards("annotation")),

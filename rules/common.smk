@@ -1,4 +1,4 @@
-"""What all rules share. In: `config`. Out: CONFIG (validated), SETTINGS, INPUTS, DEVICES, and the run's path variables.
+"""What all rules share. In: `config`. Out: CONFIG (validated), SETTINGS, INPUTS, CHAINS, DEVICES, and the run's path variables.
 
 Their Python is in src/mmprm/workflow/. `SETTINGS.affects(…)` gives the params of a rule: the settings that change its
 result, and a `version`, raised by hand when the stage's algorithm changes. Jobs read results/<run>/config.json, which is
@@ -18,6 +18,7 @@ from snakemake.settings.types import DeploymentMethod
 from mmprm.config import load
 from mmprm.runtime import slurm_orphans
 from mmprm.runtime.errors import UserError
+from mmprm.workflow.chains import Chains
 from mmprm.workflow.devices import HEAVY_THREADS, Devices
 from mmprm.workflow.inputs import Inputs
 from mmprm.workflow.run_lock import hold_folder, write_resolved_config
@@ -30,6 +31,7 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 SETTINGS, INPUTS, DEVICES = Settings(CONFIG), Inputs(CONFIG, storage), Devices(CONFIG)
+CHAINS = Chains(CONFIG, INPUTS)
 RESOLVED = f"{INPUTS.results}/config.json"
 
 # The executor is not known yet (workflow.local_exec is true on a cluster, too); cores are given for a local run alone.

@@ -114,8 +114,12 @@ rule measure_labels:
 rule labels:
     """Make all label tables."""
     input:
-        "<results>/labels/paths.parquet",
-        "<results>/labels/statistics.json",
-        INPUTS.judged,
-        expand("<results>/labels/{label_set}/paths.parquet", label_set=CONFIG.labels.sets),
-        INPUTS.label_accuracy,
+        CHAINS.annotation,
+        INPUTS.extra_steps("paths.parquet"),
+        made=[
+            "<results>/labels/paths.parquet",
+            "<results>/labels/statistics.json",
+            *INPUTS.judged,
+            *expand("<results>/labels/{label_set}/paths.parquet", label_set=CONFIG.labels.sets),
+            *INPUTS.label_accuracy,
+        ],

@@ -35,7 +35,8 @@ rule train_policy:
 rule policy:
     """Train the policy."""
     input:
-        "<results>/policy/manifest.json",
+        CHAINS.policy,
+        made="<results>/policy/manifest.json",
 
 
 rule mini_base:

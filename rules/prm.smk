@@ -68,5 +68,7 @@ rule evaluate_prm:
 rule prm:
     """Train and evaluate all PRM variants."""
     input:
-        expand("<results>/prm/{variant}/manifest.json", variant=CONFIG.prm.variants),
-        expand("<results>/prm/{variant}.heldout.json", variant=CONFIG.prm.variants),
+        CHAINS.prm,
+        made=expand(
+            "<results>/prm/{variant}{file}", variant=CONFIG.prm.variants, file=["/manifest.json", ".heldout.json"]
+        ),

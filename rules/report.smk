@@ -8,10 +8,10 @@ rule write_report:
     """Write the report, one self-contained page."""
     input:
         rules.problems.input,
-        rules.seeds.input,
-        rules.labels.input,
-        rules.prm.input,
-        rules.bench.input,
+        rules.seeds.input.made,
+        rules.labels.input.made,
+        rules.prm.input.made,
+        rules.bench.input.made,
         rules.summarise.input,
         INPUTS.guided_measures,
         rules.gather_labels.input,
@@ -39,9 +39,9 @@ rule write_data_card:
     input:
         rules.problems.input,
         expand("<results>/problems/{source}.refused.parquet", source=CONFIG.sources),
-        rules.seeds.input,
-        rules.policy.input,
-        rules.annotation.input,
+        rules.seeds.input.made,
+        rules.policy.input.made,
+        rules.annotation.input.made,
         rules.gather_labels.output,
         INPUTS.judged,
     output:
@@ -72,21 +72,6 @@ rule report:
         rules.write_report.output,
         rules.write_report.input,
         rules.write_data_card.output,
-        rules.policy.input,
-        rules.select_seeds.input.rollouts,
+        CHAINS.bench,
         expand("<results>/problems/{source}.refused.parquet", source=CONFIG.sources),
         rules.step_data.input,
-        expand(
-            "<results>/bench/{benchmark}/shards/{shard}.parquet",
-            benchmark=CONFIG.benchmarks,
-            shard=INPUTS.shards("bench"),
-        ),
-        expand(
-            "<results>/bench/{benchmark}/candidates.parquet",
-            benchmark=CONFIG.benchmarks,
-        ),
-        expand(
-            "<results>/bench/{benchmark}/{variant}/scores.parquet",
-            benchmark=CONFIG.benchmarks,
-            variant=CONFIG.prm.variants,
-        ),

@@ -67,4 +67,5 @@ rule select_seeds:
 rule seeds:
     """Choose the seeds."""
     input:
-        rules.select_seeds.output,
+        CHAINS.seeds,
+        made=rules.select_seeds.output,

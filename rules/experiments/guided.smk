@@ -69,4 +69,5 @@ rule measure_guided:
 rule guided:
     """Measure guided decoding on all benchmarks and variants."""
     input:
+        CHAINS.bench,
         INPUTS.guided_measures,

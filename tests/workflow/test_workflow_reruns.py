@@ -181,6 +181,35 @@ def test_a_deleted_table_is_made_again_with_what_depends_on_it(
         aside.rename(file)
 
 
+@pytest.mark.parametrize(
+    ("stage", "lost", "again"),
+    [
+        ("policy", "problems/sft.parquet", "intake"),
+        ("seeds", "problems/pool.parquet", "intake"),
+        ("seeds", "seeds/0-of-1/rollouts.parquet", "sample_seeds"),
+        ("annotation", "policy/manifest.json", "train_policy"),
+        ("labels", "annotation/1-of-2/status.parquet", "annotate"),
+        ("prm", "seeds/seeds.parquet", "select_seeds"),
+        ("prm", "labels/paths.parquet", "gather_labels"),
+        ("bench", "prm/slow/manifest.json", "train_prm"),
+        ("bench", "bench/ood/shards/0-of-1.parquet", "sample_candidates"),
+        ("guided", "bench/ood/soft/scores.parquet", "score_candidates"),
+    ],
+)
+def test_a_stage_is_not_done_where_a_job_behind_it_has_failed(
+    stage: str, lost: str, again: str, finished: Workflow
+) -> None:
+    """Snakemake removes the outputs of a failed job; those of later jobs stand, and are stale."""
+    file = finished.folder / "results/small" / lost
+    aside = file.with_name("aside")
+    file.rename(aside)
+    try:
+        assert again in finished.plan(stage).rules
+    finally:
+        aside.rename(file)
+    assert "Nothing to be done" in finished.plan(stage).text
+
+
 def test_credibility_decodes_anew_with_a_variant_of_counts_alone(workflow: Workflow) -> None:
     decoding = {"guided": {"less": {"kind": "adaptive"}}, "prm.variants.slow": {"label": "counts"}}
     workflow.finish("guided", config=changed(decoding))

@@ -135,8 +135,8 @@ def read(
                 raise UserError(f"{file}: there is no column {wanted}; the columns are {columns}: {hint}")
         if file.suffix in PARQUET:
             passed = min(left, pq.read_metadata(file).num_rows)
-            wanted = columns if also is None else [name for name in columns if name in {*needed.values(), *also}]
-            file_rows = _parquet_rows(file, passed, wanted)
+            looked_at = columns if also is None else [name for name in columns if name in {*needed.values(), *also}]
+            file_rows = _parquet_rows(file, passed, looked_at)
         else:
             passed = sum(1 for _ in islice(file_rows, left))
         left -= passed
@@ -214,7 +214,7 @@ def _batch_size(group: Any) -> int:
     A dictionary lets every row repeat its longest value: a file of 2 kB may hold 64 rows of 8 MB.
     """
     chunks = [group.column(index) for index in range(group.num_columns)]
-    longest = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.has_dictionary_page)
+    longest = sum(int(chunk.total_uncompressed_size) for chunk in chunks if chunk.has_dictionary_page)
     return max(1, min(_BATCH, _DECODED // max(1, longest)))
 
 

@@ -172,6 +172,10 @@ class Inputs:
             raise UserError(f"ablations: the configuration names none; for those of the mini world: {example}")
         return [f"{self.results}/ablations/{name}.{end}" for name in self.config.ablations for end in ("html", "csv")]
 
+    def problem_tables(self, sources: Iterable[str]) -> list[str]:
+        """List the problem tables of sources."""
+        return [self._problems(source) for source in sources]
+
     def _problems(self, source: str) -> str:
         return f"{self.results}/problems/{source}.parquet"
 
