@@ -46,3 +46,19 @@ def test_a_turned_photograph_is_turned_back() -> None:
 def test_an_image_that_cannot_be_decoded_is_an_error_that_says_so(data: bytes) -> None:
     with pytest.raises(UserError, match="cannot be decoded"):
         decode_image(data)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "EPS", "ICO", "PPM", "TGA"])
+def test_a_picture_of_a_format_that_sources_may_not_have_is_decoded_by_no_reader(kind: str) -> None:
+    """PostScript would start Ghostscript; a TIFF of 169 megapixels takes a gigabyte."""
+    out = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(out, kind)
+    with pytest.raises(UserError, match="cannot be decoded"):
+        decode_image(out.getvalue())
+
+
+def test_a_picture_of_more_pixels_than_any_source_may_have_is_not_unpacked() -> None:
+    out = io.BytesIO()
+    Image.new("1", (20_000, 9_000)).save(out, "PNG")
+    with pytest.raises(UserError, match="cannot be decoded"):
+        decode_image(out.getvalue())

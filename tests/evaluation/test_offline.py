@@ -279,3 +279,14 @@ def test_a_real_prm_scores_a_problem_table_and_own_candidates_by_the_command_lin
     assert json.loads((tmp_path / "m.json").read_text())["accuracy"]["random"] == 0.5
     done = CliRunner().invoke(app, ["evaluate", "--scores", str(table), "--out", str(tmp_path / "m.json"), *common])
     assert done.exit_code == 2 and "probabilities" in done.output
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG"])
+def test_pictures_of_a_given_problem_table_are_checked_as_those_of_sources(kind: str, tmp_path: Path) -> None:
+    out = io.BytesIO()
+    Image.new("1", (16, 16) if kind == "TIFF" else (6000, 5000)).save(out, kind)
+    path = tmp_path / "given.parquet"
+    write_problems(path, [Problem("given/a", "given", "?", "7", (out.getvalue(),))])
+    candidates = lines(tmp_path / "c.jsonl", [GOOD | {"problem": "given/a"}])
+    with pytest.raises(UserError, match="an image of problem 'given/a'"):
+        read_candidates(path, candidates)

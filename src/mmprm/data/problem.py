@@ -120,22 +120,36 @@ def write_problems(path: Path, problems: Iterable[Problem]) -> None:
     tables.write(path, map(row_of, sorted(problems, key=lambda problem: problem.problem_id)), schemas.PROBLEMS)
 
 
-def open_image(data: bytes, formats: tuple[str, ...] | None = None) -> Image.Image:
-    """Read the header of an encoded image, in one of the `formats` (Pillow's names); raises whatever Pillow does."""
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "WEBP",
+    "BMP",
+    "GIF",
+)  # Pillow's names; its readers of others start programs, or are little used
+LARGEST = 178_956_970  # pixels of any image: the most that intake.max_image_pixels may allow
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Read the header of an encoded image of an allowed format; raises whatever Pillow does."""
     from PIL import Image
 
-    return Image.open(io.BytesIO(data), formats=formats)
+    return Image.open(io.BytesIO(data), formats=FORMATS)
 
 
 def decode_image(data: bytes) -> Image.Image:
     """Decode an image to RGB, turned as its EXIF orientation says, transparency laid on white.
 
-    White, because drawings with a transparent background have black lines. UserError where it cannot be decoded.
+    White, because drawings with a transparent background have black lines. UserError where it is of no allowed format,
+    has more than LARGEST pixels by its header, or cannot be decoded.
     """
     from PIL import Image, ImageOps
 
     try:
-        image = ImageOps.exif_transpose(open_image(data))
+        opened = open_image(data)
+        if opened.width * opened.height > LARGEST:
+            raise ValueError(f"{opened.width:,} x {opened.height:,} pixels are more than {LARGEST:,}")
+        image = ImageOps.exif_transpose(opened)
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             white = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(white, image.convert("RGBA"))

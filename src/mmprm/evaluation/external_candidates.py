@@ -33,7 +33,8 @@ from mmprm.config.sources import Intake
 from mmprm.data.problem import Problem, problems_by_id
 from mmprm.model.step_text import Parsed, Status, has_control, parse, render_solution
 from mmprm.problems.fields import RowFields, SourceContext, object_of, problem_of
-from mmprm.problems.rows import PARQUET, RowRefusedError, without_nan
+from mmprm.problems.image_checks import check_table
+from mmprm.problems.rows import PARQUET, RowRefusedError, one_row, without_nan
 from mmprm.runtime.errors import UserError
 
 T = TypeVar("T")
@@ -118,7 +119,8 @@ def _read_all(path: Path, make: Callable[[Any], T]) -> list[T]:
     made, bad = [], []
     for where, row in numbered_rows(path):
         try:
-            made.append(make(row))
+            with one_row():
+                made.append(make(row))
         except RowRefusedError as error:
             bad.append(f"  {where}: {error}")
     if bad:
@@ -144,7 +146,9 @@ def _problems(path: Path) -> dict[str, Problem]:
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     if is_problem_table:
-        return problems_by_id(path)
+        given = problems_by_id(path)
+        check_table(given.values(), path, _LARGEST)
+        return given
     by_id: dict[str, Problem] = {}
 
     def problem(row: Any) -> None:

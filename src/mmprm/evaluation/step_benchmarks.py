@@ -21,6 +21,7 @@ from mmprm.evaluation import step_metrics
 from mmprm.evaluation.aggregates import auc
 from mmprm.evaluation.candidates import group_of
 from mmprm.evaluation.intervals import bootstrap, grouped
+from mmprm.problems.image_checks import check_table
 from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
@@ -38,7 +39,7 @@ def score_steps(config: Config, benchmark: str, prm: Path, problems: Path, paths
     """Write P(yes) at every marker of the benchmark's paths as schemas.STEP_SCORES; raise as score_items does."""
     from mmprm.prm.score_candidates import score_items
 
-    by_id, rows = _read(config.step_benchmarks[benchmark], problems, paths)
+    by_id, rows = _read(config.step_benchmarks[benchmark], problems, paths, config.intake.max_image_pixels)
     items = [(by_id[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in rows]
     scores, usage = score_items(config, prm, items)
     pairs = zip(rows, scores, strict=True)
@@ -57,7 +58,7 @@ def measure_steps(
     at the fixed threshold. UserError where the development set shares problems with the test, or scores do not fit.
     """
     settings = config.step_benchmarks[benchmark]
-    problems, judged, n_paths = _judged(settings, test)
+    problems, judged, n_paths = _judged(config, settings, test)
     chosen_on = None
     if settings.threshold is not None:
         threshold = settings.threshold
@@ -66,7 +67,7 @@ def measure_steps(
     elif development is None:
         raise UserError(f"step_benchmarks.{benchmark}: --development needs the tables of {settings.development!r}")
     else:
-        others, other_paths, _ = _judged(config.step_benchmarks[settings.development], development)
+        others, other_paths, _ = _judged(config, config.step_benchmarks[settings.development], development)
         _refuse_shared(problems, others, benchmark, settings.development)
         threshold, chosen_on = step_metrics.choose_threshold(other_paths, settings.metric), settings.development
     rows = _rows(config, judged, threshold, settings.metric)
@@ -112,9 +113,11 @@ def _rows(config: Config, judged: Sequence[step_metrics.JudgedPath], threshold: 
     return rows
 
 
-def _read(settings: StepTest, problems: Path, paths: Path) -> tuple[dict[str, Problem], list[Row]]:
+def _read(settings: StepTest, problems: Path, paths: Path, max_pixels: int) -> tuple[dict[str, Problem], list[Row]]:
     """Read the problems by id and the paths of the split; UserError where labels or a problem are missing."""
     by_id = problems_by_id(problems)
+    if not settings.problems.startswith("<results>"):  # no intake has checked it
+        check_table(by_id.values(), problems, max_pixels)
     rows = [row for row in tables.read_rows(paths, schemas.PATHS) if settings.split in (None, row["split"])]
     if not rows:
         raise UserError(f"{paths}: no path" + (f" of split {settings.split!r}" if settings.split else ""))
@@ -127,9 +130,11 @@ def _read(settings: StepTest, problems: Path, paths: Path) -> tuple[dict[str, Pr
     return by_id, rows
 
 
-def _judged(settings: StepTest, files: Tables) -> tuple[dict[str, Problem], list[step_metrics.JudgedPath], int]:
+def _judged(
+    config: Config, settings: StepTest, files: Tables
+) -> tuple[dict[str, Problem], list[step_metrics.JudgedPath], int]:
     """Return the problems that have labelled paths, these paths as arrays, and the number of all paths."""
-    by_id, rows = _read(settings, files.problems, files.paths)
+    by_id, rows = _read(settings, files.problems, files.paths, config.intake.max_image_pixels)
     table = tables.read_rows(files.scores, schemas.STEP_SCORES)
     by_path = {row["path_id"]: row["probabilities"] or [] for row in table}
     judged, problems = [], {}

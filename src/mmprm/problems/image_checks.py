@@ -7,16 +7,16 @@ import functools
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from mmprm.data.problem import open_image
+from mmprm.data.problem import FORMATS, Problem, decode_image, open_image
 from mmprm.problems.rows import RowRefusedError
+from mmprm.runtime.errors import UserError
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 # Other kinds of files that are often given as images, by their first bytes: named in the refusal, never opened.
 _OTHERS = {
     b"%PDF": "PDF",
@@ -78,13 +78,13 @@ def check(data: bytes, max_pixels: int) -> None:
         raise RowRefusedError("corrupt_image", "the image has no bytes")
     with _strict_pillow():
         try:
-            with open_image(data, FORMATS) as image:
+            with open_image(data) as image:
                 width, height = image.size
                 if width * height > max_pixels:
                     detail = f"{width:,} x {height:,} pixels are more than max_image_pixels {max_pixels:,}"
                     raise RowRefusedError("image_too_large", detail)
                 image.verify()  # the checksums of a PNG, which decoding does not check
-            with open_image(data, FORMATS) as image:
+            with open_image(data) as image:
                 image.load()
                 ImageOps.exif_transpose(image)
         except RowRefusedError:
@@ -105,10 +105,21 @@ def check(data: bytes, max_pixels: int) -> None:
 
 @functools.lru_cache(maxsize=64)  # consecutive rows often share a picture
 def pixel_hash(data: bytes) -> str:
-    """Hash the decoded picture, independent of its format; for bytes that passed `check`.
+    """Hash the picture as a model sees it, independent of its format; for bytes that passed `check`."""
+    with _strict_pillow():
+        image = decode_image(data)
+    return hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
 
-    Transparent pixels count with their hidden colours: nothing is laid on white as `decode_image` does.
-    """
-    with _strict_pillow(), open_image(data, FORMATS) as image:
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-        return hashlib.sha256(repr(upright.size).encode() + upright.tobytes()).hexdigest()
+
+def check_table(problems: Iterable[Problem], path: Path, max_pixels: int) -> None:
+    """Check the images of a problem table from elsewhere, as those of sources are; UserError names the problem."""
+    seen: set[bytes] = set()
+    for problem in problems:
+        for image in problem.images:
+            if (digest := hashlib.sha256(image).digest()) in seen:
+                continue
+            seen.add(digest)
+            try:
+                check(image, max_pixels)
+            except RowRefusedError as error:
+                raise UserError(f"{path}: an image of problem {problem.problem_id!r}: {error}") from error
