@@ -114,3 +114,35 @@ def test_whether_embeddings_are_tied_is_read_from_where_the_family_says_it(
     tied = {name: folders.ties_embeddings(tiny_qwen.build(tmp_path / name, name)) for name in tiny_qwen.FAMILIES}
     assert tied == {"qwen2_vl": False, "qwen2_5_vl": True, "qwen3_vl": True}
     assert folders.ties_embeddings(mini_policy_folder)
+
+
+def test_the_fingerprint_follows_weights_that_are_no_safetensors_where_there_are_no_others(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"one")
+    first = folders.fingerprint(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"two")
+    assert folders.fingerprint(tmp_path) != first
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    both = folders.fingerprint(tmp_path)
+    (tmp_path / "pytorch_model.bin").unlink()
+    assert folders.fingerprint(tmp_path) == both  # transformers reads the safetensors: keys of finished runs stay
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "{}", '{"files": 1, "info": {}}', '{"files": {"a": {"size": "x", "sha256": ""}}, "info": {}}', "[" * 9999],
+)
+def test_a_manifest_that_is_none_is_explained(text: str, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(UserError, match=r"not a manifest .* run `snakemake"):
+        folders.check_manifest(tmp_path)
+
+
+def test_a_flipped_bit_of_the_weights_is_seen_by_a_whole_check(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    folders.write_manifest(tmp_path, {})
+    folders.check_manifest(tmp_path, whole=True)
+    (tmp_path / "model.safetensors").write_bytes(b"weightS")
+    folders.check_manifest(tmp_path)
+    with pytest.raises(UserError, match="SHA-256"):
+        folders.check_manifest(tmp_path, whole=True)

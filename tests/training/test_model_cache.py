@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,42 @@ def test_a_kept_model_that_lost_a_file_is_not_handed_out(model: Path, tmp_path: 
     with pytest.raises(UserError, match="but 7 in the manifest"):
         train_policy.fetch_cached("k", tmp_path / "out")
     assert not any((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("damage", ["a flipped bit", "a link", "a link to a folder", "a name outside", "no manifest"])
+def test_a_kept_model_that_somebody_changed_is_not_handed_out(damage: str, model: Path, tmp_path: Path) -> None:
+    train_policy.store_cached("k", model)
+    cached = tmp_path / "cache/models/k"
+    weights, manifest = cached / "model.safetensors", cached / "manifest.json"
+    if damage == "a flipped bit":
+        weights.write_bytes(b"wEights")
+    elif damage == "a link":
+        weights.rename(tmp_path / "elsewhere")
+        weights.symlink_to(tmp_path / "elsewhere")
+    elif damage == "a link to a folder":
+        cached.rename(tmp_path / "elsewhere")
+        cached.symlink_to(tmp_path / "elsewhere")
+    elif damage == "a name outside":
+        manifest.write_text(manifest.read_text().replace("model.safetensors", "../k/model.safetensors"))
+    else:
+        manifest.write_text('{"info": [], "files": {"a": 1}}')
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match=r"manifest|link"):
+        train_policy.fetch_cached("k", tmp_path / "out")
+    assert not any((tmp_path / "out").iterdir())
+
+
+def test_what_is_written_is_as_open_as_the_users_umask_says(model: Path, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        folders.write_manifest(model, {})
+        train_policy.store_cached("k", model)
+        (tmp_path / "out").mkdir()
+        train_policy.fetch_cached("k", tmp_path / "out")
+    finally:
+        os.umask(before)
+    for folder in (model, tmp_path / "cache/models/k", tmp_path / "out"):
+        assert {path.stat().st_mode & 0o777 for path in folder.iterdir() if path.name != "config.json"} == {0o640}
 
 
 def test_without_a_folder_nothing_is_kept(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,12 +31,17 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp lets only the owner read its file
+        temporary.chmod(usual_mode())  # mkstemp lets only the owner read its file
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def usual_mode() -> int:
+    """Return the mode that the user's umask gives to a new file."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
 
 
 @contextmanager

@@ -20,6 +20,7 @@ _TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "
 _TOKENS = (*_TOKENIZER, "*processor*.json", "chat_template*")
 # The files that decide a model's output: these, weights and configuration; not cards or logs.
 _OUTPUT = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", *_TOKENS)
+_OTHER_WEIGHTS = ("pytorch_model*.bin", "pytorch_model*.bin.index.json", "adapter_model.bin")
 
 
 def _folder(folder: Path) -> str:
@@ -131,35 +132,44 @@ def write_manifest(folder: Path, info: dict[str, Any]) -> None:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and name != MANIFEST and not path.name.startswith("."):
-            path.chmod(0o644)  # safetensors makes files that only their owner can read
+            path.chmod(tables.usual_mode())  # safetensors makes files that only their owner can read
             files[name] = {"size": path.stat().st_size, "sha256": _sha256(path)}
     tables.write_json(folder / MANIFEST, {"info": info, "files": files})
 
 
-def check_manifest(folder: Path) -> dict[str, Any]:
+def check_manifest(folder: Path, whole: bool = False) -> dict[str, Any]:
     """Read the manifest, and compare the folder with it.
 
     Raises UserError if it or a file is missing, a file differs in size, or the tokenizer, processor or chat template
-    differs: the model, and the data made with it, would be read in other tokens.
+    differs: the model, and the data made with it, would be read in other tokens. whole: or if any file differs, which
+    reads the weights.
     """
     path = folder / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
-        files = manifest["files"]
+        files = {name: (int(entry["size"]), str(entry["sha256"])) for name, entry in manifest["files"].items()}
+        if not isinstance(manifest["info"], dict):
+            raise TypeError("info is no object")
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing, so the folder is not complete; run `snakemake {path}`") from error
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a manifest ({error!r}); delete it and run `snakemake {path}`") from error
-    for file, expected in ((folder / name, entry["size"]) for name, entry in files.items()):
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a manifest ({error!r:.200}); delete it and run `snakemake {path}`") from error
+    for name, (expected, _) in files.items():
+        file = folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise UserError(f"{path}: not a manifest: {name!r} leads out of the folder; delete it and run again")
         size = file.stat().st_size if file.is_file() else None
         if size != expected:
             raise UserError(f"{file}: {size} bytes, but {expected} in the manifest; delete {path} and run again")
     for name in _names(folder, _TOKENS):
-        if name not in files or files[name]["sha256"] != _sha256(folder / name):
+        if name not in files or files[name][1] != _sha256(folder / name):
             raise UserError(
                 f"{folder / name}: differs from the tokenizer that the model was trained with; restore the original "
                 f"file, or delete {path} and run again"
             )
+    for name, (_, digest) in files.items() if whole else ():
+        if _sha256(folder / name) != digest:
+            raise UserError(f"{folder / name}: not what {path} says (SHA-256); delete the manifest and run again")
     return manifest
 
 
@@ -177,7 +187,10 @@ def fingerprint(folder: Path) -> str:
     """Hash the files that decide the model's output; with a manifest, its hashes save reading the weights again."""
     known = check_manifest(folder)["files"] if (folder / MANIFEST).is_file() else {}
     digest = hashlib.sha256()
-    for name in _names(Path(_folder(folder)), _OUTPUT):
+    # transformers reads others where there are no safetensors. Where there are, the others have never counted.
+    names = _names(Path(_folder(folder)), _OUTPUT)
+    names += [] if any(name.endswith(".safetensors") for name in names) else _names(folder, _OTHER_WEIGHTS)
+    for name in names:
         content = known[name]["sha256"] if name in known else _sha256(folder / name)
         digest.update(f"{name}\x1f{content}\x1e".encode())
     return digest.hexdigest()[:32]

@@ -42,7 +42,7 @@ def train_prm(
     packing = config.prm.packing_of(variant)
     out.mkdir(parents=True, exist_ok=True)
     (out / folders.MANIFEST).unlink(missing_ok=True)
-    folders.check_manifest(policy)
+    folders.check_manifest(policy, whole=True)  # once a run at least: the weights are read anyway
     start = initial_prm(config, policy, work / "start")
     problems = ProblemFile(seeds, *extra)
     train, held_out = _training_sets(config, variant, start, problems, trajectories, work / "examples")

@@ -7,7 +7,6 @@ MMPRM_CACHE: Snakemake's cache supports no rules with a benchmark, nor files who
 import functools
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -88,14 +87,30 @@ def cache_key(settings: dict[str, Any], problems: Sequence[Path]) -> str:
 
 
 def fetch_cached(name: str, out: Path) -> bool:
-    """Copy the model of this key to `out`, its manifest last; return False if there is none, or no MMPRM_CACHE."""
+    """Copy the model of this key to `out`, its manifest last; return False if there is none, or no MMPRM_CACHE.
+
+    Others write to the cache too: what the manifest lists is copied, no links, and the copies must have its SHA-256.
+    UserError where they do not.
+    """
     cached = shared("models", name)
     if cached is None or not (cached / folders.MANIFEST).is_file():
         return False
-    folders.check_manifest(cached)
-    for path in sorted(cached.iterdir(), key=lambda path: path.name == folders.MANIFEST):
-        shutil.copy2(path, out / path.name)
-    os.utime(out / folders.MANIFEST)  # Snakemake compares it with its inputs
+    names = list(folders.check_manifest(cached)["files"])
+    for file in (folders.MANIFEST, *names):
+        if any(part.is_symlink() for part in (cached / file, *(cached / file).parents) if part.is_relative_to(cached)):
+            raise UserError(f"{cached / file}: a link, which {CACHE} never has; delete {cached} and run again")
+    with tempfile.TemporaryDirectory(dir=out, prefix=".") as scratch:
+        copy = Path(scratch)
+        for file in (*names, folders.MANIFEST):
+            (copy / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(cached / file, copy / file)
+        try:
+            folders.check_manifest(copy, whole=True)
+        except UserError as error:
+            raise UserError(f"{cached} is damaged: delete it and run again ({error})") from None
+        for file in (*names, folders.MANIFEST):
+            (out / file).parent.mkdir(parents=True, exist_ok=True)
+            (copy / file).replace(out / file)
     return True
 
 
