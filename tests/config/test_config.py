@@ -312,3 +312,21 @@ def test_a_missing_or_torn_resolved_configuration_is_named(tmp_path: Path) -> No
     (tmp_path / "config.json").write_text('{"run": ')
     with pytest.raises(UserError, match=r"config\.json: not JSON"):
         config.read(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("engine.api_key", "correct-horse"),
+        ("engine.API-Token", "correct-horse"),
+        ("engine.server", {"address": "here", "Password": "correct-horse"}),
+        ("engine.servers", [{"auth": {"user": "correct-horse"}}]),
+        ("engine.address", "https://me:correct-horse@host/v1"),
+        ("judge", "sk-correct-horse"),
+        ("grading.judging", {"model": "correct4horse4battery4staple"}),
+    ],
+)
+def test_a_secret_under_whatever_key_is_not_printed(key: str, value: Any) -> None:
+    said = message(changed(key, value))
+    assert key.partition(".")[0] in said
+    assert "correct" not in said

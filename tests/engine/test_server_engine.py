@@ -161,6 +161,7 @@ def test_the_key_goes_into_the_header_and_nowhere_else(
     engine_config: Callable[..., Config],
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     monkeypatch.setenv("OPENAI_API_KEY", "another")
     monkeypatch.setenv(name, KEY)
     server.expect(mini_problems[0])

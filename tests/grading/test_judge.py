@@ -195,10 +195,13 @@ def test_the_key_goes_into_the_header_and_nowhere_else(
     monkeypatch.setenv("MMPRM_JUDGE_API_KEY", "")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-other")
     grade_one(server)
-    assert server.headers[1]["Authorization"] == "Bearer sk-other"
+    assert "Authorization" not in server.headers[1]  # it is no server of OpenAI's
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    grade_one(server)
+    assert server.headers[2]["Authorization"] == "Bearer sk-other"
     monkeypatch.delenv("OPENAI_API_KEY")
     grade_one(server)
-    assert "Authorization" not in server.headers[2]
+    assert "Authorization" not in server.headers[3]
     monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\nX: y")
     with pytest.raises(UserError, match="OPENAI_API_KEY holds a character") as raised:
         grade_one(server)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mmprm.runtime import http_client
+from mmprm.runtime.errors import UserError
 from mmprm.runtime.http_client import Client, RequestRefusedError, Server, ServerAwayError
 
 SERVER = Server("test.url", ("MMPRM_TEST_KEY",), "start it")
@@ -76,3 +77,43 @@ def test_the_proxy_is_the_environments_unless_it_excepts_the_host(monkeypatch: p
     monkeypatch.setenv("no_proxy", "localhost,inside.example")
     assert http_client._proxy("https://judge.example/v1") == "http://proxy:3128"
     assert http_client._proxy("https://inside.example/v1") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "names", "sent"),
+    [
+        ("https://api.openai.com/v1", ["OPENAI_API_KEY"], "openai"),
+        ("https://example.org/v1", ["OPENAI_API_KEY"], None),
+        ("http://127.0.0.1:8000/v1", ["OPENAI_API_KEY"], None),
+        ("https://example.org/v1", ["OPENAI_API_KEY", "MMPRM_TEST_KEY"], "own"),
+        ("http://127.0.0.1:8000/v1", ["MMPRM_TEST_KEY"], "own"),
+        ("http://localhost:8000/v1", ["MMPRM_TEST_KEY"], "own"),
+        ("http://[::1]:8000/v1", ["MMPRM_TEST_KEY"], "own"),
+        ("http://node7:8000/v1", ["MMPRM_TEST_KEY"], "refused"),
+        ("http://10.0.0.7:8000/v1", ["MMPRM_TEST_KEY"], "refused"),
+        ("http://127.0.0.1.example.org/v1", ["MMPRM_TEST_KEY"], "refused"),
+        ("http://node7:8000/v1", ["MMPRM_TEST_KEY", http_client.PLAIN], "own"),
+        ("http://node7:8000/v1", [], None),
+    ],
+)
+def test_a_key_goes_to_its_own_host_and_over_no_network_in_the_clear(
+    url: str, names: list[str], sent: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {"OPENAI_API_KEY": "openai", "MMPRM_TEST_KEY": "own", http_client.PLAIN: "yes"}
+    for name, key in keys.items():
+        monkeypatch.setenv(name, key) if name in names else monkeypatch.delenv(name, raising=False)
+    server = Server("test.url", ("MMPRM_TEST_KEY", "OPENAI_API_KEY"), "start it")
+    if sent == "refused":
+        with pytest.raises(UserError, match="unencrypted") as error:
+            http_client._key(server, url)
+        assert "own" not in str(error.value).split()
+    else:
+        assert http_client._key(server, url) == sent
+
+
+def test_the_key_of_another_openai_server_is_sent_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "openai")
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://example.org/v1")
+    server = Server("test.url", ("OPENAI_API_KEY",), "start it")
+    assert http_client._key(server, "https://example.org/v1") == "openai"
+    assert http_client._key(server, "https://api.openai.com/v1") is None

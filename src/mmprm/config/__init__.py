@@ -147,6 +147,10 @@ def read(path: Path) -> Config:
         raise UserError(f"{path}: not JSON ({error})") from error
 
 
+_SECRET_KEY = re.compile("key|token|secret|passw|credential|auth", re.IGNORECASE)
+_SECRET = re.compile(r"\b(?:sk-|hf_|gh[pousr]_|AKIA)\w|://[^/\s]*@|^(?=.*\d)(?=.*[A-Za-z])[A-Za-z0-9+/=_-]{24,}$")
+
+
 def _explain(problem: Any) -> str:
     """Return a line for one of pydantic's errors: the key, what is wrong or allowed, and the value."""
     kind, message, value = problem["type"], problem["msg"].removeprefix("Value error, "), problem.get("input")
@@ -166,9 +170,19 @@ def _explain(problem: Any) -> str:
     line = f"  {key}: {message}" if key else f"  {message}"
     if message == "this key is needed" or kind == "value_error":  # no value, or one that the message names
         return line
-    if kind == "extra_forbidden" and re.search(r"key|token|secret|password", key):  # it must not reach a log
+    if kind == "extra_forbidden" and _SECRET_KEY.search(key):  # it must not reach a log
         return line
-    return f"{line} (got {value!r:.200})"
+    return f"{line} (got {_without_secrets(value)!r:.200})"
+
+
+def _without_secrets(value: Any) -> Any:
+    """Replace what may be a secret by ***: values of keys that say so, and texts that look like keys or passwords."""
+    if isinstance(value, Mapping):
+        hidden = {key: bool(_SECRET_KEY.search(str(key))) for key in value}
+        return {key: "***" if hidden[key] else _without_secrets(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(inner) for inner in value]
+    return "***" if isinstance(value, str) and _SECRET.search(value) else value
 
 
 def _keys_at(location: list[str]) -> list[str]:

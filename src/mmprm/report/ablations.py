@@ -67,7 +67,8 @@ def write_ablation(config: Config, ablation: str, files: Ranked, page: Path, tab
         for row in metrics[benchmark, variant]["rows"]
     ]
     # As objects: a column of integers with gaps stays one of integers.
-    tables.write_text(table, pd.DataFrame(rows, columns=COLUMNS, dtype=object).to_csv(index=False))
+    cells = [{name: _no_formula(cell) for name, cell in row.items()} for row in rows]
+    tables.write_text(table, pd.DataFrame(cells, columns=COLUMNS, dtype=object).to_csv(index=False))
     text = render_template(
         "ablation.html.jinja",
         title=settings.title,
@@ -80,6 +81,11 @@ def write_ablation(config: Config, ablation: str, files: Ranked, page: Path, tab
         parts=[_part(config, settings, name, metrics, differences[name]) for name in benchmarks],
     )
     tables.write_text(page, text)
+
+
+def _no_formula(cell: Any) -> Any:
+    """Put an apostrophe before a text that a spreadsheet would run."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def read_metrics(files: Sequence[Path]) -> dict[tuple[str, str], Row]:

@@ -13,6 +13,7 @@ import altair as alt
 import vl_convert
 
 from mmprm.report.results import Row
+from mmprm.report.templates import printable
 
 alt.data_transformers.disable_max_rows()
 
@@ -47,10 +48,19 @@ def _svg(chart: Any, label: str) -> str:
         | {"columns": 4, "labelLimit": 220, "offset": 4},
         title={"fontSize": 12, "fontWeight": 600, "anchor": "start", "color": "#222", "offset": 8},
     ).to_dict()
-    svg = str(vl_convert.vegalite_to_svg(spec))
+    svg = str(vl_convert.vegalite_to_svg(_printable(spec)))
     digest = hashlib.sha256(svg.encode()).hexdigest()[:8]
     svg = re.sub(r"""(\bid="|url\(#|href="#)""", rf"\g<1>c{digest}-", svg)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(label)}" ', 1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(printable(label))}" ', 1)
+
+
+def _printable(spec: Any) -> Any:
+    """Make all texts of a chart printable: the renderer ends its process where one is not."""
+    if isinstance(spec, str):
+        return printable(spec)
+    if isinstance(spec, dict):
+        return {_printable(key): _printable(value) for key, value in spec.items()}
+    return [_printable(value) for value in spec] if isinstance(spec, list) else spec
 
 
 def _scale(names: Sequence[str]) -> Any:

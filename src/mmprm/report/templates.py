@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from mmprm.config import Config
 
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _LONGEST = 300  # characters of a text in a card
 
 
@@ -27,6 +28,7 @@ def render_template(template: str, package: str = "mmprm.report", **values: Any)
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if isinstance(value, str) else value,
     )
     environment.filters |= FILTERS
     return environment.get_template(template).render(values)
@@ -50,6 +52,11 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def printable(text: str) -> str:
+    """Replace what no page and no file can hold by U+FFFD: control characters but line ends and tabs, surrogates."""
+    return type(text)(_UNPRINTABLE.sub("\ufffd", text))  # Markup stays Markup
 
 
 def escaped(value: Any) -> str:

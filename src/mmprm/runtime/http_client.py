@@ -7,12 +7,13 @@ and goes into the header alone.
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import os
 import random
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -24,6 +25,7 @@ import aiohttp
 import tenacity
 
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.log import log
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Server:
     remedy: str
 
 
+PLAIN = "MMPRM_KEY_OVER_HTTP"  # environment: keys may go over a network unencrypted
+_OPENAI = "https://api.openai.com"
 _TRIES = 8
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds before the second try, doubled from try to try
 _LONGEST_RETRY_AFTER = 300.0  # seconds; a server that asks for more is asked again nevertheless
@@ -100,7 +104,7 @@ class Client:
         """
         self._url = url.rstrip("/")
         self._server = server
-        self._key = _key(server.key_names)
+        self._key = _key(server, self._url)
         self._slots = asyncio.Semaphore(max_running)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="mmprm-http", daemon=True)
@@ -207,14 +211,33 @@ async def _text(reply: aiohttp.ClientResponse) -> str:
     return data.decode(errors="replace")
 
 
-def _key(names: Sequence[str]) -> str | None:
-    for name in names:
+def _key(server: Server, url: str) -> str | None:
+    """Return the first key that is set and may go there; UserError where it would go unencrypted over a network."""
+    host, own = urlsplit(url).hostname or "", urlsplit(os.environ.get("OPENAI_BASE_URL") or _OPENAI).hostname
+    for name in server.key_names:
         key = os.environ.get(name, "").strip()
         if key and not (key.isascii() and key.isprintable()):
             raise UserError(f"{name} holds a character that no HTTP header can carry: set it again")
-        if key:
-            return key
+        if not key:
+            continue
+        if name == "OPENAI_API_KEY" and host != own:
+            log.warning(f"OPENAI_API_KEY is for {own} and not sent to {host}; what is: {server.key_names[0]}")
+            continue
+        if url.startswith("http:") and not _is_here(host) and not os.environ.get(PLAIN):
+            raise UserError(
+                f"{server.option} {url}: {name} would go over the network unencrypted. Use https, or a tunnel to "
+                f"127.0.0.1; in a network that you trust set {PLAIN}=yes; or unset {name} if the server needs no key"
+            )
+        return key
     return None
+
+
+def _is_here(host: str) -> bool:
+    """Tell whether a host is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _proxy(url: str) -> str | None:

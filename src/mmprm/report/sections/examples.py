@@ -23,8 +23,10 @@ from mmprm.runtime.errors import UserError
 _THUMBNAIL_SIDE = 160  # pixels
 _MAX_IMAGE = 300_000  # bytes; larger images are shown smaller
 _MAX_SIDE = 640  # pixels of an image that is shown smaller
-_TYPES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp", b"BM": "bmp"}
-_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/'\",;:]+/)+(?=[^\s/'\",;:])")
+_JPEG = b"\xff\xd8\xff"
+# A home folder whole, since its name is a person's; of any other path all but its last part.
+_HOMES = re.compile(r"(?:file:/*|(?<![\w.:/])/)(?:home|Users)/[^\s/'\",;:]+/?|(?<![\w./])~[\w.-]*/")
+_FOLDERS = re.compile(r"(?:file:/*|(?<![\w.:/…])/|…/)(?:[^\s/'\",;:]+/)+(?=[^\s/'\",;:])|file:/+")
 
 
 def kept(config: Config, folder: Path) -> list[Row]:
@@ -65,7 +67,7 @@ def _pass_rate(decision: Row) -> str:
 
 def without_folders(text: str) -> str:
     """Cut absolute paths to their last part: a card is published, and local folders must not be."""
-    return _FOLDERS.sub("…/", text)
+    return _FOLDERS.sub("…/", _HOMES.sub("…/", text))
 
 
 def _shown(name: str, problems: dict[str, Row]) -> Row:
@@ -113,20 +115,25 @@ def thumbnail(image: bytes) -> bytes | None:
 
 
 def data_uri(image: bytes) -> str | None:
-    """Return the image as a data URI, a large one at a smaller size; None where it cannot be shown."""
-    kind = next((kind for magic, kind in _TYPES.items() if image.startswith(magic)), None)
-    shown: bytes | None = image
-    if kind is None or len(image) > _MAX_IMAGE:
-        kind, shown = "jpeg", _smaller(image, _MAX_SIDE, "JPEG", quality=85)
+    """Return the image as a data URI, a large one at a smaller size; None where it cannot be shown.
+
+    It is encoded anew: a photograph's file says where and when it was taken, and by whom.
+    """
+    if len(image) > _MAX_IMAGE or image.startswith(_JPEG):
+        kind, shown = "jpeg", _smaller(image, _MAX_SIDE if len(image) > _MAX_IMAGE else None, "JPEG", quality=85)
+    else:
+        kind, shown = "png", _smaller(image, None, "PNG")
     return f"data:image/{kind};base64,{base64.b64encode(shown).decode()}" if shown else None
 
 
-def _smaller(image: bytes, side: int, kind: str, **options: Any) -> bytes | None:
+def _smaller(image: bytes, side: int | None, kind: str, **options: Any) -> bytes | None:
     try:
         small = decode_image(image)
     except UserError:
         return None
-    small.thumbnail((side, side))
+    if side is not None:
+        small.thumbnail((side, side))
+    small.info.clear()  # Pillow would write the comment and the colour profile of the original
     out = io.BytesIO()
     small.save(out, kind, **options)
     return out.getvalue()
