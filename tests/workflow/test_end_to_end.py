@@ -92,7 +92,6 @@ def ci_config(table: Path, max_refused_share: float) -> dict[str, Any]:
     """configs/ci.yaml on the kept base model, with the table's problems among those that may be annotated."""
     config = yaml.safe_load((ROOT / "configs/ci.yaml").read_text())
     config["policy"]["base"] = str(ROOT / config["policy"]["base"])
-    config["sources"]["sft"]["size"] = 1280  # 40 updates, and checkpoints at 20 and 40
     config["sources"]["real"] = {"kind": "table", "path": str(table)}
     config["seeds"]["sources"] = ["curated", "real"]
     config["intake"] = {"max_refused_share": max_refused_share}
