@@ -15,6 +15,7 @@ from mmprm.evaluation.aggregates import auc
 from mmprm.mini import train_base
 from mmprm.mini.lessons import KINDS, lesson
 from mmprm.model import folders
+from mmprm.model.step_text import NO, YES, token_id
 from mmprm.runtime.errors import UserError
 from perf.common import finish, say, user_errors
 
@@ -26,7 +27,7 @@ def judgement(model: Any, processor: Any, kind: str, lessons: int) -> float | No
     import torch
 
     rng = random.Random(f"judgement/{kind}")
-    yes, no = processor.tokenizer.convert_tokens_to_ids(["Yes", "No"])
+    yes, no = (token_id(processor.tokenizer, word) for word in (YES, NO))
     batch = train_base.collate([lesson(kind, "dev", rng) for _ in range(lessons)], processor)
     with torch.no_grad():
         logits, tokens, checked = train_base.predictions(model, batch)

@@ -19,7 +19,9 @@ from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.data.problem import read_problems
 from mmprm.model.step_text import Status
-from mmprm.prm.scorers import Item, Scorer, TransformersScorer, TreeScorer, VllmScorer
+from mmprm.prm.scorers import TransformersScorer, TreeScorer
+from mmprm.prm.step_scores import Item, Scorer
+from mmprm.prm.vllm_scorer import VllmScorer
 from perf.common import finish, machine, need, say, spread, user_errors
 
 Scores = list[list[float]]
@@ -88,6 +90,7 @@ def run(config: Config, prm: Path, items: list[Item], repeats: int) -> dict[str,
         for scorer in scorers.values():
             scorer.close()
     problems = len({item[0].problem_id for item in items})
+    result |= {"dtype": engine.dtype}
     return result | {"candidates": len(items), "problems": problems, "repeats": repeats, "machine": machine()}
 
 
@@ -105,13 +108,18 @@ def main(arguments: list[str] | None = None) -> None:
         parser.add_argument(f"--{name}", type=Path, default=results / place, help=f"{text} (%(default)s)")
     parser.add_argument("--problems", type=int, default=48, help="how many of the problems (48)")
     parser.add_argument("--repeats", type=int, default=3, help="times that each scorer is run (3)")
+    parser.add_argument("--dtype", help="of the weights, in place of the configuration's: float32, bfloat16, float16")
     given = parser.parse_args(arguments)
     if given.repeats < 1 or given.problems < 1:
         parser.error("--repeats and --problems must be at least 1")
     with user_errors("scoring"):
         need(given.prm, given.problems_table, given.candidates, given.config)
         items = items_of(given.problems_table, given.candidates, given.problems)
-        result = run(configuration.read(given.config), given.prm, items, given.repeats)
+        config = configuration.read(given.config)
+        if given.dtype:
+            engine = config.engine.model_copy(update={"dtype": given.dtype})
+            config = config.model_copy(update={"engine": engine})
+        result = run(config, given.prm, items, given.repeats)
     finish(result)
 
 

@@ -24,7 +24,7 @@ from mmprm.evaluation.offline import evaluate, score
 from mmprm.model import folders
 from mmprm.model.step_text import parse
 from mmprm.prm import score_candidates
-from mmprm.prm.scorers import Item, StepScores
+from mmprm.prm.step_scores import Item, StepScores
 from mmprm.runtime.errors import UserError
 
 GOOD = {"problem": "a", "steps": ["3 + 4 = 7"], "answer": "7"}

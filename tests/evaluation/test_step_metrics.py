@@ -16,7 +16,7 @@ from mmprm.data.problem import Problem, write_problems
 from mmprm.evaluation.step_benchmarks import Tables, measure_steps, score_steps
 from mmprm.evaluation.step_metrics import METRICS, JudgedPath, by_subset, choose_threshold, scores, tallies
 from mmprm.prm import score_candidates
-from mmprm.prm.scorers import Item, StepScores
+from mmprm.prm.step_scores import Item, StepScores
 from mmprm.runtime.errors import UserError
 
 

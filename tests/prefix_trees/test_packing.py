@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from mmprm.data.problem import Problem
 from mmprm.prefix_trees import attention, packing
-from mmprm.prm.scorers import Item, TransformersScorer, TreeScorer
+from mmprm.prm.scorers import TransformersScorer, TreeScorer
+from mmprm.prm.step_scores import Item
 
 # Few tokens, so that prefixes are shared.
 PATHS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_size=1, max_size=8)

@@ -11,15 +11,18 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import tiny_internvl
+import torch
 
 from mmprm.config import Config, load
 from mmprm.data import schemas, tables
-from mmprm.data.problem import Problem, write_problems
+from mmprm.data.problem import Problem, decode_image, write_problems
 from mmprm.model import folders
-from mmprm.model.step_text import ANSWER_CLOSE, MARKER, STEP_CLOSE, Renderer, control_ids, parse
+from mmprm.model.step_text import ANSWER_CLOSE, MARKER, NO, STEP_CLOSE, YES, Renderer, control_ids, parse
 from mmprm.prm import score_candidates
-from mmprm.prm.score_candidates import spread
-from mmprm.prm.scorers import Item, StepScores, TransformersScorer
+from mmprm.prm.cross_check import spread
+from mmprm.prm.scorers import TransformersScorer, TreeScorer
+from mmprm.prm.step_scores import Input, Item, StepScores
 from mmprm.runtime.errors import UserError
 
 STRANGE = "Is <prm> or <step>a</step><prm> or <IMG_CONTEXT> or <img> a step? <|im_end|>"
@@ -187,10 +190,59 @@ def test_the_stage_fails_where_transformers_gives_other_probabilities(
 
     use(monkeypatch, halves, reference)
     rows = [candidate(problem, number) for problem in files.problems for number in range(4)]
-    with pytest.raises(UserError, match=rf"1\.23e-02 on a candidate of problem '{wrong.problem_id}'"):
+    named = rf"1\.23e-02 on a candidate of problem '{wrong.problem_id}': P\(yes\) after .* is 0\.5000 and 0\.5123;"
+    with pytest.raises(UserError, match=named):
         files.score(make_config("vllm", cross_check=3), rows)
     files.score(make_config("vllm", cross_check=3, tolerance=0.02), rows)
     files.score(make_config("vllm", cross_check=0), rows)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "ours", "theirs", "says"),
+    [
+        ("vllm", "float32", "ab", "abc", r"did not read the same input \(2 and 3 tokens\).*set engine.kind to transfo"),
+        ("vllm", "float32", "ab", "ab", r"the same tokens, so one of them computes .*set engine.kind to transformers$"),
+        (
+            "transformers",
+            "float32",
+            "ab",
+            "ab",
+            r"tree packing and .*computes the model wrongly: set engine.kind to vllm$",
+        ),
+        (
+            "server",
+            "bfloat16",
+            "ab",
+            "ab",
+            r"for bfloat16 weights is 0\.05\. .*engine\.dtype to float32, or set engine.kin",
+        ),
+    ],
+)
+def test_the_cross_check_says_what_differs_and_never_to_set_what_is_set(
+    files: Tables, monkeypatch: pytest.MonkeyPatch, kind: str, dtype: str, ours: str, theirs: str, says: str
+) -> None:
+    def of(value: float, text: str) -> Any:
+        return lambda item: StepScores([value] * len(halves(item)), read=Input.of([ord(letter) for letter in text]))
+
+    use(monkeypatch, of(0.5, ours), of(0.6, theirs))
+    config = make_config(kind if kind != "server" else "vllm")
+    engine = config.engine.model_copy(update={"dtype": dtype, "kind": kind})
+    with pytest.raises(UserError, match=says):
+        files.score(config.model_copy(update={"engine": engine}), [candidate(files.problems[0], 0)])
+
+
+@pytest.mark.parametrize(("dtype", "passes"), [("float32", 5e-4), ("float16", 5e-3), ("bfloat16", 0.03)])
+def test_without_a_tolerance_it_is_that_of_the_weights_precision(
+    files: Tables, monkeypatch: pytest.MonkeyPatch, dtype: str, passes: float
+) -> None:
+    config = make_config("vllm")
+    config = config.model_copy(update={"engine": config.engine.model_copy(update={"dtype": dtype})})
+    rows = [candidate(files.problems[0], 0)]
+    use(monkeypatch, halves, lambda item: [0.5 + passes] * len(halves(item)))
+    files.score(config, rows)
+    use(monkeypatch, halves, lambda item: [0.5 + 4 * passes] * len(halves(item)))
+    with pytest.raises(UserError, match=f"tolerance for {dtype} weights"):
+        files.score(config, rows)
 
 
 def counted(files: Tables) -> Tables:
@@ -320,6 +372,58 @@ def test_vllm_gives_the_concentrations_of_transformers(
         assert found["concentrations"] == pytest.approx(expected.concentrations, rel=1e-3)
         seen |= {round(value, 3) for value in found["concentrations"]}
     assert len(seen) > 2
+
+
+@pytest.fixture(scope="module", params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def llama_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An InternVL with a Llama's language model and tokenizer, in single and in half precision."""
+    return tiny_internvl.build(tmp_path_factory.mktemp("models") / "llama", dtype=request.param)
+
+
+@pytest.mark.slow
+def test_both_engines_read_the_rows_that_training_trains(
+    tmp_path: Path, hard_problems: list[Problem], llama_folder: Path
+) -> None:
+    """The tokenizer encodes "Yes" as one piece and has another one of the name "Yes", which vLLM would look up.
+
+    And in bfloat16 the logits of both are read from the hidden state in float32: rounded ones differ by more.
+    """
+    words = folders.load_processor(llama_folder).tokenizer
+    assert words.convert_tokens_to_ids(YES) != control_ids(words)[YES]
+    dtype = folders.weights_dtype(llama_folder, "auto")
+    files = Tables(tmp_path, hard_problems, llama_folder)
+    rows = [candidate(problem, number) for problem in hard_problems for number in range(3)]
+    config = make_config("vllm", cross_check=len(rows))
+    config = config.model_copy(update={"engine": config.engine.model_copy(update={"dtype": dtype})})
+    scored = files.score(config, rows)
+    assert len({round(value, 3) for row in scored for value in row["probabilities"]}) > len(rows)
+
+
+@pytest.mark.parametrize("scorer", [TransformersScorer, TreeScorer])
+def test_in_bfloat16_the_logits_are_not_rounded(scorer: Any, hard_problems: list[Problem], tmp_path: Path) -> None:
+    """The scores are those of the last hidden state, projected in float64; the model's own logits have 8 bits."""
+    folder = tiny_internvl.build(tmp_path / "half", dtype=torch.bfloat16)
+    model, processor = folders.load_model(folder, "bfloat16"), folders.load_processor(folder)
+    seen: list[Any] = []
+    model.lm_head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0]))
+    problem = hard_problems[0]
+    item: Item = (problem, parse(problem.solution or "").steps, "5")
+    inputs = processor(
+        text=[Renderer(processor).marked(*item)],
+        images=[decode_image(image) for image in problem.images],
+        return_tensors="pt",
+        text_kwargs={"add_special_tokens": False},
+    )
+    ids = control_ids(processor.tokenizer)
+    markers = (inputs["input_ids"][0] == ids[MARKER]).nonzero()[:, 0]
+    with torch.no_grad():
+        logits = model(**inputs.to(dtype=torch.bfloat16), logits_to_keep=markers).logits[0].double()
+    exact = seen[0].double() @ model.lm_head.weight.detach().double().T
+    expected, rounded = (one[:, [ids[NO], ids[YES]]].softmax(-1)[:, 1].tolist() for one in (exact, logits))
+    (found,) = scorer(folder, dtype="bfloat16").score([item])
+    loose = 1e-6 if scorer is TransformersScorer else 5e-3  # a tree's attention rounds in another order
+    assert found.probabilities == pytest.approx(expected, abs=loose)
+    assert max(abs(a - b) for a, b in zip(expected, rounded, strict=True)) > 1e-4
 
 
 @pytest.mark.slow

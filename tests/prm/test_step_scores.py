@@ -9,7 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from mmprm.prm.scorers import StepScores, concentration, dispersion, share_above
+from mmprm.prm.step_scores import StepScores, dispersion, share_above
+from mmprm.training.losses import concentration
 
 P = st.floats(0.001, 0.999)
 KAPPA = st.floats(0.01, 1000)

@@ -18,9 +18,9 @@ from scipy.stats import betabinom
 from mmprm import config
 from mmprm.model import folders
 from mmprm.prm import marker_examples, train_prm
-from mmprm.prm.scorers import concentration
 from mmprm.training import losses
 from mmprm.training.examples import IGNORE
+from mmprm.training.losses import concentration
 
 LOGIT = st.floats(-8, 8)
 

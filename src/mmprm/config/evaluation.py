@@ -27,8 +27,11 @@ class Bench(Section):
     confidence: float = Field(0.95, gt=0, lt=1, description="of intervals")
     resamples: int = Field(10_000, ge=100, description="of the bootstrap over problems")
     cross_check: int = Field(8, ge=0, description="candidates that transformers scores too; 0 switches it off")
-    tolerance: float = Field(
-        1e-3, gt=0, description="largest difference of a probability, or of 1 / (1 + concentration), in the cross-check"
+    tolerance: float | None = Field(
+        None,
+        gt=0,
+        description="largest difference of a probability, or of 1 / (1 + concentration), in the cross-check; null: by "
+        "the weights' dtype, 1e-3 in float32, 0.01 in float16, 0.05 in bfloat16",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmprm.data import tables
 from mmprm.model.hf_env import prepare
-from mmprm.model.step_text import TAGS, control_ids
+from mmprm.model.step_text import TAGS, control_ids, token_id
 from mmprm.runtime.errors import UserError
 
 MANIFEST = "manifest.json"
@@ -85,6 +85,13 @@ def working_dtype(dtype: str, device: str) -> str:
     return "float32" if dtype == "auto" and device == "cpu" else dtype
 
 
+def weights_dtype(folder: Path, dtype: str) -> str:
+    """Return the dtype by its name, and that of the folder's weights for `auto`; float32 if the folder names none."""
+    if dtype != "auto":
+        return dtype
+    return str(getattr(_config(folder), "dtype", None) or "float32").removeprefix("torch.")
+
+
 def device() -> str:
     """Return `cuda` if available, else `cpu`."""
     import torch
@@ -123,7 +130,7 @@ def initialise_embeddings(model: Any, tokenizer: Any, pieces: dict[str, list[int
     with torch.no_grad():
         for weight in rows:
             for token, ids in pieces.items():
-                weight[tokenizer.convert_tokens_to_ids(token)] = weight[ids].mean(dim=0)
+                weight[token_id(tokenizer, token)] = weight[ids].mean(dim=0)
 
 
 def write_manifest(folder: Path, info: dict[str, Any]) -> None:

@@ -155,15 +155,22 @@ class Renderer:
 
 def control_ids(tokenizer: Any) -> dict[str, int]:
     """Return the ids of the tags, Yes and No; raise UserError unless each is one token and all differ (defect 7)."""
-    ids: dict[str, int] = {}
-    for token in (*TAGS, YES, NO):
-        encoded = tokenizer.encode(token, add_special_tokens=False)
-        if len(encoded) != 1 or encoded[0] == tokenizer.unk_token_id:
-            raise UserError(
-                f"the tokenizer {tokenizer.name_or_path!r} encodes {token!r} as {len(encoded)} tokens, not as one: "
-                "use a policy folder made by the policy stage (it adds the tags), or add the token"
-            )
-        ids[token] = encoded[0]
+    ids = {token: token_id(tokenizer, token) for token in (*TAGS, YES, NO)}
     if len(set(ids.values())) != len(ids):
         raise UserError(f"the tokenizer {tokenizer.name_or_path!r} gives two of {list(ids)} the same id: {ids}")
     return ids
+
+
+def token_id(tokenizer: Any, token: str) -> int:
+    """Return the id that a text of its own is encoded as; raise UserError unless it is a single known token.
+
+    The only derivation: `convert_tokens_to_ids` looks a vocabulary's own name up, which a SentencePiece tokenizer's
+    "Yes" is another piece of.
+    """
+    encoded = tokenizer.encode(token, add_special_tokens=False)
+    if len(encoded) != 1 or encoded[0] == tokenizer.unk_token_id:
+        raise UserError(
+            f"the tokenizer {tokenizer.name_or_path!r} encodes {token!r} as {len(encoded)} tokens, not as one: "
+            "use a policy folder made by the policy stage (it adds the tags), or add the token"
+        )
+    return int(encoded[0])

@@ -3,10 +3,8 @@
 A few candidates are scored again, one at a time with transformers, and the stage fails if the two differ.
 """
 
-import hashlib
 import math
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,10 @@ from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, problems_by_id
 from mmprm.model import folders
 from mmprm.model.step_text import Status
-from mmprm.prm.scorers import Item, Scorer, StepScores, TransformersScorer, TreeScorer, VllmScorer, dispersion
+from mmprm.prm.cross_check import TOLERANCE, largest_difference, spread, what_differs
+from mmprm.prm.scorers import TransformersScorer, TreeScorer
+from mmprm.prm.step_scores import Item, Scorer, StepScores
+from mmprm.prm.vllm_scorer import VllmScorer
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.runtime.progress import Progress
@@ -131,10 +132,7 @@ def _open_reference(config: Settings, prm: Path) -> TransformersScorer:
 
 
 def _cross_check(config: Settings, prm: Path, items: Sequence[Item], scores: Sequence[StepScores]) -> None:
-    """Raise UserError if scores differ from the reference's by more than bench.tolerance.
-
-    Concentrations are compared by `dispersion`, on whose scale the tolerance of a probability is meaningful.
-    """
+    """Raise UserError if scores differ from the reference's by more than bench.tolerance (by default, rounding)."""
     chosen = [index for index in spread(items) if scores[index].probabilities][: config.bench.cross_check]
     if not chosen:
         return
@@ -143,37 +141,13 @@ def _cross_check(config: Settings, prm: Path, items: Sequence[Item], scores: Seq
         expected = reference.score([items[index] for index in chosen])
     finally:
         reference.close()
-    largest, worst = 0.0, chosen[0]
     for index, other in zip(chosen, expected, strict=True):
         check_scores(items[index], other)
-        difference = max(abs(a - b) for a, b in zip(_compared(scores[index]), _compared(other), strict=True))
-        if difference > largest:
-            largest, worst = difference, index
-    log.info(f"cross-check: {len(chosen)} candidates, largest difference {largest:.2e}")
-    if largest > config.bench.tolerance:
-        scorer = "tree packing" if config.engine.kind == "transformers" else "vLLM"
-        raise UserError(
-            f"{scorer} and transformers differ by {largest:.2e} on a candidate of problem "
-            f"{items[worst][0].problem_id!r}; bench.tolerance is {config.bench.tolerance:g}: set engine.kind to "
-            "transformers, or raise the tolerance if the weights are in half precision"
-        )
-
-
-def _compared(scores: StepScores) -> list[float]:
-    return scores.probabilities + [dispersion(value) for value in scores.concentrations or ()]
-
-
-def spread(items: Sequence[Item]) -> list[int]:
-    """Return all indices in an order that visits each problem once before any twice, and else follows a hash."""
-
-    def digest(index: int) -> str:
-        problem, steps, answer = items[index]
-        return hashlib.sha256("\x1f".join([problem.problem_id, *steps, answer or ""]).encode()).hexdigest()
-
-    visits: Counter[str] = Counter()
-    rounds = {}
-    for index in sorted(range(len(items)), key=digest):
-        problem_id = items[index][0].problem_id
-        rounds[index] = visits[problem_id]
-        visits[problem_id] += 1
-    return sorted(rounds, key=lambda index: rounds[index])
+    worst = largest_difference(chosen, scores, expected)
+    log.info(f"cross-check: {len(chosen)} candidates, largest difference {worst.size:.2e}")
+    dtype = folders.weights_dtype(prm, folders.working_dtype(config.engine.dtype, folders.device()))
+    tolerance = config.bench.tolerance or TOLERANCE.get(dtype, max(TOLERANCE.values()))
+    if worst.size > tolerance:
+        index = worst.candidate
+        other, kind = expected[chosen.index(index)], config.engine.kind
+        raise UserError(what_differs(worst, items[index], scores[index], other, kind, dtype, tolerance))

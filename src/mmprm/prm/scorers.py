@@ -1,165 +1,27 @@
-"""PRMs that score solutions, in vLLM or transformers. In: a PRM folder, solutions. Out: StepScores.
+"""PRMs that score solutions in transformers: the plain reference, and prefix trees. In: a PRM folder. Out: StepScores.
 
-The texts come from `step_text.Renderer`, as in training. vLLM is silently wrong on some model classes, so
-`score_candidates` compares it with transformers.
+The texts come from `step_text.Renderer`, as in training.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from mmprm.config.offline import Settings
-from mmprm.data.problem import Problem
 from mmprm.engine.decoding import TooLongError
 from mmprm.model import folders
-from mmprm.model.step_text import MARKER, NO, YES, Renderer, control_ids
+from mmprm.model.output_rows import read_only
+from mmprm.model.step_text import Renderer
 from mmprm.model.tokens import image_inputs, tokenise
 from mmprm.prefix_trees import attention, packing
-from mmprm.training.losses import SMALLEST, concentration
+from mmprm.prm.step_scores import Input, Item, StepScores, scored_tokens
 
-Item = tuple[Problem, tuple[str, ...], str | None]  # a solution to score: problem, steps, answer
 BUDGET = 4096  # tokens of a forward pass of TreeScorer
-
-
-@dataclass(frozen=True)
-class StepScores:
-    """P(yes) at each marker, in order, and the concentrations there (None if the PRM was not trained on counts).
-
-    A PRM that was trained on counts (`label: counts`; BetaPRM, arXiv 2605.15529) predicts that a state's share of right
-    rollouts is distributed as Beta(p κ, (1 - p) κ): p is P(yes), the mean, and κ the concentration. Both are empty if
-    the solution is too long for the model.
-    """
-
-    probabilities: list[float] = field(default_factory=list)
-    concentrations: list[float] | None = None
-
-    @classmethod
-    def of_logits(cls, logits: Any) -> StepScores:
-        """Compute them from the logits of (No, Yes) or (No, Yes, `<prm>`): (markers, 2) or (markers, 3)."""
-        logits = logits.double()
-        probabilities = logits[:, :2].softmax(dim=-1)[:, 1].tolist()
-        return cls(probabilities, concentration(logits).tolist() if logits.shape[1] > 2 else None)
-
-    def columns(self, counted: bool) -> dict[str, list[float]]:
-        """Return the columns of a score table, the concentrations only if the PRM was trained on counts."""
-        columns = {"probabilities": self.probabilities}
-        return columns | {"concentrations": self.concentrations or []} if counted else columns
-
-    def at(self, markers: Sequence[int]) -> StepScores:
-        """Return the scores of some of the markers."""
-        concentrations = self.concentrations and [self.concentrations[marker] for marker in markers]
-        return StepScores([self.probabilities[marker] for marker in markers], concentrations)
-
-
-class Scorer(Protocol):
-    """A PRM that is loaded. `prompt_tokens` counts the tokens that it has read."""
-
-    prompt_tokens: int
-
-    def score(self, items: Sequence[Item]) -> list[StepScores]:
-        """Score each item, in order; an item that is too long for the model gets no probabilities."""
-
-    def close(self) -> None:
-        """Free the model."""
-
-
-def dispersion(concentration: float) -> float:
-    """Return 1 / (1 + κ), in (0, 1): the correlation between two rollouts of a state, of variance p (1 - p) times this.
-
-    It moves with the logits no faster than a probability does, so concentrations are compared by it.
-    """
-    return 1 / (1 + concentration)
-
-
-def share_above(threshold: float, p: float, concentration: float) -> float:
-    """Return the mass of Beta(p κ, (1 - p) κ) above a threshold: 1 - I_threshold(p κ, (1 - p) κ), incomplete beta.
-
-    It is at least c exactly if the lower bound of the one-sided c-credible interval, the quantile 1 - c, is at least
-    the threshold. It rises with p. For large κ it is 1 if p is above the threshold and 0 below; for κ to 0, where a
-    state is solved always or never, it tends to p.
-    """
-    from scipy.special import betaincc
-
-    a, b = max(p * concentration, SMALLEST), max((1 - p) * concentration, SMALLEST)
-    return float(betaincc(a, b, threshold))
-
-
-def scored_tokens(folder: Path, tokenizer: Any) -> tuple[int, list[int]]:
-    """Return the marker's id, and the ids whose logits a PRM's scores are read from: see StepScores.of_logits."""
-    ids = control_ids(tokenizer)
-    return ids[MARKER], [ids[NO], ids[YES], *([ids[MARKER]] if folders.trained_on_counts(folder) else [])]
-
-
-class VllmScorer:
-    """Scores with vLLM's pooling runner: the output layer's rows for No and Yes classify the marker's position.
-
-    For a PRM of counts the marker's row is used too, and logits come back.
-    """
-
-    def __init__(self, config: Settings, folder: Path) -> None:
-        from mmprm.engine.vllm_engine import VllmModel, set_environment
-
-        set_environment(folders.device())
-        from vllm.config import PoolerConfig
-
-        self.prompt_tokens = 0
-        self._window = 2 * config.engine.max_running
-        marker, _ = scored_tokens(folder, folders.load_processor(folder).tokenizer)
-        self._counts = folders.trained_on_counts(folder)
-        head: dict[str, Any] = {"method": "from_2_way_softmax", "classifier_from_token": [NO, YES], "num_labels": 1}
-        if self._counts:
-            head = {"method": "no_post_processing", "classifier_from_token": [NO, YES, MARKER], "num_labels": 3}
-        # vLLM reads it from the language model's configuration, where the Qwen-VL families do not have it.
-        head["tie_word_embeddings"] = folders.ties_embeddings(folder)
-        self._model = VllmModel(
-            config,
-            folder,
-            max_num_seqs=config.engine.max_running,
-            runner="pooling",
-            convert="classify",
-            hf_overrides={"num_labels": head["num_labels"], "text_config": head},
-            pooler_config=PoolerConfig(task="token_classify", tok_pooling_type="STEP", step_tag_id=marker),
-            # Cached tokens are not computed, so they would have no score; neither would those of an earlier chunk.
-            enable_prefix_caching=False,
-            enable_chunked_prefill=False,
-        )
-
-    def score(self, items: Sequence[Item]) -> list[StepScores]:
-        """Score the items (see `Scorer`). Keeps the engine's batch full with at most two batches of rendered items."""
-        from vllm import PoolingParams
-
-        parameters = PoolingParams(task="token_classify", use_activation=False if self._counts else None)
-        scores = [StepScores() for _ in items]
-        waiting = deque(enumerate(items))
-        running = 0
-        while running or waiting:
-            while waiting and running < self._window:
-                index, item = waiting.popleft()
-                try:
-                    rendered = self._model.render(self._model.renderer.marked(*item), item[0], room=0)
-                except TooLongError:
-                    continue
-                self._model.engine.add_request(str(index), rendered, parameters)
-                running += 1
-            for output in self._model.engine.step():
-                if output.finished:
-                    scores[int(output.request_id)] = self._step_scores(output.outputs.data)
-                    self.prompt_tokens += len(output.prompt_token_ids)
-                    running -= 1
-        return scores
-
-    def _step_scores(self, pooled: Any) -> StepScores:
-        return StepScores.of_logits(pooled) if self._counts else StepScores(pooled.double().flatten().tolist())
-
-    def close(self) -> None:
-        """Free the model."""
-        self._model.close()
 
 
 class TransformersScorer:
@@ -170,7 +32,9 @@ class TransformersScorer:
 
         self.prompt_tokens = 0
         self._model = TransformersModel(folder, instruction, dtype, max_model_len)
-        self._marker, self._read = scored_tokens(folder, self._model.processor.tokenizer)
+        tokens = scored_tokens(folder, self._model.processor.tokenizer)
+        self._marker = tokens.marker
+        read_only(self._model.model, tokens.read)
 
     def score(self, items: Sequence[Item]) -> list[StepScores]:
         """Score the items (see `Scorer`)."""
@@ -188,7 +52,7 @@ class TransformersScorer:
         markers = (ids == self._marker).nonzero()[:, 0]
         with torch.inference_mode():
             logits = self._model.model(**inputs, logits_to_keep=markers).logits[0]
-        return StepScores.of_logits(logits[:, self._read])
+        return StepScores.of_logits(logits, Input.of(ids.cpu()))
 
     def close(self) -> None:
         """Free the model."""
@@ -216,12 +80,14 @@ class TreeScorer:
     ) -> None:
         self.prompt_tokens = 0
         self._processor = folders.load_processor(folder)
-        self._marker, self._read = scored_tokens(folder, self._processor.tokenizer)
+        tokens = scored_tokens(folder, self._processor.tokenizer)
+        self._marker = tokens.marker
         self._renderer = Renderer(self._processor, instruction)
         self._longest = min(longest, folders.longest_input(folder))
         self._budget = budget
         self._device = folders.device()
         self._model = folders.load_model(folder, folders.working_dtype(dtype, self._device), self._device)
+        read_only(self._model, tokens.read)
         self._packs = packing.supports(self._model)
         self._positions = packing.TreePositions(self._model)
         if self._packs:
@@ -273,10 +139,11 @@ class TreeScorer:
         inputs["logits_to_keep"] = torch.from_numpy(markers)
         with torch.inference_mode():
             logits = self._model(**self._to_device(inputs)).logits[0]
-        at_markers = StepScores.of_logits(logits[:, self._read])
+        at_markers = StepScores.of_logits(logits)
         items = [item for tree in trees for item in tree.items]
         for item, indices in zip(items, packed.path_indices, strict=True):
-            scores[item] = at_markers.at(np.searchsorted(markers, indices[np.isin(indices, markers)]).tolist())
+            read = Input.of(packed.tokens["input_ids"][indices])
+            scores[item] = at_markers.at(np.searchsorted(markers, indices[np.isin(indices, markers)]).tolist(), read)
 
     def _to_device(self, values: Any) -> Any:
         """Move tensors to the model's device, floating-point ones in its dtype; containers element by element."""

@@ -11,7 +11,7 @@ from typing import Any
 from mmprm.config.training import Lora
 from mmprm.data import tables
 from mmprm.model import folders
-from mmprm.model.step_text import MARKER, NO, TAGS, YES, control_ids
+from mmprm.model.step_text import MARKER, NO, TAGS, YES, control_ids, token_id
 from mmprm.prefix_trees import attention, packing
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.progress import Progress, duration
@@ -97,7 +97,7 @@ def add_adapters(model: Any, tokenizer: Any, lora: Lora) -> Any:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=matrices,
-        trainable_token_indices={"embed_tokens": [tokenizer.convert_tokens_to_ids(tag) for tag in TAGS]},
+        trainable_token_indices={"embed_tokens": [token_id(tokenizer, tag) for tag in TAGS]},
     )
     return get_peft_model(model, settings)
 

@@ -23,7 +23,7 @@ from mmprm.engine.base import Request
 from mmprm.experiments.guided.decode import decode_guided
 from mmprm.experiments.guided.strategies import DecodeResult, Partial, decode, is_reliable, repeats
 from mmprm.model import folders
-from mmprm.prm.scorers import StepScores, share_above
+from mmprm.prm.step_scores import StepScores, share_above
 from mmprm.rollouts.rollout import RequestFactory
 from mmprm.runtime.errors import UserError
 

@@ -23,7 +23,8 @@ from mmprm.experiments.guided.strategies import DecodeResult, Partial, decode
 from mmprm.grading import Verdict
 from mmprm.model import folders
 from mmprm.prm.score_candidates import check_scores
-from mmprm.prm.scorers import Scorer, StepScores, TreeScorer
+from mmprm.prm.scorers import TreeScorer
+from mmprm.prm.step_scores import Scorer, StepScores
 from mmprm.rollouts.rollout import RequestFactory
 from mmprm.rollouts.run import OpenEngine, SamplingJob, run_searches
 from mmprm.rollouts.scheduler import SearchResult

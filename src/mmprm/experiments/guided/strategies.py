@@ -17,7 +17,7 @@ from mmprm.data.problem import Problem
 from mmprm.engine.base import Request
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.model.step_text import Status, parse_block, render_solution
-from mmprm.prm.scorers import StepScores, share_above
+from mmprm.prm.step_scores import StepScores, share_above
 from mmprm.rollouts.rollout import Prefix, Rollout
 
 Partial = tuple[Prefix, str | None]  # steps, and the answer of a whole solution

@@ -1,0 +1,78 @@
+"""A PRM that scores solutions in vLLM. In: a PRM folder, solutions. Out: StepScores.
+
+vLLM is silently wrong on some model classes, so `score_candidates` compares it with transformers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmprm.config.offline import Settings
+from mmprm.engine.decoding import TooLongError
+from mmprm.model import folders
+from mmprm.prm.step_scores import Input, Item, StepScores, scored_tokens
+
+
+class VllmScorer:
+    """Scores with vLLM's pooling runner: the output layer's rows for No and Yes classify the marker's position.
+
+    For a PRM of counts the marker's row is used too. vLLM keeps these rows, and computes their logits, in float32.
+    """
+
+    def __init__(self, config: Settings, folder: Path) -> None:
+        from mmprm.engine.vllm_engine import VllmModel, set_environment
+
+        set_environment(folders.device())
+        from vllm.config import PoolerConfig
+
+        self.prompt_tokens = 0
+        self._window = 2 * config.engine.max_running
+        tokenizer = folders.load_processor(folder).tokenizer
+        tokens = scored_tokens(folder, tokenizer)
+        n_read = len(tokens.read)
+        head = {"method": "no_post_processing", "classifier_from_token": tokens.pieces(tokenizer), "num_labels": n_read}
+        # vLLM reads it from the language model's configuration, where the Qwen-VL families do not have it.
+        head["tie_word_embeddings"] = folders.ties_embeddings(folder)
+        self._model = VllmModel(
+            config,
+            folder,
+            max_num_seqs=config.engine.max_running,
+            runner="pooling",
+            convert="classify",
+            hf_overrides={"num_labels": n_read, "text_config": head},
+            pooler_config=PoolerConfig(task="token_classify", tok_pooling_type="STEP", step_tag_id=tokens.marker),
+            # Cached tokens are not computed, so they would have no score; neither would those of an earlier chunk.
+            enable_prefix_caching=False,
+            enable_chunked_prefill=False,
+        )
+
+    def score(self, items: Sequence[Item]) -> list[StepScores]:
+        """Score the items (see `Scorer`). Keeps the engine's batch full with at most two batches of rendered items."""
+        from vllm import PoolingParams
+
+        parameters = PoolingParams(task="token_classify", use_activation=False)
+        scores = [StepScores() for _ in items]
+        waiting = deque(enumerate(items))
+        running = 0
+        while running or waiting:
+            while waiting and running < self._window:
+                index, item = waiting.popleft()
+                try:
+                    rendered = self._model.render(self._model.renderer.marked(*item), item[0], room=0)
+                except TooLongError:
+                    continue
+                self._model.engine.add_request(str(index), rendered, parameters)
+                running += 1
+            for output in self._model.engine.step():
+                if output.finished:
+                    read = Input.of(output.prompt_token_ids)
+                    scores[int(output.request_id)] = StepScores.of_logits(output.outputs.data, read)
+                    self.prompt_tokens += len(output.prompt_token_ids)
+                    running -= 1
+        return scores
+
+    def close(self) -> None:
+        """Free the model."""
+        self._model.close()
