@@ -3,3 +3,4 @@
 set -euo pipefail
 bash scripts/install_lock.sh cpu python
 python -m pip install --no-deps --no-build-isolation -e .
+python -m mmprm.model.torchvision_import

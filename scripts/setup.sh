@@ -26,7 +26,8 @@ END
 echo "set-up: installing $(grep -c == "$pins") packages of $pins into .venv: several GB, some minutes" >&2
 {
     scripts/install_lock.sh "$lock" .venv/bin/python &&
-        .venv/bin/pip install --no-deps --no-build-isolation -e .
+        .venv/bin/pip install --no-deps --no-build-isolation -e . &&
+        .venv/bin/python -m mmprm.model.torchvision_import
 } >"$log" 2>&1 || {
     grep -v "^WARNING: Location" "$log" | tail -n 30 >&2
     echo "set-up: pip failed; the whole of what it said is in $log" >&2

@@ -108,6 +108,19 @@ def test_a_saved_policy_loads_again_with_its_tags_and_no_trace_of_how_it_was_loa
     assert "local_files_only" not in json.loads((mini_policy_folder / "tokenizer_config.json").read_text())
 
 
+@pytest.mark.parametrize("named", ["eager", "flash_attention_2"])
+def test_a_folder_does_not_choose_the_attention(named: str, mini_model_folder: Path, tmp_path: Path) -> None:
+    """Some published config.json name one, which this machine may not have, or which is slow."""
+    folder = shutil.copytree(mini_model_folder, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    for part in (config, config["text_config"], config["vision_config"]):
+        part |= {"_attn_implementation": named, "attn_implementation": named}
+    (folder / "config.json").write_text(json.dumps(config))
+    loaded = folders.load_model(folder).config
+    parts = (loaded, loaded.text_config, loaded.vision_config)
+    assert {part._attn_implementation for part in parts} == {"sdpa"}
+
+
 def test_whether_embeddings_are_tied_is_read_from_where_the_family_says_it(
     mini_policy_folder: Path, tmp_path: Path
 ) -> None:

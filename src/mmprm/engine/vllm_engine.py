@@ -52,6 +52,7 @@ class VllmModel:
         self.renderer = Renderer(self.processor, config.prompt.instruction)
         set_environment(self.device)
         from vllm import EngineArgs
+        from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.llm_engine import LLMEngine
 
         gc.freeze()  # vLLM calls the collector several times while it starts
@@ -59,7 +60,8 @@ class VllmModel:
             _register_here(folder)
         arguments = _engine_arguments(config, folder, self.device) | options
         self.max_model_len: int = arguments["max_model_len"]
-        self.engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
+        # Without a context vLLM takes the batches of a server that answers one user: 2,048 tokens.
+        self.engine = LLMEngine.from_engine_args(EngineArgs(**arguments), UsageContext.LLM_CLASS)
         self._shown: set[str] = set()  # hashes of the images that vLLM may still remember
         # It warns for every image that the number of threads is unchanged.
         logging.getLogger("vllm.v1.worker.cpu_worker").setLevel(logging.ERROR)

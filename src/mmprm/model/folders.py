@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.data import tables
-from mmprm.model.hf_env import prepare
+from mmprm.model.hf_env import ask_the_driver, prepare
 from mmprm.model.step_text import TAGS, control_ids, token_id
 from mmprm.runtime.errors import UserError
 
@@ -51,8 +51,11 @@ def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> Any
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # of loading and saving weights: a line per file in a log
+    config = _config(folder)
+    config._attn_implementation = "sdpa"  # a folder may name another one, which from_pretrained would let win
     model = AutoModelForImageTextToText.from_pretrained(
         _folder(folder),
+        config=config,
         dtype="auto" if dtype == "auto" else getattr(torch, dtype),
         attn_implementation="sdpa",
         local_files_only=True,
@@ -94,6 +97,7 @@ def weights_dtype(folder: Path, dtype: str) -> str:
 
 def device() -> str:
     """Return `cuda` if available, else `cpu`."""
+    ask_the_driver()
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,34 +1,22 @@
-"""Prepares the process for transformers' processors and vLLM. Call `prepare` before either is imported.
+"""Prepares the process for transformers' processors and vLLM. Call `prepare` before either is imported."""
 
-torchvision's compiled operators load only with the torch build (CPU or CUDA) that they were compiled for, and importing
-torchvision without them fails. The processors import it but use none of these operators: their schemas suffice.
-"""
-
-import importlib.util
 import os
-from pathlib import Path
 
-_SCHEMAS = {
-    "nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-}
+from mmprm.model import torchvision_import
+
+
+def ask_the_driver() -> None:
+    """Make torch ask NVML whether there is CUDA; call it before anything asks, which imports of transformers do.
+
+    Asked otherwise, torch initialises CUDA's runtime in this process, and a process that is forked from it, as vLLM's
+    engine is, cannot use CUDA (vllm#12754, vllm#15951).
+    """
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 
 def prepare() -> None:
     """Keep Hugging Face offline, unless HF_HUB_OFFLINE is set, and make `import torchvision` work; may be repeated."""
+    ask_the_driver()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else each tokenizer adds threads to the engine's own
-    import torch
-
-    spec = importlib.util.find_spec("torchvision")
-    if spec is None or hasattr(torch.ops.torchvision, "nms"):
-        return
-    for folder in spec.submodule_search_locations or []:
-        for library in Path(folder).glob("_C*.so"):
-            try:
-                torch.ops.load_library(str(library))
-            except OSError:
-                continue
-    for name, schema in _SCHEMAS.items():
-        if not hasattr(torch.ops.torchvision, name):
-            torch.library.define(f"torchvision::{name}", schema)
+    torchvision_import.install()

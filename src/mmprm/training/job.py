@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmprm.config.training import Training
+from mmprm.model import folders
 from mmprm.training.example_store import ExampleIndex
 from mmprm.training.examples import Example
 
@@ -43,11 +44,10 @@ class TrainJob:
 
 def training_arguments(job: TrainJob, updates: int, accumulation: int) -> Any:
     """Return Trainer's arguments. A dataset item is a micro-batch already, hence a batch size of 1."""
-    import torch
     from transformers import TrainingArguments
 
     training = job.training
-    on_cpu = not torch.cuda.is_available()
+    on_cpu = folders.device() == "cpu"
     if training.deepspeed == "zero3" and on_cpu:
         import deepspeed
 
@@ -100,6 +100,8 @@ def deepspeed_settings(training: Training) -> dict[str, Any]:
             "stage3_gather_16bit_weights_on_model_save": True,
         },
         "bf16": {"enabled": training.precision == "bf16"},
+        # DeepSpeed sums an update's micro-batches in the gradients' own precision unless it is told another.
+        "data_types": {"grad_accum_dtype": "fp32"},
         "train_batch_size": "auto",
         "train_micro_batch_size_per_gpu": "auto",
         "gradient_accumulation_steps": "auto",

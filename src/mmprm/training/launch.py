@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mmprm.data import tables
+from mmprm.model import folders
 from mmprm.runtime import locks, loopback, parent_death
 from mmprm.runtime.errors import UserError
 from mmprm.training import compilations, loop, nodes
@@ -41,7 +42,7 @@ def _under_torchrun(job: TrainJob, out: Path) -> loop.TrainResult:
     with tables.replacing(job_file) as temporary:
         temporary.write_bytes(pickle.dumps(job))
     environment = dict(os.environ)
-    if not torch.cuda.is_available():
+    if folders.device() == "cpu":
         environment["DS_ACCELERATOR"] = "cpu"
     worker = ["mmprm.training.launch", str(job_file), str(out), str(result_file)]
     allocation = nodes.allocation(environment)
