@@ -41,3 +41,23 @@ def llama(specials: tuple[str, ...] = base_model.SPECIALS) -> Any:
     words.add_tokens(list(specials), special_tokens=True)
     words.eos_token = "<|im_end|>"
     return words
+
+
+def gemma() -> Any:
+    """A Gemma tokenizer: no space is put before a text, each space becomes "▁", and all else is single characters."""
+    hf_env.prepare()
+    from transformers import GemmaTokenizer
+
+    numbered, characters, merges = _pieces()
+    merges = [pair for pair in merges if pair[0] != "▁"] + [("\n" * n, "\n") for n in (1, 2, 3)]  # vLLM looks these up
+    vocabulary = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *numbered, *characters, *("".join(m) for m in merges)]
+    names = {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
+    words = GemmaTokenizer(
+        vocab={piece: index for index, piece in enumerate(vocabulary)},
+        merges=merges,
+        model_max_length=2048,
+        extra_special_tokens=names,
+    )
+    words.add_tokens(["<start_of_turn>", "<end_of_turn>"], special_tokens=True)
+    words.eos_token = "<end_of_turn>"
+    return words

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import tiny_families
 import tiny_qwen
 
 from mmprm.model import folders
@@ -106,6 +109,41 @@ def test_a_saved_policy_loads_again_with_its_tags_and_no_trace_of_how_it_was_loa
     assert [tokens[0], tokens[-2], tokens[-1]] == [ids["<step>"], ids["</step>"], ids["<prm>"]]
     assert processor.tokenizer.decode(tokens) == text
     assert "local_files_only" not in json.loads((mini_policy_folder / "tokenizer_config.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("internvl_chat", r"never run\. Take .* ends in -hf .*convert_internvl_weights_to_hf\.py"),
+        ("of_tomorrow", "has no model type 'of_tomorrow', and code in a model folder is never run"),
+    ],
+)
+@pytest.mark.parametrize("read", [folders.load_processor, folders.load_model, folders.longest_input])
+def test_a_folder_that_brings_its_own_code_is_refused_with_what_to_take(
+    kind: str, says: str, read: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    """As OpenGVLab's InternVL folders are published; transformers would offer to run the code."""
+    code = {"AutoConfig": "own.Config", "AutoModel": "own.Model", "AutoProcessor": "own.Processor"}
+    config = {"architectures": ["InternVLChatModel"], "model_type": kind, "auto_map": code}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(UserError, match=says):
+        read(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow
+def test_a_processor_whose_package_is_missing_is_named_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SmolVLM's reads numbers of frames out; num2words is not in our environment."""
+    folder = tiny_families.build(tmp_path / "smolvlm", "idefics3")
+    file = folder / "processor_config.json"
+    file.write_text(file.read_text().replace("Idefics3Processor", "SmolVLMProcessor"))
+    from transformers.models.smolvlm import processing_smolvlm, video_processing_smolvlm
+
+    video_processing_smolvlm.SmolVLMVideoProcessor().save_pretrained(folder)
+    monkeypatch.setattr(processing_smolvlm, "num2words", None)
+    with pytest.raises(UserError, match=r"smolvlm: its processor needs a package .*pip install num2words"):
+        folders.load_processor(folder)
 
 
 @pytest.mark.parametrize("named", ["eager", "flash_attention_2"])

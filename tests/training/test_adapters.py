@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_internvl
 import torch
+from safetensors.torch import load_file
 
 from mmprm import config
+from mmprm.data.problem import Problem, write_problems
 from mmprm.model import folders
+from mmprm.model.step_text import TAGS, control_ids
 from mmprm.prm import marker_examples, train_prm
 from mmprm.runtime.errors import UserError
+from mmprm.training import train_policy
 
 Train = Callable[..., Path]
 
@@ -48,6 +53,28 @@ def test_adapters_are_merged_on_export(train: Train, mini_policy_folder: Path) -
     assert not any("vision" in name or "projector" in name or "norm" in name for name in changed)
     losses = losses_of(out)
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.slow
+def test_adapters_train_the_tags_rows_of_a_head_that_is_not_tied(
+    training_config: Callable[..., config.Config], mini_problems: list[Problem], tmp_path: Path
+) -> None:
+    """A policy with adapters could not learn to write `<step>`: its output row stayed at the mean of its pieces."""
+    base = tiny_internvl.build(tmp_path / "base", tags=False)
+    chosen = training_config(lora={"rank": 4}, max_steps=2, learning_rate=1e-2, warmup_share=0, max_length=512)
+    chosen = chosen.model_copy(update={"policy": chosen.policy.model_copy(update={"base": base})})
+    write_problems(tmp_path / "sft.parquet", mini_problems[:6])
+    train_policy.train_policy(chosen, [tmp_path / "sft.parquet"], tmp_path / "work", tmp_path / "policy")
+    train_policy.start_model(base, tmp_path / "start")
+    before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("start", "policy"))
+    ids = control_ids(folders.load_processor(tmp_path / "policy").tokenizer)
+    tags = sorted(ids[tag] for tag in TAGS)
+    for name in ("lm_head.weight", "embed_tokens.weight"):
+        (key,) = [key for key in before if key.endswith(name)]
+        moved = (before[key] - after[key]).abs().amax(dim=1).nonzero()[:, 0].tolist()
+        assert set(moved) <= set(tags)  # no other row
+        assert len(moved) >= len(tags) - 1  # `<prm>` is in no solution, but every logit has a gradient in the head
+        assert name != "lm_head.weight" or moved == tags
 
 
 def losses_of(out: Path) -> list[float]:

@@ -37,9 +37,9 @@ class TransformersModel:
 
     def inputs(self, text: str, problem: Problem, room: int) -> Any:
         """Return the processor's tensors of one text [1, length]. TooLongError unless `room` more tokens fit."""
-        images = [decode_image(image) for image in problem.images]
+        images = [[decode_image(image) for image in problem.images]] if problem.images else None
         inputs = self.processor(
-            text=[text], images=images or None, return_tensors="pt", text_kwargs={"add_special_tokens": False}
+            text=[text], images=images, return_tensors="pt", text_kwargs={"add_special_tokens": False}
         )
         length = inputs["input_ids"].shape[1]
         if length + room > self.max_model_len:

@@ -29,12 +29,39 @@ def _folder(folder: Path) -> str:
     return str(folder)
 
 
-def load_processor(folder: Path) -> Any:
-    """Load tokenizer, image processor and chat template. Raises UserError if one of them is missing."""
+def _known(folder: Path) -> str:
+    """Return the folder; raise UserError if only code of its publisher could load it, before transformers offers to."""
     prepare()
+    import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    config = json.loads((Path(_folder(folder)) / "config.json").read_text())
+    kind = config.get("model_type")
+    if kind in CONFIG_MAPPING_NAMES:
+        return str(folder)
+    never = "code in a model folder is never run"
+    if kind == "internvl_chat":
+        raise UserError(
+            f"{folder}: InternVL in the format of its publisher's own code (InternVLChatModel); {never}. Take the same "
+            "weights in transformers' format: the repository of the same name that ends in -hf (for "
+            "OpenGVLab/InternVL3-2B it is OpenGVLab/InternVL3-2B-hf). Where there is none, convert the folder: "
+            "src/transformers/models/internvl/convert_internvl_weights_to_hf.py in the repository of transformers"
+        )
+    raise UserError(
+        f"{folder}: transformers {transformers.__version__} has no model type {kind!r}, and {never}: take the model in "
+        "transformers' format, or another one"
+    )
+
+
+def load_processor(folder: Path) -> Any:
+    """Load tokenizer, image processor and chat template. UserError if one, or a package of theirs, is missing."""
+    known = _known(folder)
     from transformers import AutoProcessor
 
-    processor = AutoProcessor.from_pretrained(_folder(folder), local_files_only=True, trust_remote_code=False)
+    try:
+        processor = AutoProcessor.from_pretrained(known, local_files_only=True, trust_remote_code=False)
+    except ImportError as error:
+        raise UserError(f"{folder}: its processor needs a package that is not installed: {error}") from error
     if getattr(processor, "tokenizer", None) is None:
         raise UserError(f"{folder}: its processor has no tokenizer beside an image processor; is it a text-only model?")
     processor.tokenizer.init_kwargs.pop("local_files_only", None)  # else it is saved into tokenizer_config.json
@@ -45,7 +72,7 @@ def load_processor(folder: Path) -> Any:
 
 def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> Any:
     """Load a model in evaluation mode. dtype: float32, bfloat16, float16, or auto (that of the checkpoint)."""
-    prepare()
+    known = _known(folder)
     import torch
     from transformers import AutoModelForImageTextToText
     from transformers.utils import logging
@@ -54,7 +81,7 @@ def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> Any
     config = _config(folder)
     config._attn_implementation = "sdpa"  # a folder may name another one, which from_pretrained would let win
     model = AutoModelForImageTextToText.from_pretrained(
-        _folder(folder),
+        known,
         config=config,
         dtype="auto" if dtype == "auto" else getattr(torch, dtype),
         attn_implementation="sdpa",
@@ -65,10 +92,10 @@ def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> Any
 
 
 def _config(folder: Path) -> Any:
-    prepare()
+    known = _known(folder)
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(_folder(folder), local_files_only=True, trust_remote_code=False)
+    return AutoConfig.from_pretrained(known, local_files_only=True, trust_remote_code=False)
 
 
 def longest_input(folder: Path) -> int:

@@ -56,7 +56,12 @@ def _processed(
     """Return the tokens of the chosen texts (indices), by the processor itself."""
     if not chosen:
         return {}
-    pictures = [_decoded(image) for index in chosen for image in images[index]]
+    without = [index for index in chosen if not images[index]]
+    if 0 < len(without) < len(chosen):  # some processors refuse texts without an image beside those that have one
+        pictured = [index for index in chosen if images[index]]
+        return _processed(processor, texts, images, without) | _processed(processor, texts, images, pictured)
+    # A list of images for each text: Gemma's processor would take a flat one for a single text's.
+    pictures = [[_decoded(image) for image in images[index]] for index in chosen if images[index]]
     encoded = processor(
         text=[texts[index] for index in chosen], images=pictures or None, text_kwargs={"add_special_tokens": False}
     )
@@ -120,10 +125,12 @@ def cut(tokens: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
 
 def image_inputs(processor: Any, images: Sequence[tuple[bytes, ...]], tokens: Collection[str]) -> dict[str, Any]:
     """Return a model's inputs beside `tokens` (names of arrays) for the rows' images: pixel values, perhaps grids."""
-    pictures = [_decoded(image) for row in images for image in row]
+    pictures = [[_decoded(image) for image in row] for row in images if row]
     if not pictures:
         return {}
-    text = [processor.image_token * len(row) for row in images if row]
+    # Gemma's processor expands another token than the one that it expands to.
+    placeholder = getattr(processor, "boi_token", None) or processor.image_token
+    text = [placeholder * len(row) for row in images if row]
     encoded = processor(text=text, images=pictures, padding=True, return_tensors="pt")
     texts = set(processor.tokenizer.model_input_names) | set(tokens)
     return {name: values for name, values in encoded.items() if name not in texts}

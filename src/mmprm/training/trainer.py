@@ -83,8 +83,9 @@ def _load_model(job: TrainJob, tokenizer: Any) -> Any:
 def add_adapters(model: Any, tokenizer: Any, lora: Lora) -> Any:
     """Return the model with LoRA on every matrix of the language model; only that and the tags' embeddings are trained.
 
-    The tags are new to a base model: with adapters alone their embeddings would stay at their initial values. Raises
-    UserError if no matrix of the language model has a known name.
+    The tags are new to a base model: with adapters alone their embeddings would stay at their initial values, and so
+    would their rows of an output layer that is not tied to the embeddings. Raises UserError if no matrix of the
+    language model has a known name.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -92,12 +93,16 @@ def add_adapters(model: Any, tokenizer: Any, lora: Lora) -> Any:
     matrices = [name for name in names if _LAYERS.search(name) and not re.search("vision|visual", name)]
     if not matrices:
         raise UserError(f"{type(model).__name__}: no matrix of its language model has a known name; set lora to null")
+    tags = [token_id(tokenizer, tag) for tag in TAGS]
+    head = model.get_output_embeddings()
+    untied = head is not None and head.weight is not model.get_input_embeddings().weight
+    trained = ["embed_tokens", *(name for name, module in model.named_modules() if untied and module is head)]
     settings = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=matrices,
-        trainable_token_indices={"embed_tokens": [token_id(tokenizer, tag) for tag in TAGS]},
+        trainable_token_indices=dict.fromkeys(trained, tags),
     )
     return get_peft_model(model, settings)
 

@@ -1,0 +1,124 @@
+"""Untrained models of further families, with their own processors and tokenizer kinds, some 0.3 million parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tiny_words
+
+from mmprm.mini import base_model
+from mmprm.model import folders, hf_env
+
+_TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+_TEXT |= {"num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 2048, "bos_token_id": None}
+_VISION = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+def _chat(image: str) -> str:
+    return base_model.CHAT_TEMPLATE.replace("<IMG_CONTEXT>", image)
+
+
+def _of(words: Any) -> dict[str, Any]:
+    return {"vocab_size": len(words), "eos_token_id": words.eos_token_id, "pad_token_id": words.pad_token_id}
+
+
+def _gemma3() -> tuple[Any, Any]:
+    """Images of 56 x 56 pixels, 4 tokens each; layers with a sliding window and without."""
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3ImageProcessor, Gemma3Processor
+
+    words = tiny_words.gemma()
+    both = Gemma3Processor(
+        Gemma3ImageProcessor(size={"height": 56, "width": 56}),
+        words,
+        image_seq_length=4,
+        chat_template=_chat("<start_of_image>")
+        .replace("<|im_start|>", "<start_of_turn>")
+        .replace("<|im_end|>", "<end_of_turn>"),
+    )
+    config = Gemma3Config(
+        text_config=_TEXT | _of(words) | {"sliding_window": 64, "layer_types": ["sliding_attention", "full_attention"]},
+        vision_config=_VISION | {"image_size": 56, "patch_size": 14},
+        mm_tokens_per_image=4,
+        boi_token_index=words.convert_tokens_to_ids("<start_of_image>"),
+        eoi_token_index=words.convert_tokens_to_ids("<end_of_image>"),
+        image_token_index=words.convert_tokens_to_ids("<image_soft_token>"),
+        eos_token_id=words.eos_token_id,
+    )
+    return both, lambda: Gemma3ForConditionalGeneration(config)
+
+
+def _idefics3() -> tuple[Any, Any]:
+    """Images of at most 128 pixels a side, cut into tiles of 64, and the whole: 4 tokens a tile."""
+    from transformers import (
+        Idefics3Config,
+        Idefics3ForConditionalGeneration,
+        Idefics3ImageProcessor,
+        Idefics3Processor,
+    )
+
+    rows = tuple(f"<row_{i + 1}_col_{j + 1}>" for i in range(6) for j in range(6))
+    specials = ("<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>", *rows)
+    words = tiny_words.llama(("<|im_start|>", "<|im_end|>", *specials))
+    both = Idefics3Processor(
+        Idefics3ImageProcessor(size={"longest_edge": 128}, max_image_size={"longest_edge": 64}),
+        words,
+        image_seq_len=4,
+        chat_template=_chat("<image>"),
+    )
+    config = Idefics3Config(
+        text_config={"model_type": "llama"} | _TEXT | _of(words),
+        vision_config=_VISION | {"image_size": 64, "patch_size": 16},
+        scale_factor=2,
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+        pad_token_id=words.pad_token_id,
+    )
+    return both, lambda: Idefics3ForConditionalGeneration(config)
+
+
+def _llava() -> tuple[Any, Any]:
+    """Images of 56 x 56 pixels, 16 tokens each."""
+    from transformers import CLIPImageProcessor, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
+
+    words = tiny_words.llama(("<|im_start|>", "<|im_end|>", "<image>"))
+    side = {"height": 56, "width": 56}
+    both = LlavaProcessor(
+        CLIPImageProcessor(size={"shortest_edge": 56}, crop_size=side),
+        words,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=_chat("<image>"),
+    )
+    config = LlavaConfig(
+        text_config={"model_type": "llama"} | _TEXT | _of(words),
+        vision_config={"model_type": "clip_vision_model", "image_size": 56, "patch_size": 14, "projection_dim": 64}
+        | _VISION,
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+        image_seq_length=16,
+        tie_word_embeddings=False,
+    )
+    return both, lambda: LlavaForConditionalGeneration(config)
+
+
+FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {"gemma3": _gemma3, "idefics3": _idefics3, "llava": _llava}
+
+
+def build(folder: Path, family: str, tags: bool = True) -> Path:
+    """Write a model folder and return it: as the policy stage leaves one, or without tags as a base model comes."""
+    hf_env.prepare()
+    import torch
+
+    both, make = FAMILIES[family]()
+    torch.manual_seed(0)
+    untrained = make()
+    for name, weight in untrained.named_parameters():  # as in the mini model: spread by fan-in
+        if weight.dim() >= 2 and "embed" not in name:
+            torch.nn.init.normal_(weight, std=weight[0].numel() ** -0.5)
+    if tags:
+        folders.add_control_tokens(both, untrained)
+    base_model.save(folder, untrained.eval(), both)
+    if tags:
+        folders.write_manifest(folder, {"stage": "test"})
+    return folder
