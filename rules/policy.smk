@@ -22,7 +22,7 @@ rule train_policy:
         mem_mb=16000,
         gpu=DEVICES.policy,
     params:
-        *SETTINGS.affects("policy.base", "policy.training", "prompt", "seed", version=1),
+        *SETTINGS.affects("policy.base", "policy.training", "policy.images.max_pixels", "prompt", "seed", version=1),
         *SETTINGS.source_weights(),
         config=RESOLVED,
         base=SETTINGS.base_model,

@@ -10,6 +10,7 @@ import tiny_words
 
 from mmprm.mini import base_model
 from mmprm.model import folders, hf_env
+from mmprm.model.weight_names import publish
 
 _TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
 _TEXT |= {"num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 2048, "bos_token_id": None}
@@ -120,5 +121,6 @@ def build(folder: Path, family: str, tags: bool = True) -> Path:
         folders.add_control_tokens(both, untrained)
     base_model.save(folder, untrained.eval(), both)
     if tags:
+        publish(folder)
         folders.write_manifest(folder, {"stage": "test"})
     return folder

@@ -78,6 +78,16 @@ class Training(TrainingOptions):
         return self
 
 
+class Images(Section):
+    """How large an image the policy and its PRMs see: in training, sampling and scoring alike."""
+
+    max_pixels: int = Field(
+        ge=1024,
+        description="larger images are scaled down to this area, or cut into as many tiles as fit; Qwen-VL takes a "
+        "token for 28 x 28 or 32 x 32 pixels, and by default up to 16,384 of them, which max_length would refuse",
+    )
+
+
 class Policy(Section):
     """Supervised fine-tuning of the base model on step-tagged solutions."""
 
@@ -90,6 +100,8 @@ class Policy(Section):
         description="lay solutions one after another, up to so many tokens (or the longest) a forward pass on one "
         "device, none seeing another, in place of padding training.micro_batch_size of them",
     )
+
+    images: Images | None = Field(None, description="null: as the base model's processor says")
 
     @model_validator(mode="after")
     def _no_best_without_held_out_problems(self) -> Self:

@@ -98,6 +98,11 @@ def _config(folder: Path) -> Any:
     return AutoConfig.from_pretrained(known, local_files_only=True, trust_remote_code=False)
 
 
+def model_type(folder: Path) -> str:
+    """Return the name that transformers has for the model's family."""
+    return str(json.loads((Path(_folder(folder)) / "config.json").read_text()).get("model_type"))
+
+
 def longest_input(folder: Path) -> int:
     """Return the number of tokens that the model has positions for."""
     return int(_config(folder).get_text_config().max_position_embeddings)

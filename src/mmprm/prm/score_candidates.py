@@ -17,17 +17,22 @@ from mmprm.model.step_text import Status
 from mmprm.prm.cross_check import TOLERANCE, largest_difference, spread, what_differs
 from mmprm.prm.scorers import TransformersScorer, TreeScorer
 from mmprm.prm.step_scores import Item, Scorer, StepScores
-from mmprm.prm.vllm_scorer import VllmScorer
+from mmprm.prm.vllm_scorer import UNREAD, VllmScorer
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.runtime.progress import Progress
 
 
 def open_scorer(config: Settings, prm: Path) -> Scorer:
-    """Open the scorer that engine.kind names; vLLM also with a sampling server, which does not serve the PRM."""
+    """Open the scorer that engine.kind names; vLLM also with a sampling server, which does not serve the PRM.
+
+    transformers where vLLM does not read the model's output layer, whatever samples.
+    """
     engine = config.engine
     if engine.kind != "transformers":
-        return VllmScorer(config, prm)
+        if folders.model_type(prm) not in UNREAD:
+            return VllmScorer(config, prm)
+        log.info(f"{prm}: vLLM does not read the output layer of {folders.model_type(prm)}; transformers scores")
     return TreeScorer(prm, config.prompt.instruction, engine.dtype, engine.max_model_len)
 
 

@@ -14,6 +14,9 @@ from mmprm.engine.decoding import TooLongError
 from mmprm.model import folders
 from mmprm.prm.step_scores import Input, Item, StepScores, scored_tokens
 
+# Families whose output layer is not in vLLM's language model, where it looks for the rows: it would read random ones.
+UNREAD = ("idefics3", "smolvlm")
+
 
 class VllmScorer:
     """Scores with vLLM's pooling runner: the output layer's rows for No and Yes classify the marker's position.

@@ -18,8 +18,10 @@ import numpy as np
 from mmprm.config import Config, Training
 from mmprm.data.problem import Problem, read_problems
 from mmprm.model import folders
+from mmprm.model.image_size import limit_pixels
 from mmprm.model.step_text import STEP_CLOSE, STEP_OPEN, Renderer, Status, control_ids, parse
 from mmprm.model.tokens import cut, tokenise
+from mmprm.model.weight_names import publish
 from mmprm.runtime.cache import CACHE, shared
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
@@ -42,12 +44,14 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
     (out / folders.MANIFEST).unlink(missing_ok=True)
     base, prompt = folders.fingerprint(config.policy.base), config.prompt.model_dump(mode="json")
     exclude: Any = {"base": True, "sources": True, "training": Training.no_results()}
+    exclude |= {"images": True} if config.policy.images is None else {}  # so that earlier keys stay as they are
     policy = config.policy.model_dump(mode="json", exclude=exclude)
     key = cache_key({"policy": policy, "prompt": prompt, "seed": config.seed, "base": base}, problems)
     if fetch_cached(key, out):
         log.info(f"policy: taken from {CACHE}, {key}: another run has trained it")
         return
-    start = start_model(config.policy.base, work / "start")
+    images = config.policy.images
+    start = start_model(config.policy.base, work / "start", images.max_pixels if images else None)
     processor = folders.load_processor(start)
     rows = read_problems(*problems)
     repeats = {row.problem_id: times_repeated(row, config.policy_weights, config.seed) for row in rows}
@@ -130,12 +134,15 @@ def store_cached(name: str, out: Path) -> None:
                 raise
 
 
-def start_model(base: Path, folder: Path) -> Path:
-    """Write the base model with the control tokens added to `folder`, and return it."""
+def start_model(base: Path, folder: Path, max_pixels: int | None = None) -> Path:
+    """Write the base model with the control tokens added to `folder`, its images limited, and return the folder."""
     processor = folders.load_processor(base)
     model = folders.load_model(base, "auto")
+    if max_pixels is not None:
+        limit_pixels(processor, model, max_pixels)
     folders.add_control_tokens(processor, model)
     model.save_pretrained(folder)
+    publish(folder)  # what is trained from here keeps these names
     processor.save_pretrained(folder)
     return folder
 
