@@ -10,6 +10,7 @@ import tiny_words
 
 from mmprm.mini import base_model
 from mmprm.model import folders, hf_env
+from mmprm.model.text_processor import TextProcessor
 from mmprm.model.weight_names import publish
 
 _TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -30,13 +31,14 @@ def _gemma3() -> tuple[Any, Any]:
     from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3ImageProcessor, Gemma3Processor
 
     words = tiny_words.gemma()
+    # As the published template: no line break after the image (vLLM would not find the image's tokens beside one).
+    template = _chat("<start_of_image>").replace("<start_of_image>{{ '\\n' }}", "<start_of_image>")
+    template = template.replace("<|im_start|>", "<start_of_turn>").replace("<|im_end|>", "<end_of_turn>")
     both = Gemma3Processor(
         Gemma3ImageProcessor(size={"height": 56, "width": 56}),
         words,
         image_seq_length=4,
-        chat_template=_chat("<start_of_image>")
-        .replace("<|im_start|>", "<start_of_turn>")
-        .replace("<|im_end|>", "<end_of_turn>"),
+        chat_template=template,
     )
     config = Gemma3Config(
         text_config=_TEXT | _of(words) | {"sliding_window": 64, "layer_types": ["sliding_attention", "full_attention"]},
@@ -122,5 +124,28 @@ def build(folder: Path, family: str, tags: bool = True) -> Path:
     base_model.save(folder, untrained.eval(), both)
     if tags:
         publish(folder)
+        folders.write_manifest(folder, {"stage": "test"})
+    return folder
+
+
+def build_text(folder: Path, family: str, tags: bool = True) -> Path:
+    """Write the folder of a text-only model, `llama` (not tied, a Llama tokenizer) or `qwen2` (tied, byte-level)."""
+    hf_env.prepare()
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    words = tiny_words.llama(("<|im_start|>", "<|im_end|>")) if family == "llama" else base_model.tokenizer()
+    words.chat_template = base_model.CHAT_TEMPLATE
+    config = AutoConfig.for_model(family, **_TEXT, **_of(words), tie_word_embeddings=family == "qwen2")
+    torch.manual_seed(0)
+    untrained = AutoModelForCausalLM.from_config(config)
+    for name, weight in untrained.named_parameters():
+        if weight.dim() >= 2 and "embed" not in name:
+            torch.nn.init.normal_(weight, std=weight[0].numel() ** -0.5)
+    both = TextProcessor(words)
+    if tags:
+        folders.add_control_tokens(both, untrained)
+    base_model.save(folder, untrained.eval(), both)
+    if tags:
         folders.write_manifest(folder, {"stage": "test"})
     return folder

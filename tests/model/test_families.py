@@ -67,17 +67,21 @@ def test_a_base_folder_with_names_of_transformers_gets_those_that_vllm_reads(fam
     assert len(same) > len(before) - 3 and all(torch.equal(before[name], after[name]) for name in same)
 
 
-def test_where_vllm_would_read_random_rows_transformers_scores(some: list[Item], tmp_path: Path) -> None:
-    """Idefics3 in vLLM 0.32: probabilities are off by 0.39."""
-    folder = tiny_families.build(tmp_path / "idefics3", "idefics3")
-    scorer = score_candidates.open_scorer(OfflineSettings(), folder)
-    assert isinstance(scorer, TreeScorer)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_where_vllm_would_read_another_model_transformers_scores(
+    family: str, some: list[Item], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Idefics3 in vLLM 0.32: random rows, probabilities off by 0.39. Gemma-3 on the CPU: causal images, 1.6e-3."""
+    folder = tiny_families.build(tmp_path / family, family)
+    monkeypatch.setattr(score_candidates, "VllmScorer", lambda config, prm: "vLLM")
+    opened = score_candidates.open_scorer(OfflineSettings(), folder)
+    assert opened == "vLLM" if family == "llava" else isinstance(opened, TreeScorer)
 
 
 @pytest.mark.slow
 @pytest.mark.heavy
 @pytest.mark.parametrize("family", ["gemma3", "llava"])
-def test_vllm_scores_as_transformers_does(family: str, some: list[Item], tmp_path: Path) -> None:
+def test_vllm_itself_scores_as_transformers_does(family: str, some: list[Item], tmp_path: Path) -> None:
     folder = tiny_families.build(tmp_path / family, family)
     engine = {"kind": "vllm", "max_model_len": 512, "kv_cache_gib": 1, "max_running": 8}
     scorer = VllmScorer(OfflineSettings.model_validate({"engine": engine}), folder)
@@ -85,9 +89,10 @@ def test_vllm_scores_as_transformers_does(family: str, some: list[Item], tmp_pat
         scores = scorer.score(some)
     finally:
         scorer.close()
-    for found, expected in zip(scores, TransformersScorer(folder).score(some), strict=True):
+    for item, found, expected in zip(some, scores, TransformersScorer(folder).score(some), strict=True):
         assert found.read == expected.read
-        assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-4)
+        pictured = family == "gemma3" and item[0].images  # on the CPU: see vllm_scorer.unread
+        assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-2 if pictured else 1e-4)
 
 
 @pytest.mark.slow

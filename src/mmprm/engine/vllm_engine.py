@@ -242,7 +242,6 @@ def _engine_arguments(config: Settings, folder: Path, device: str) -> dict[str, 
         "model": str(folder),
         "dtype": folders.working_dtype(engine.dtype, device),
         "max_model_len": min(engine.max_model_len, folders.longest_input(folder)),
-        "limit_mm_per_prompt": {"image": engine.max_images, "video": 0},
         "enable_prefix_caching": True,
         "trust_remote_code": False,
         "disable_log_stats": True,
@@ -250,6 +249,8 @@ def _engine_arguments(config: Settings, folder: Path, device: str) -> dict[str, 
         "tensor_parallel_size": engine.tensor_parallel,
         "generation_config": "vllm",  # sampling comes from the request alone
     }
+    if folders.reads_images(folder):
+        arguments["limit_mm_per_prompt"] = {"image": engine.max_images, "video": 0}
     if device == "cpu":
         arguments |= {
             "distributed_executor_backend": "uni",

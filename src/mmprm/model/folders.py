@@ -12,6 +12,7 @@ from typing import Any
 from mmprm.data import tables
 from mmprm.model.hf_env import ask_the_driver, prepare
 from mmprm.model.step_text import TAGS, control_ids, token_id
+from mmprm.model.text_processor import TextProcessor
 from mmprm.runtime.errors import UserError
 
 MANIFEST = "manifest.json"
@@ -58,29 +59,48 @@ def load_processor(folder: Path) -> Any:
     known = _known(folder)
     from transformers import AutoProcessor
 
+    if not reads_images(folder):
+        from transformers import AutoTokenizer
+
+        words = AutoTokenizer.from_pretrained(known, local_files_only=True, trust_remote_code=False)
+        words.init_kwargs.pop("local_files_only", None)
+        return _with_template(folder, TextProcessor(words))
     try:
         processor = AutoProcessor.from_pretrained(known, local_files_only=True, trust_remote_code=False)
     except ImportError as error:
         raise UserError(f"{folder}: its processor needs a package that is not installed: {error}") from error
     if getattr(processor, "tokenizer", None) is None:
-        raise UserError(f"{folder}: its processor has no tokenizer beside an image processor; is it a text-only model?")
+        raise UserError(f"{folder}: its processor has no tokenizer beside an image processor")
     processor.tokenizer.init_kwargs.pop("local_files_only", None)  # else it is saved into tokenizer_config.json
+    return _with_template(folder, processor)
+
+
+def _with_template(folder: Path, processor: Any) -> Any:
     if processor.chat_template is None:
         raise UserError(f"{folder}: it has no chat template; put chat_template.jinja into the folder")
     return processor
+
+
+def reads_images(folder: Path) -> bool:
+    """Return whether the model reads images beside text; a language model (AutoModelForCausalLM) does not."""
+    prepare()
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    return model_type(folder) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 
 def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> Any:
     """Load a model in evaluation mode. dtype: float32, bfloat16, float16, or auto (that of the checkpoint)."""
     known = _known(folder)
     import torch
-    from transformers import AutoModelForImageTextToText
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # of loading and saving weights: a line per file in a log
     config = _config(folder)
     config._attn_implementation = "sdpa"  # a folder may name another one, which from_pretrained would let win
-    model = AutoModelForImageTextToText.from_pretrained(
+    family = AutoModelForImageTextToText if reads_images(folder) else AutoModelForCausalLM
+    model = family.from_pretrained(
         known,
         config=config,
         dtype="auto" if dtype == "auto" else getattr(torch, dtype),

@@ -135,6 +135,11 @@ class Renderer:
 
     def prompt(self, problem: Problem) -> str:
         """Write the chat up to the point where the assistant starts to write."""
+        if problem.images and not getattr(self.processor, "reads_images", True):
+            raise UserError(
+                f"problem {problem.problem_id!r} has an image, and the model reads text alone: take sources without "
+                "images, or a vision-language model as policy.base"
+            )
         content: list[dict[str, str]] = [{"type": "image"} for _ in problem.images]
         content.append({"type": "text", "text": question_text(problem, self.instruction, self._control)})
         chat = [{"role": "user", "content": content}]

@@ -17,7 +17,7 @@ from mmprm.model.step_text import Status
 from mmprm.prm.cross_check import TOLERANCE, largest_difference, spread, what_differs
 from mmprm.prm.scorers import TransformersScorer, TreeScorer
 from mmprm.prm.step_scores import Item, Scorer, StepScores
-from mmprm.prm.vllm_scorer import UNREAD, VllmScorer
+from mmprm.prm.vllm_scorer import VllmScorer, unread
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.runtime.progress import Progress
@@ -26,13 +26,14 @@ from mmprm.runtime.progress import Progress
 def open_scorer(config: Settings, prm: Path) -> Scorer:
     """Open the scorer that engine.kind names; vLLM also with a sampling server, which does not serve the PRM.
 
-    transformers where vLLM does not read the model's output layer, whatever samples.
+    transformers where vLLM would read the model wrongly (`vllm_scorer.unread`), whatever samples.
     """
     engine = config.engine
     if engine.kind != "transformers":
-        if folders.model_type(prm) not in UNREAD:
+        why = unread(prm)
+        if why is None:
             return VllmScorer(config, prm)
-        log.info(f"{prm}: vLLM does not read the output layer of {folders.model_type(prm)}; transformers scores")
+        log.info(f"{prm}: {why}: transformers scores")
     return TreeScorer(prm, config.prompt.instruction, engine.dtype, engine.max_model_len)
 
 

@@ -75,7 +75,7 @@ def _load_model(job: TrainJob, tokenizer: Any) -> Any:
             why = "unknown position scheme, or a layer with a sliding window"
             raise UserError(f"{key} is not supported for {type(model).__name__}: {why}; set it to {instead}")
         attention.install(model)
-    if job.training.freeze_vision:
+    if job.training.freeze_vision and folders.reads_images(job.start):
         freeze_vision(model)
     return add_adapters(model, tokenizer, job.training.lora) if job.training.lora else model
 
