@@ -12,7 +12,7 @@ from waiting import HANG
 from mmprm.grading import Grader
 from mmprm.runtime import http_client
 
-HANGS = "9^{9^{9^{9}}}"
+HANGS = r"9^{9 \cdot 9^{9}}"
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from mmprm.data.problem import Problem
 from mmprm.grading import Verdict, rules
 from mmprm.grading.final_answer import FinalAnswer, read_final_answer
 
+WITHOUT_ANSWER = ("none", "nothing", "evasive", "several", "unfinished", "withdrawn")
 OPTIONS = ("10 cm", "20 cm", "30 cm", "40 cm")
 LETTERS = "ABCD"
 
@@ -216,4 +217,4 @@ def test_no_response_takes_long_to_read(piece: str) -> None:
 def test_reading_never_fails(text: str) -> None:
     for aim in (target("12"), target("B", *OPTIONS), target("x+1"), target("rhombus", answer_type="text")):
         found = read_final_answer(aim, text, "Is it?")
-        assert (found.text is None) == (found.how in ("none", "nothing", "evasive", "several"))
+        assert (found.text is None) == (found.how in WITHOUT_ANSWER)

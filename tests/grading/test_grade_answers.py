@@ -24,7 +24,7 @@ ROWS: list[tuple[dict[str, Any], str, str]] = [
     ({"answer": "12", "response": None}, "unparsed", "none"),
     ({"answer": "12", "response": "I cannot see the image."}, "unparsed", "evasive"),
     ({"answer": r"\sqrt{8}", "response": r"\boxed{2\sqrt{2}}"}, "correct", "box:math_verify"),
-    ({"answer": r"\sqrt{2}", "response": r"\boxed{9^{9^{9^{9}}}}"}, "undecided", "box:math_verify:TimeoutError"),
+    ({"answer": r"\sqrt{2}", "response": r"\boxed{9^{9 \cdot 9^{9}}}"}, "undecided", "box:math_verify:TimeoutError"),
     (
         {"answer": "3.9", "precision": 1.0, "benchmark": "mathvista", "response": "It is 3.94."},
         "correct",

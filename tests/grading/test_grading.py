@@ -13,7 +13,7 @@ from mmprm.grading import Grader, Verdict, grade, number
 from mmprm.grading.choice import inline_options
 from mmprm.grading.clean import clean
 
-HANGS = "9^{9^{9^{9}}}"
+HANGS = r"9^{9 \cdot 9^{9}}"
 
 
 def problem(gold: str, *choices: str, answer_type: str = "auto", question: str = "How many?") -> Problem:

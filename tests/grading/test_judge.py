@@ -124,7 +124,7 @@ def test_what_the_rules_read_never_reaches_the_judge(server: Server) -> None:
 
 def test_what_the_rules_cannot_read_is_the_judges_to_decide(server: Server) -> None:
     items = [
-        ("a dozen", Problem("p", "test", "How many?", "12")),
+        ("as many as a year has months", Problem("p", "test", "How many?", "12")),
         ("the second of them", Problem("p", "test", "Which?", "B", choices=("1", "2", "3"))),
         ("a slanted square", WORDS),
         ("twice the root of two", Problem("p", "test", "?", r"$2\sqrt{2}$")),

@@ -4,7 +4,8 @@ In: a benchmark's name and the settings of a problem. Out: a `Closeness`, or Mat
 MathVista's `calculate_score.py` (an answer that names no option counts as the option with the least edit distance;
 integers are truncated, floats rounded to the problem's precision), MathVision's `utils.is_equal` (both rounded to two
 decimals), OlympiadBench's `auto_scoring_judge.py` (within 1.01 × the problem's tolerance, 1e-8 if none is stated; it
-accepts 0.5 for 50 too, here only if one side has a percent sign). MathVerse and MM-K12 state no rule for values.
+accepts 0.5 for 50 too, here only if one side has a percent sign), MathVerse's `score_answer_s2.py` (a language model
+judges, which takes 10.93 for 4+4√3). MM-K12 states no rule for values.
 """
 
 import re
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-MATHVISTA, MATHVISION, OLYMPIADBENCH = "mathvista", "mathvision", "olympiadbench"
+MATHVISTA, MATHVISION, OLYMPIADBENCH, MATHVERSE = "mathvista", "mathvision", "olympiadbench", "mathverse"
 _REFUSES = re.compile(r"\bcannot be (?:answered|determined)\b", re.IGNORECASE)
 
 
@@ -22,12 +23,14 @@ class Closeness:
 
     decimals: both are rounded to this many. truncate: the answer's fraction is dropped. tolerances: largest
     differences, one for all parts of the gold answer or one for each. only: no other rule for near values applies.
+    rounded: an answer of at least so many decimals may be a rounded value of an exact gold; None: it may not.
     """
 
     decimals: int | None = None
     truncate: bool = False
     tolerances: tuple[Fraction, ...] = ()
     only: bool = False
+    rounded: int | None = None
 
     def near(self, gold: Fraction, answer: Fraction, part: int = 0) -> bool:
         """Tell whether the answer is near enough to the gold answer's part of that index."""
@@ -43,6 +46,8 @@ class Closeness:
 
 EXACT = Closeness()
 INTEGER = Closeness(truncate=True, only=True)  # MathVista's rule, and that of the answer type integer
+
+_OF_BENCHMARK = {MATHVISTA: INTEGER, MATHVISION: Closeness(decimals=2, only=True), MATHVERSE: Closeness(rounded=2)}
 
 
 def _rounded(value: Fraction, decimals: int) -> Fraction:
@@ -66,7 +71,7 @@ def closeness_of(benchmark: str, precision: int | None = None, tolerances: tuple
     if key == OLYMPIADBENCH:
         return Closeness(tolerances=(Fraction(1, 10**8),), only=True)
     if precision is None:
-        return {MATHVISTA: INTEGER, MATHVISION: Closeness(decimals=2, only=True)}.get(key, EXACT)
+        return _OF_BENCHMARK.get(key, EXACT)
     return Closeness(decimals=precision, only=key == MATHVISTA)
 
 

@@ -9,8 +9,9 @@ import string
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-from mmprm.grading import number
+from mmprm.grading import assertion, number
 from mmprm.grading.clean import clean, compact, words
+from mmprm.grading.stated_number import stated_number
 
 _LETTERS = string.ascii_uppercase
 _NONE: frozenset[int] = frozenset()
@@ -18,13 +19,38 @@ _INLINE = re.compile(r"(?:^|(?<=[\s(（;,$]))([A-J])\s*[.)）、:：．]\s*")
 _BARE = re.compile(r"^[\[({]?\s*([A-Za-z])\s*[\])}]?\s*[.:]?$")
 _LETTER = r"(?:[\[({]\s*[A-Ja-j]\s*[\])}]|[A-J](?![A-Za-z'′]))"
 _SEP = r"\s*(?:,\s*and|,\s*or|,|/|&|、|和|或|\band\b|\bor\b)\s*"
-_LIST = re.compile(rf"^(?:options?\s+|choices?\s+|both\s+|either\s+)?({_LETTER}(?:{_SEP}{_LETTER})*)(.*)$", re.DOTALL)
+_LIST = re.compile(rf"^(?i:options?\s+|choices?\s+|both\s+|either\s+)?({_LETTER}(?:{_SEP}{_LETTER})*)(.*)$", re.DOTALL)
 _ENDS_IN_LIST = re.compile(rf"(?<![A-Za-z])({_LETTER}(?:{_SEP}{_LETTER})+)[\s.*$`}})\]]*$")
-_REASON = re.compile(r"^\s+(?:because|since|as|for|due|which|with|and|is|was|has|by|,|\()", re.IGNORECASE)
+_REASON = re.compile(
+    r"^\s+(?:because|since|as|for|due|which|with|and|is|was|has|by|if|when|or|unless|but|,|\()", re.IGNORECASE
+)
 _FORMULA_FOLLOWS = re.compile(r"^\s*(?:[=+*/^_<>≤≥~·×]|-\s*\w|\\(?:times|cdot|leq?|geq?|neq|in|to|circ)\b)")
 _NAMED = re.compile(r"\b(?i:answer|option|choice)\s*(?i:is|:|would be)?\s*:?\s*[*$\s{]*\(?\s*([A-Z])\b(?!')")
 _ENDS = re.compile(
-    r"(?:\(\s*([A-J])\s*\)|(?i:\b(?:option|choice|answer|is|be|choose|select)|:)\s+([A-J]))[\s.*$`})\]]*$"
+    r"(?:\(\s*([A-J])\s*\)|(?i:\b(?:option|choice|answer|is|be|choose|select)|:)\s+([A-J])|[为是选]\s*([A-J]))[\s.。*$`})\]]*$"
+)
+_IS_RIGHT = re.compile(
+    r"(?:^|[\s(])([A-J])\)?\s+(?:is|must\s+be|should\s+be)\s+(?:the\s+)?(?:\w+\s+)?(?:right|correct|wrong|incorrect|answer|one)\b"
+)
+_IT_IS = re.compile(
+    r"^\s*(?:I\s+(?:mean|meant)\s+|make\s+(?:it|that)\s+|(?:it|that|this|(?:the|my)\s+(?:\w+\s+){0,2}(?:answer|one|option|choice))\s*"
+    r"(?:is|was|['’]s|(?:should|must|would|has\s+to|ought\s+to)\s+(?:be|read|have\s+been))\s+)?"
+    r"(?:(?:(?:most\s+)?(?:probably|likely)|definitely|clearly|certainly|surely|indeed|obviously|simply|still|then|therefore|thus|hence|perhaps|maybe|possibly)\b[\s,]*)?",
+    re.IGNORECASE,
+)
+_LETTER_AND_VALUE = re.compile(
+    r"^(?:option\s+|choice\s+)?[(\[]?(?P<letter>[A-J])[)\].:,]*\s+(?:(?:which\s+is|that\s+is|i\.e\.,?|is|=|:|namely|with)\s+)?(?P<value>.+)$",
+    re.S,
+)
+_VALUE_AND_LETTER = re.compile(r"^(?P<value>[^()]+?)\s*,?\s*\((?:option\s+|choice\s+)?(?P<letter>[A-J])\)\W*$", re.S)
+_POLAR = {"yes", "no", "true", "false"}
+_ABOUT_QUESTION = re.compile(
+    r"\b(?:question|problem|image|picture|figure|premise|prompt|request)\b[^.]*\b(?:not|n['’]t|invalid|unanswerable|unclear|missing|wrong|flawed|ambiguous|cannot|makes?\s+no)\b"
+    r"|\b(?:cannot|can['’]t|unable\s+to|refuse\s+to|won['’]t)\s+(?:\w+\s+)?(?:answer|tell|say|help|determine|assist|comply)",
+    re.IGNORECASE,
+)
+_CAPITAL = re.compile(
+    r"(?<![\w'’])(?:A(?!\s+(?!(?:if|is|or|and|but|when|unless|as|for|would|could|may|might|not|because|was)\b)[a-z])|[B-HJ])(?![\w'’])"
 )
 _PARENTHESISED = re.compile(r"\(\s*([A-Z])\s*\)")
 _WORDY = re.compile(r"^[^\\]*[^\W\d_]{2,}[^\\]*$")  # a word, no formula: √3 is part of many a wrong one
@@ -45,7 +71,22 @@ def inline_options(question: str) -> tuple[str, ...]:
 
 def named_options(options: tuple[str, ...], answer: str) -> frozenset[int]:
     """Return the options that an answer names; `options` may be mere letters if they are drawn in the picture."""
-    count, text = len(options), clean(answer)
+    return read_options(options, answer).value or _NONE
+
+
+def read_options(options: tuple[str, ...], answer: str) -> assertion.Reading[frozenset[int]]:
+    """Read which options an answer asserts and denies; an option's own text may have any words ("B or C", "not X")."""
+    text = clean(answer)
+    if exact := _by_text(options, text) or _letter_and_text(options, text):
+        return assertion.Reading(exact, frozenset())
+    if _is_polar(options) and (exact := _by_first_words(options, text)) and not _ABOUT_QUESTION.search(answer):
+        return assertion.Reading(exact, frozenset())  # what follows explains it: "no, it is not the larger one"
+    reading = assertion.read(answer, lambda clause: _named(options, clause) or None, _anywhere(options))
+    return reading._replace(value=None) if reading.value and _refuses(options, answer) else reading
+
+
+def _named(options: tuple[str, ...], clause: str) -> frozenset[int]:
+    count, text = len(options), _IT_IS.sub("", clean(clause))
     attempts: tuple[Callable[[], frozenset[int]], ...] = (
         lambda: _by_text(options, text),
         lambda: _by_letter(_BARE.match(text), count),
@@ -53,26 +94,82 @@ def named_options(options: tuple[str, ...], answer: str) -> frozenset[int]:
         lambda: _by_first_words(options, text),
         lambda: _leading_letters(text, count),
         # `clean` may have removed the letter ("The answer is (B) because …"), so the rest reads the original answer.
-        lambda: next(filter(None, (_indices(letter, count) for letter in reversed(_NAMED.findall(answer)))), _NONE),
-        lambda: _in_brackets(answer, count),
+        lambda: next(filter(None, (_indices(letter, count) for letter in reversed(_NAMED.findall(clause)))), _NONE),
+        lambda: _in_brackets(clause, count),
         lambda: _by_mention(options, text),
-        lambda: _by_number(options, number.stated_number(answer)),
+        lambda: _by_number(options, stated_number(clause)),
     )
     return next(filter(None, (attempt() for attempt in attempts)), _NONE)
 
 
-def options_by_letter(options: tuple[str, ...], sentence: str, last: bool = False) -> frozenset[int]:
-    """Return the options whose letters a sentence begins with; also ends with, if it is the `last` of a response."""
-    count, bare = len(options), clean(sentence)
+def read_letters(options: tuple[str, ...], sentence: str, last: bool = False) -> assertion.Reading[frozenset[int]]:
+    """Read the options whose letters a sentence begins with; also ends with, if it is the `last` of a response."""
+    return assertion.read(sentence, lambda clause: _by_letters(options, clause, last) or None, _anywhere(options))
+
+
+def _anywhere(options: tuple[str, ...]) -> Callable[[str], frozenset[int] | None]:
+    """Return a function that finds the options named anywhere in a clause: by its letters, else as in any other one."""
+
+    def named(clause: str) -> frozenset[int] | None:
+        letters = [letter for letter in _CAPITAL.findall(clause) if _indices(letter, len(options))]
+        named_by_words = _NONE if _is_polar(options) else _named(options, clause)
+        return _indices(letters, len(options)) or named_by_words or None
+
+    return named
+
+
+def is_letter(line: str) -> bool:
+    """Tell whether a line is the letter of an option and nothing else."""
+    return _BARE.match(clean(line)) is not None and line.strip(" *$.()").isupper()
+
+
+def conflicting(options: tuple[str, ...], answer: str) -> frozenset[int]:
+    """Return the two options of an answer that names the letter of one and the text or value of another: `(B) 30`."""
+    text = assertion.without_reason(clean(answer))
+    match = _LETTER_AND_VALUE.match(text) or _VALUE_AND_LETTER.match(text)
+    if match is None or _by_text(options, text) or all(_BARE.match(option.strip()) for option in options):
+        return _NONE
+    letter, value = _indices(match["letter"], len(options)), _by_text(options, clean(match["value"]))
+    return letter | value if letter and value and not letter & value else _NONE
+
+
+def _letter_and_text(options: tuple[str, ...], text: str) -> frozenset[int]:
+    """Return the option that an answer names by its letter and its own text, whatever words that has."""
+    match = _LETTER_AND_VALUE.match(text)
+    index = _LETTERS.find(match["letter"]) if match else -1
+    return (
+        frozenset((index,))
+        if match and index < len(options) and words(match["value"]) == _forms(options[index])[0]
+        else _NONE
+    )
+
+
+def _is_polar(options: tuple[str, ...]) -> bool:
+    return {option.strip().casefold() for option in options} <= _POLAR
+
+
+def _refuses(options: tuple[str, ...], answer: str) -> bool:
+    """Tell whether a sentence about the question itself was read as yes or no."""
+    return _is_polar(options) and _ABOUT_QUESTION.search(answer) is not None
+
+
+def _by_letters(options: tuple[str, ...], clause: str, last: bool) -> frozenset[int]:
+    count, bare = len(options), _IT_IS.sub("", clean(clause))
     if letter := _BARE.match(bare):
         return _by_text(options, bare) or _by_letter(letter, count)
-    end = sentence[-120:] if last else ""
+    end = clause[-120:] if last else ""
     if letters := _ENDS_IN_LIST.search(end):
         return _leading_letters(letters[1], count)
-    if indices := _by_letter(_ENDS.search(end), count):
+    if indices := _by_letter(_ENDS.search(end) or _IS_RIGHT.search(clause), count):
         return indices
     leads = re.match(r"^(?:[\[({]\s*[A-J]\s*[\])}]|[A-J]\s*[.):])", bare)
-    return _leading_letters(bare, count) if leads or _SEVERAL.match(bare) else _NONE
+    return (
+        _leading_letters(bare, count)
+        if leads or _SEVERAL.match(bare)
+        else _in_brackets(clause, count)
+        if last and assertion.denies(clause)
+        else _NONE
+    )
 
 
 def yes_or_no(options: tuple[str, ...], conclusion: str, question: str) -> frozenset[int]:
@@ -81,7 +178,7 @@ def yes_or_no(options: tuple[str, ...], conclusion: str, question: str) -> froze
     `Is X less than Y?`: "X is not less" and "X is greater" are no, "X is less than Y" is yes.
     """
     order = [option.strip().casefold() for option in options]
-    if sorted(order) != ["no", "yes"] or not question:
+    if sorted(order) != ["no", "yes"] or not question or _ABOUT_QUESTION.search(conclusion):
         return _NONE
     stated, asked = words(conclusion), words(question)
     denied = re.search(r"\b(?:not|no|cannot|never|neither)\b|n't\b", stated) is not None
@@ -176,7 +273,7 @@ def _in_brackets(text: str, count: int) -> frozenset[int]:
 def _by_mention(options: tuple[str, ...], text: str) -> frozenset[int]:
     """Return the one option whose words the answer's prose contains; the longer one if it contains another."""
     prose = words(text)
-    if re.search(r"\b(?:not|cannot|none|neither|no way)\b|n't", prose):
+    if assertion.denies(prose) or re.search(r"\bnone\b", prose):
         return _NONE
     mentioned = [
         (len(form), index, form)

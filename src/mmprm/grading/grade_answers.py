@@ -67,6 +67,7 @@ def _collected_answer(line: str, where: str) -> CollectedAnswer:
         raise UserError(f"{where}: not a JSON object")
     if missing := [key for key in ("problem_id", "answer", "response") if key not in row]:
         raise UserError(f"{where}: no {', '.join(missing)}; each row needs problem_id, answer and response")
+    row = _without_surrogates(row)
     response, question = row["response"], row.get("question")
     if response is not None and not isinstance(response, str):
         raise UserError(f"{where}: response is {type(response).__name__}, not text or null")
@@ -76,6 +77,15 @@ def _collected_answer(line: str, where: str) -> CollectedAnswer:
         raise UserError(f"{where}: {error}") from error
     question = question if isinstance(question, str) else ""
     return CollectedAnswer(str(row["problem_id"]), target, response, question, benchmark_key(_text(row, "benchmark")))
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Remove halves of characters, which JSON can hold and no table can, from all texts of a row."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    return {key: _without_surrogates(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _text(row: dict[str, Any], key: str) -> str:

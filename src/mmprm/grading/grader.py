@@ -8,8 +8,10 @@ next run tries it again. If a judge is configured, it decides what the rules did
 from __future__ import annotations
 
 import concurrent.futures
+import math
 import multiprocessing
 import sys
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,13 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 from mmprm import config
 from mmprm.data.problem import Problem
-from mmprm.grading import expression, rules
+from mmprm.grading import expression, rules, time_limit
 from mmprm.grading.rules import VERSION, Graded, Verdict, graded
+from mmprm.grading.time_limit import OutOfTimeError
 from mmprm.model.step_text import question_text
 
 if TYPE_CHECKING:
     from mmprm.grading.judge import Judge
 
+BUDGET = 60.0  # seconds that the slow formulas of a file may take together, before all have little time
+_MOST_KILLS = 5  # formulas of a file that may take a process with them, before the others are left undecided
+_AHEAD = 64  # formulas that wait for each process
 GradingKey = tuple[rules.Target, str, str]  # target, answer, and the question if a judge reads it
 
 
@@ -59,11 +65,18 @@ class Grader:
     def __init__(
         self, workers: int = 2, timeout: float = 5.0, judge: Judge | None = None, patient: bool = True
     ) -> None:
-        """Create a grader; `patient`: an answer that takes longer than `timeout` seconds gets a second try."""
+        """Create a grader; `patient`: an answer that takes longer than `timeout` seconds gets a second try.
+
+        Without it, as for a file of answers from anywhere, slow answers have a budget together (BUDGET), and after
+        _MOST_KILLS that end their process the formulas that are left stay undecided.
+        """
         self.workers, self.timeout, self.judge, self.patient = workers, timeout, judge, patient
         self._pool: Any = None
         self._cache: dict[GradingKey, Graded] = {}
-        self._running: dict[GradingKey, tuple[Any, int]] = {}  # the comparison, and how many tries came before it
+        self._waiting: deque[tuple[GradingKey, int]] = deque()  # formulas to compare, and how many tries came before
+        self._running: dict[GradingKey, tuple[Any, int]] = {}  # those that the processes have
+        self._kills = 0  # comparisons that took their process with them
+        self._open: set[GradingKey] = set()  # all that wait or run
         self._asked: dict[GradingKey, Future[Graded]] = {}  # the judge
 
     @classmethod
@@ -118,14 +131,27 @@ class Grader:
     def start_keys(self, keys: Sequence[GradingKey]) -> PendingVerdicts:
         """Begin to grade (target, answer, question) keys; the question is empty if no judge is asked."""
         for key in dict.fromkeys(keys):
-            if key in self._cache or key in self._running or key in self._asked:
+            if key in self._cache or key in self._open or key in self._asked:
                 continue
             decided = rules.decide(*key[:2])
             if decided is None:
-                self._running[key] = self._schedule(key), 0
+                self._open.add(key)
+                self._waiting.append((key, 0))
             else:
-                self._settle(key, decided, decided.verdict is not Verdict.INCORRECT or rules.was_read(*key[:2]))
+                read = decided.verdict is not Verdict.INCORRECT or rules.was_read(*key[:2])
+                self._settle(key, decided, read and decided.method != "size")
+        self._feed()
         return PendingVerdicts(tuple(keys), self._cache)
+
+    def _feed(self) -> None:
+        """Give the processes work. Few wait there, so that what the first ones show decides on the others."""
+        most = self.workers * (_AHEAD if self.patient else 4)
+        while self._waiting and len(self._running) < most:
+            key, before = self._waiting.popleft()
+            if not self.patient and self._kills >= _MOST_KILLS:
+                self._settle(key, Graded(Verdict.UNDECIDED, "budget"), False)
+            else:
+                self._running[key] = self._schedule(key), before
 
     def wait(self, seconds: float) -> None:
         """Collect finished comparisons and the judge's replies; if there are none, wait at most `seconds` for one."""
@@ -142,15 +168,20 @@ class Grader:
             try:
                 same = future.result()
             except Exception as error:  # a formula may break sympy, its process or its memory in any way
-                if before or (isinstance(error, TimeoutError) and not self.patient):
-                    self._settle(key, Graded(Verdict.UNDECIDED, f"math_verify:{type(error).__name__}"), False)
+                late = isinstance(error, TimeoutError)
+                self._kills += not isinstance(error, OutOfTimeError)
+                if before or (late and not self.patient):
+                    name = TimeoutError.__name__ if late else type(error).__name__
+                    self._settle(key, Graded(Verdict.UNDECIDED, f"math_verify:{name}"), False)
                 else:
-                    self._running[key] = self._schedule(key), before + 1
+                    self._waiting.appendleft((key, before + 1))
             else:
                 self._settle(key, graded(bool(same), "math_verify"), same is not None)
+        self._feed()
 
     def _settle(self, key: GradingKey, verdict: Graded, final: bool) -> None:
         """Record a verdict; if it is not final and there is a judge, ask the judge instead."""
+        self._open.discard(key)
         if final or self.judge is None:
             self._cache[key] = verdict
         else:
@@ -167,5 +198,6 @@ class Grader:
                 max_workers=self.workers, max_tasks=2000, initializer=expression.prepare_worker, context=context
             )
         target, answer, _ = key
-        arguments = rules.symbolic_gold(target), answer, target.closeness
-        return self._pool.schedule(expression.compare, args=arguments, timeout=self.timeout)
+        budget = math.inf if self.patient else BUDGET / self.workers
+        arguments = rules.symbolic_gold(target), answer, target.closeness, self.timeout, budget
+        return self._pool.schedule(time_limit.compare, args=arguments, timeout=self.timeout + time_limit.GRACE)

@@ -5,6 +5,7 @@ In: a problem and the text of an answer. Out: a `Graded`, or None if only `expre
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -13,11 +14,15 @@ from functools import lru_cache
 from mmprm.data.problem import Problem
 from mmprm.grading import choice, number
 from mmprm.grading.benchmark_rules import EXACT, INTEGER, Closeness, closeness_of
-from mmprm.grading.clean import clean, compact, words
+from mmprm.grading.clean import clean, compact, named_statements, words
 from mmprm.grading.expression import MATHS, MAX_CHARACTERS, is_formula
+from mmprm.grading.formula import too_large
+from mmprm.grading.stated_number import stated_number
 
 # Part of the journal's keys: raise it with every change that can alter a verdict.
-VERSION = "2"
+VERSION = "3"
+
+_CIRCLES = re.compile(r"[①②③]|\(1\).*\(2\)", re.DOTALL)
 
 
 class Verdict(StrEnum):
@@ -64,6 +69,9 @@ def _target(
             options = tuple("ABCDEFGHIJ")  # drawn in the picture
         if right := choice.gold_indices(options, gold):
             return Target("choice", gold, options, right)
+    if named_statements(gold) or (_CIRCLES.search(question) and re.fullmatch(r"\d(?:\.\d)+\.", gold.strip())):
+        numbers = re.findall(r"\d", gold)
+        return Target("expression", "".join(f"({number})" for number in numbers) if "." in gold else gold)
     if answer_type not in ("text", "expression") and (value := number.parse(clean(gold))):
         return Target("number", gold, number=number.with_unit(value, unit), closeness=closeness)
     if answer_type == "text" or (answer_type in ("auto", "choice") and not MATHS.search(clean(gold))):
@@ -89,17 +97,40 @@ def decide(target: Target, answer: str | None) -> Graded | None:
         return Graded(Verdict.UNPARSED, "none")
     if target.kind == "text":
         return graded(words(answer) == words(target.gold), "text")
-    if target.kind == "choice" and (indices := choice.named_options(target.options, answer)):
-        return graded(indices == target.right, "choice")
-    if target.number is not None and (value := number.parse_prose(clean(answer))):
+    if target.kind == "choice" and (decided := _decide_choice(target, answer)):
+        return decided
+    if target.number is not None and (value := _number_in(answer)):
         return graded(number.equal(target.number, value, target.closeness), "number")
+    if target.kind == "expression" and (statements := named_statements(target.gold)):
+        return graded(named_statements(answer, loose=True) == statements, "statements")
+    return _decide_formula(target, answer)
+
+
+def _decide_choice(target: Target, answer: str) -> Graded | None:
+    if two := choice.conflicting(target.options, answer):
+        return Graded(Verdict.UNDECIDED if two & target.right else Verdict.INCORRECT, "conflict")
+    indices = choice.named_options(target.options, answer)
+    return graded(indices == target.right, "choice") if indices else None
+
+
+def _decide_formula(target: Target, answer: str) -> Graded | None:
     expression = target.kind == "expression"
     if expression and compact(answer) == compact(target.gold):
         return graded(True, "exact")
     # A formula may equal the number, or an option that it does not name: `1/2 + 1/4` for the option 3/4.
     text = clean(answer) if target.kind == "number" else answer
     comparable = len(text) <= MAX_CHARACTERS and (expression or is_formula(text)) and len(target.right) <= 1
+    if comparable and too_large(text):
+        return Graded(Verdict.UNDECIDED, "size")
     return None if comparable else graded(False, "length" if expression else target.kind)
+
+
+def _number_in(answer: str) -> number.Number | None:
+    """Return the number that the answer is or, as a sentence, states."""
+    if value := number.parse(clean(answer)):
+        return value
+    stated = stated_number(answer)
+    return number.parse(clean(stated)) if stated else None
 
 
 def was_read(target: Target, answer: str) -> bool:
@@ -113,7 +144,7 @@ def was_read(target: Target, answer: str) -> bool:
     if target.kind == "choice":
         return bool(choice.named_options(target.options, answer))
     if target.number is not None:
-        return number.parse_prose(clean(answer)) is not None
+        return _number_in(answer) is not None
     return target.kind != "text"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmprm.config.derived import TaggedSource, TaggingModel
 from mmprm.data.problem import Problem
-from mmprm.grading.final_answer import without_thought
+from mmprm.grading.statements import without_thought
 from mmprm.llm.tasks import AnswerCheck, ItemRefusedError, LlmCall, Refused, complete_text
 from mmprm.model.step_text import STEP_OPEN, neutralise, question_text, render_solution
 from mmprm.tagging.tag_by_rules import accept_tagged, check_limits, tidy_answer

@@ -9,9 +9,11 @@ from itertools import pairwise
 
 from mmprm.config.derived import TaggedSource
 from mmprm.data.problem import Problem
-from mmprm.grading import choice, number, rules
+from mmprm.grading import choice, rules
 from mmprm.grading.clean import boxed_texts, narrow
-from mmprm.grading.final_answer import FinalAnswer, body, read_final_answer, sentences
+from mmprm.grading.final_answer import FinalAnswer, read_final_answer
+from mmprm.grading.stated_number import stated_number
+from mmprm.grading.statements import body, sentences
 from mmprm.llm.tasks import AnswerCheck, ItemRefusedError
 from mmprm.model.step_text import ANSWER_CLOSE, ANSWER_OPEN, STEP_OPEN, Status, neutralise, parse, render_solution
 from mmprm.tagging.cuts import LEVELS, cut
@@ -67,7 +69,7 @@ def stated_answer(problem: Problem, text: str) -> str | None:
     answer = read_final_answer(target, text, problem.question)
     if answer.how not in _EXPLICIT and (prose := sentences(narrow(body(text)))):
         last = read_final_answer(target, prose[-1], problem.question)
-        if last.text is None and target.kind == "choice" and (value := number.stated_number(prose[-1])):
+        if last.text is None and target.kind == "choice" and (value := stated_number(prose[-1])):
             last = FinalAnswer(value, "line", choice.named_options(target.options, value))  # an option by its value
             last = last if last.options else answer
         answer = answer if last.text is None else last

@@ -13,7 +13,7 @@ from typing import Any
 from mmprm.config.experiments import Consensus
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Completion
-from mmprm.grading.final_answer import without_thought
+from mmprm.grading.statements import without_thought
 from mmprm.llm.tasks import ItemRefusedError, LlmCall, LlmTask, complete_text
 from mmprm.model.step_text import neutralise, question_text
 

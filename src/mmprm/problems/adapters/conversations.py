@@ -17,7 +17,7 @@ from typing import Any
 
 from mmprm.config.sources import ConversationSource
 from mmprm.grading.clean import boxed_texts
-from mmprm.grading.final_answer import body, explicit_statements
+from mmprm.grading.statements import body, explicit_statements
 from mmprm.problems.fields import RowFields, split_outer, text_of
 from mmprm.problems.rows import RowRefusedError
 
