@@ -19,6 +19,7 @@ from mmprm.config import load
 from mmprm.runtime import slurm_orphans
 from mmprm.runtime.errors import UserError
 from mmprm.workflow.chains import Chains
+from mmprm.workflow.check_start import check_start
 from mmprm.workflow.devices import HEAVY_THREADS, Devices
 from mmprm.workflow.inputs import Inputs
 from mmprm.workflow.run_lock import hold_folder, write_resolved_config
@@ -82,13 +83,16 @@ if not workflow.deployment_settings.deployment_method:
 
 
 def start_run() -> None:
-    """Before the first job: cancel the SLURM jobs of a run that was killed here, write the resolved configuration."""
+    """Before the first job: cancel the SLURM jobs of a run that was killed here, write the configuration, check it."""
     global RESULTS_LOCK, STATUS
     try:
         cancelled = slurm_orphans.cancel(Path.cwd()) if ALONE and workflow.executor_plugin.name == "slurm" else []
         RESULTS_LOCK = write_resolved_config(CONFIG)
+        warnings = check_start(CONFIG, workflow)
     except UserError as error:
         raise WorkflowError(str(error)) from None
+    for warning in warnings:
+        print(f"mmprm: {warning}", file=sys.stderr)
     if cancelled:
         print(f"mmprm: cancelled {len(cancelled)} SLURM jobs of a run that was killed", file=sys.stderr)
     if workflow.executor_plugin.name != "touch":

@@ -8,7 +8,7 @@ from mmprm.cli.program import Verb, app
 
 # In the order of `mmprm --help`.
 for verb in (
-    *(problems.config, problems.fetch, problems.intake, problems.tag, evaluation.train_policy),
+    *(problems.config, problems.check, problems.fetch, problems.intake, problems.tag, evaluation.train_policy),
     *(annotation.sample_seeds, annotation.select_seeds, annotation.plan, annotation.annotate),
     *(annotation.read_steps, annotation.gather_labels, annotation.judge_labels, annotation.measure_labels),
     *(evaluation.train_prm, evaluation.evaluate_prm, evaluation.mini_base, problems.curate, problems.set_aside),

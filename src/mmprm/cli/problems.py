@@ -1,17 +1,40 @@
 """The verbs that make problem tables, and the one that checks a configuration. In: files. Out: files."""
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmprm.cli.program import ConfigFile, Out, Problems, Work, on_devices, option, read_config
 from mmprm.runtime.errors import UserError
 
+if TYPE_CHECKING:
+    from mmprm.config import Config
 
-def config(file: Annotated[Path, typer.Argument(help="a configuration in YAML", show_default=False)]) -> None:
+
+YamlFile = Annotated[Path, typer.Argument(help="a configuration in YAML", show_default=False)]
+
+
+def config(file: YamlFile) -> None:
     """Check a configuration and print it with every default filled in."""
+    print(_read_yaml(file).model_dump_json(indent=2))
+
+
+def check(file: YamlFile) -> None:
+    """Show what a run needs and costs, stage by stage, and list everything that is missing or will not fit."""
+    from mmprm.preflight.examine import examine
+    from mmprm.preflight.table import describe
+
+    examination = examine(_read_yaml(file))
+    print(describe(examination, Path("results") / examination.config.run), flush=True)
+    if examination.faults:
+        raise typer.Exit(1)
+
+
+def _read_yaml(file: Path) -> Config:
     import yaml
 
     from mmprm.config import load
@@ -22,7 +45,7 @@ def config(file: Annotated[Path, typer.Argument(help="a configuration in YAML", 
         raise UserError(f"{file}: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{file}: a configuration is a mapping of keys to values")
-    print(load(values).model_dump_json(indent=2))
+    return load(values)
 
 
 def fetch(

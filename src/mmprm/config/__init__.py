@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -17,6 +17,7 @@ from mmprm.config.experiments import Strategy
 from mmprm.config.labels import Labels
 from mmprm.config.models import EngineSettings, GradingSettings, Prompt, Sampling
 from mmprm.config.overlap import check_curated, check_derived, share_problems, weights_of
+from mmprm.config.planning import Expected, Hardware
 from mmprm.config.section import LocalFile, Name, Section, StoreAddress, check_names
 from mmprm.config.sources import KINDS, Intake, Source, StepBenchmark, StepSource
 from mmprm.config.training import Policy, Prm, Training
@@ -75,6 +76,11 @@ class Config(Section):
     engine: EngineSettings = Field(EngineSettings(), description="the sampling engine")
     grading: GradingSettings = Field(GradingSettings(), description="how answers are compared")
     shards: Shards = Field(Shards(), description="jobs into which stages are cut")
+    hardware: Hardware = Field(Hardware(), description="what memory and costs are calculated for, before a run")
+    expected: Expected = Field(Expected(), description="what costs are calculated from, before data and policy exist")
+    preflight: Literal["stop", "warn"] = Field(
+        "stop", description="what happens at the start of a run where something is missing or will not fit"
+    )
     report: Report = Field(Report(), description="report.html")
     data_card: DataCard = Field(DataCard(), description="data_card.md")
 

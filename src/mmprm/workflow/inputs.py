@@ -8,6 +8,7 @@ from mmprm.config import Config
 from mmprm.config.overlap import known_apart, made_from, read_sources
 from mmprm.config.sources import DataFiles, StepBenchmark
 from mmprm.data.shards import names, stage_count
+from mmprm.preflight.examine import require_files
 from mmprm.runtime.errors import UserError
 from mmprm.workflow.settings import chosen
 
@@ -52,9 +53,15 @@ class Inputs:
         return self._remote[wildcards.file]
 
     def source_files(self, wildcards: Any) -> list[str]:
-        """List the files that a source reads; none for drawn problems, and for a fixed commit of the hub."""
+        """List the files that a source reads; none for drawn problems, and for a fixed commit of the hub.
+
+        UserError with everything that the run lacks where one is missing, unless the source's table is made already.
+        """
         source = chosen(self.config, "sources", wildcards.source)
-        return [str(path) for path in source.local_files()] if isinstance(source, DataFiles) else []
+        files = [str(path) for path in source.local_files()] if isinstance(source, DataFiles) else []
+        if not all(file in self._remote or Path(file).is_file() for file in files):
+            self._require_files(self._problems(wildcards.source))
+        return files
 
     def parent_tables(self, wildcards: Any) -> list[str]:
         """List the problem tables of the sources that a derived source is made from."""
@@ -95,12 +102,10 @@ class Inputs:
         return [f"{self.results}/step_data/{name}/{file}" for name in self.config.labels.extra]
 
     def base_model(self, wildcards: Any) -> list[str]:
-        """Name a file of the base model; UserError says how to get the model where it is missing."""
-        base = self.config.policy.base
-        file = base / "config.json"
+        """Name a file of the base model; UserError with everything that the run lacks where the model is missing."""
+        file = self.config.policy.base / "config.json"
         if not file.exists():
-            remake = "; `snakemake mini_base` makes it" if base == Path("models/mini-base") else ""
-            raise UserError(f"policy.base: {base} is no Hugging Face model folder (no {file}){remake}")
+            self._require_files()
         return [str(file)]
 
     def training_paths(self, wildcards: Any) -> str:
@@ -175,6 +180,11 @@ class Inputs:
     def problem_tables(self, sources: Iterable[str]) -> list[str]:
         """List the problem tables of sources."""
         return [self._problems(source) for source in sources]
+
+    def _require_files(self, made: str | None = None) -> None:
+        """Raise UserError with everything that is missing, unless what would be made of it is there."""
+        if made is None or not Path(made).is_file():
+            require_files(self.config)
 
     def _problems(self, source: str) -> str:
         return f"{self.results}/problems/{source}.parquet"

@@ -1,0 +1,114 @@
+"""What does not fit is told with a change that makes it fit; what is kept in configs/ fits what it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mmprm.config import Config, Training, load
+from mmprm.preflight.examine import Examination, examine
+from mmprm.preflight.fits import training_need
+from mmprm.preflight.jobs import trainings
+from mmprm.preflight.memory import GIB
+from mmprm.preflight.shape import read_shape
+
+ROOT = Path(__file__).parents[2]
+KEPT = ["workflow_config.yaml", *sorted(f"configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml"))]
+ABSENT = (": no such file", "no Hugging Face model folder")
+
+
+def kept(file: str, **sections: Any) -> Config:
+    values = yaml.safe_load((ROOT / file).read_text())
+    for name, changes in sections.items():
+        values[name] = values.get(name, {}) | changes
+    return load(values)
+
+
+def misfits(examination: Examination) -> list[str]:
+    """The faults that are no absent file: data and models are no part of the repository."""
+    return [fault.line for fault in examination.faults if not any(absent in fault.text for absent in ABSENT)]
+
+
+@pytest.mark.parametrize("file", KEPT)
+def test_the_configurations_that_are_kept_fit_the_hardware_that_they_name(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    config = kept(file)
+    examination = examine(config)
+    assert examination.shape is not None
+    assert misfits(examination) == []
+    if config.policy.base != Path("models/mini-base"):
+        assert config.hardware.gpu is not None
+        needs = [need for _, _, need, has in examination.memory() if has is not None and need <= has]
+        assert len(needs) == len(config.prm.variants) + 2  # the policy, the variants, the engine
+        assert all(cost.hours is not None for cost in examination.costs())
+
+
+@pytest.mark.parametrize("gpu", ["l4", "rtx4090", "a100-40", "l40s", "h100"])
+@pytest.mark.parametrize("base", ["InternVL3-2B-hf", "Qwen2.5-VL-3B-Instruct"])
+def test_one_gpu_of_24_to_80_gib_is_enough_for_its_configuration(gpu: str, base: str) -> None:
+    config = kept("configs/one_gpu.yaml", hardware={"gpu": gpu}, policy={"base": f"models/{base}"})
+    told = misfits(examine(config))
+    if base.startswith("Qwen"):  # at its default of 16,384 tokens an image, which its processor's max_pixels lowers
+        told = [line for line in told if "an image takes up to 16386" not in line and "with an image" not in line]
+    assert told == []
+
+
+def test_the_papers_training_as_it_was_does_not_fit_and_what_is_advised_does() -> None:
+    """One GPU, ZeRO-1: some 125 GB for weights, gradients and optimizer (issue 18)."""
+    config = kept("configs/mm_prm.yaml")
+    shape = read_shape(config.policy.base)
+    assert shape is not None
+    job = next(trainings(config))
+    assert training_need(config, shape, job, 3330, deepspeed="zero1", gpus=1) > 125 * GIB
+    as_it_was = dict(config.policy.training) | {"deepspeed": "zero1", "gpus": 1}
+    before = config.model_copy(update={"policy": config.policy.model_copy(update={"training": Training(**as_it_was)})})
+    (told,) = [line for line in misfits(examine(before)) if "training the policy" in line]
+    assert told.strip().startswith("policy.training: training the policy needs")
+    assert "a GPU has 79.6; with deepspeed: zero2, gpus: 8 it would fit" in told
+    assert training_need(config, shape, job, 3330, deepspeed="zero2", gpus=8) < 79.6 * GIB
+
+
+def test_what_is_advised_is_the_least_change_and_true() -> None:
+    """In one process with float32 weights and no recomputing, each card needs another change."""
+    plain = {"learning_rate": 1e-4, "max_length": 5120, "micro_batch_size": 4, "precision": "bf16"}
+    lines = {}
+    for gpu in ("l4", "h100"):
+        config = kept("configs/one_gpu.yaml", hardware={"gpu": gpu}, policy={"training": plain, "packed_tokens": None})
+        (lines[gpu],) = [line for line in misfits(examine(config)) if "training the policy" in line]
+        advised = lines[gpu].split("; with ")[1].removesuffix(" it would fit")
+        changes = yaml.safe_load("{" + advised + "}")
+        shape = read_shape(config.policy.base)
+        assert shape is not None
+        has = {"l4": 22.5, "h100": 79.6}[gpu] * GIB
+        job = next(trainings(config))
+        assert training_need(config, shape, job, 3330) > has
+        assert training_need(config, shape, job, 3330, **changes) <= has
+    assert "lora" in lines["l4"] and "lora" not in lines["h100"]
+
+
+def test_token_budgets_are_compared_with_images_and_solutions() -> None:
+    short = kept("configs/one_gpu.yaml", engine={"max_model_len": 3000}, sampling={"max_new_tokens": 2999})
+    short = short.model_copy(
+        update={"policy": short.policy.model_copy(update={"training": Training(learning_rate=1, max_length=2048)})}
+    )
+    told = "\n".join(misfits(examine(short)))
+    assert "policy.training.max_length: 2048 tokens, but an image takes up to 3330: raise it to" in told
+    assert "engine.max_model_len: 3000 tokens hold no question with an image, which takes up to 3330" in told
+    several = examine(kept("configs/one_gpu.yaml", engine={"max_images": 3}))
+    assert misfits(several) == []  # to know, but no fault
+    assert any("3 images of up to 3330 tokens" in finding.text for finding in several.findings)
+    none = kept("workflow_config.yaml", sampling={"max_new_tokens": 640})
+    assert "640 tokens do not fit into engine.max_model_len, 640" in "\n".join(misfits(examine(none)))
+
+
+def test_gpus_cache_and_disk_that_are_not_there_are_told() -> None:
+    small = kept("configs/mm_prm.yaml", hardware={"gpus": 4, "gpu": "l4", "disk_gib": 100})
+    told = "\n".join(misfits(examine(small)))
+    assert "policy.training.gpus: 8 GPUs, but a node has 4" in told
+    assert "holds no sequence of 24576 tokens; set engine.tensor_parallel to 2" in told or "lower it to" in told
+    assert "models and checkpoints take up to" in told and "has 100 free" in told
