@@ -1,12 +1,12 @@
 """Annotation. In: the policy and the seeds. Out: OmegaPRM trees of each shard: nodes, rollouts, and each problem's status.
 
-Steps: annotate, a shard each. `plan` measures beforehand what that will cost; it runs only as a target of its own, and
-shares its journal with `annotate`.
+Steps: annotate, a shard each. `plan` measures beforehand what that will cost, and plans all other stages; it runs only as a
+target of its own, and shares its journal with `annotate`.
 """
 
 
 rule plan:
-    """Measure on a few seeds what the annotation will cost."""
+    """Measure on a few seeds what the annotation will cost, and plan all other stages."""
     input:
         policy="<results>/policy/manifest.json",
         seeds="<results>/seeds/seeds.parquet",

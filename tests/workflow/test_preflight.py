@@ -88,6 +88,7 @@ def test_only_stages_that_have_jobs_to_run_are_looked_at(mini_here: Path) -> Non
         check_start(config, snakemake("train_policy", "intake"))
     assert check_start(config, snakemake("intake", "write_report")) == []
     assert check_start(config, snakemake()) == []
+    assert check_start(config, snakemake("train_policy", executor="touch")) == []  # nothing runs
 
 
 def test_preflight_warn_lets_the_run_go_on(mini_here: Path) -> None:

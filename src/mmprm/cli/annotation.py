@@ -59,10 +59,13 @@ def plan(
     work: Work,
     out: Annotated[Path, option("--out", "the JSON of costs to write")],
 ) -> None:
-    """Annotate a few problems, and print what all of them will take: rollouts, tokens, device-hours."""
+    """Annotate a few problems, and print what annotation and all other stages take: tokens, device-hours."""
     from mmprm.annotation.plan import plan
+    from mmprm.preflight.stage_plan import plan_stages
 
-    plan(read_config(config), policy, seeds, work, out)
+    settings = read_config(config)
+    plan(settings, policy, seeds, work, out)
+    plan_stages(settings, policy, seeds, out)
 
 
 @on_devices

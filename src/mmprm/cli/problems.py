@@ -23,14 +23,27 @@ def config(file: YamlFile) -> None:
     print(_read_yaml(file).model_dump_json(indent=2))
 
 
-def check(file: YamlFile) -> None:
+def check(
+    file: YamlFile,
+    trial: Annotated[
+        bool, typer.Option("--try", help="try models, engine and scorer here, on a small random copy of the base")
+    ] = False,
+) -> None:
     """Show what a run needs and costs, stage by stage, and list everything that is missing or will not fit."""
     from mmprm.preflight.examine import examine
-    from mmprm.preflight.table import describe
+    from mmprm.preflight.table import describe, describe_trial
 
     examination = examine(_read_yaml(file))
-    print(describe(examination, Path("results") / examination.config.run), flush=True)
-    if examination.faults:
+    results = Path("results") / examination.config.run
+    print(describe(examination, results), flush=True)
+    failed = bool(examination.faults)
+    if trial:
+        from mmprm.preflight.trial import try_out
+
+        steps, remembered = try_out(examination.config, results / "work/try")
+        print(describe_trial(steps, remembered), flush=True)
+        failed = failed or any(step.error for step in steps)
+    if failed:
         raise typer.Exit(1)
 
 

@@ -21,6 +21,7 @@ from mmprm.preflight.shape import BaseShape
 
 _READING = Range(0.4, 0.7)  # share of the memory's bandwidth that decoding reaches
 _START_UP = Range(60, 400)  # seconds of an engine
+_DROPPED = Range(0, 0.2)  # share of the completions whose prompt is no longer in the prefix cache
 _SHARED_ON_TREES = Range(0.2, 0.8)  # tokens of prefix trees, of those of their paths
 _CONTINUED = Range(0.4, 0.9)  # share of a solution that a rollout of a state in the middle of it still writes
 
@@ -148,9 +149,9 @@ class Estimate:
         shards = self.config.shards.bench
         work = f"{self.config.bench.n} candidates of {_count(problems)} problems, scored by {variants} PRMs"
         sampled = self.sampled(f"bench {name}", work, problems, candidates, self.solution, shards)
-        read = problems * self.prompt + candidates * self.solution  # the prompt is read once
-        again = candidates * (self.prompt + self.solution)
-        scored = self._hours(Range(read.low, again.high) * (2.0 * self.shape.language * variants))
+        # A scorer reads a problem's prompt once, or again for each candidate.
+        read = candidates * self.solution + Range(problems.low, candidates.high) * self.prompt
+        scored = self._hours(read * (2.0 * self.shape.language * variants))
         hours = sampled.hours + scored if sampled.hours and scored else sampled.hours
         return Cost(sampled.stage, work, sampled.tokens, hours, sampled.gpus)
 
@@ -160,8 +161,8 @@ class Estimate:
         tokens = completions * length
         gpus = self.config.engine.tensor_parallel
         rate = self.tokens_per_second(length)
-        # A prompt is read once a problem, or again for each completion where the cache has dropped it.
-        read = Range((problems * self.prompt).low, (completions * self.prompt).high)
+        # A prompt is read once a problem, and again where the cache has dropped it.
+        read = problems * self.prompt + completions * self.prompt * _DROPPED
         prompts = self._hours(read * (2.0 * self.shape.language))
         pictures = self._hours(problems * self.image * (8.0 * self.shape.vision))
         if rate is None or prompts is None or pictures is None:

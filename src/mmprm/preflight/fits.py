@@ -9,7 +9,16 @@ from mmprm.config import Config, Training
 from mmprm.preflight.findings import Finding, found
 from mmprm.preflight.jobs import TrainingJob, longest_prompt, trainings
 from mmprm.preflight.machine import Machine
-from mmprm.preflight.memory import GIB, Serving, element_bytes, on_device, serving, trainable, training_bytes
+from mmprm.preflight.memory import (
+    GIB,
+    Serving,
+    element_bytes,
+    host_bytes,
+    on_device,
+    serving,
+    trainable,
+    training_bytes,
+)
 from mmprm.preflight.shape import BaseShape
 
 _FEWER = "set expected.image_tokens to what your images take, if they are smaller"
@@ -60,6 +69,10 @@ def device_memory(machine: Machine) -> tuple[float | None, str]:
 
 
 def _training(config: Config, shape: BaseShape, machine: Machine, job: TrainingJob, images: int) -> Iterator[Finding]:
+    host = host_bytes(shape, job.training)
+    if machine.gpus and machine.memory is not None and host > machine.memory:
+        text = f"reading the weights takes {host / GIB:.0f} GiB of main memory, a node has {machine.memory / GIB:.0f}"
+        yield found(f"{job.key}.deepspeed", f"{text}; zero2 reads them once a node, zero3 in each process", job.stage)
     memory, what = device_memory(machine)
     need = training_need(config, shape, job, images)
     if memory is None or need <= memory:

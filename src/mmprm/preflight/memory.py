@@ -19,6 +19,7 @@ _CONTEXT = 1.2 * GIB
 _FRAGMENTS = 0.05
 _BUCKET = 5e8  # DeepSpeed's reduce_bucket_size and allgather_bucket_size, in elements
 _LIVE = 1e9  # ZeRO-3's stage3_max_live_parameters
+_PROCESS = 6.0 * GIB  # of main memory: Python, torch, CUDA, and what its data loader holds
 _ENGINE = 2.0 * GIB  # vLLM: CUDA graphs, and the activations of its largest step
 
 
@@ -65,6 +66,17 @@ def training_bytes(shape: BaseShape, training: Training, layout: Layout, process
         moved = min(_BUCKET, changed)
         parts["buckets"] = 2 * weight * moved + (weight * min(_LIVE, fixed) if stage == 3 else 0)
     return parts
+
+
+def host_bytes(shape: BaseShape, training: Training) -> float:
+    """Return the bytes of a node's main memory in a training: of its processes, and of the weights while they are read.
+
+    They are read by one process after the other (training/reading.py), but under ZeRO-3 by all at once.
+    """
+    processes = max(1, training.gpus) if training.deepspeed else 1
+    weight = 2 if training.precision == "bf16" and training.deepspeed else 4
+    copies = processes if training.deepspeed == "zero3" else 1
+    return copies * weight * shape.parameters + shape.stored_bytes + processes * _PROCESS
 
 
 def on_device(parts: dict[str, float]) -> float:

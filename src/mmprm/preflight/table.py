@@ -7,6 +7,7 @@ from mmprm.preflight.examine import Examination, fault_head, gib
 from mmprm.preflight.findings import as_list
 from mmprm.preflight.machine import Machine
 from mmprm.preflight.ranges import Range
+from mmprm.preflight.trial import Step
 
 
 def describe(examination: Examination, results: Path | None = None) -> str:
@@ -71,6 +72,19 @@ def cost_table(costs: list[Cost]) -> list[str]:
     if total.high:
         rows.append(("all" if known else "what is known", "", amount(total), "", ""))
     return columns(rows)
+
+
+def describe_trial(steps: list[Step], remembered: bool) -> str:
+    """Write what a trial has shown, and what the steps that failed said."""
+    rows: list[tuple[str, ...]] = [("tried on this machine", "", "seconds")]
+    rows += [(step.name, "fails" if step.error else "works", f"{step.seconds:.0f}") for step in steps]
+    lines = ["", *columns(rows)]
+    if remembered:
+        lines.append("(remembered: nothing that it depends on has changed)")
+    for step in steps:
+        if step.error:
+            lines += ["", f"{step.name}:", *(f"  {line}" for line in step.error.splitlines())]
+    return "\n".join(lines)
 
 
 def amount(value: Range | None) -> str:

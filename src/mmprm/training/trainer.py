@@ -21,6 +21,7 @@ from mmprm.training.example_store import ExampleIndex
 from mmprm.training.examples import Example
 from mmprm.training.job import TrainJob
 from mmprm.training.losses import counts_loss, marker_loss, token_loss
+from mmprm.training.reading import load_in_turn
 
 _VISION = ("vision_tower", "visual", "vision_model", "vision_encoder")
 _LAYERS = re.compile(r"(^|\.)(language_model|text_model|model)\..*\b(q|k|v|o|qkv|gate|up|down|gate_up)_proj$")
@@ -68,7 +69,7 @@ def _load_model(job: TrainJob, tokenizer: Any) -> Any:
     """Load the model, with its attention, frozen parts and adapters set up as the job requires."""
     # DeepSpeed keeps the float32 master weights itself; without it the weights are the master copy.
     sharded_bf16 = job.training.deepspeed and job.training.precision == "bf16"
-    model = folders.load_model(job.start, "bfloat16" if sharded_bf16 else "float32")
+    model = load_in_turn(job.start, "bfloat16" if sharded_bf16 else "float32", job.training.deepspeed)
     if job.trees or job.packed_tokens:
         if not packing.supports(model):
             key, instead = ("prm.packing: trees", "paths") if job.trees else ("policy.packed_tokens", "null")
