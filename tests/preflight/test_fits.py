@@ -106,6 +106,16 @@ def test_token_budgets_are_compared_with_images_and_solutions() -> None:
     assert "640 tokens do not fit into engine.max_model_len, 640" in "\n".join(misfits(examine(none)))
 
 
+def test_a_base_whose_sizes_are_named_otherwise_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in {"config.json": '{"model_type": "new", "n_embd": 8}', "tokenizer.json": "{}"}.items():
+        (tmp_path / name).write_text(content)
+    (tmp_path / "pytorch_model.bin").touch()
+    examination = examine(kept("workflow_config.yaml", policy={"base": str(tmp_path)}))
+    assert examination.faults == [] and examination.shape is None and examination.costs() == []
+    assert any("memory and costs are not calculated" in finding.text for finding in examination.findings)
+
+
 def test_gpus_cache_and_disk_that_are_not_there_are_told() -> None:
     small = kept("configs/mm_prm.yaml", hardware={"gpus": 4, "gpu": "l4", "disk_gib": 100})
     told = "\n".join(misfits(examine(small)))

@@ -18,7 +18,7 @@ from mmprm.preflight.images import image_tokens
 from mmprm.preflight.jobs import trainings
 from mmprm.preflight.machine import Machine, machine_of
 from mmprm.preflight.memory import GIB
-from mmprm.preflight.shape import BaseShape, read_shape
+from mmprm.preflight.shape import BaseShape, UnknownSizesError, read_shape
 from mmprm.runtime.errors import UserError
 
 # Rules that a stage's findings are about; all others start whatever is found.
@@ -91,6 +91,9 @@ def examine(config: Config, here: bool = True) -> Examination:
     try:
         shape = read_shape(config.policy.base)
         images = _images(config, shape) if shape else None
+    except UnknownSizesError as error:
+        text = f"{error}: memory and costs are not calculated; `mmprm check --try` tells whether it can be used"
+        findings.append(found("policy.base", text, "policy", fatal=False))
     except UserError as error:
         findings.append(found("policy.base", str(error), "policy"))
     if shape is not None:

@@ -39,7 +39,7 @@ def _base(config: Config) -> Iterator[Finding]:
         return
     if not model:  # a folder that another tool will fill
         return
-    if not any(base.glob("*.safetensors")):
+    if not any(file for pattern in ("*.safetensors", "pytorch_model*.bin") for file in base.glob(pattern)):
         yield found("policy.base", f"{base} has no weights (*.safetensors); {_how(base)}", "policy")
     for index in base.glob("*.safetensors.index.json"):
         parts = sorted(set(read_object(index).get("weight_map", {}).values()))

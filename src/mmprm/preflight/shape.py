@@ -19,6 +19,10 @@ _SHAPES = Path(__file__).parent / "shapes"
 _LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
 
 
+class UnknownSizesError(UserError):
+    """A configuration that names its sizes in another way: the arithmetic does without it."""
+
+
 @dataclass(frozen=True)
 class BaseShape:
     """What memory and time follow from; counts are of parameters. `source` says where they are from."""
@@ -56,7 +60,7 @@ class BaseShape:
 def read_shape(folder: Path) -> BaseShape | None:
     """Read the shape of a model folder, or of a model known by the folder's name; None where neither is there.
 
-    UserError if config.json is there and does not describe a language model.
+    UserError if a file is damaged, UnknownSizesError if config.json does not say the sizes of a language model.
     """
     file = folder / "config.json"
     if file.is_file():
@@ -90,7 +94,7 @@ def shape_of(config: dict[str, Any], header: dict[str, list[int]], stored: int, 
     text = config.get("text_config") or config.get("llm_config") or config
     needed = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "intermediate_size")
     if lacking := [key for key in needed if not isinstance(text.get(key, config.get(key)), int)]:
-        raise UserError(f"its config.json does not say {', '.join(lacking)} of a language model")
+        raise UnknownSizesError(f"its config.json does not say {', '.join(lacking)} of a language model")
     hidden, layers, heads, vocabulary, intermediate = (int(text.get(key, config.get(key, 0))) for key in needed)
     vision = config.get("vision_config") or {}
     eyes = {
