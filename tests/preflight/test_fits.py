@@ -51,11 +51,20 @@ def test_the_configurations_that_are_kept_fit_the_hardware_that_they_name(
 @pytest.mark.parametrize("gpu", ["l4", "rtx4090", "a100-40", "l40s", "h100"])
 @pytest.mark.parametrize("base", ["InternVL3-2B-hf", "Qwen2.5-VL-3B-Instruct"])
 def test_one_gpu_of_24_to_80_gib_is_enough_for_its_configuration(gpu: str, base: str) -> None:
-    config = kept("configs/one_gpu.yaml", hardware={"gpu": gpu}, policy={"base": f"models/{base}"})
-    told = misfits(examine(config))
-    if base.startswith("Qwen"):  # at its default of 16,384 tokens an image, which its processor's max_pixels lowers
-        told = [line for line in told if "an image takes up to 16386" not in line and "with an image" not in line]
-    assert told == []
+    images = {"max_pixels": 1280 * 28 * 28} if base.startswith("Qwen") else None  # its default is 16,384 tokens
+    config = kept("configs/one_gpu.yaml", hardware={"gpu": gpu}, policy={"base": f"models/{base}", "images": images})
+    config = config.model_copy(update={"expected": config.expected.model_copy(update={"image_tokens": None})})
+    examination = examine(config)
+    assert examination.images is not None and examination.images[1] == (1282 if images else 3330)
+    assert misfits(examination) == []
+
+
+def test_the_images_of_qwen_at_its_default_fit_no_sequence() -> None:
+    config = kept("configs/one_gpu.yaml", policy={"base": "models/Qwen2.5-VL-3B-Instruct"})
+    config = config.model_copy(update={"expected": config.expected.model_copy(update={"image_tokens": None})})
+    told = "\n".join(misfits(examine(config)))
+    assert "policy.training.max_length: 5120 tokens, but an image takes up to 16386" in told
+    assert "lower policy.images.max_pixels" in told
 
 
 def test_the_papers_training_as_it_was_does_not_fit_and_what_is_advised_does() -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from mmprm.mini import base_model
 from mmprm.model import folders
+from mmprm.model.image_size import limit_pixels
 from mmprm.preflight.images import image_tokens
 from mmprm.preflight.shape import read_shape
 
@@ -35,6 +36,10 @@ def test_internvl_takes_a_tile_or_all_of_them_and_a_thumbnail(tmp_path: Path) ->
         both = folders.load_processor(folder)
         taken = [of_processor(both, *size) for size in ((100, 100), (800, 600), (600, 800))]
         assert image_tokens(folder, shape.config) == (min(taken), max(taken))
+        limit_pixels(both, None, 4 * 128 * 128)
+        taken = [of_processor(both, *size) for size in ((100, 100), (600, 600), (800, 400))]
+        limited = image_tokens(folder, shape.config, 4 * 128 * 128)
+        assert limited is not None and limited[1] == max(taken) <= 16 * 5 + 2
 
 
 @pytest.mark.parametrize("family", tiny_qwen.FAMILIES)
@@ -46,6 +51,13 @@ def test_qwen_takes_what_its_most_pixels_make(family: str, tmp_path: Path) -> No
     taken = [of_processor(tiny_qwen.processor(family), *size) for size in ((600, 600), (800, 400), (40, 40))]
     assert taken[0] + 2 == most == 18  # 128 x 128 pixels, 32 x 32 a token; the template adds the two that enclose it
     assert max(taken) == taken[0]
+
+
+def test_idefics_takes_whole_tiles_along_its_longest_edge() -> None:
+    """Four by four tiles and the whole, of 169 tokens and the marks before them (Idefics3's defaults)."""
+    config = {"model_type": "idefics3", "vision_config": {"image_size": 364}}
+    assert image_tokens(Path("nowhere"), config) == (175, 17 * 175)
+    assert image_tokens(Path("nowhere"), config, 728 * 728) == (175, 5 * 175)
 
 
 def test_an_unknown_family_is_unknown_and_a_text_model_has_no_images() -> None:

@@ -109,7 +109,8 @@ def _images(config: Config, shape: BaseShape) -> tuple[int, int] | None:
     if config.expected.image_tokens is not None:
         low, high = config.expected.image_tokens
         return math.floor(low), math.ceil(high)
-    known = image_tokens(config.policy.base, shape.config)
+    limit = config.policy.images.max_pixels if config.policy.images else None
+    known = image_tokens(config.policy.base, shape.config, limit)
     if known and all(source.kind in ("mini", "curated", "set_aside") for source in config.sources.values()):
         return known[0], known[0]  # drawn figures are as large as one tile
     return known

@@ -21,7 +21,7 @@ from mmprm.preflight.memory import (
 )
 from mmprm.preflight.shape import BaseShape
 
-_FEWER = "set expected.image_tokens to what your images take, if they are smaller"
+_FEWER = "lower policy.images.max_pixels, or set expected.image_tokens to what yours take, if they are smaller"
 _SAMPLING = ("seeds", "annotation", "bench")
 
 

@@ -14,11 +14,11 @@ _WEIGHTS = ("*.safetensors*", "*.bin*", "*.gguf", "*.pt", "*.pth")
 
 def shrink(base: Path, out: Path) -> Path:
     """Write the small model; importing transformers takes seconds. Whatever its configuration refuses is raised."""
-    from mmprm.model import hf_env
+    from mmprm.model import folders, hf_env
 
     hf_env.prepare()
     import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText, set_seed
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, set_seed
 
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(base, out, ignore=shutil.ignore_patterns(*_WEIGHTS, "config.json", "manifest.json"))
@@ -26,7 +26,8 @@ def shrink(base: Path, out: Path) -> Path:
     shrink_config(config)
     set_seed(0)
     with torch.device("cpu"):
-        model = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
+        family = AutoModelForImageTextToText if folders.reads_images(base) else AutoModelForCausalLM
+        model = family.from_config(config, trust_remote_code=False)
     model.save_pretrained(out)
     return out
 
