@@ -55,3 +55,17 @@ def test_several_blanks_are_one_question_where_the_answer_has_a_part_for_each() 
     asked = "(1) The sum is ___; (2) the difference is ___."
     assert find_faults(asked, 2).several_questions is None
     assert find_faults(asked, 1).several_questions == "2 questions, and 1 answer"
+
+
+@pytest.mark.parametrize("text", ["\n" * 20_000, " \n" * 10_000, "." + " " * 20_000, ". " * 10_000, "then " * 4_000])
+def test_a_question_of_blanks_and_line_ends_is_read_in_linear_time(text: str) -> None:
+    import re
+    import time
+
+    from mmprm.curation import questions
+
+    began = time.process_time()
+    for pattern in vars(questions).values():
+        if isinstance(pattern, re.Pattern):
+            pattern.search(text)
+    assert time.process_time() - began < 2  # quadratic: half a minute

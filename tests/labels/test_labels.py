@@ -12,6 +12,7 @@ from toy_trees import evidence_of, node, rollout, stage
 from toy_world import ExactGrader, grow, toy_config
 
 from mmprm.config import Annotation, Labels
+from mmprm.data import schemas, tables
 from mmprm.labels.cleaning import Cleaning, choose, in_dev
 from mmprm.labels.evidence import Evidence, StepPath
 from mmprm.labels.gather import gather_labels
@@ -262,3 +263,13 @@ def test_a_problem_in_two_shards_is_refused(tmp_path: Path) -> None:
     shard, seeds = tmp_path / "0-of-1", tmp_path / "seeds.parquet"
     with pytest.raises(UserError, match="delete the stale one"):
         gather_labels(toy_config(), seeds, [shard, shard], tmp_path / "o", tmp_path / "s", PLAIN)
+
+
+def test_where_no_tree_gives_a_path_the_stage_says_why_and_leaves_no_table(tmp_path: Path) -> None:
+    stage(tmp_path)
+    shard, seeds, out = tmp_path / "0-of-1", tmp_path / "seeds.parquet", tmp_path / "o"
+    tables.write(shard / "nodes.parquet", [], schemas.NODES)
+    tables.write(shard / "rollouts.parquet", [], schemas.ROLLOUTS)
+    with pytest.raises(UserError, match=r"no path, so there is nothing to train on: .*annotation.k"):
+        gather_labels(toy_config(), seeds, [shard], out, tmp_path / "s", PLAIN)
+    assert not out.exists()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -201,3 +202,31 @@ def test_a_verb_leases_before_it_loads_anything(machine: Path) -> None:
     verb = [sys.executable, "-c", "from mmprm.cli import app; app()", *command]
     done = subprocess.run(verb, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "--devices 5: there are 4 GPUs" in done.stderr
+
+
+@pytest.mark.parametrize("trap", ["a link", "a pipe", "a folder"])
+def test_what_somebody_put_in_the_place_of_a_lock_is_named_and_neither_followed_nor_waited_for(
+    trap: str, machine: Path
+) -> None:
+    place = machine / "locks/a"
+    place.parent.mkdir()
+    if trap == "a link":
+        place.symlink_to(machine / "elsewhere")
+    elif trap == "a pipe":
+        os.mkfifo(place)
+    else:
+        place.mkdir()
+    with pytest.raises(UserError, match="MMPRM_DEVICE_LOCKS"), lease(1):
+        pass
+    assert not (machine / "elsewhere").exists()
+
+
+def test_the_folder_of_locks_is_the_users_own(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MMPRM_DEVICE_LOCKS")
+    monkeypatch.setattr(tempfile, "tempdir", str(machine))
+    with lease(1):
+        (folder,) = machine.glob("mmprm-devices-*")
+        assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    with pytest.raises(UserError, match="not a folder of yours alone"), lease(1):
+        pass

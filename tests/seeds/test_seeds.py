@@ -182,3 +182,10 @@ def test_a_problem_that_is_solved_as_often_with_a_blank_picture_is_flagged_or_dr
         "pass_rate": 0.5,
         "pass_rate_blank": 18 / 64,
     }
+
+
+def test_where_no_seed_is_kept_the_stage_says_why_and_what_to_change(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"2 problems none is kept \(1 all_right, 1 none_right\).*seeds.rollouts"):
+        select(tmp_path, {"all": VERDICTS["all"], "none": VERDICTS["none"]})
+    assert {row["reason"] for row in rows(tmp_path / "decisions.stopped.parquet")} == {"all_right", "none_right"}
+    assert not (tmp_path / "seeds.parquet").exists()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import socket
 from pathlib import Path
 
@@ -67,3 +70,19 @@ def test_a_run_with_other_settings_is_refused_while_the_first_one_lives() -> Non
     same.close()
     write_resolved_config(load(changed({"seed": 1}))).close()
     assert RESOLVED.read_text() != before
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_on_a_file_system_without_locks_a_run_starts_and_says_so(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def flock(file: object, how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    lock = leave_lock()
+    _, alone = hold_folder(on_cluster=False)
+    assert alone and not lock.exists()
+    write_resolved_config(load(changed({})))
+    assert RESOLVED.is_file()
+    assert "start one at a time" in capsys.readouterr().err

@@ -16,7 +16,7 @@ for verb in (
     *(evaluation.decode_guided, evaluation.measure_guided, evaluation.measure, evaluation.summarise),
     *(evaluation.score_steps, evaluation.measure_steps),
     *(report.write_report, report.write_data_card, report.write_ablation),
-    *(evaluation.score, evaluation.evaluate, evaluation.grade),
+    *(evaluation.score, evaluation.evaluate, evaluation.grade, report.clean),
 ):
     app.command(cls=Verb)(verb)
 

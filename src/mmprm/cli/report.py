@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from mmprm.cli.program import ConfigFile, Out, option, read_config
 
 RunFolder = Annotated[Path, option("--results", "the run's folder, results/<run>")]
@@ -47,3 +49,17 @@ def write_ablation(
 
     files = Ranked(problems, candidates, scores, metrics, manifests or [])
     write_ablation(read_config(config), ablation, files, out, table)
+
+
+def clean(
+    run: Annotated[str, typer.Argument(help="the run's name, or its folder results/<run>")],
+    remove: Annotated[list[str] | None, option("--remove", "kinds to remove, e.g. checkpoints journals")] = None,
+) -> None:
+    """Show what of a finished run can go, and remove what is asked: checkpoints, journals, parts, logs."""
+    from mmprm.runtime import clean
+
+    folder = Path(run) if "/" in run else Path("results") / run
+    for kind, size in clean.sizes(folder).items():
+        print(f"{kind:12} {size / 2**20:10.1f} MiB   {clean.KINDS[kind][0]}")
+    if remove:
+        print(f"removed {clean.remove(folder, remove) / 2**20:.1f} MiB of {folder}")

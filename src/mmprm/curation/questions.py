@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from mmprm.grading.clean import narrow
 
-_IMPERATIVE = r"(?:^|[.;:,?!。；，：？！\n)]\s*|\b(?:then|and|please|to|now)\s+|[请试并再])"
+# Blanks without line ends, each of which starts an imperative itself: `\s*` takes 13 s for 20,000 empty lines.
+_IMPERATIVE = r"(?:^|[.;:,?!。；，：？！\n)][^\S\n]*|\b(?:then|and|please|to|now)\s+|[请试并再])"
 _PROOF = re.compile(
     rf"{_IMPERATIVE}(?:(?:try\s+to\s+)?(?:prove|verify|justify|deduce|disprove)\b(?!\s*:?\s*_)|"
     r"show\s+(?:that|why|how)\b)"

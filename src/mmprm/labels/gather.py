@@ -62,12 +62,27 @@ def gather_labels(
         extra_counts = _add_extra(extra_paths, extra)
         tables.write_parts(out, _gathered(paths, extra_paths, cleaning, counts), schemas.PATHS)
     value = counts.value() | {"switches": dict(cleaning.changes)}
+    if not value["paths"] and not extra_counts:
+        out.unlink()
+        raise UserError(
+            f"labels: {value['problems']} trees give no path, so there is nothing to train on: {_why_none(value)}"
+        )
     if extra_counts:
         value["extra_paths_by_source"] = ordered(extra_counts)
     tables.write_json(statistics, value)
     log.info(
         f"labels: {value['paths']} paths of {value['problems_with_paths']} problems from {value['problems']} trees"
         + (f", and {extra_counts.total()} of {', '.join(config.labels.extra)}" if extra_counts else "")
+    )
+
+
+def _why_none(value: Row) -> str:
+    """Say what to change where no tree gives a path."""
+    if not value["problems"]:
+        return "there are no trees (the seeds are none, or all were skipped or failed: see annotation/*/status.parquet)"
+    return (
+        "raise annotation.max_searches or annotation.k, so that searches find first errors, or loosen labels "
+        "(max_positive_ratio, max_outcome_ratio, min_rollouts, min_self_confidence, keep_ratio)"
     )
 
 

@@ -9,6 +9,7 @@ that no two jobs wait for each other, and a job that needs eight devices is not 
 
 import os
 import re
+import stat
 import subprocess
 import tempfile
 import time
@@ -41,7 +42,8 @@ def lease(count: int) -> Iterator[list[str]]:
     Yields the entries of CUDA_VISIBLE_DEVICES; an empty list, and changes nothing, if `count` is 0, if there are no
     GPUs, and under SLURM, which gives a job devices of its own. Waits while too few are free, and says so. UserError
     if the machine (or the CUDA_VISIBLE_DEVICES set when the jobs were started) has fewer. Lock files are in
-    MMPRM_DEVICE_LOCKS, by default a folder in the machine's temporary folder: jobs in containers must share it.
+    MMPRM_DEVICE_LOCKS, by default a folder of the user's own in the machine's temporary folder: jobs in containers, and
+    users who share GPUs without SLURM, must share it.
     """
     devices = [] if count == 0 or "SLURM_JOB_ID" in os.environ else pool()
     if not devices:
@@ -67,7 +69,7 @@ def lease(count: int) -> Iterator[list[str]]:
 
 
 def _take(devices: Sequence[Device], count: int, held: ExitStack) -> list[Device]:
-    folder = Path(os.environ.get(LOCKS) or Path(tempfile.gettempdir()) / "mmprm-devices")
+    folder = _folder()
     taken: list[Device] = []
     logged = -_LOG_SECONDS
     with ExitStack() as turn:
@@ -87,14 +89,32 @@ def _take(devices: Sequence[Device], count: int, held: ExitStack) -> list[Device
             time.sleep(_POLL_SECONDS)
 
 
+def _folder() -> Path:
+    """Return the folder of the lock files, made where it is missing; UserError where another user could meddle."""
+    if named := os.environ.get(LOCKS):
+        Path(named).mkdir(parents=True, exist_ok=True)
+        return Path(named)
+    folder = Path(tempfile.gettempdir()) / f"mmprm-devices-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise UserError(
+            f"{folder}: not a folder of yours alone, and leases of GPUs are there; remove it, or set {LOCKS}"
+        )
+    return folder
+
+
 def _lock(path: Path, held: ExitStack) -> bool:
-    """Lock a file until `held` ends, unless another process has it. Files are shared by all users of the machine."""
-    if not path.exists():
-        if not path.parent.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.parent.chmod(0o1777)
-        path.touch(0o666)
-    file = held.enter_context(path.open("rb"))  # another user's file can be read, which is enough for a lock
+    """Lock a file until `held` ends, unless another process has it. UserError where it is no plain file."""
+    # No link is followed, and no pipe waited for. To read another user's file is enough for a lock.
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened as a lock ({error}); remove it, or set {LOCKS}") from error
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise UserError(f"{path}: not a plain file, as locks are; remove it, or set {LOCKS}")
+    file = held.enter_context(os.fdopen(number, "rb"))
     locked = try_flock(file)
     if not locked:
         file.close()

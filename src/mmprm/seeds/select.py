@@ -70,7 +70,7 @@ def select_seeds(
     """Keep problems with some and not all rollouts right, within the bounds of `config.seeds`.
 
     At most `config.seeds.max_seeds` are kept, chosen by a hash. Raises UserError where a problem id occurs twice over
-    the tables of `problems`, or where rollouts were stopped early with other settings.
+    the tables of `problems`, where rollouts were stopped early with other settings, or where no problem is kept.
     """
     pool = read_shard(problems, Shard())
     drawn: dict[tuple[str, bool], SeedRollouts] = defaultdict(SeedRollouts)
@@ -88,6 +88,18 @@ def select_seeds(
         row["reason"] = "over_limit"
     for row in rows:
         row["kept"] = row["reason"] == KEPT
+    stopped = decisions.with_suffix(".stopped.parquet")
+    if not any(row["kept"] for row in rows):
+        tables.write(stopped, rows, schemas.SEED_DECISIONS)  # Snakemake removes the outputs of a stage that fails
+        reasons = ", ".join(
+            f"{times} {reason}" for reason, times in _counts(pd.Series([r["reason"] for r in rows])).items()
+        )
+        raise UserError(
+            f"seeds: of {len(rows)} problems none is kept ({reasons or 'there are none'}), so there is nothing to "
+            f"annotate ({stopped} lists them): take problems that the policy solves sometimes, more seeds.rollouts, or "
+            "wider seeds.min_pass_rate and max_pass_rate; failed ones have their cause in the logs"
+        )
+    stopped.unlink(missing_ok=True)
     tables.write(decisions, rows, schemas.SEED_DECISIONS)
     write_problems(seeds, [problem for problem, row in zip(pool, rows, strict=True) if row["kept"]])
     blank_tokens = sum(table.n_tokens for (_, blank), table in drawn.items() if blank)

@@ -3,6 +3,7 @@
 A lock is the kernel's (flock) on an open file: it ends with its process, however that ends. The caller keeps the file.
 """
 
+import contextlib
 import fcntl
 import socket
 from pathlib import Path
@@ -12,6 +13,7 @@ from mmprm.config import Config
 from mmprm.data.tables import write_text
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.locks import try_flock
+from mmprm.runtime.log import log
 
 _SNAKEMAKE = Path(".snakemake")
 
@@ -35,7 +37,7 @@ def hold_folder(on_cluster: bool) -> tuple[IO[str], bool]:
             file.truncate(0)
             file.write(socket.gethostname())
             file.flush()
-    fcntl.flock(file, fcntl.LOCK_SH)
+    _share(file)
     return file, alone
 
 
@@ -49,7 +51,7 @@ def write_resolved_config(config: Config) -> IO[str]:
     file, alone = _marked(results / ".in-use")
     if alone:
         write_text(path, text)
-    fcntl.flock(file, fcntl.LOCK_SH)  # waits for a run that is about to write
+    _share(file)  # waits for a run that is about to write
     if path.read_text() != text:
         raise UserError(
             f"{path}: a run that is alive has other settings for these results, and its jobs would read yours; "
@@ -62,4 +64,13 @@ def _marked(path: Path) -> tuple[IO[str], bool]:
     """Open a mark; True where this process holds it exclusively, until it shares it (LOCK_SH)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a+")
-    return file, try_flock(file)
+    try:
+        return file, try_flock(file)
+    except OSError as error:  # a file system without locks
+        log.warning(f"{path}: {error.strerror} here, so that two runs at once are not noticed: start one at a time")
+        return file, True
+
+
+def _share(file: IO[str]) -> None:
+    with contextlib.suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_SH)
