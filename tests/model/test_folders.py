@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -197,3 +198,17 @@ def test_a_flipped_bit_of_the_weights_is_seen_by_a_whole_check(tmp_path: Path) -
     folders.check_manifest(tmp_path)
     with pytest.raises(UserError, match="SHA-256"):
         folders.check_manifest(tmp_path, whole=True)
+
+
+def test_a_manifest_says_where_the_model_was_made_and_names_no_person_or_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/home/alice/bin/mmprm", "train-prm", "--out", "/home/alice/prm/manifest.json"])
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    folders.write_manifest(tmp_path, {"config": {"seed": 3}})
+    text = (tmp_path / "manifest.json").read_text()
+    made = json.loads(text)["provenance"]
+    assert made["command"] == ["mmprm", "train-prm", "--out", "manifest.json"]
+    assert len(made["locks"]["lock-cpu.txt"]) == len(made["info"]) == 64
+    assert made["versions"]["torch"] and made["machine"]["cores"] and made["time"] and len(made["load"]) == 3
+    assert "alice" not in text and socket.gethostname() not in json.dumps(made["machine"])

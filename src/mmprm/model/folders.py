@@ -14,6 +14,7 @@ from mmprm.model.hf_env import ask_the_driver, prepare
 from mmprm.model.step_text import TAGS, control_ids, token_id
 from mmprm.model.text_processor import TextProcessor
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.provenance import provenance
 
 MANIFEST = "manifest.json"
 # The files that decide a text's tokens: tokenizer, processor, chat template.
@@ -190,14 +191,18 @@ def initialise_embeddings(model: Any, tokenizer: Any, pieces: dict[str, list[int
 
 
 def write_manifest(folder: Path, info: dict[str, Any]) -> None:
-    """Write manifest.json, the last file of a model folder: size and SHA-256 of every file, and `info`."""
+    """Write manifest.json, the last file of a model folder: size and SHA-256 of every file, `info`, and provenance.
+
+    The provenance has the SHA-256 of `info`, which holds the configuration and the seed.
+    """
     files = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and name != MANIFEST and not path.name.startswith("."):
             path.chmod(tables.usual_mode())  # safetensors makes files that only their owner can read
             files[name] = {"size": path.stat().st_size, "sha256": _sha256(path)}
-    tables.write_json(folder / MANIFEST, {"info": info, "files": files})
+    made = provenance() | {"info": hashlib.sha256(json.dumps(info, sort_keys=True).encode()).hexdigest()}
+    tables.write_json(folder / MANIFEST, {"info": info, "files": files, "provenance": made})
 
 
 def check_manifest(folder: Path, whole: bool = False) -> dict[str, Any]:
