@@ -212,3 +212,15 @@ def test_a_manifest_says_where_the_model_was_made_and_names_no_person_or_folder(
     assert len(made["locks"]["lock-cpu.txt"]) == len(made["info"]) == 64
     assert made["versions"]["torch"] and made["machine"]["cores"] and made["time"] and len(made["load"]) == 3
     assert "alice" not in text and socket.gethostname() not in json.dumps(made["machine"])
+
+
+def test_code_in_a_folder_is_never_run_and_the_message_says_what_to_take_instead(tmp_path: Path) -> None:
+    """As OpenGVLab/InternVL3-2B is published, with model_type internvl_chat."""
+    ran = tmp_path / "ran"
+    (tmp_path / "modeling.py").write_text(f"open({str(ran)!r}, 'w')")
+    code = {"AutoConfig": "modeling.Config", "AutoModel": "modeling.Model", "AutoProcessor": "modeling.Processor"}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "internvl_chat", "auto_map": code}))
+    for load in (folders.load_processor, folders.load_model, folders.longest_input):
+        with pytest.raises(UserError, match=r"never run.*InternVL3-2B-hf"):
+            load(tmp_path)
+    assert not ran.exists()

@@ -183,3 +183,19 @@ def test_a_derived_source_that_cannot_be_made_is_an_error(tmp_path: Path) -> Non
         check_derived({"a": source(kind="curated", sources=["b"]), "b": source(kind="tagged", sources=["a"])})
     with pytest.raises(ValueError, match=r"sources\.a\.of: 'pool' is not of kind curated"):
         check_derived({"pool": pool, "a": source(kind="set_aside", of="pool")})
+
+
+def test_a_data_file_of_a_folder_that_is_a_link_out_of_it_is_refused(
+    tmp_path: Path, intake: Callable[..., Any]
+) -> None:
+    """A cloned repository may link what is the user's; a file that the user names is read wherever it lies."""
+    (tmp_path / "clone").mkdir()
+    (tmp_path / "own.jsonl").write_text('{"id": "1", "question": "q", "answer": "1"}\n')
+    (tmp_path / "clone/rows.jsonl").symlink_to(tmp_path / "own.jsonl")
+    settings = {"kind": "table", "columns": {"image": ""}}
+    with pytest.raises(UserError, match="a link out of"):
+        intake(**settings, path=tmp_path / "clone", files=["*.jsonl"])
+    assert list(intake(**settings, path=tmp_path / "clone/rows.jsonl")[0]) == ["1"]
+    (tmp_path / "clone/inside.jsonl").write_text((tmp_path / "own.jsonl").read_text())
+    (tmp_path / "clone/link.jsonl").symlink_to("inside.jsonl")
+    assert list(intake(**settings, path=tmp_path / "clone", files=["link.jsonl"])[0]) == ["1"]

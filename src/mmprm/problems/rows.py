@@ -90,11 +90,29 @@ def find_files(source: DataFiles) -> SourceFiles:
         folder, *others = sorted({file.parent for file in files})
         if others:
             raise UserError(f"{folder} and {others[0]} both have image metadata: make each a source, by `files`")
+    if source.path is None or source.path.is_dir():
+        _check_links(files, folder)
     images = source.images or folder
-    for path in (images, *images.parents):  # of the hub's cache: …/datasets--owner--name/snapshots/COMMIT
+    return SourceFiles(tuple(files), images, links=_blobs(images))
+
+
+def _blobs(folder: Path) -> Path | None:
+    """Return where the hub's cache has the files of …/datasets--owner--name/snapshots/COMMIT, None elsewhere."""
+    for path in (folder, *folder.parents):
         if path.parent.name == "snapshots" and path.parent.parent.name.startswith("datasets--"):
-            return SourceFiles(tuple(files), images, links=path.parent.parent / "blobs")
-    return SourceFiles(tuple(files), images)
+            return path.parent.parent / "blobs"
+    return None
+
+
+def _check_links(files: Sequence[Path], folder: Path) -> None:
+    """Refuse data files of a folder that lie elsewhere: who made the repository may have linked what is the user's."""
+    allowed = [place.resolve() for place in (folder, _blobs(folder)) if place is not None]
+    for file in files:
+        target = file.resolve()
+        if not any(target.is_relative_to(place) for place in allowed):
+            raise UserError(
+                f"{file}: a link out of {folder}, to {target}; if it is yours, set `path` to the file itself"
+            )
 
 
 def _fetched(source: DataFiles) -> Path:
