@@ -137,11 +137,12 @@ def assemble(folder: Path) -> dict[str, Any]:
     folders.add_control_tokens(processor)
     renderer = Renderer(processor, "")
     problems = ProblemFile(folder / "seeds.parquet")
-    file = folder / "examples"
+    store = folder / "examples"
     builder = ExampleBuilder(problems, processor, renderer, "soft", 8192)
-    found = assemble(folder / "paths.parquet", "train", file, builder)
+    found = assemble(folder / "paths.parquet", "train", store, builder)
     tokens = sum(found.examples.example_index.lengths)
-    return {"examples": len(found.examples), "tokens": tokens, "file_mb": round(file.stat().st_size / 2**20)}
+    size = sum(file.stat().st_size for file in store.iterdir()) / 2**20
+    return {"examples": len(found.examples), "tokens": tokens, "file_mb": round(size)}
 
 
 def dry_run(folder: Path, shards: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image
 
-from mmprm.data.problem import decode_image
+from mmprm.data.problem import decode_image, image_size
 from mmprm.runtime.errors import UserError
 
 
@@ -62,3 +62,51 @@ def test_a_picture_of_more_pixels_than_any_source_may_have_is_not_unpacked() -> 
     Image.new("1", (20_000, 9_000)).save(out, "PNG")
     with pytest.raises(UserError, match="cannot be decoded"):
         decode_image(out.getvalue())
+
+
+def turned(kind: str, orientation: int | None) -> bytes:
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.new("RGB", (8, 3)).save(file, kind, **({"exif": exif} if orientation else {}))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", [None, *range(1, 9)])
+def test_the_size_of_an_image_is_that_of_what_is_decoded(kind: str, orientation: int | None) -> None:
+    data = turned(kind, orientation)
+    width, height = decode_image(data).size
+    assert image_size(data) == (height, width) == ((8, 3) if orientation in (5, 6, 7, 8) else (3, 8))
+
+
+def test_the_size_of_a_png_that_is_turned_behind_its_pixels() -> None:
+    """In an XMP text, where Pillow looks too, and in a chunk that follows the pixels."""
+    from PIL.PngImagePlugin import PngInfo
+
+    information = PngInfo()
+    information.add_itxt("XML:com.adobe.xmp", '<x tiff:Orientation="6"/>')
+    xmp = _encoded(Image.new("RGB", (8, 3)), pnginfo=information)
+    with_exif, end = turned("PNG", 6), b"\x00\x00\x00\x00IEND"
+    start = with_exif.index(b"eXIf") - 4
+    length = 12 + int.from_bytes(with_exif[start : start + 4], "big")
+    chunk, rest = with_exif[start : start + length], with_exif[:start] + with_exif[start + length :]
+    late = rest.replace(end, chunk + end)
+    assert late.index(b"IDAT") < late.index(b"eXIf")
+    for data in (xmp, late):
+        assert image_size(data) == (8, 3) and decode_image(data).size == (3, 8)
+
+
+def test_a_size_is_read_without_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import ImageFile
+
+    data = [turned(kind, None) for kind in ("JPEG", "PNG", "WEBP", "BMP", "GIF")] + [turned("JPEG", 6)]
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)
+    assert [image_size(each) for each in data] == [(3, 8)] * 5 + [(8, 3)]
+
+
+@pytest.mark.parametrize("data", [b"", b"not an image"])
+def test_a_size_that_cannot_be_read_is_an_error_that_says_so(data: bytes) -> None:
+    with pytest.raises(UserError, match="cannot be decoded"):
+        image_size(data)

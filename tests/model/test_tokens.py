@@ -11,6 +11,7 @@ import pytest
 
 from mmprm.data.problem import Problem, decode_image
 from mmprm.model import folders, tokens
+from mmprm.model.image_tokens import ImageTokens, image_tokens
 from mmprm.model.step_text import Renderer
 from mmprm.model.tokens import tokenise
 
@@ -71,9 +72,13 @@ def test_tokens_are_those_of_one_text_at_a_time(
         assert ("mm_token_type_ids" in read) == ("mm_token_type_ids" in expected)
 
 
-def test_an_image_is_processed_once_a_problem(
-    processor: Any, mini_problems: list[Problem], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("by_size", [True, False])
+def test_an_image_is_processed_once_a_problem_or_not_at_all(
+    processor: Any, by_size: bool, mini_problems: list[Problem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert image_tokens(processor).counts_by_size
+    if not by_size:
+        monkeypatch.setattr(ImageTokens, "expand", lambda *_: None)
     seen = []
     process = type(processor.image_processor).preprocess
 
@@ -86,4 +91,4 @@ def test_an_image_is_processed_once_a_problem(
     rows = [(problem, renderer.marked(problem, (f"{n}",), None)) for problem in mini_problems for n in range(9)]
     list(tokenise(processor, [text for _, text in rows], [problem.images for problem, _ in rows]))
     assert len(rows) > tokens._CHUNK  # also where a problem's texts are in two calls
-    assert len(seen) == len(mini_problems)
+    assert len(seen) == (0 if by_size else len(mini_problems))

@@ -19,7 +19,7 @@ from mmprm.config import Training
 from mmprm.data.problem import Problem
 from mmprm.model import folders
 from mmprm.model.step_text import Renderer
-from mmprm.training import loop, train_policy
+from mmprm.training import loop, policy_examples
 from mmprm.training.job import TrainJob
 
 # As Snakemake's executor does it: a step of one task, which is not told the variables of the allocation.
@@ -43,7 +43,7 @@ Path(sys.argv[3]).write_text(json.dumps(asdict(outcome)))
 def make_job(mini_policy_folder: Path, mini_problems: list[Problem]) -> Callable[..., TrainJob]:
     """Makes the training of this module, on one machine or under DeepSpeed."""
     processor = folders.load_processor(mini_policy_folder)
-    examples, _ = train_policy.supervised_examples(mini_problems, processor, Renderer(processor), 512)
+    examples, _ = policy_examples.supervised_examples(mini_problems, processor, Renderer(processor), 512)
     settings = Training(learning_rate=2e-3, batch_size=6, micro_batch_size=3, precision="fp32", save_every=1, epochs=2)
 
     def make(work: Path, deepspeed: str | None) -> TrainJob:

@@ -23,7 +23,7 @@ from mmprm import config
 from mmprm.data.problem import Problem
 from mmprm.model import folders
 from mmprm.model.step_text import Renderer
-from mmprm.training import launch, loop, train_policy
+from mmprm.training import launch, loop, policy_examples
 from mmprm.training.examples import IGNORE, Example
 from mmprm.training.job import TrainJob
 
@@ -54,7 +54,7 @@ def make_job(
     The last update is over one example: of two processes one has nothing to learn from.
     """
     processor = folders.load_processor(mini_policy_folder)
-    examples, _ = train_policy.supervised_examples(mini_problems, processor, Renderer(processor), 512)
+    examples, _ = policy_examples.supervised_examples(mini_problems, processor, Renderer(processor), 512)
 
     def make(deepspeed: str | None, work: Path, **more: Any) -> TrainJob:
         chosen = {"epochs": 19 / 12, "save_every": 1, "deepspeed": deepspeed} | more

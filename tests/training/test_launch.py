@@ -19,7 +19,7 @@ from mmprm.data.problem import Problem
 from mmprm.model import folders
 from mmprm.model.step_text import Renderer
 from mmprm.runtime.errors import UserError
-from mmprm.training import launch, loop, train_policy
+from mmprm.training import launch, loop, policy_examples
 from mmprm.training.examples import Example
 from mmprm.training.job import TrainJob, deepspeed_settings
 from mmprm.training.update_plan import update_plan
@@ -28,7 +28,7 @@ from mmprm.training.update_plan import update_plan
 @pytest.fixture
 def job(mini_policy_folder: Path, mini_problems: list[Problem], training_config, tmp_path: Path) -> TrainJob:
     processor = folders.load_processor(mini_policy_folder)
-    examples, _ = train_policy.supervised_examples(mini_problems, processor, Renderer(processor), 512)
+    examples, _ = policy_examples.supervised_examples(mini_problems, processor, Renderer(processor), 512)
     training = training_config(max_steps=2).policy.training
     return TrainJob("test", mini_policy_folder, examples, "tokens", training, 0, tmp_path / "work")
 

@@ -21,7 +21,7 @@ from mmprm.model import folders
 from mmprm.model.step_text import Renderer
 from mmprm.prefix_trees import attention
 from mmprm.runtime.errors import UserError
-from mmprm.training import train_policy
+from mmprm.training import policy_examples, train_policy
 from mmprm.training.batches import PackedCollator, PaddedCollator
 from mmprm.training.examples import IGNORE, Example
 from mmprm.training.losses import token_loss
@@ -39,7 +39,7 @@ def parts(any_policy_folder: Path) -> tuple[Any, Any]:
 def examples(parts: tuple[Any, Any], sized_problems: list[Problem], mini_problems: list[Problem]) -> list[Example]:
     """Solutions with an image, with two and without one."""
     problems = [*sized_problems, *mini_problems[len(sized_problems) :]]
-    made, refused = train_policy.supervised_examples(problems, parts[0], Renderer(parts[0]), 512)
+    made, refused = policy_examples.supervised_examples(problems, parts[0], Renderer(parts[0]), 512)
     assert not refused
     return made
 

@@ -17,7 +17,7 @@ from mmprm.data.problem import Problem
 from mmprm.model import folders
 from mmprm.model.step_text import STEP_OPEN, Renderer, control_ids, parse
 from mmprm.runtime.errors import UserError
-from mmprm.training import train_policy
+from mmprm.training import policy_examples
 from mmprm.training.batches import MicroBatches, PaddedCollator
 from mmprm.training.examples import IGNORE, Example, check_refusals
 from mmprm.training.update_plan import examples_by_update, update_plan
@@ -104,7 +104,7 @@ def test_an_update_is_over_the_same_examples_whatever_the_number_of_processes(co
 def test_only_the_solution_has_a_loss(mini_policy_folder: Path, mini_problems: list[Problem]):
     processor = folders.load_processor(mini_policy_folder)
     renderer = Renderer(processor, "Write <step> and </step> around each step.")
-    examples, refused = train_policy.supervised_examples(mini_problems, processor, renderer, 512)
+    examples, refused = policy_examples.supervised_examples(mini_problems, processor, renderer, 512)
     assert refused == [] and len(examples) == len(mini_problems)
     for example, problem in zip(examples, mini_problems, strict=True):
         learnt = example.labels != IGNORE
@@ -114,7 +114,7 @@ def test_only_the_solution_has_a_loss(mini_policy_folder: Path, mini_problems: l
 
 def test_a_label_stands_where_the_logits_that_predict_it_are(mini_policy_folder: Path, mini_problems: list[Problem]):
     processor = folders.load_processor(mini_policy_folder)
-    examples, _ = train_policy.supervised_examples(mini_problems[:5], processor, Renderer(processor), 512)
+    examples, _ = policy_examples.supervised_examples(mini_problems[:5], processor, Renderer(processor), 512)
     batch = PaddedCollator(processor, shift=1)([list(enumerate(examples))])
     assert batch["pixel_values"].shape[0] == 5
     for row, example in enumerate(examples):
@@ -143,7 +143,7 @@ def test_rows_without_a_usable_solution_are_refused_with_a_reason(
         }.items()
     ]
     processor = folders.load_processor(mini_policy_folder)
-    examples, refused = train_policy.supervised_examples(rows, processor, Renderer(processor), 512)
+    examples, refused = policy_examples.supervised_examples(rows, processor, Renderer(processor), 512)
     assert [example.problem_id for example in examples] == ["fine"]
     assert {refusal.problem_id: refusal.reason for refusal in refused} == {
         "none": "no_solution",
@@ -159,8 +159,8 @@ def test_rows_without_a_usable_solution_are_refused_with_a_reason(
 def test_a_solution_that_is_too_long_is_cut_at_a_step(mini_policy_folder: Path, mini_problems: list[Problem]):
     processor = folders.load_processor(mini_policy_folder)
     renderer = Renderer(processor)
-    (whole,), _ = train_policy.supervised_examples(mini_problems[:1], processor, renderer, 512)
-    (short,), refused = train_policy.supervised_examples(mini_problems[:1], processor, renderer, whole.length - 4)
+    (whole,), _ = policy_examples.supervised_examples(mini_problems[:1], processor, renderer, 512)
+    (short,), refused = policy_examples.supervised_examples(mini_problems[:1], processor, renderer, whole.length - 4)
     steps = parse(mini_problems[0].solution or "").steps
     text = processor.tokenizer.decode(short.labels[short.labels != IGNORE])
     assert text in ["".join(f"<step>{step}</step>" for step in steps[:count]) for count in range(1, len(steps) + 1)]

@@ -16,7 +16,7 @@ from mmprm.config.overlap import weights_of
 from mmprm.config.sources import Source
 from mmprm.data.problem import Problem, write_problems
 from mmprm.runtime.errors import UserError
-from mmprm.training import train_policy
+from mmprm.training import policy_examples, train_policy
 
 POOL = [Problem(f"pool/{number}", "pool", "q", "1") for number in range(2000)]
 
@@ -25,17 +25,17 @@ POOL = [Problem(f"pool/{number}", "pool", "q", "1") for number in range(2000)]
 def test_a_weight_is_the_mean_number_of_times_and_a_heavier_one_takes_each_no_less_often(
     weight: float, seed: int
 ) -> None:
-    times = [train_policy.times_repeated(problem, {"pool": weight}, seed) for problem in POOL[:400]]
+    times = [policy_examples.times_repeated(problem, {"pool": weight}, seed) for problem in POOL[:400]]
     assert {int(weight), int(weight) + 1} >= set(times)
     assert sum(times) / 400 == pytest.approx(weight, abs=0.12)  # more than four standard errors
-    heavier = [train_policy.times_repeated(problem, {"pool": weight + 0.3}, seed) for problem in POOL[:400]]
+    heavier = [policy_examples.times_repeated(problem, {"pool": weight + 0.3}, seed) for problem in POOL[:400]]
     assert all(more >= less for more, less in zip(heavier, times, strict=True))
 
 
 def test_whole_weights_choose_nothing_and_a_fraction_is_chosen_by_the_seed_and_the_id() -> None:
-    assert {train_policy.times_repeated(problem, {"other": 3.0}, 0) for problem in POOL} == {1}
-    assert {train_policy.times_repeated(problem, {"pool": 3.0}, 0) for problem in POOL} == {3}
-    half = [[train_policy.times_repeated(problem, {"pool": 0.5}, seed) for problem in POOL] for seed in (0, 0, 1)]
+    assert {policy_examples.times_repeated(problem, {"other": 3.0}, 0) for problem in POOL} == {1}
+    assert {policy_examples.times_repeated(problem, {"pool": 3.0}, 0) for problem in POOL} == {3}
+    half = [[policy_examples.times_repeated(problem, {"pool": 0.5}, seed) for problem in POOL] for seed in (0, 0, 1)]
     assert half[0] == half[1] != half[2]
     both = sum(one == other == 1 for one, other in zip(half[0], half[2], strict=True))
     assert both / len(POOL) == pytest.approx(0.25, abs=0.05), "seeds choose independently"

@@ -50,6 +50,13 @@ class TrainingOptions(Section):
         description="GPUs on one machine that a training waits for; more than one need deepspeed",
         json_schema_extra=NO_RESULT,
     )
+    loader_workers: int | None = Field(
+        None,
+        ge=0,
+        description="processes a device that read examples and make image tiles ahead of it; null: 4 with a GPU (fewer "
+        "where there are fewer cores), 0 without one: the training itself does it",
+        json_schema_extra=NO_RESULT,
+    )
     lora: Lora | None = Field(None, description="train adapters alone; null trains all weights")
     keep_best: bool = Field(
         False, description="of a PRM: export the checkpoint with the lowest loss on held-out problems, not the last"

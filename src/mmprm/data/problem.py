@@ -17,6 +17,9 @@ from mmprm.runtime.errors import UserError
 if TYPE_CHECKING:
     from PIL import Image
 
+_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+_TURNS_A_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # chunks and keywords
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -89,6 +92,7 @@ class ProblemFile:
     def __init__(self, *paths: Path) -> None:
         self._groups: dict[str, tuple[Path, int]] = {}
         self._loaded: dict[Path, tuple[int, dict[str, Problem]]] = {}
+        self.paths = paths
         for path in paths:
             for group, ids in enumerate(tables.groups(path, schemas.PROBLEMS, ("problem_id",))):
                 self._groups.update((problem_id, (path, group)) for problem_id in ids["problem_id"].to_pylist())
@@ -137,6 +141,36 @@ def open_image(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=FORMATS)
 
 
+def _opened(data: bytes) -> Image.Image:
+    image = open_image(data)
+    if image.width * image.height > LARGEST:
+        raise ValueError(f"{image.width:,} x {image.height:,} pixels are more than {LARGEST:,}")
+    return image
+
+
+def image_size(data: bytes) -> tuple[int, int]:
+    """Return (height, width) of what `decode_image` makes of the bytes, without decoding where the header tells.
+
+    UserError as of `decode_image`, but damage behind the header is not seen.
+    """
+    from PIL import ExifTags, Image
+
+    try:
+        image = _opened(data)
+        width, height = image.size
+        # Asked how it is turned, a PNG is decoded, since the answer may stand behind its pixels.
+        may_be_turned = image.format != "PNG" or any(name in data for name in _TURNS_A_PNG)
+        if may_be_turned and image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS:
+            width, height = height, width
+        return height, width
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _undecodable(data, error) from error
+
+
+def _undecodable(data: bytes, error: Exception) -> UserError:
+    return UserError(f"an image of {len(data)} bytes cannot be decoded: {error}")
+
+
 def decode_image(data: bytes) -> Image.Image:
     """Decode an image to RGB, turned as its EXIF orientation says, transparency laid on white.
 
@@ -146,10 +180,7 @@ def decode_image(data: bytes) -> Image.Image:
     from PIL import Image, ImageOps
 
     try:
-        opened = open_image(data)
-        if opened.width * opened.height > LARGEST:
-            raise ValueError(f"{opened.width:,} x {opened.height:,} pixels are more than {LARGEST:,}")
-        image = ImageOps.exif_transpose(opened)
+        image = ImageOps.exif_transpose(_opened(data))
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             white = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(white, image.convert("RGBA"))
@@ -157,4 +188,4 @@ def decode_image(data: bytes) -> Image.Image:
             image = image.point(lambda value: value / 256).convert("L")  # Pillow would clip 16 bits to 255, not scale
         return image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"an image of {len(data)} bytes cannot be decoded: {error}") from error
+        raise _undecodable(data, error) from error

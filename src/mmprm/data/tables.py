@@ -6,6 +6,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -140,6 +141,26 @@ def groups(
             yield _matching(path, file.read_row_group(group, columns=names), schema, names)
 
 
+def span(path: Path, schema: pa.Schema, start: int, stop: int, rows: int = 4096) -> Iterator[pa.Table]:
+    """Read the rows start..stop of a table in parts of at most `rows` rows; errors are those of `read`."""
+    with _opened(path, schema, None) as (file, names):
+        ends = list(accumulate(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)))
+        groups = [group for group, end in enumerate(ends) if end > start and (ends[group - 1] if group else 0) < stop]
+        at = ends[groups[0] - 1] if groups and groups[0] else 0
+        for batch in file.iter_batches(rows, columns=names, row_groups=groups):
+            part = batch[max(0, start - at) : max(0, stop - at)]
+            at += len(batch)
+            if len(part):
+                yield _matching(path, pa.Table.from_batches([part]), schema, names)
+
+
+def group_sizes(path: Path, schema: pa.Schema) -> list[tuple[int, int]]:
+    """Return the rows and the bytes (uncompressed) of each row group; errors are those of `read`."""
+    with _opened(path, schema, None) as (file, _):
+        groups = (file.metadata.row_group(group) for group in range(file.num_row_groups))
+        return [(group.num_rows, group.total_byte_size) for group in groups]
+
+
 def count(path: Path) -> int:
     """Count the rows of a table."""
     with _explained(path):
@@ -181,7 +202,8 @@ def _opened(
 ) -> Iterator[tuple[pq.ParquetFile, Sequence[str]]]:
     """Open the file; gives it and the names of the columns to read."""
     names = list(schema.names if columns is None else columns)
-    with _explained(path), pq.ParquetFile(path) as file:
+    # Not buffered beforehand: Arrow would hold all row groups that are asked for, however few rows are read at a time.
+    with _explained(path), pq.ParquetFile(path, pre_buffer=False) as file:
         if not set(names) <= set(file.schema_arrow.names):
             _matching(path, file.schema_arrow.empty_table(), schema, names)
         yield file, names

@@ -264,6 +264,17 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:32]
 
 
+def token_fingerprint(folder: Path) -> str:
+    """Hash what decides the tokens that a model reads: tokenizer, processor, chat template, and who reads them."""
+    import tokenizers
+    import transformers
+
+    digest = hashlib.sha256(f"{transformers.__version__} {tokenizers.__version__}".encode())
+    for name in _names(Path(_folder(folder)), _TOKENS):
+        digest.update(f"{name}\x1f{_sha256(folder / name)}\x1e".encode())
+    return digest.hexdigest()[:32]
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

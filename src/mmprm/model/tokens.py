@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mmprm.data.problem import decode_image
+from mmprm.data.problem import decode_image, image_size
+from mmprm.model.image_tokens import image_tokens, processor_tokens
 from mmprm.runtime.errors import UserError
 
 _CHUNK = 64  # texts per processor call: one at a time takes twice as long
@@ -26,21 +27,29 @@ def _decoded(image: bytes) -> Any:
     return decode_image(image)
 
 
+@functools.lru_cache(maxsize=16)
+def _size(image: bytes) -> tuple[int, int]:
+    return image_size(image)
+
+
 def tokenise(
     processor: Any, texts: Sequence[str], images: Sequence[tuple[bytes, ...]]
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield each text's tokens, with the image placeholders expanded: arrays of shape (length,), by name.
 
-    Of consecutive texts with the same images only the first, and any that begins differently, is processed with them.
+    No pixels are made where the images' sizes tell their tokens (`image_tokens`). Else, of consecutive texts with the
+    same images only the first, and any that begins differently, is processed with them.
     """
     openings: dict[tuple[bytes, ...], _Opening] = {}
     for start in range(0, len(texts), _CHUNK):
         part = range(start, min(start + _CHUNK, len(texts)))
         encoded = processor.tokenizer([texts[index] for index in part], add_special_tokens=False)["input_ids"]
         words = {index: np.asarray(ids, dtype=np.int64) for index, ids in zip(part, encoded, strict=True)}
-        first = {images[index]: index for index in reversed(part) if images[index] not in openings}
-        full = [index for index in part if not images[index] or first.get(images[index]) == index]
-        tokens = _processed(processor, texts, images, full)
+        tokens = _by_sizes(processor, words, images)
+        left = [index for index in part if index not in tokens]
+        first = {images[index]: index for index in reversed(left) if images[index] not in openings}
+        full = [index for index in left if not images[index] or first.get(images[index]) == index]
+        tokens |= _processed(processor, texts, images, full)
         openings |= {key: _Opening.of(words[index], tokens[index]) for key, index in first.items() if key}
         for index in part:
             if index not in tokens and (extended := openings[images[index]].extended(words[index])):
@@ -48,6 +57,19 @@ def tokenise(
         tokens |= _processed(processor, texts, images, [index for index in part if index not in tokens])
         yield from (tokens[index] for index in part)
         openings = {key: opening for key, opening in openings.items() if key == images[part[-1]]}
+
+
+def _by_sizes(
+    processor: Any, words: Mapping[int, np.ndarray], images: Sequence[tuple[bytes, ...]]
+) -> dict[int, dict[str, np.ndarray]]:
+    """Return the tokens of those texts with images whose sizes tell them."""
+    found = {}
+    for index, ids in words.items():
+        if images[index]:
+            tokens = image_tokens(processor).expand(processor, ids, [_size(image) for image in images[index]])
+            if tokens is not None:
+                found[index] = tokens
+    return found
 
 
 def _processed(
@@ -60,19 +82,8 @@ def _processed(
     if 0 < len(without) < len(chosen):  # some processors refuse texts without an image beside those that have one
         pictured = [index for index in chosen if images[index]]
         return _processed(processor, texts, images, without) | _processed(processor, texts, images, pictured)
-    # A list of images for each text: Gemma's processor would take a flat one for a single text's.
-    pictures = [[_decoded(image) for image in images[index]] for index in chosen if images[index]]
-    encoded = processor(
-        text=[texts[index] for index in chosen], images=pictures or None, text_kwargs={"add_special_tokens": False}
-    )
-    return {
-        index: {
-            name: np.asarray(values[row], dtype=np.int64)
-            for name, values in encoded.items()
-            if name != "attention_mask" and _is_per_token(values, row, len(encoded["input_ids"][row]))
-        }
-        for row, index in enumerate(chosen)
-    }
+    pictures = [[_decoded(image) for image in images[index]] for index in chosen]
+    return dict(zip(chosen, processor_tokens(processor, [texts[index] for index in chosen], pictures), strict=True))
 
 
 @dataclass(frozen=True)
@@ -111,11 +122,6 @@ def common_prefix(a: np.ndarray, b: np.ndarray) -> int:
     unequal = a[:n] != b[:n]
     differing = np.flatnonzero(unequal if unequal.ndim == 1 else unequal.any(axis=1))
     return int(differing[0]) if len(differing) else n
-
-
-def _is_per_token(values: Any, index: int, length: int) -> bool:
-    row = values[index] if isinstance(values, list) and index < len(values) else None
-    return isinstance(row, list) and len(row) == length and isinstance(row[0], int)
 
 
 def cut(tokens: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:

@@ -4,10 +4,11 @@ Text and markers come from `Renderer.marked`, as in scoring (specification, sect
 """
 
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from mmprm.data.problem import Problem, ProblemFile
 from mmprm.model.step_text import MARKER, Renderer, control_ids
 from mmprm.model.tokens import cut, tokenise
 from mmprm.runtime.errors import UserError
-from mmprm.runtime.progress import Progress
-from mmprm.training.example_store import ExampleWriter, StoredExamples
+from mmprm.training import assembly
+from mmprm.training.assembly import ExampleSet, Recipe, RowRange, stamp
+from mmprm.training.example_shards import ShardWriter
 from mmprm.training.examples import IGNORE, Example, ExampleRefusal
 
 _ROWS_AT_ONCE = 512  # trajectories that are tokenised together
+_SHARD_ROWS = 8192  # trajectories
 
 
 @dataclass(frozen=True)
@@ -90,52 +93,76 @@ class ExampleBuilder:
 
 
 @dataclass(frozen=True)
-class TrainingSet:
-    """Examples on disk, the trajectories that were refused or cut, their number in all, and the sum of all labels."""
+class _Paths:
+    """Fills a shard with the examples of rows of labels/paths.parquet: of a split, at most `most` of a problem."""
 
-    examples: StoredExamples
-    refusals: list[ExampleRefusal]
-    n_trajectories: int
-    label_sum: float
+    builder: ExampleBuilder
+    split: str
+    most: int | None
+    seed: int
+
+    def __call__(self, part: RowRange, writer: ShardWriter) -> None:
+        for rows in _problem_groups(part):
+            chosen = limit_trajectories([row for row in rows if row["split"] == self.split], self.most, self.seed)
+            examples, refusals = self.builder.build(chosen)
+            for example in examples:
+                writer.add(example)
+            writer.refusals += refusals
+            writer.rows += len(chosen)
 
 
 def assemble(
-    trajectories: Path, split: str, file: Path, builder: ExampleBuilder, most: int | None = None, seed: int = 0
-) -> TrainingSet:
-    """Write the examples of a split of labels/paths.parquet to `file`, holding a few problems in memory at a time.
+    trajectories: Path,
+    split: str,
+    folder: Path,
+    builder: ExampleBuilder,
+    most: int | None = None,
+    seed: int = 0,
+    tokens: str = "",
+) -> ExampleSet:
+    """Write the examples of a split of labels/paths.parquet to `folder`, by all cores, a few problems in memory.
 
-    A problem has at most `most` trajectories, drawn by `seed`. Raises UserError if the table does not have
-    the trajectories of a problem side by side.
+    A problem has at most `most` trajectories, drawn by `seed`. What a killed run has made is kept. tokens: fingerprint
+    of the processor. Raises UserError if the table does not have the trajectories of a problem side by side.
     """
-    refusals: list[ExampleRefusal] = []
-    n_trajectories = done = 0
-    with ExampleWriter(file) as writer, Progress(f"paths ({split})", tables.count(trajectories), "read") as bar:
-        for rows in _problem_groups(trajectories):
-            done += len(rows)
-            bar.update(done)
-            chosen = limit_trajectories([row for row in rows if row["split"] == split], most, seed)
-            n_trajectories += len(chosen)
-            examples, refused = builder.build(chosen)
-            refusals += refused
-            for example in examples:
-                writer.add(example)
-        return TrainingSet(writer.examples(), refusals, n_trajectories, writer.label_sum)
+    files = builder.problems.paths if isinstance(builder.problems, ProblemFile) else ()
+    settings = [split, most, seed, tokens, builder.label, builder.max_length, builder.renderer.instruction]
+    fill = _Paths(builder, split, most, seed)
+    recipe = Recipe(f"paths ({split})", _parts(trajectories), fill, json.dumps([*settings, *map(stamp, files)]))
+    return assembly.assemble(folder, recipe)
 
 
-def _problem_groups(trajectories: Path) -> Iterator[list[dict[str, Any]]]:
-    """Yield the rows of the table in lists of several complete problems each."""
+def _parts(trajectories: Path) -> list[RowRange]:
+    """Divide the table into whole problems that make a shard."""
     seen: set[str] = set()
-    rows: list[dict[str, Any]] = []
-    stream = (row for part in tables.batches(trajectories, schemas.PATHS) for row in part.to_pylist())
-    for problem_id, group in groupby(stream, key=itemgetter("problem_id")):
+    bounds = [0]
+    row = 0
+    columns = tables.batches(trajectories, schemas.PATHS, ("problem_id",))
+    ids = (problem_id for part in columns for problem_id in part["problem_id"].to_pylist())
+    for problem_id, group in groupby(ids):
         if problem_id in seen:
             raise UserError(f"{trajectories}: problem {problem_id!r} is in two places; delete the table and run again")
         seen.add(problem_id)
+        row += sum(1 for _ in group)
+        if row - bounds[-1] >= _SHARD_ROWS:
+            bounds.append(row)
+    if row > bounds[-1]:
+        bounds.append(row)
+    return [RowRange.of(trajectories, start, stop) for start, stop in pairwise(bounds)]
+
+
+def _problem_groups(part: RowRange) -> Iterator[list[dict[str, Any]]]:
+    """Yield rows of the table in lists of several complete problems each."""
+    rows: list[dict[str, Any]] = []
+    stream = tables.span(part.path, schemas.PATHS, part.start, part.stop)
+    by_problem = groupby((row for table in stream for row in table.to_pylist()), key=itemgetter("problem_id"))
+    for _, group in by_problem:
         rows += group
         if len(rows) >= _ROWS_AT_ONCE:
             yield rows
             rows = []
-    yield rows
+    if rows:
+        yield rows
 
 
 def limit_trajectories(rows: Sequence[dict[str, Any]], most: int | None, seed: int) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ Softmax over the logits of No and Yes at the marker, cross-entropy against the s
 """
 
 import functools
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +13,11 @@ from mmprm.config import Config
 from mmprm.data.problem import ProblemFile
 from mmprm.model import folders
 from mmprm.model.step_text import MARKER, Renderer, control_ids
-from mmprm.prm.marker_examples import ExampleBuilder, TrainingSet, assemble
+from mmprm.prm.marker_examples import ExampleBuilder, assemble
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.training import launch
+from mmprm.training.assembly import ExampleSet
 from mmprm.training.example_store import StoredExamples
 from mmprm.training.finish import finish, prm_card, write_refusals
 from mmprm.training.job import TrainJob
@@ -49,7 +49,7 @@ def train_prm(
     n_markers = sum(train.examples.example_index.n_labels)
     title = f"prm {variant}"
     log.info(f"{title}: {len(train.examples)} paths with {n_markers} labelled markers to train on")
-    write_refusals(out, train.refusals, train.n_trajectories, config.intake.max_refused_share, title)
+    write_refusals(out, train.refusals, train.n_rows, config.intake.max_refused_share, title)
     loss: Literal["counts", "markers"] = "counts" if recipe.label == "counts" else "markers"
     trees = packing == "trees"
     result = launch.fit(TrainJob(title, start, train.examples, loss, training, config.seed, work, trees, held_out), out)
@@ -74,15 +74,17 @@ def train_prm(
 
 def _training_sets(
     config: Config, variant: str, start: Path, problems: ProblemFile, trajectories: Path, folder: Path
-) -> tuple[TrainingSet, StoredExamples | tuple[()]]:
+) -> tuple[ExampleSet, StoredExamples | tuple[()]]:
     """Write the examples of split `train`, and of `dev` if training.keep_best needs them, to `folder`."""
     recipe, training = config.prm.variants[variant], config.prm.training_of(variant)
     processor = folders.load_processor(start)
     renderer = Renderer(processor, config.prompt.instruction)
     builder = ExampleBuilder(problems, processor, renderer, recipe.label, training.max_length)
-    shutil.rmtree(folder, ignore_errors=True)
-    train = assemble(trajectories, "train", folder / "train", builder, recipe.max_paths_per_problem, config.seed)
-    held_out = assemble(trajectories, "dev", folder / "dev", builder).examples if training.keep_best else ()
+    tokens, most = folders.token_fingerprint(start), recipe.max_paths_per_problem
+    train = assemble(trajectories, "train", folder / "train", builder, most, config.seed, tokens)
+    held_out = (
+        assemble(trajectories, "dev", folder / "dev", builder, tokens=tokens).examples if training.keep_best else ()
+    )
     if training.keep_best and not held_out:
         raise UserError(
             "prm.training.keep_best: no path of split dev has a label; raise labels.dev_share, or set it to false"

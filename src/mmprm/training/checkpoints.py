@@ -11,7 +11,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,19 +32,23 @@ class Checkpoint:
     processes: int
 
 
-def last_complete(folder: Path, identity: Sequence[str], arguments: Any) -> Checkpoint | None:
+def last_complete(
+    folder: Path, identity: Sequence[str], arguments: Any, before: Callable[[], Sequence[str]] | None = None
+) -> Checkpoint | None:
     """Return the last complete checkpoint in `folder`, or None; delete incomplete ones, and those of another job.
 
     identity: everything that makes it the same job (start, data, order, settings, seed; not the number of processes).
+    before: computes the same as the release before did, asked only of checkpoints that are not known by `identity`.
     arguments: TrainingArguments; the first process cleans up, and broadcasts the result to the others, which wait.
     """
     from accelerate.utils import broadcast_object_list
 
     result: list[Checkpoint | None] = [None]
     if arguments.process_index == 0:
-        key = {"job": hashlib.sha256("\x1f".join(identity).encode()).hexdigest()}
-        if _read(folder / "job.json") != key:
-            shutil.rmtree(folder, ignore_errors=True)
+        key, found = _key(identity), _read(folder / "job.json")
+        if found != key:
+            if before is None or found is None or found != _key(before()):
+                shutil.rmtree(folder, ignore_errors=True)
             tables.write_json(folder / "job.json", key)
         for path in folder.glob("checkpoint-*"):
             contents = _read(path / _COMPLETE) or {}
@@ -56,6 +60,10 @@ def last_complete(folder: Path, identity: Sequence[str], arguments: Any) -> Chec
                 result = [Checkpoint(path, update, contents["processes"])]
     # Not looked up by each process: on several nodes some may see an older state of a shared folder.
     return broadcast_object_list(result)[0] if arguments.world_size > 1 else result[0]
+
+
+def _key(identity: Sequence[str]) -> dict[str, str]:
+    return {"job": hashlib.sha256("\x1f".join(identity).encode()).hexdigest()}
 
 
 def readable(checkpoint: Checkpoint, arguments: Any) -> Path:

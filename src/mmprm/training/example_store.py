@@ -1,70 +1,27 @@
-"""Training examples on disk. In: Examples, one after another. Out: a sequence of them, each read on access.
+"""Training examples on disk, mapped into memory. In: a folder of shards. Out: a sequence of Examples.
 
-The tokens of 700,000 trajectories are some 15 GB, 1 GB compressed; in memory stay 50 bytes of each (ExampleIndex).
+A process that reads an example reads the pages of that example alone; the index, which a plan is made from, is shared
+by all processes of a machine.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
+import json
 from array import array
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
 
-from mmprm.training.examples import IGNORE, Example
+from mmprm.training.example_shards import INDEX, decode, description
+from mmprm.training.examples import IGNORE, Example, example_digest
 
-_CODEC = "lz4"
-
-
-class StoredExamples(Sequence[Example]):
-    """The examples of an ExampleWriter's file; can be pickled, and read by many processes at once.
-
-    records, images: (examples, 3), where each example and its images are: offset, compressed and uncompressed bytes.
-    """
-
-    def __init__(self, file: Path, records: np.ndarray, images: np.ndarray, index: ExampleIndex) -> None:
-        self._file, self._records, self._images, self.example_index = file, records, images, index
-        self._descriptor: int | None = None
-        self._last_images: tuple[int, tuple[bytes, ...]] = (-1, ())
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        if isinstance(index, slice):
-            return [self[row] for row in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        index %= len(self)
-        narrow, labels, trials = self._read(*self._records[index])
-        tokens = {name: values.astype(np.int64) for name, values in narrow.items()}
-        offset, *sizes = self._images[index].tolist()
-        if self._last_images[0] != offset:
-            self._last_images = (offset, self._read(offset, *sizes))
-        return Example(self.example_index.problem_ids[index], tokens, labels, self._last_images[1], trials)
-
-    def _read(self, offset: int, size: int, uncompressed: int) -> Any:
-        if self._descriptor is None:
-            self._descriptor = os.open(self._file, os.O_RDONLY)
-        compressed = os.pread(self._descriptor, int(size), int(offset))  # unlike seek, safe after a fork
-        # Written by this run's own ExampleWriter.
-        return pickle.loads(pa.decompress(compressed, int(uncompressed), _CODEC, asbytes=True))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_descriptor": None, "_last_images": (-1, ())}
-
-    def __del__(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
+_OPEN_SHARDS = 64  # that a process keeps mapped
 
 
 @dataclass(frozen=True)
@@ -76,63 +33,133 @@ class ExampleIndex:
     n_labels: Sequence[int]
 
     @classmethod
-    def of(cls, examples: Sequence[Example]) -> ExampleIndex:
-        """Index examples; those on disk are not read again."""
+    def of(cls, examples: Sequence[Example] | ExampleIndex) -> ExampleIndex:
+        """Index examples; those on disk are not read again, and an index is itself."""
+        if isinstance(examples, ExampleIndex):
+            return examples
         if isinstance(examples, StoredExamples):
             return examples.example_index
         ids, lengths = [row.problem_id for row in examples], [row.length for row in examples]
         return cls(ids, lengths, [int((row.labels != IGNORE).sum()) for row in examples])
 
 
-class ExampleWriter:
-    """Writes a file of examples; consecutive examples share their images. A context manager."""
+class _Ids(Sequence[str]):
+    """Problem ids in an Arrow column, by the examples' rows."""
 
-    def __init__(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._end = file, 0
-        self._records, self._images = array("q"), array("q")
-        self._ids: list[str] = []
-        self._lengths, self._n_labels = array("i"), array("i")
-        self._last: tuple[tuple[bytes, ...], list[int]] | None = None
-        self.label_sum = 0.0  # of all labels
+    def __init__(self, column: pa.ChunkedArray, rows: np.ndarray) -> None:
+        self._column, self._rows = column, rows
 
-    def __enter__(self) -> ExampleWriter:
-        self._file: BinaryIO = self._path.open("wb")
-        return self
+    def __len__(self) -> int:
+        return len(self._rows)
 
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
+    def __getitem__(self, index: Any) -> Any:
+        rows = self._rows[index]
+        return self._column[int(rows)].as_py() if rows.ndim == 0 else self._column.take(rows).to_pylist()
 
-    def add(self, example: Example) -> None:
-        """Append an example."""
-        if self._last is None or self._last[0] != example.images:
-            self._last = (example.images, self._write(example.images))
-        tokens = {name: _narrow(values) for name, values in example.tokens.items()}
-        self._records.extend(self._write((tokens, example.labels, example.trials)))
-        self._images.extend(self._last[1])
-        same = bool(self._ids) and self._ids[-1] == example.problem_id
-        self._ids.append(self._ids[-1] if same else example.problem_id)  # one string object per problem
-        known = example.labels[example.labels != IGNORE]
-        self._lengths.append(example.length)
-        self._n_labels.append(len(known))
-        self.label_sum += float(known.sum(dtype=np.float64))
-
-    def _write(self, value: Any) -> list[int]:
-        """Write a value; return its offset, and its compressed and uncompressed bytes."""
-        plain = pickle.dumps(value, protocol=5)
-        compressed = pa.compress(plain, _CODEC, asbytes=True)
-        self._file.write(compressed)
-        self._end += len(compressed)
-        return [self._end - len(compressed), len(compressed), len(plain)]
-
-    def examples(self) -> StoredExamples:
-        """Return all examples that were added."""
-        self._file.flush()
-        records, images = (np.array(rows, dtype=np.int64).reshape(-1, 3) for rows in (self._records, self._images))
-        return StoredExamples(self._path, records, images, ExampleIndex(self._ids, self._lengths, self._n_labels))
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), 8192):
+            yield from self[start : start + 8192]
 
 
-def _narrow(values: np.ndarray) -> np.ndarray:
-    """Store values in 32 bits if they fit, as token ids do."""
-    fits = not len(values) or (values.min() >= -(2**31) and values.max() < 2**31)
-    return values.astype(np.int32) if fits else values
+def digests(examples: Sequence[Example]) -> Iterator[bytes]:
+    """Yield the digest of each example; those on disk are not read again."""
+    return examples.digests() if isinstance(examples, StoredExamples) else map(example_digest, examples)
+
+
+class StoredExamples(Sequence[Example]):
+    """The examples of a store; can be pickled (as the folder's name), and read by many processes at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._shards: OrderedDict[int, Any] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["folder"])  # type: ignore[misc]
+
+    @cached_property
+    def _index(self) -> pa.Table:
+        with pa.memory_map(str(self.folder / INDEX)) as mapped, pa.ipc.open_file(mapped) as reader:
+            return reader.read_all()
+
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        """The row of the index of each example: one that is there twice stands in it once."""
+        times = self._index["times"].to_numpy()
+        return np.repeat(np.arange(len(times), dtype=np.int32), times)
+
+    @cached_property
+    def _batches(self) -> tuple[list[Path], np.ndarray]:
+        """The shards, and for each record batch: its first row of the index, its shard, and its number there."""
+        files = [self.folder / name for name in json.loads(self._index.schema.metadata[b"shards"])]
+        shards = [description(file) for file in files]
+        sizes = [
+            (n, shard, batch) for shard, found in enumerate(shards) if found for batch, n in enumerate(found.batches)
+        ]
+        table = np.array(sizes, dtype=np.int64).reshape(-1, 3)
+        table[:, 0] = np.cumsum(table[:, 0]) - table[:, 0]
+        return files, table
+
+    @cached_property
+    def example_index(self) -> ExampleIndex:
+        """What a plan needs to know of the examples."""
+        ids = _Ids(self._index["problem_id"], self._rows)
+        lengths, n_labels = (self._index[name].to_numpy()[self._rows] for name in ("length", "n_labels"))
+        return ExampleIndex(ids, array("i", lengths.tobytes()), array("i", n_labels.tobytes()))
+
+    def digests(self) -> Iterator[bytes]:
+        """Yield the digest of each example."""
+        for start in range(0, len(self), 8192):
+            yield from self._index["digest"].take(self._rows[start : start + 8192]).to_pylist()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        if isinstance(index, slice):
+            return [self[row] for row in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        _, batches = self._batches
+        row = int(self._rows[index])
+        place = int(np.searchsorted(batches[:, 0], row, "right")) - 1
+        first, shard, number = batches[place].tolist()
+        found = self._batch(shard, number)
+        columns = {name: found.column(name)[row - first] for name in found.schema.names}
+        images = columns["images"]
+        if not images.is_valid:
+            images = self._images(shard, columns["images_at"].as_py())
+        return Example(
+            columns["problem_id"].as_py(),
+            {
+                name.removeprefix("tokens."): decode(runs)
+                for name, runs in columns.items()
+                if name.startswith("tokens.")
+            },
+            decode(columns["labels"]),
+            tuple(images.as_py()),
+            decode(columns["trials"]) if columns["trials"].is_valid else None,
+        )
+
+    def _images(self, shard: int, row: int) -> Any:
+        """Return the images of a row of a shard."""
+        _, batches = self._batches
+        own = batches[batches[:, 1] == shard]
+        place = int(np.searchsorted(own[:, 0] - own[0, 0], row, "right")) - 1
+        first = int(own[place, 0] - own[0, 0])
+        return self._batch(shard, int(own[place, 2])).column("images")[row - first]
+
+    def _batch(self, shard: int, number: int) -> pa.RecordBatch:
+        if shard not in self._shards:
+            files, _ = self._batches
+            self._shards[shard] = pa.ipc.open_file(pa.memory_map(str(files[shard])))
+            if len(self._shards) > _OPEN_SHARDS:
+                self._shards.popitem(last=False)
+        self._shards.move_to_end(shard)
+        return self._shards[shard].get_batch(number)

@@ -82,6 +82,7 @@ def training_arguments(job: TrainJob, updates: int, accumulation: int) -> Any:
         remove_unused_columns=False,
         train_sampling_strategy="sequential",
         dataloader_pin_memory=not on_cpu,
+        dataloader_num_workers=_loader_workers(training, on_cpu),
         use_cpu=on_cpu,
         seed=job.seed,
         deepspeed=deepspeed_settings(training) if training.deepspeed else None,
@@ -90,6 +91,14 @@ def training_arguments(job: TrainJob, updates: int, accumulation: int) -> Any:
     if not training.deepspeed and arguments.n_gpu > 1:
         arguments._n_gpu = 1  # DataParallel would split our micro-batches; several devices need DeepSpeed
     return arguments
+
+
+def _loader_workers(training: Training, on_cpu: bool) -> int:
+    """Return how many processes make batches ahead of this one; on the CPU they would take its cores."""
+    if training.loader_workers is not None:
+        return training.loader_workers
+    here = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return 0 if on_cpu else min(4, len(os.sched_getaffinity(0)) // here)
 
 
 def deepspeed_settings(training: Training) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.runtime.progress import Progress
 from mmprm.training import checkpoints
-from mmprm.training.examples import digest
+from mmprm.training.example_store import digests
+from mmprm.training.examples import digest, digest_of_release_before
 from mmprm.training.job import TrainJob, training_arguments
 from mmprm.training.trainer import make_trainer
 from mmprm.training.update_plan import examples_by_update, update_plan
@@ -45,10 +46,19 @@ def fit(job: TrainJob, out: Path) -> TrainResult:
     updates = math.ceil(len(plan) / n_parts)
     # Before the model: ZeRO-3 shards the weights while they are loaded, and learns that from these arguments.
     arguments = training_arguments(job, updates, n_parts // processes)
-    settings = job.training.model_dump_json(exclude={"save_every", "report_to", "gpus"})
-    data = digest(job.examples, examples_by_update(plan, n_parts))
-    identity = [folders.fingerprint(job.start), data, job.loss, settings, str(job.seed)] + ["trees"] * job.trees
-    checkpoint = checkpoints.last_complete(Path(arguments.output_dir), identity, arguments)
+    settings = job.training.model_dump_json(exclude={"save_every", "report_to", "gpus", "loader_workers"})
+    start, by_update = folders.fingerprint(job.start), examples_by_update(plan, n_parts)
+
+    def identity(data: str) -> list[str]:
+        return [start, data, job.loss, settings, str(job.seed)] + ["trees"] * job.trees
+
+    ours = identity(digest(digests(job.examples), by_update))
+    checkpoint = checkpoints.last_complete(
+        Path(arguments.output_dir),
+        ours,
+        arguments,
+        lambda: identity(digest_of_release_before(job.examples, by_update)),
+    )
     folder = checkpoints.readable(checkpoint, arguments) if checkpoint else None
     processor = folders.load_processor(job.start)
     with Progress(job.title, updates, "updates") as progress:

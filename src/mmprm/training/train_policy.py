@@ -1,7 +1,7 @@
 """The policy: supervised fine-tuning on step-tagged solutions. In: problem tables, a base model. Out: a model folder.
 
-The loss is on the solution alone, the end of the turn included (specification, section 1). Runs share policies through
-MMPRM_CACHE: Snakemake's cache supports no rules with a benchmark, nor files whose names only the training decides.
+Runs share policies through MMPRM_CACHE: Snakemake's cache supports no rules with a benchmark, nor files whose names
+only the training decides.
 """
 
 import functools
@@ -9,26 +9,22 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mmprm.config import Config, Training
-from mmprm.data.problem import Problem, read_problems
+from mmprm.data import tables
 from mmprm.model import folders
 from mmprm.model.image_size import limit_pixels
-from mmprm.model.step_text import STEP_CLOSE, STEP_OPEN, Renderer, Status, control_ids, parse
-from mmprm.model.tokens import cut, tokenise
 from mmprm.model.weight_names import publish
 from mmprm.runtime.cache import CACHE, shared
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.training import launch
-from mmprm.training.examples import IGNORE, Example, ExampleRefusal
 from mmprm.training.finish import finish, policy_card, write_refusals
 from mmprm.training.job import TrainJob
+from mmprm.training.policy_examples import assemble_solutions
 
 _CACHE_VERSION = "1"  # raise it when the same inputs and settings give another model
 
@@ -52,17 +48,15 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
         return
     images = config.policy.images
     start = start_model(config.policy.base, work / "start", images.max_pixels if images else None)
-    processor = folders.load_processor(start)
-    rows = read_problems(*problems)
-    repeats = {row.problem_id: times_repeated(row, config.policy_weights, config.seed) for row in rows}
-    if rows and not any(repeats.values()):
-        raise UserError(f"policy training: weights {config.policy_weights} leave none of {len(rows)} rows; raise one")
-    rows = [row for row in rows if repeats[row.problem_id]]
-    renderer = Renderer(processor, config.prompt.instruction)
-    unique, refusals = supervised_examples(rows, processor, renderer, training.max_length)
-    examples = [example for example in unique for _ in range(repeats[example.problem_id])]
+    instruction, weights = config.prompt.instruction, config.policy_weights
+    found = assemble_solutions(
+        problems, start, work / "examples", instruction, training.max_length, weights, config.seed
+    )
+    examples, n_rows = found.examples, sum(map(tables.count, problems))
+    if n_rows and not found.n_rows:
+        raise UserError(f"policy training: weights {weights} leave none of {n_rows} rows; raise one")
     log.info(f"policy: {len(examples)} solutions to train on")
-    write_refusals(out, refusals, len(rows), config.intake.max_refused_share, "policy")
+    write_refusals(out, found.refusals, found.n_rows, config.intake.max_refused_share, "policy")
     packed_tokens = config.policy.packed_tokens
     job = TrainJob("policy", start, examples, "tokens", training, config.seed, work, packed_tokens=packed_tokens)
     result = launch.fit(job, out)
@@ -77,7 +71,7 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
         },
         "examples": len(examples),
     }
-    finish(out, work, "policy", info, refusals, result, functools.partial(policy_card, config))
+    finish(out, work, "policy", info, found.refusals, result, functools.partial(policy_card, config))
     store_cached(key, out)
 
 
@@ -145,56 +139,3 @@ def start_model(base: Path, folder: Path, max_pixels: int | None = None) -> Path
     publish(folder)  # what is trained from here keeps these names
     processor.save_pretrained(folder)
     return folder
-
-
-def times_repeated(problem: Problem, weights: Mapping[str, float], seed: int) -> int:
-    """Return how often an epoch has a problem: its source's weight (default 1), fractions by a hash of seed and id."""
-    times, fraction = divmod(weights.get(problem.source, 1.0), 1)
-    digest = hashlib.sha256(f"weight {seed} {problem.problem_id}".encode()).digest()
-    return int(times) + (int.from_bytes(digest[:8], "big") < fraction * 2**64)
-
-
-def supervised_examples(
-    problems: Sequence[Problem], processor: Any, renderer: Renderer, max_length: int
-) -> tuple[list[Example], list[ExampleRefusal]]:
-    """Return an example for each problem with a solution that parses and fits, and refusals with the reason.
-
-    A solution that is too long is cut after the last step that fits; if no step fits, the row is refused.
-    """
-    ids = control_ids(processor.tokenizer)
-    refusals, parsed_problems, texts = [], [], []
-    for problem in problems:
-        if problem.solution is None:
-            refusals.append(ExampleRefusal(problem.problem_id, "no_solution", "the row has no solution"))
-            continue
-        parsed = parse(problem.solution)
-        if parsed.status is not Status.OK or parsed.answer is None:
-            detail = f"its solution is not <step>…</step>…<answer>…</answer> ({parsed.status.value}); "
-            detail += "a source of kind tagged puts a raw one into steps"
-            refusals.append(ExampleRefusal(problem.problem_id, "unparsed_solution", detail))
-            continue
-        parsed_problems.append((problem, len(parsed.steps)))
-        texts.append("".join(renderer.supervised(problem, parsed.steps, parsed.answer)))
-
-    examples = []
-    images = [problem.images for problem, _ in parsed_problems]
-    for (problem, n_steps), tokens in zip(parsed_problems, tokenise(processor, texts, images), strict=True):
-        sequence = tokens["input_ids"]
-        # Not the length of a prompt tokenised by itself: the solution starts at the first of its own <step> tokens.
-        opened = np.flatnonzero(sequence == ids[STEP_OPEN])
-        if len(opened) < n_steps:
-            raise UserError(f"{problem.problem_id}: {n_steps} steps gave {len(opened)} <step> tokens")
-        start, length = int(opened[-n_steps]), len(sequence)
-        if length > max_length:
-            closed = np.flatnonzero(sequence == ids[STEP_CLOSE]) + 1
-            fitting = closed[(closed > start) & (closed <= max_length)]
-            detail = f"{length} tokens of at most {max_length}, {start} of them before the solution"
-            if len(fitting) == 0:
-                refusals.append(ExampleRefusal(problem.problem_id, "too_long", detail))
-                continue
-            length = int(fitting[-1])
-            refusals.append(ExampleRefusal(problem.problem_id, "cut_at_a_step", detail, excused=True))
-        labels = sequence[:length].copy()
-        labels[:start] = int(IGNORE)
-        examples.append(Example(problem.problem_id, cut(tokens, length), labels, problem.images))
-    return examples, refusals

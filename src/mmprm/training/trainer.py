@@ -27,7 +27,9 @@ _VISION = ("vision_tower", "visual", "vision_model", "vision_encoder")
 _LAYERS = re.compile(r"(^|\.)(language_model|text_model|model)\..*\b(q|k|v|o|qkv|gate|up|down|gate_up)_proj$")
 
 
-def make_trainer(job: TrainJob, arguments: Any, plan: list[list[int]], processor: Any, progress: Progress) -> Any:
+def make_trainer(
+    job: TrainJob, arguments: Any, plan: Sequence[Sequence[int]], processor: Any, progress: Progress
+) -> Any:
     """Load the job's model, and return its Trainer. `plan`: the micro-batches, see `update_plan`."""
     from transformers import set_seed
     from transformers.trainer_callback import PrinterCallback
@@ -130,12 +132,13 @@ def _loss_and_collator(job: TrainJob, processor: Any, model: Any) -> tuple[Calla
     return loss, PaddedCollator(processor, shift=1 if job.loss == "tokens" else 0)
 
 
-def _require_finite(job: TrainJob, loss: float, update: int, batch: Sequence[Example]) -> None:
-    """Raise UserError if the loss is not finite, after writing the batch's problems to work/nan_batch.json."""
+def _require_finite(job: TrainJob, loss: float, update: int, examples: Sequence[Example], rows: list[int]) -> None:
+    """Raise UserError if the loss is not finite, after writing the problems of the rows to work/nan_batch.json."""
     if math.isfinite(loss):
         return
     path = job.work / "nan_batch.json"
-    tables.write_json(path, {"step": update, "loss": str(loss), "problem_ids": [row.problem_id for row in batch]})
+    problem_ids = [examples[row].problem_id for row in rows]
+    tables.write_json(path, {"step": update, "loss": str(loss), "problem_ids": problem_ids})
     raise UserError(
         f"{job.title}: the loss is {loss} at update {update}; the problems of that batch are in {path}. Lower the "
         "learning rate, or inspect these rows"
@@ -162,7 +165,7 @@ def _trainer_class(job: TrainJob, loss: Callable[..., Any], collate: Callable[..
             rows, self.compute_loss_func = split_batch(inputs)
             value = super().compute_loss(model, inputs, *args, **kwargs)
             update = self.state.global_step + 1
-            _require_finite(job, float(value.detach()), update, [job.examples[row] for row in rows])
+            _require_finite(job, float(value.detach()), update, job.examples, rows)
             return value
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -187,10 +190,10 @@ def _trainer_class(job: TrainJob, loss: Callable[..., Any], collate: Callable[..
             with torch.no_grad():
                 for batch in job.held_out_batches():
                     inputs = self._prepare_inputs(collate([batch]))
-                    _, batch_loss = split_batch(inputs)
+                    rows, batch_loss = split_batch(inputs)
                     labels = inputs.pop("labels")
                     value = float(batch_loss(self.model_wrapped(**inputs), labels, num_items_in_batch=n_held_out))
-                    _require_finite(job, value, self.state.global_step, [example for _, example in batch])
+                    _require_finite(job, value, self.state.global_step, job.held_out, rows)
                     total += value
             self.model_wrapped.train()
             metrics = {"eval_loss": total}
