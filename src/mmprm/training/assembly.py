@@ -15,7 +15,6 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_compl
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
@@ -28,8 +27,6 @@ from mmprm.runtime.progress import Progress
 from mmprm.training.example_shards import Shard, ShardWriter, checksum, description, write_index, writing_shard
 from mmprm.training.example_store import StoredExamples
 from mmprm.training.examples import ExampleRefusal
-
-Part = TypeVar("Part")
 
 _FORMAT = "1"  # raise it when shards of the same parts become other ones
 
@@ -45,7 +42,13 @@ class RowRange:
 
     @classmethod
     def of(cls, path: Path, start: int, stop: int) -> RowRange:
+        """Take the table's stamp."""
         return cls(path, start, stop, stamp(path))
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return self.stop - self.start
 
 
 def stamp(path: Path) -> str:
@@ -54,8 +57,11 @@ def stamp(path: Path) -> str:
     return f"{path.name} {status.st_size} {status.st_mtime_ns}"
 
 
+Fill = Callable[[RowRange, ShardWriter], None]
+
+
 @dataclass(frozen=True)
-class Recipe(Generic[Part]):
+class Recipe:
     """How a store is made.
 
     parts: one a shard, in the order of the examples; fill: appends the examples of a part to a writer (picklable);
@@ -63,8 +69,8 @@ class Recipe(Generic[Part]):
     """
 
     title: str
-    parts: Sequence[Part]
-    fill: Callable[[Part, ShardWriter], None]
+    parts: Sequence[RowRange]
+    fill: Fill
     identity: str
 
     def key(self, number: int) -> str:
@@ -90,7 +96,7 @@ def cores() -> int:
     return min(usable, int(threads)) if threads.isdigit() and threads != "0" else usable
 
 
-def assemble(folder: Path, recipe: Recipe[Any]) -> ExampleSet:
+def assemble(folder: Path, recipe: Recipe) -> ExampleSet:
     """Make the shards that `folder` does not have yet, and return the store. Processes take turns.
 
     A damaged shard is named and made again. UserError where a process dies; what `fill` raises is passed on.
@@ -104,12 +110,15 @@ def assemble(folder: Path, recipe: Recipe[Any]) -> ExampleSet:
         for other in folder.iterdir():  # of another recipe, damaged, or half written
             if other.with_suffix(".arrow") not in kept:
                 other.unlink()
+        there = [number for number, file in enumerate(files) if file in kept]
         missing = [number for number, file in enumerate(files) if file not in kept]
         if kept:
             log.info(f"{recipe.title}: {len(kept)} of {len(files)} shards of examples are there")
-        with Progress(f"{recipe.title}: examples", len(files), "shards") as bar:
+        done, total = (sum(recipe.parts[n].rows for n in numbers) for numbers in (there, range(len(files))))
+        with Progress(f"{recipe.title}, examples", total, "rows") as bar:
             jobs = [(files[number], recipe.key(number), recipe.parts[number]) for number in missing]
-            for done, _ in enumerate(_made(recipe, jobs), len(kept) + 1):
+            for made in _made(recipe, jobs):
+                done += made.rows
                 bar.update(done)
         write_index(folder, files)
         shards = [description(file) for file in files]
@@ -119,31 +128,36 @@ def assemble(folder: Path, recipe: Recipe[Any]) -> ExampleSet:
     return ExampleSet(StoredExamples(folder), refusals, sum(shard.rows for shard in found), label_sum)
 
 
-def _kept(recipe: Recipe[Any], files: Sequence[Path]) -> set[Path]:
+def _kept(recipe: Recipe, files: Sequence[Path]) -> set[Path]:
     """Return the files of complete shards of this recipe whose bytes are those that were written."""
-    described = ((file, description(file), recipe.key(number)) for number, file in enumerate(files))
-    claimed = [(file, shard) for file, shard, key in described if shard is not None and shard.key == key]
+    described = (
+        (part, file, description(file), recipe.key(n))
+        for n, (part, file) in enumerate(zip(recipe.parts, files, strict=True))
+    )
+    claimed = [(part, file, shard) for part, file, shard, key in described if shard is not None and shard.key == key]
     kept = set()
-    with ThreadPoolExecutor(cores()) as pool, Progress(f"{recipe.title}: checking", len(claimed), "shards") as bar:
-        for done, ((file, _), damage) in enumerate(zip(claimed, pool.map(_damage, claimed), strict=True), 1):
+    done, total = 0, sum(part.rows for part, _, _ in claimed)
+    with ThreadPoolExecutor(cores()) as pool, Progress(f"{recipe.title}, checking", total, "rows") as bar:
+        damages = pool.map(_damage, [file for _, file, _ in claimed], [shard for _, _, shard in claimed])
+        for (part, file, _), damage in zip(claimed, damages, strict=True):
             if damage:
                 log.warning(f"{recipe.title}: {file} is damaged ({damage}): it is made again")
             else:
                 kept.add(file)
+            done += part.rows
             bar.update(done)
     return kept
 
 
-def _damage(claimed: tuple[Path, Shard]) -> str:
+def _damage(file: Path, shard: Shard) -> str:
     """Say how a file differs from its description; empty if it does not."""
-    file, shard = claimed
     size = file.stat().st_size if file.is_file() else None
     if size != shard.size:
         return f"{size} bytes, not {shard.size}"
     return "" if checksum(file) == shard.crc32 else "its checksum is another"
 
 
-_of_worker: list[Callable[[Any, ShardWriter], None]] = []
+_of_worker: list[Fill] = []
 
 
 def _begin(fill: bytes) -> None:
@@ -154,30 +168,31 @@ def _begin(fill: bytes) -> None:
     _of_worker.append(pickle.loads(fill))  # from `_made`
 
 
-def _write(fill: Callable[[Any, ShardWriter], None], file: Path, key: str, part: Any) -> None:
+def _write(fill: Fill, file: Path, key: str, part: RowRange) -> None:
     with writing_shard(file, key) as writer:
         fill(part, writer)
 
 
-def _write_in_worker(file: Path, key: str, part: Any) -> None:
+def _write_in_worker(file: Path, key: str, part: RowRange) -> None:
     _write(_of_worker[0], file, key, part)
 
 
-def _made(recipe: Recipe[Any], jobs: Sequence[tuple[Path, str, Any]]) -> Iterator[None]:
-    """Make shards, on several cores where there are several; yield after each."""
+def _made(recipe: Recipe, jobs: Sequence[tuple[Path, str, RowRange]]) -> Iterator[RowRange]:
+    """Make shards, on several cores where there are several; yield the rows of each that is complete."""
     workers = min(cores(), len(jobs))
     if workers <= 1:
         for job in jobs:
             _write(recipe.fill, *job)
-            yield
+            yield job[2]
         return
     # Spawned: a forked process would inherit the locks of the threads of torch and pyarrow.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _begin, (pickle.dumps(recipe.fill),)) as pool:
         try:
-            for future in as_completed([pool.submit(_write_in_worker, *job) for job in jobs]):
+            running = {pool.submit(_write_in_worker, *job): job[2] for job in jobs}
+            for future in as_completed(running):
                 future.result()
-                yield
+                yield running[future]
         except BrokenProcessPool as error:
             raise UserError(
                 f"{recipe.title}: a process that makes examples died, perhaps for lack of memory; run it again with "

@@ -42,7 +42,8 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
     exclude: Any = {"base": True, "sources": True, "training": Training.no_results()}
     exclude |= {"images": True} if config.policy.images is None else {}  # so that earlier keys stay as they are
     policy = config.policy.model_dump(mode="json", exclude=exclude)
-    key = cache_key({"policy": policy, "prompt": prompt, "seed": config.seed, "base": base}, problems)
+    settings = {"policy": policy, "prompt": prompt, "seed": config.seed, "base": base}
+    key = cache_key(settings, problems) if shared() else ""  # it reads the tables, which may be a terabyte
     if fetch_cached(key, out):
         log.info(f"policy: taken from {CACHE}, {key}: another run has trained it")
         return
