@@ -75,8 +75,8 @@ def test_a_killed_training_goes_on_to_the_same_losses_and_weights(
     config = training_config(epochs=4, save_every=2)
     work, out = tmp_path / "work", tmp_path / "policy"
 
-    def die(self: Progress, step: int, details: str) -> None:
-        if step == 5:
+    def die(self: Progress, step: int, details: str = "") -> None:
+        if self.unit == "updates" and step == 5:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
@@ -97,8 +97,8 @@ def test_a_killed_training_goes_on_to_the_same_losses_and_weights(
 def test_a_checkpoint_of_other_settings_is_not_resumed(table: Path, training_config, tmp_path, monkeypatch, capsys):
     work, out = tmp_path / "work", tmp_path / "policy"
 
-    def die(self: Progress, step: int, details: str) -> None:
-        if step == 2:
+    def die(self: Progress, step: int, details: str = "") -> None:
+        if self.unit == "updates" and step == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
