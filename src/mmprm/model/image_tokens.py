@@ -68,10 +68,12 @@ class ImageTokens:
     def __init__(self, processor: Any) -> None:
         self._placeholder = int(processor.tokenizer.convert_tokens_to_ids(processor.image_token))
         self._samples: dict[Size, _Sample | None] = {}
-        # The arithmetic agrees with the processor: a sample of it, and its count.
+        # Where the arithmetic agrees with the processor: a sample of it, and its count.
         self._known: tuple[_Sample, int] | None = None
         samples = [self._sample(processor, size) for size in _PROBES]
         self._usable = None not in samples
+        self._several = True
+        self._several = self._usable and self._composes(processor, _PROBES[1:3])
         counts = [_count(processor, size) for size in _PROBES]
         first, n = samples[0], counts[0]
         if first is None or n is None:
@@ -90,10 +92,10 @@ class ImageTokens:
         """Return the tokens of a text with images of these sizes; `words` are its tokens by the tokenizer alone.
 
         None if they cannot be known so: a processor whose tokens the tokenizer may join with the text around them, or
-        a text with another number of placeholders. Then the processor has to be given the images.
+        which reads several images otherwise than each alone; a text with another number of placeholders. Then the processor has to be given the images.
         """
         places = np.flatnonzero(words == self._placeholder)
-        if not self._usable or len(places) != len(sizes) or not sizes:
+        if not self._usable or len(places) != len(sizes) or not sizes or (len(sizes) > 1 and not self._several):
             return None
         samples = [sample for sample in (self._of(processor, size) for size in sizes) if sample is not None]
         if len(samples) < len(sizes):
@@ -105,6 +107,19 @@ class ImageTokens:
             start = place + 1
         parts.append(_text(words[start:], samples[0].of_text))
         return {name: np.concatenate([part[name] for part in parts]) for name in samples[0].tokens}
+
+    def _composes(self, processor: Any, sizes: Sequence[Size]) -> bool:
+        """Return whether images of one text have the tokens of each alone: LLaVA-OneVision cuts only a single image."""
+        from PIL import Image
+
+        text = f"x{processor.image_token}" * len(sizes) + "x"
+        words = np.asarray(processor.tokenizer([text], add_special_tokens=False)["input_ids"][0], dtype=np.int64)
+        expected = self.expand(processor, words, sizes)
+        try:
+            (tokens,) = processor_tokens(processor, [text], [[Image.new("RGB", (w, h)) for h, w in sizes]])
+        except Exception:  # as in _count
+            return False
+        return expected is not None and _equal(tokens, expected)
 
     def _of(self, processor: Any, size: Size) -> _Sample | None:
         count = _count(processor, size) if self._known else None
