@@ -30,8 +30,7 @@ def test_the_rows_are_of_real_size_and_have_pictures_of_their_own(tmp_path: Path
 def test_the_store_script_measures_each_part(tmp_path: Path) -> None:
     ended = run("store", "--rows", "60", "--planned", "5000", "--folder", str(tmp_path))
     assert ended.returncode == 0, ended.stderr
-    (line,) = ended.stdout.splitlines()
-    result = json.loads(line)
+    result = json.loads(ended.stdout.splitlines()[-1])
     assert result["whole"]["examples"] == 60 and result["whole"]["tokens_an_example"] > 13 * 256
     assert {"rows_a_core_second", "five_million", "gb", "read", "plan", "machine"} <= set(result)
     assert all(result[part]["peak_mb"] > 20 for part in ("whole", "checked_again", "read", "plan"))

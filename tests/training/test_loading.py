@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from noted_examples import NotedExamples, reads
-from sharded_runs import remove_abandoned_locks
 
 from mmprm import config
 from mmprm.data import schemas, tables
@@ -78,7 +77,6 @@ def test_tiles_made_in_workers_give_the_same_weights(
 def test_two_ranks_read_disjoint_halves(
     make_job: Callable[..., TrainJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remove_abandoned_locks()
     monkeypatch.setenv("MMPRM_PROCESSES", "2")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     python_path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])

@@ -43,7 +43,15 @@ def test_braces_of_a_value_are_doubled_since_snakemake_fills_in_wildcards() -> N
 
 def test_fields_that_change_speed_alone_are_no_params() -> None:
     params = settings().affects("policy.training", version=1)
-    free = {"micro_batch_size", "gradient_checkpointing", "save_every", "deepspeed", "gpus", "report_to"}
+    free = {
+        "micro_batch_size",
+        "gradient_checkpointing",
+        "save_every",
+        "deepspeed",
+        "gpus",
+        "report_to",
+        "loader_workers",
+    }
     assert not any(param.split("=")[0].split(".")[-1] in free for param in params)
     assert "policy.training.learning_rate=0.002" in params
 
@@ -57,6 +65,7 @@ def test_only_known_fields_are_marked_as_no_result() -> None:
     marked = {name for section in sections(Section) for name in section.no_results()}
     assert marked == {
         *("micro_batch_size", "gradient_checkpointing", "save_every", "deepspeed", "gpus", "report_to"),  # speed
+        "loader_workers",  # speed
         *("licence", "judge_after"),  # a card; when a bad source stops
         *("weight", "consensus", "sets"),  # params of other rules
     }

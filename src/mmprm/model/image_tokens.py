@@ -92,7 +92,8 @@ class ImageTokens:
         """Return the tokens of a text with images of these sizes; `words` are its tokens by the tokenizer alone.
 
         None if they cannot be known so: a processor whose tokens the tokenizer may join with the text around them, or
-        which reads several images otherwise than each alone; a text with another number of placeholders. Then the processor has to be given the images.
+        which reads several images otherwise than each alone; a text with another number of placeholders. Then the
+        processor has to be given the images.
         """
         places = np.flatnonzero(words == self._placeholder)
         if not self._usable or len(places) != len(sizes) or not sizes or (len(sizes) > 1 and not self._several):
