@@ -70,5 +70,6 @@ rule prm:
     input:
         CHAINS.prm,
         made=expand(
-            "<results>/prm/{variant}{file}", variant=CONFIG.prm.variants, file=["/manifest.json", ".heldout.json"]
+            ["<results>/prm/{variant}/manifest.json", "<results>/prm/{variant}.heldout.json"],
+            variant=CONFIG.prm.variants,
         ),
