@@ -68,4 +68,4 @@ def test_a_question_of_blanks_and_line_ends_is_read_in_linear_time(text: str) ->
     for pattern in vars(questions).values():
         if isinstance(pattern, re.Pattern):
             pattern.search(text)
-    assert time.process_time() - began < 2  # quadratic: half a minute
+    assert time.process_time() - began < 15  # quadratic: half a minute

@@ -30,7 +30,7 @@ from mmprm.runtime.errors import UserError
 SAMPLING = Sampling(temperature=1.0, top_p=0.9, top_k=50, max_new_tokens=24)
 KEY = "sk-of-the-tests-5f2c"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.heavy]
 
 
 @pytest.fixture(scope="module")

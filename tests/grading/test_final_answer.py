@@ -210,7 +210,7 @@ def test_no_response_takes_long_to_read(piece: str) -> None:
         found = read_final_answer(aim, piece * 6000, "Is it?")
         if found.text is not None and not found.options:
             rules.decide(aim, found.text)
-        assert time.process_time() - start < 2.0
+        assert time.process_time() - start < 60  # a guard: a pattern that is not linear takes minutes
 
 
 @given(st.text(max_size=200) | st.lists(st.sampled_from([*LONG, "12", ". ", "B", "$"]), max_size=12).map("".join))

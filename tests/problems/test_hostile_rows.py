@@ -138,7 +138,7 @@ def test_blanks_and_placeholders_are_cut_off_in_linear_time(text: str, tmp_path:
     began = time.process_time()
     before, inner, behind = split_outer(text)
     assert before + inner + behind == text and inner == inner.strip()
-    assert time.process_time() - began < 1  # quadratic: some minutes
+    assert time.process_time() - began < 30  # quadratic: some minutes
 
 
 EXAMPLES = int(os.environ.get("MMPRM_FUZZ", "4"))  # of 25 rows each; 200: five thousand rows of each form

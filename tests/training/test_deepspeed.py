@@ -144,7 +144,9 @@ def test_a_killed_run_leaves_no_worker_behind_and_goes_on_from_its_checkpoint(
 
 @pytest.mark.slow
 @in_proc
-@pytest.mark.parametrize(("stage", "before", "after"), [("zero2", 2, 1), pytest.param("zero3", 1, 2, marks=heavy)])
+@pytest.mark.parametrize(
+    ("stage", "before", "after"), [pytest.param("zero2", 2, 1, marks=heavy), pytest.param("zero3", 1, 2, marks=heavy)]
+)
 def test_a_killed_run_goes_on_with_another_number_of_processes(
     stage: str, before: int, after: int, make_job: Make, single: Run, tmp_path: Path, monkeypatch, capfd
 ) -> None:

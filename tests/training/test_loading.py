@@ -74,6 +74,7 @@ def test_tiles_made_in_workers_give_the_same_weights(
     assert weights[0] == weights[1]
 
 
+@pytest.mark.heavy
 def test_two_ranks_read_disjoint_halves(
     make_job: Callable[..., TrainJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
