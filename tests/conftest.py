@@ -72,7 +72,12 @@ def mini_policy_folder(mini_model_folder: Path, tmp_path_factory: pytest.TempPat
     return folder
 
 
-@pytest.fixture(scope="session", params=["internvl", *tiny_qwen.FAMILIES])
+# One family of each scheme of positions; the older Qwen-VL have that of the newest.
+EVERY_TIME = ("internvl", "qwen3_vl")
+OLDER = [pytest.param(name, marks=pytest.mark.heavy) for name in tiny_qwen.FAMILIES if name not in EVERY_TIME]
+
+
+@pytest.fixture(scope="session", params=[*EVERY_TIME, *OLDER])
 def any_policy_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained policy of each family in turn."""
     if request.param == "internvl":

@@ -24,6 +24,7 @@ def _run(code: str, **environment: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_what_set_up_leaves_lets_a_plain_script_load_a_processor(mini_model_folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mmprm.model.torchvision_import", str(tmp_path)]
     subprocess.run(command, check=True)

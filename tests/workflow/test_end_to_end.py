@@ -371,7 +371,8 @@ def in_shards(run: Run, count: int, engine: Engine, folder: Path) -> dict[str, l
     return {name: rows(*folder.glob(f"*/{name}.parquet")) for name in names}
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(5, marks=pytest.mark.heavy)])
+@pytest.mark.heavy  # evaluation/test_sample_candidates.py and seeds/test_sample.py do it with a scripted engine
+@pytest.mark.parametrize("count", [2, 5])
 def test_two_and_five_shards_give_the_trees_and_candidates_of_one(
     count: int, run: Run, engine: Engine, tmp_path: Path
 ) -> None:

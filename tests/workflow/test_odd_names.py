@@ -82,6 +82,7 @@ def test_a_run_in_a_folder_of_an_odd_name_reads_files_of_odd_names(odd_folder: W
     assert not list(odd_folder.folder.rglob("owned"))
 
 
+@pytest.mark.heavy
 def test_the_upgrade_line_keeps_a_run_that_was_finished_before_paths_were_quoted(workflow: Workflow) -> None:
     workflow.finish()
     for file in (workflow.folder / ".snakemake/metadata").rglob("*"):
