@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,6 +155,17 @@ def test_a_sources_weight_retrains_the_policy_and_reads_nothing_again(finished: 
     assert finished.plan(config=changed({f"sources.{source}.weight": 1.0, "sources.ood.weight": 2})).jobs == []
 
 
+@contextmanager
+def without(file: Path) -> Iterator[None]:
+    """The file is gone within the block, and is what it was behind it."""
+    aside = file.with_name("aside")
+    file.rename(aside)
+    try:
+        yield
+    finally:
+        aside.rename(file)
+
+
 def test_the_reports_title_writes_the_report_again_and_nothing_else(finished: Workflow) -> None:
     assert finished.plan(config=changed({"report.title": "Another"})).rules == {"write_report"}
 
@@ -168,17 +182,12 @@ def test_the_reports_title_writes_the_report_again_and_nothing_else(finished: Wo
 def test_a_deleted_table_is_made_again_with_what_depends_on_it(
     table: str, again: str, kept: str, finished: Workflow
 ) -> None:
-    file = finished.folder / "results/small" / table
-    aside = file.with_name("aside")
-    file.rename(aside)
-    try:
+    with without(finished.folder / "results/small" / table):
         plan = finished.plan("report")
         assert set(again.split()) <= plan.rules
         assert not set(kept.split()) & plan.rules
         if table.startswith("annotation"):
             assert plan.count("annotate") == 1  # the other shard stays
-    finally:
-        aside.rename(file)
 
 
 @pytest.mark.parametrize(
@@ -200,13 +209,8 @@ def test_a_stage_is_not_done_where_a_job_behind_it_has_failed(
     stage: str, lost: str, again: str, finished: Workflow
 ) -> None:
     """Snakemake removes the outputs of a failed job; those of later jobs stand, and are stale."""
-    file = finished.folder / "results/small" / lost
-    aside = file.with_name("aside")
-    file.rename(aside)
-    try:
+    with without(finished.folder / "results/small" / lost):
         assert again in finished.plan(stage).rules
-    finally:
-        aside.rename(file)
     assert "Nothing to be done" in finished.plan(stage).text
 
 
