@@ -12,13 +12,17 @@ Answer = tuple[str | int, str]  # a text or a status, and the finish reason
 
 
 class ChatServer:
-    """Subclasses say what they `answer`. Notes the bodies and the keys of all requests."""
+    """Subclasses say what they `answer`. Notes the bodies and the keys of all requests.
 
-    def __init__(self, secret: str, delay: float = 0.0) -> None:
+    The first `together` requests are answered once all of them are there.
+    """
+
+    def __init__(self, secret: str, delay: float = 0.0, together: int = 1) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.keys: set[str | None] = set()
         self.running = self.most_running = 0
         lock = threading.Lock()
+        gathering = threading.Barrier(together)
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -29,8 +33,11 @@ class ChatServer:
                 with lock:
                     outer.bodies.append(body)
                     outer.keys.add(self.headers["Authorization"])
+                    number = len(outer.bodies)
                     outer.running += 1
                     outer.most_running = max(outer.most_running, outer.running)
+                if number <= together:
+                    gathering.wait(60)
                 time.sleep(delay)
                 said, reason = outer.answer(body)
                 with lock:

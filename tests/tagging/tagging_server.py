@@ -23,8 +23,8 @@ FILES = "out.parquet", "out.refused.parquet", "out.tagging.json"
 class ChatServer(chat_server.ChatServer):
     """`reply(stage, number, body)` gives the text of a reply, or a status; the number is that of the problem."""
 
-    def __init__(self, delay: float = 0.0) -> None:
-        super().__init__(KEY, delay)
+    def __init__(self, delay: float = 0.0, together: int = 1) -> None:
+        super().__init__(KEY, delay, together)
         self.reply: Callable[[str, int, dict[str, Any]], str | int] = good
         self.length: set[str] = set()  # stages whose replies are cut off
 

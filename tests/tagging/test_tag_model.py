@@ -110,13 +110,12 @@ def test_without_knowledge_points_there_is_no_rewrite(server: ChatServer, tmp_pa
 
 def test_many_calls_are_on_their_way_at_once_and_their_order_does_not_show(tmp_path: Path) -> None:
     bytes_ = []
-    for name, most in (("one", 1), ("many", 8)):
-        server = ChatServer(delay=0.005)
+    for name, most, together in (("one", 1, 1), ("many", 8, 5)):
+        server = ChatServer(together=together)
         (tmp_path / name).mkdir()
         settings = run_config({"url": server.url, "max_concurrent": most})
         bytes_.append(Tagging(tmp_path / name, some(40)).run(settings).bytes)
-        assert server.most_running <= most
-        assert most == 1 or server.most_running > 4
+        assert together <= server.most_running <= most
         server.close()
     assert bytes_[0] == bytes_[1]
 

@@ -24,8 +24,8 @@ Parts = list[str]
 class JudgeServer(chat_server.ChatServer):
     """`reply(parts, body)` gives the text of a reply to the steps (and answer) of a path, or a status."""
 
-    def __init__(self, delay: float = 0.0) -> None:
-        super().__init__(KEY, delay)
+    def __init__(self, delay: float = 0.0, together: int = 1) -> None:
+        super().__init__(KEY, delay, together)
         self.reply: Callable[[Parts, dict[str, Any]], str | int] = lambda parts, body: boxed(first_wrong(parts))
         self.reason = "stop"
 
