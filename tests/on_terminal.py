@@ -27,8 +27,9 @@ class OnTerminal:
         variables = {**os.environ, "TERM": "xterm-256color", **environment}
         for name in ("NO_COLOR", "COLUMNS", "LINES"):
             variables.pop(name, None)
+        # A job that a shell started in the background ignores Ctrl-C, and so would whatever it starts.
         self.process = subprocess.Popen(
-            command,
+            ["env", "--default-signal=INT", *command],
             cwd=folder,
             env=variables,
             stdin=subprocess.DEVNULL,
