@@ -30,10 +30,37 @@ def test_a_paired_interval_is_narrower_than_the_difference_of_two_that_vary_toge
     assert high[0] > low[1], "unpaired, the two intervals overlap"
 
 
-def test_intervals_of_constant_rows_and_of_one_problem_are_their_mean() -> None:
-    means, low, high = intervals(np.array([[1.0] * 5, [0.0] * 5]), 0.95, 1000, seed=0)
-    assert means.tolist() == low.tolist() == high.tolist() == [1, 0]
-    assert [float(end[0]) for end in intervals(np.array([[0.3]]), 0.95, 1000, seed=0)] == [0.3] * 3
+@pytest.mark.parametrize("right", [0, 1, 7, 16])
+def test_of_few_problems_an_accuracy_has_the_exact_interval(right: int) -> None:
+    values = np.arange(16) < right
+    mean, low, high = intervals(values, 0.95, 1000, 0, differences=[False])
+    expected = stats.binomtest(right, 16).proportion_ci(0.95, method="exact")
+    assert (mean[0], low[0], high[0]) == pytest.approx((right / 16, expected.low, expected.high))
+
+
+@pytest.mark.parametrize("problems", [1, 12, 400])
+def test_where_nothing_varies_the_interval_is_exact_and_of_values_without_bounds_there_is_none(problems: int) -> None:
+    rows = np.stack([np.ones(problems), np.zeros(problems), np.zeros(problems)])
+    means, low, high = intervals(rows, 0.95, 1000, 0, differences=[False, False, True])
+    assert means.tolist() == [1, 0, 0]
+    assert low == pytest.approx([0.025 ** (1 / problems), 0, 0.0125 ** (1 / problems) - 1])
+    assert high == pytest.approx([1, 1 - 0.025 ** (1 / problems), 1 - 0.0125 ** (1 / problems)])
+    assert np.isnan(intervals(rows, 0.95, 1000, 0)[1:]).all()
+
+
+@pytest.mark.parametrize("problems", [10, 16, 29])
+def test_of_few_problems_the_intervals_hold_the_mean_at_least_as_often_as_they_say(problems: int) -> None:
+    """500 simulated benchmarks: accuracies of 0.9, with and without ties, and differences between two PRMs."""
+    rng = np.random.default_rng(5)
+    right = (rng.random((500, problems)) < 0.9) * 1.0
+    tied = np.where(rng.random((500, problems)) < 0.2, 0.5, rng.random((500, problems)) < 0.6)
+    other = np.where(rng.random((500, problems)) < 0.3, rng.random((500, problems)) < 0.5, right)
+    for values, mean, difference in ((right, 0.9, False), (tied, 0.58, False), (other - right, -0.12, True)):
+        _, low, high = intervals(values, 0.95, 100, 0, differences=[difference] * 500)
+        assert np.mean((low <= mean) & (high >= mean)) >= 0.95
+
+
+def test_no_problems_have_no_mean() -> None:
     with pytest.raises(ValueError, match="no problems"):
         intervals(np.empty((1, 0)), 0.95, 1000, seed=0)
 
@@ -51,8 +78,9 @@ def test_without_groups_each_problem_is_its_own() -> None:
 
 
 def test_with_groups_the_mean_stays_over_problems() -> None:
-    values = np.array([[1.0, 1.0, 1.0, 0.0, 0.0]])
-    means, low, high = intervals(values, 0.9, 2000, seed=0, groups=["a", "a", "a", "b", "c"])
+    values, groups = np.array([[1.0, 1.0, 1.0, 0.0, 0.0] * 12]), ["a", "a", "a", "b", "c"]
+    names = [f"{group}{copy}" for copy in range(12) for group in groups]
+    means, low, high = intervals(values, 0.9, 2000, seed=0, groups=names)
     assert means[0] == pytest.approx(3 / 5), "not the mean of the groups' means, 1/3"
     assert low[0] < 3 / 5 < high[0]
 
@@ -62,9 +90,9 @@ def test_groups_are_added_up_in_the_order_of_their_first_problem() -> None:
     assert grouped(rows, ["b", "a", "b"]).tolist() == [[5.0, 2.0], [2.0, 1.0]]
 
 
-def test_one_group_that_holds_all_problems_has_no_width() -> None:
-    found = intervals(np.array([[0.0, 1.0, 1.0]]), 0.95, 200, seed=0, groups=["a"] * 3)
-    assert [float(end[0]) for end in found] == pytest.approx([2 / 3] * 3)
+def test_one_group_that_holds_all_problems_is_one_problem() -> None:
+    found = intervals(np.array([[1.0, 1.0, 1.0]]), 0.95, 200, 0, ["a"] * 3, differences=[False])
+    assert [float(end[0]) for end in found] == pytest.approx([1, 0.025, 1])
 
 
 def _worlds(rng: np.random.Generator, shared: float, count: int) -> np.ndarray:
@@ -101,9 +129,9 @@ def test_groups_widen_the_interval_of_what_they_share_and_not_of_what_they_do_no
 
 
 def test_a_ratio_that_some_resamples_lack_is_taken_over_those_that_have_it() -> None:
-    totals = np.array([[1.0, 1.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
+    totals = np.array([[1.0, 1.0], [0.0, 1.0], [1.0, 1.0], *[[0.0, 0.0]] * 30])
     values, low, high = bootstrap(totals, lambda t: t[..., :1] / t[..., 1:], 0.9, 500, seed=0)
     assert values[0] == pytest.approx(2 / 3)
     assert 0 <= low[0] < values[0] < high[0] <= 1
-    nothing, low, high = bootstrap(np.zeros((3, 2)), lambda t: t[..., :1] / t[..., 1:], 0.9, 100, seed=0)
+    nothing, low, high = bootstrap(np.zeros((30, 2)), lambda t: t[..., :1] / t[..., 1:], 0.9, 100, seed=0)
     assert np.isnan([nothing[0], low[0], high[0]]).all()

@@ -100,8 +100,14 @@ RIGHT, WRONG = ok("7", "correct", 0.9, 0.8), ok("8", "incorrect", 0.2, 0.9)
 def test_every_metric_has_a_row_at_every_power_of_two(run: Run) -> None:
     run.write(a=[RIGHT, WRONG, WRONG, WRONG], b=[RIGHT, RIGHT, WRONG, broken()])
     found = run.measured()
-    assert {(row["metric"], row["n"]) for row in found["rows"]} == {(m, n) for m in METRICS for n in (1, 2, 4)}
-    assert {row["metric"] for row in found["rows"] if row["primary"]} == {f"{kind}/min" for kind in KINDS}
+    assert {(row["metric"], row["n"]) for row in found["rows"]} == {
+        *((metric, n) for metric in METRICS for n in (1, 2, 4)),
+        *(("bon_minus_fewer/min", n) for n in (2, 4)),
+    }
+    assert {row["metric"] for row in found["rows"] if row["primary"]} == {
+        *(f"{kind}/min" for kind in KINDS),
+        "bon_minus_fewer/min",
+    }
     for row in found["rows"]:
         assert row.keys() == {
             *("benchmark", "variant", "n", "metric", "value", "ci_low", "ci_high", "problems", "primary")
@@ -204,7 +210,7 @@ def test_a_prm_of_outcomes_alone_chooses_by_its_last_marker_beside_the_others(ru
         run.measured(outcome=[run.folder / "orm" / "scores.parquet"])
 
 
-def test_mcnemar_compares_choices_with_majority_and_says_how_many_ties_fell_by_lot(run: Run) -> None:
+def test_mcnemar_compares_choices_with_majority_over_many_tie_breaks(run: Run) -> None:
     other = ok("9", "incorrect", 0.1, 0.1)
     groups = {f"win{number}": [RIGHT, WRONG, WRONG, other] for number in range(6)}  # the PRM alone is right
     groups |= {"tie": [RIGHT, WRONG, broken(), broken()], "both": [RIGHT, RIGHT, RIGHT, WRONG]}
@@ -212,9 +218,27 @@ def test_mcnemar_compares_choices_with_majority_and_says_how_many_ties_fell_by_l
     tests = {test["choice"]: test for test in run.measured()["mcnemar"]}
     assert tests.keys() == {"bon/min", "weighted_majority"}
     found = tests["bon/min"]
-    won = found["only_ours"]  # the tied vote of one problem falls to either side
-    assert (won, found["both"]) in ((6, 2), (7, 1)) and (found["only_theirs"], found["by_lot"]) == (0, 1)
-    assert found["p_value"] == pytest.approx(2 / 2**won)
+    assert (found["only_ours"], found["both"], found["only_theirs"], found["by_lot"]) == (6.5, 1.5, 0, 1)
+    assert found["p_value"] == pytest.approx((2 / 2**6 + 2 / 2**7) / 2, rel=0.05), "six or seven won, as the tie falls"
+    assert (found["p_low"], found["p_high"]) == (pytest.approx(2 / 2**7), pytest.approx(2 / 2**6))
+
+
+def test_what_weights_add_to_the_vote_is_split_into_ties_and_others(run: Run) -> None:
+    other = ok("9", "incorrect", 0.1, 0.1)
+    lost = [RIGHT, other, other, broken()]  # two votes to one, and the weights know better
+    run.write(tie=[RIGHT, other, broken(), broken()], lost=lost, both=[RIGHT, RIGHT, RIGHT, WRONG])
+    found = run.measured()
+    gain = found["weighted_majority_gain"]
+    assert (gain["tied"], gain["ties"]) == (1, pytest.approx(0.5 / 3))
+    difference = found["accuracy"]["weighted_majority_minus_majority"]
+    assert gain["ties"] + gain["others"] == pytest.approx(difference)
+
+
+def test_a_best_of_n_that_falls_with_n_is_below_zero_against_fewer(run: Run) -> None:
+    fooled = [ok("7", "incorrect", 0.99, 0.99), *[RIGHT] * 3]
+    run.write(**{f"fooled{number}": fooled for number in range(40)})
+    rows = {row["n"]: row for row in run.measured()["rows"] if row["metric"] == "bon_minus_fewer/min"}
+    assert rows[2]["value"] == pytest.approx(1 / 2 - 3 / 4) and rows[4]["value"] == pytest.approx(0 - 1 / 2)
 
 
 def test_problems_of_one_group_are_resampled_together_and_mcnemar_is_not_made(

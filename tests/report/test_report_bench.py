@@ -32,8 +32,8 @@ def page(tmp_path: Path) -> str:
         "bon_minus_orm/judge/mean_odds": 0.02, "oracle": 0.81,
     }  # fmt: skip
     rows = [row(name, value, primary=name.startswith("bon") and "mean_odds" in name) for name, value in values.items()]
-    test = {"choice": "bon/mean_odds", "against": "majority", "n": 4, "both": 3, "neither": 3, "only_ours": 2}
-    test |= {"only_theirs": 5, "by_lot": 1, "p_value": 0.4531}
+    test = {"choice": "bon/mean_odds", "against": "majority", "n": 4, "both": 3, "neither": 3, "only_ours": 1.5}
+    test |= {"only_theirs": 5, "by_lot": 1, "p_value": 0.4531, "p_low": 0.3, "p_high": 0.6}
     tables.write_json(
         tmp_path / "bench/test/soft/metrics.json",
         {"rows": rows, "mcnemar": [test], "n_groups": 6, "n_problems": 9, "weighted_majority_by": "average"},
@@ -61,7 +61,8 @@ def test_votes_and_outcome_models_stand_before_the_aggregates_with_their_differe
 
 
 def test_mcnemar_and_groups_are_said(page: str) -> None:
-    assert "2 problems right by the PRM alone, 5 by the vote alone, p = 0.45 (1 ties by lot)" in page
+    assert "1.5 problems right by the PRM alone, 5 by the vote alone, p = 0.45 (1 problems are tied" in page
+    assert "95 % have a p from 0.3 to 0.6)" in page
     assert "9 problems, 4 candidates each in 6 groups that share no image" in page
 
 

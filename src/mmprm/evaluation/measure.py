@@ -96,7 +96,8 @@ def minus_first(
     compared = {}
     for name in others:
         differences = np.stack([values[name][key] - row for key, row in values[first].items()])
-        ends = intervals(differences, bench.confidence, bench.resamples, config.seed, groups)
+        are_differences = [True] * len(differences)
+        ends = intervals(differences, bench.confidence, bench.resamples, config.seed, groups, are_differences)
         compared[name] = {
             key: {"value": float(value), "ci_low": float(low), "ci_high": float(high)}
             for key, value, low, high in zip(values[first], *ends, strict=True)

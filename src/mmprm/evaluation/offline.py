@@ -128,6 +128,6 @@ def summary(metrics: dict[str, Any]) -> str:
         lines.append(f"  {'pass@' + str(row['n']):<45} {100 * row['value']:>6.1f}")
     for test in metrics["mcnemar"]:
         what = f"{test['choice']} against {test['against']}, McNemar"
-        counts = f"{test['only_ours']} to {test['only_theirs']}, {test['by_lot']} ties broken at random"
+        counts = f"{test['only_ours']:g} to {test['only_theirs']:g}, means over ties of {test['by_lot']} problems"
         lines.append(f"  {what:<45} p = {test['p_value']:.2g}  ({counts})")
     return "\n".join(lines)

@@ -7,7 +7,7 @@ The metrics; all but the differences are accuracies in [0, 1]:
 - random: a uniform pick, which is pass@1; random_parsed: one of those that parse; oracle: pass@n, unbiased
 - majority, and weighted_majority/{aggregate}: the vote weighted by one of the aggregates that are probabilities;
   weighted_majority alone: by that which stands for the primary aggregate
-- {rule}_minus_{baseline}: paired differences in [-1, 1]
+- {rule}_minus_{baseline}: paired differences in [-1, 1]; bon_minus_fewer/{primary}: to itself at the next smaller n
 """
 
 import hashlib
@@ -63,7 +63,9 @@ def selection_metrics(
         raise UserError("no problem has a graded candidate; was the grader working?")
     groups = [candidates.group for candidates in counted]
     values = per_problem(counted, n, bench.primary, seed)
-    means, low, high = intervals(np.stack(list(values.values())), bench.confidence, bench.resamples, seed, groups)
+    differences = ["_minus_" in metric for metric, _ in values]
+    rows_of_values = np.stack(list(values.values()))
+    means, low, high = intervals(rows_of_values, bench.confidence, bench.resamples, seed, groups, differences)
     summary = []
     for (metric, at), *ends in zip(values, means, low, high, strict=True):
         primary = metric.startswith("bon") and metric.endswith(f"/{bench.primary}")
@@ -85,6 +87,7 @@ def selection_metrics(
         **candidate_counts([row for group in rows.values() for row in group], len(rows)),
         "auc_within_problem": within_problem(counted),
         "mcnemar": mcnemar_tests(values, n, bench.primary, counted, seed),
+        "weighted_majority_gain": _gain_of_votes(values["weighted_majority", n], values["majority", n]),
         "pass_at_k": [
             {"k": row["n"], **{key: row[key] for key in _INTERVAL}} for row in summary if row["metric"] == "oracle"
         ],
@@ -119,6 +122,8 @@ def per_problem(counted: Sequence[Candidates], n_max: int, primary: str, seed: i
                 for baseline in BASELINES:
                     difference = values[metric, n] - values[baseline, n]
                     values[f"{rule}_minus_{baseline}" + (f"/{by}" if by else ""), n] = difference
+        if fewer := [at for at in sizes(n_max) if at < n]:
+            values[f"bon_minus_fewer/{primary}", n] = values[f"bon/{primary}", n] - values[f"bon/{primary}", fewer[-1]]
         for name in counted[0].outcome:
             values[f"bon_minus_orm/{name}/{primary}", n] = values[f"bon/{primary}", n] - values[f"orm/{name}", n]
     return values
@@ -147,14 +152,27 @@ def _draw(seed: int, purpose: str, problem_id: str) -> int:
 
 
 def mcnemar_tests(values: Values, n: int, primary: str, counted: Sequence[Candidates], seed: int) -> list[Row]:
-    """Test rules on all candidates against majority voting (McNemar, exact); none where problems are grouped."""
+    """Test rules on all candidates against majority voting (McNemar); none where problems are grouped."""
     if len({candidates.group for candidates in counted}) < len(counted):
         return []
     rules = [f"bon/{primary}", "weighted_majority"]
     rules += [metric for metric, at in values if at == n and metric.startswith("orm/")]
-    draws = np.array([_draw(seed, "lots", candidates.problem_id) / 2**32 for candidates in counted])
-    tests = {rule: mcnemar(values[rule, n], values["majority", n], draws) for rule in rules}
+    tests = {rule: mcnemar(values[rule, n], values["majority", n], seed) for rule in rules}
     return [{"choice": rule, "against": "majority", "n": n, **test} for rule, test in tests.items()]
+
+
+def _gain_of_votes(weighted: np.ndarray, plain: np.ndarray) -> dict[str, float]:
+    """Split what weights add to the vote among all candidates: {ties, others} add up to it; tied: so many problems.
+
+    Of a tie between a right answer and wrong ones any weight that is better than chance makes a gain.
+    """
+    tied = np.abs(plain - plain.round()) > 1e-9
+    gains = weighted - plain
+    return {
+        "ties": float(np.where(tied, gains, 0).mean()),
+        "others": float(np.where(tied, 0, gains).mean()),
+        "tied": int(tied.sum()),
+    }
 
 
 def curves(summary: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

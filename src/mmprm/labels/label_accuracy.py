@@ -21,7 +21,7 @@ from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, problems_by_id
 from mmprm.evaluation.best_of_n import sizes
-from mmprm.evaluation.intervals import bootstrap, ratios
+from mmprm.evaluation.intervals import intervals
 from mmprm.mini.truth import Figure, Truth, figure_of, so_far
 from mmprm.runtime.log import log
 
@@ -83,8 +83,11 @@ class Ratios:
         """Return {value, ci_low, ci_high, count} of the share that is true; hits: one an item, by its problem's id."""
         if hits.empty:
             return {"value": None, "ci_low": None, "ci_high": None, "count": 0}
-        sums = hits.groupby(level=0).agg(["sum", "count"]).to_numpy(dtype=np.float64)
-        (value,), (low,), (high,) = bootstrap(sums, ratios, self._level, self._resamples, self._seed)
+        hits = hits.sort_index()  # problems are drawn by position
+        groups = list(map(str, hits.index))
+        (value,), (low,), (high,) = intervals(
+            hits.to_numpy(), self._level, self._resamples, self._seed, groups, [False]
+        )
         return {"value": float(value), "ci_low": float(low), "ci_high": float(high), "count": len(hits)}
 
 

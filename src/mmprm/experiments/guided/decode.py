@@ -4,6 +4,7 @@ Out: schemas.GUIDED, a row a problem; guided.json. The policy samples with the c
 a killed run samples nothing twice. The PRM scores in this process, a problem's states as one prefix tree.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -171,12 +172,15 @@ def _measured(config: Config, strategy: str, n: int, measures: pd.DataFrame) -> 
     """Make a row of guided.json from the columns group, tokens, accuracy, oracle and best_of_n, a row a problem."""
     if measures.empty:
         raise UserError(f"guided {strategy}: no problem has a verdict; was the grader working?")
-    values = measures[["tokens", "accuracy", "oracle"]].assign(
-        minus_best_of_n=measures["accuracy"] - measures["best_of_n"]
-    )
-    bench = config.bench
-    ends = intervals(values.to_numpy().T, bench.confidence, bench.resamples, config.seed, measures["group"].tolist())
+    shares = measures[["accuracy", "oracle"]].assign(minus_best_of_n=measures["accuracy"] - measures["best_of_n"])
+    how = (config.bench.confidence, config.bench.resamples, config.seed, measures["group"].tolist())
     row: dict[str, Any] = {"strategy": strategy, "n": n, "problems": len(measures)}
-    for name, mean, low, high in zip(values.columns, *ends, strict=True):
-        row[name] = {"value": float(mean), "ci_low": float(low), "ci_high": float(high)}
+    tokens = (["tokens"], *intervals(measures["tokens"].to_numpy(), *how))
+    for parts in (tokens, (shares.columns, *intervals(shares.to_numpy().T, *how, [False, False, True]))):
+        for name, *ends in zip(*parts, strict=True):
+            row[name] = dict(zip(("value", "ci_low", "ci_high"), map(_known, ends), strict=True))
     return row
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -9,6 +9,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from mmprm.config import Config
+from mmprm.evaluation.few_problems import FEW
 from mmprm.evaluation.selection_rules import weight_of
 from mmprm.report import figures
 from mmprm.report.results import Row, read_json
@@ -58,6 +59,7 @@ def results_at_largest_n(
                     "metrics": metrics.get((benchmark, variant), {}),
                     "at_n": at_n,
                     "table": _table(at_n, config.bench.primary),
+                    "falls": [row for row in rows if row["metric"].startswith("bon_minus_fewer/") and row["value"] < 0],
                     "chart": _chart_over_n(rows, config.bench.primary, f"{benchmark}, PRM {variant}")
                     if charts
                     else None,
@@ -131,15 +133,23 @@ def headline(entry: Row) -> Row | None:
     if primary is None or entry["development"]:
         return None
     vote = entry["at_n"].get("weighted_majority_minus_majority")
+    units = entry["metrics"].get("n_groups") or entry["problems"]
     return {
         **{key: entry[key] for key in ("benchmark", "variant", "domain", "n", "problems")},
         **{name: entry["at_n"].get(name) for name in ("random", "majority", "oracle")},
         "chosen": primary["row"],
         # The vote that the PRM weighs is the other use of it that was fixed beforehand.
-        "vote": vote and {**vote, "finding": finding(vote, "the vote alone")},
+        "vote": vote and {**vote, "finding": finding(vote, "the vote alone", units)},
+        "vote_by": entry["metrics"].get("weighted_majority_by"),
+        "vote_gain": entry["metrics"].get("weighted_majority_gain"),
+        "falls": [{**row, "finding": finding(row, "fewer candidates", units)} for row in entry["falls"]],
         "tests": [test for test in entry["metrics"].get("mcnemar", []) if test["choice"] == primary["metric"]],
         "comparisons": [
-            {"against": words, "row": primary["minus"][other], "finding": finding(primary["minus"][other], words)}
+            {
+                "against": words,
+                "row": primary["minus"][other],
+                "finding": finding(primary["minus"][other], words, units),
+            }
             for other, words in BASELINES.items()
         ],
     }
@@ -149,10 +159,12 @@ def _primary_line(entry: Row) -> Row | None:
     return next((line for line in entry["table"] if line["primary"]), None)
 
 
-def finding(difference: Row | None, against: str) -> str:
-    """Say in a sentence what the interval of a paired difference shows."""
+def finding(difference: Row | None, against: str, units: int | None = None) -> str:
+    """Say in a sentence what the interval of a paired difference shows; units: problems, one a group of problems."""
     if difference is None or difference.get("ci_low") is None or difference.get("ci_high") is None:
         return f"No interval of the difference to {against} was computed, so nothing can be said of it."
+    if units is not None and units < FEW:
+        return f"{units} problems are too few for a verdict, which takes {FEW}."
     if difference["ci_low"] > 0:
         return f"The interval lies above zero: better than {against}."
     if difference["ci_high"] < 0:
