@@ -28,7 +28,7 @@ def machine() -> str:
 
 def _cpu_info() -> list[str]:
     path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.is_file() else []
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
 def say(message: str) -> None:

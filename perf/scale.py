@@ -42,7 +42,7 @@ _PAPER = Annotation(k=16, max_searches=200, max_rollouts=1000)
 
 def config() -> Config:
     """Return the CI run with a PRM that takes sequences as long as these."""
-    values = yaml.safe_load((ROOT / "configs/ci.yaml").read_text())
+    values = yaml.safe_load((ROOT / "configs/ci.yaml").read_text(encoding="utf-8"))
     values["prm"]["training"] |= {"max_length": 8192}
     return load(values)
 
@@ -122,7 +122,7 @@ def gather(folder: Path) -> dict[str, Any]:
     shards = sorted(path for path in (folder / "annotation").iterdir())
     settings, files = config(), [folder / name for name in ("seeds.parquet", "paths.parquet", "statistics.json")]
     gather_labels(settings, files[0], shards, files[1], files[2], Cleaning(settings.labels))
-    statistics = json.loads((folder / "statistics.json").read_text())
+    statistics = json.loads((folder / "statistics.json").read_text(encoding="utf-8"))
     return {name: statistics[name] for name in ("rollouts", "problems", "paths")} | {"shards": len(shards)}
 
 
@@ -147,7 +147,7 @@ def assemble(folder: Path) -> dict[str, Any]:
 
 def dry_run(folder: Path, shards: int) -> dict[str, Any]:
     """Run `snakemake -n` of the CI run with so many shards."""
-    values = yaml.safe_load((ROOT / "configs/ci.yaml").read_text()) | {"shards": {"annotation": shards}}
+    values = yaml.safe_load((ROOT / "configs/ci.yaml").read_text(encoding="utf-8")) | {"shards": {"annotation": shards}}
     base = folder / values["policy"]["base"]
     base.mkdir(parents=True, exist_ok=True)
     (base / "config.json").write_text("{}")

@@ -174,9 +174,9 @@ class Watched:
 def memory_kb(pid: int) -> int:
     """Return what a process and its children hold (Pss: shared pages are divided among them); 0 when it has ended."""
     try:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
         own = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
     except (OSError, StopIteration):
         return 0
     return own + sum(memory_kb(int(child)) for child in children)
@@ -195,7 +195,7 @@ def killed_and_resumed(folder: Path, n_shards: int) -> dict[str, Any]:
     say(f"killed with {len(there)} of {n_shards} shards")
     resumed = Watched("assemble", folder).result()
     kept = [file for file, changed in there.items() if file.stat().st_mtime_ns == changed]
-    made = resumed["examples"] - sum(sum(json.loads(file.read_text())["batches"]) for file in kept)
+    made = resumed["examples"] - sum(sum(json.loads(file.read_text(encoding="utf-8"))["batches"]) for file in kept)
     result = {"shards": n_shards, "at_the_kill": len(there), "kept": len(kept), "rows_made_after_it": made}
     return result | {"peak_mb_before_it": round(first.peak_kb / 1024), "resumed": resumed}
 

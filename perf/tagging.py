@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
         started = time.monotonic()
         tag(settings(given.workers), "tagged", [folder / "raw.parquet"], folder / "work", *out)
         seconds = time.monotonic() - started
-        counts = json.loads(out[2].read_text())
+        counts = json.loads(out[2].read_text(encoding="utf-8"))
     finish(
         {
             "solutions": given.solutions,

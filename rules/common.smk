@@ -42,7 +42,10 @@ LOCAL = workflow.resource_settings.cores is not None or workflow.resource_settin
 RETRIES = 1 if LOCAL and workflow.is_main_process else None
 
 if workflow.is_main_process:
-    FOLDER_LOCK, ALONE = hold_folder(on_cluster=workflow.resource_settings.nodes is not None)
+    try:
+        FOLDER_LOCK, ALONE = hold_folder(on_cluster=workflow.resource_settings.nodes is not None)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
 
 # GPU jobs of one machine run one after another unless --resources gpu=N says otherwise.
 if LOCAL and workflow.is_main_process and "gpu" not in workflow.global_resources:

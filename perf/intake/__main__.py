@@ -107,10 +107,10 @@ def _memory(root: int) -> float:
     while left:
         pid = left.pop()
         try:
-            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
             total += float(next(line for line in text.splitlines() if line.startswith("Pss:")).split()[1])
             for task in Path(f"/proc/{pid}/task").iterdir():
-                left += [int(child) for child in (task / "children").read_text().split()]
+                left += [int(child) for child in (task / "children").read_text(encoding="utf-8").split()]
         except (OSError, StopIteration):
             continue  # it has ended
     return total
@@ -169,7 +169,7 @@ def run(folder: Path, size: int, tested: int, seed: int, workers: int) -> dict[s
         say(f"{stage}: {seconds:.1f} s, {peak:.0f} MiB")
         if stage != "benchmark":
             result |= {f"{stage}_rows_per_second": round(size / seconds, 1), f"{stage}_peak_mib": round(peak)}
-    funnel = json.loads((folder / "curated.curation.json").read_text())
+    funnel = json.loads((folder / "curated.curation.json").read_text(encoding="utf-8"))
     kept = pq.ParquetFile(folder / "curated.parquet").metadata.num_rows
     return result | {"kept": kept, "flags": funnel["flags"], **judged(folder, planned)}
 

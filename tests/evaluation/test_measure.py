@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from mmprm.config import Config
@@ -17,6 +18,7 @@ from mmprm.data.problem import Problem, write_problems
 from mmprm.evaluation import candidates
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.measure import measure, summarise
+from mmprm.prm import score_stamp
 from mmprm.runtime.errors import UserError
 
 N = 4
@@ -113,6 +115,23 @@ def test_every_metric_has_a_row_at_every_power_of_two(run: Run) -> None:
             *("benchmark", "variant", "n", "metric", "value", "ci_low", "ci_high", "problems", "primary")
         }
         assert row["ci_low"] <= row["value"] <= row["ci_high"] and row["problems"] == 2
+
+
+@pytest.mark.parametrize("what", ["steps", "answer"])
+def test_scores_of_other_candidates_of_as_many_steps_are_refused(run: Run, what: str) -> None:
+    run.write(a=[RIGHT, WRONG, WRONG, WRONG], b=[RIGHT, RIGHT, WRONG, broken()])
+    table, path = pq.read_table(run.folder / "s.parquet"), run.folder / "c.parquet"
+    rows = tables.read_rows(path, schemas.CANDIDATES)
+    made_for = {score_stamp.OF: score_stamp.digest(rows, "problem_id", "candidate")}
+    before = run.measured()
+    pq.write_table(table.replace_schema_metadata(made_for), run.folder / "s.parquet")
+    tables.write(path, reversed(rows), schemas.CANDIDATES)
+    assert run.measured() == before, "the same candidates, in any order, and with the verdicts of another grading"
+    first, second = rows[0], rows[1]
+    first[what], second[what] = ["t"] if what == "steps" else second[what], first[what]
+    tables.write(path, rows, schemas.CANDIDATES)
+    with pytest.raises(UserError, match=r"s\.parquet: made for other candidates"):
+        run.measured()
 
 
 def test_values_of_a_run_small_enough_to_do_by_hand(run: Run) -> None:

@@ -248,6 +248,11 @@ def test_scoring_reads_each_path_once_and_keeps_its_id(files: Files, monkeypatch
     assert [(row["path_id"], len(row["probabilities"])) for row in found] == [("test0", 3), ("test1", 3), ("test2", 1)]
     measured = files.measured(configuration(test={"threshold": 0.5}), "test")
     assert [row["metric"] for row in measured["rows"]] == list(METRICS)
+    rows = tables.read_rows(test.paths, schemas.PATHS)
+    rows[0]["steps"], rows[1]["steps"] = ["another", *rows[0]["steps"][1:]], rows[1]["steps"]
+    tables.write(test.paths, rows, schemas.PATHS)
+    with pytest.raises(UserError, match="made for other paths"):
+        files.measured(configuration(test={"threshold": 0.5}), "test")
 
 
 @pytest.mark.parametrize(

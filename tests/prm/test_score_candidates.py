@@ -17,6 +17,7 @@ import torch
 from mmprm.config import Config, load
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, decode_image, write_problems
+from mmprm.evaluation.candidates import join_scores
 from mmprm.model import folders
 from mmprm.model.step_text import ANSWER_CLOSE, MARKER, NO, STEP_CLOSE, YES, Renderer, control_ids, parse
 from mmprm.prm import score_candidates
@@ -125,6 +126,22 @@ def test_only_candidates_that_parsed_are_scored_and_every_row_is_there(
     assert scorer.closed
     usage = json.loads((files.folder / "scores.parquet.usage.json").read_text())
     assert usage["requests"] == 2
+
+
+def test_scores_say_for_which_candidates_they_were_made(files: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two with as many steps each could have the other's scores, and all would fit in number."""
+    use(monkeypatch, halves)
+    problem = files.problems[0]
+    rows = [candidate(problem, 0), candidate(problem, 1)]
+    files.score(make_config("transformers"), rows)
+    groups = {problem.problem_id: rows}
+    assert len(join_scores(groups, files.out)[problem.problem_id]) == 2
+    swapped = [row | {"candidate": 1 - row["candidate"]} for row in rows]
+    with pytest.raises(UserError, match=r"scores\.parquet: made for other candidates"):
+        join_scores({problem.problem_id: swapped}, files.out)
+    # A table of an earlier version does not say, and is read as it was.
+    pq.write_table(pq.read_table(files.out).replace_schema_metadata(None), files.out)
+    assert len(join_scores({problem.problem_id: swapped}, files.out)[problem.problem_id]) == 2
 
 
 def test_candidates_that_are_too_long_are_counted_in_the_log(
@@ -274,7 +291,7 @@ def test_the_table_of_another_label_has_no_column_more(files: Tables, monkeypatc
     use(monkeypatch, halves)
     rows = files.score(make_config("transformers"), [candidate(files.problems[0], 0)])
     expected = files.folder / "as_ever.parquet"
-    tables.write(expected, rows, schemas.SCORES)
+    tables.write(expected, rows, schemas.SCORES.with_metadata(pq.read_schema(files.out).metadata))
     assert pq.read_schema(files.out).names == ["problem_id", "candidate", "probabilities"]
     assert files.out.read_bytes() == expected.read_bytes()
 

@@ -19,8 +19,9 @@ from taking import take_in
 
 from mmprm.config.sources import KINDS
 from mmprm.data import schemas, tables
-from mmprm.problems import parts, rows
+from mmprm.problems import json_array, parts, rows
 from mmprm.problems.fields import SourceContext, object_of, split_outer
+from mmprm.runtime.errors import UserError
 from mmprm.step_data import read_steps
 from mmprm.step_data.readers import READERS
 
@@ -83,6 +84,70 @@ def test_a_part_ends_at_no_row_that_looks_like_an_end() -> None:
 def test_a_hostile_row_is_refused_and_the_rows_beside_it_are_taken(line: str, tmp_path: Path) -> None:
     ids, bad = taken(tmp_path, [json.dumps(good(0)), line, json.dumps(good(2))])
     assert ids == ["real/good0", "real/good2"] and list(bad) == [1]
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        "[" * 100_000 + "]" * 100_000,
+        json.dumps(good(1, choices="[" * 100_000)),
+        '{"id": "q", "choices": ' + '{"a": ' * 100_000 + "1" + "}" * 100_000 + "}",
+        json.dumps(good(1)).replace('"1"', "9" * 5000),
+        '{"id": "q"]',
+        "oops",
+        "",
+        "null",
+        '{"id": "a } in a text, and \\" , ["}',
+    ],
+    ids=lambda element: element[:90],
+)
+def test_a_hostile_element_of_an_array_costs_itself_and_nothing_beside_it(element: str, tmp_path: Path) -> None:
+    path = tmp_path / "pool.json"
+    path.write_text(f"[{json.dumps(good(0))},\n{element} , {json.dumps(good(2))}]\n")
+    problems, bad = take_in(tmp_path, TABLE | {"path": path}, BOUNDS)
+    assert [problem.problem_id for problem in problems] == ["real/good0", "real/good2"] and list(bad) == [1]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+@given(
+    values=st.lists(
+        st.recursive(
+            st.none() | st.integers() | st.text(alphabet='\\"[]{},: aé√'),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(alphabet='\\"]}a'), inner, max_size=3),
+            max_leaves=8,
+        ),
+        max_size=6,
+    ),
+    indent=st.sampled_from([None, 1]),
+)
+@settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None, derandomize=True)
+def test_the_elements_of_an_array_are_those_of_json_wherever_the_file_is_cut_into_parts(
+    values: list[Any], indent: int | None, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_array, "_CHUNK", size)
+    path = tmp_path / "pool.json"
+    path.write_text(json.dumps(values, ensure_ascii=False, indent=indent) + "\n\n", encoding="utf-8")
+    assert [json.loads(text or b"") for text in json_array.elements(path, 10_000, b"")] == values
+
+
+def test_an_array_larger_than_the_bounds_is_read_and_an_element_larger_than_a_line_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_array, "_CHUNK", 100)
+    monkeypatch.setattr(rows, "_LINE", 1000)
+    path = tmp_path / "pool.json"
+    long = [good(1, question="a" * 2000), good(2, choices=["[", '"'] * 500)]
+    path.write_text(json.dumps([good(0), *long, good(3)]))
+    problems, bad = take_in(tmp_path, TABLE | {"path": path}, BOUNDS)
+    assert [problem.problem_id for problem in problems] == ["real/good0", "real/good3"]
+    assert bad == {1: "bad_row", 2: "bad_row"}
+
+
+@pytest.mark.parametrize("text", ['[{"id": "a"}', '[{"id": "a"}] x', '[{"id": "a', '[{"id": "a\\', "[1], [2]"])
+def test_an_array_that_is_cut_or_goes_on_behind_its_end_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "pool.json").write_text(text)
+    with pytest.raises(UserError, match=r"pool\.json: not a JSON array"):
+        list(json_array.elements(tmp_path / "pool.json", 1000, b""))
 
 
 def test_columns_that_nobody_reads_may_hold_what_cannot_be_decoded(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from PIL import Image
 from report_example import SPITE, settings
 
 from mmprm.data import tables
+from mmprm.model import folders
 from mmprm.report import figures, results
 from mmprm.report.page import render, write_report
 from mmprm.report.sections import examples, tree_view
@@ -235,7 +237,7 @@ def test_the_same_run_gives_the_same_page(page: str, example_run: Path) -> None:
 
 def test_an_empty_run_gives_a_page_that_says_so(tmp_path: Path) -> None:
     page = render(settings(), tmp_path)
-    assert page.count('class="missing"') == 8
+    assert page.count('class="missing"') == 9
     assert "<svg" not in page
 
 
@@ -279,6 +281,48 @@ def test_a_torn_file_is_named(copied: Path, name: str) -> None:
 def test_without_a_summary_the_metrics_of_each_benchmark_are_shown(copied: Path, page: str) -> None:
     (copied / "bench" / "summary.json").unlink()
     assert render(settings(), copied) == page
+
+
+def of_provenance(text: str) -> str:
+    """The words of the section on where a run's models were made."""
+    return " ".join(Elements(text[text.index('<section id="provenance"') :].partition("</section>")[0]).text.split())
+
+
+def test_the_page_says_where_each_model_was_made(copied: Path) -> None:
+    config = settings()
+    for name, seconds in (("policy", 75), ("prm/soft", 8.2)):
+        (copied / name).mkdir(parents=True, exist_ok=True)
+        (copied / name / "model.safetensors").write_bytes(b"weights")
+        folders.write_manifest(copied / name, {"config": {"seed": 17}, "seconds": seconds})
+    made = {name: json.loads((copied / name / "manifest.json").read_text()) for name in ("policy", "prm/soft")}
+    of_prm = made["prm/soft"]["provenance"]
+    section = of_provenance(page := render(config, copied))
+    (copied / "config.json").write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    assert f"config.json in the run's folder: {sha256((copied / 'config.json').read_bytes()).hexdigest()}" in section
+    when = of_prm["time"].replace("T", " ").removesuffix("+00:00")
+    assert f"PRM soft {when} 8.2 s " in section and " 1 min 15 s " in section and " 17 " in section
+    assert f"{of_prm['machine']['cores']} cores" in section and " ".join(map(str, of_prm["load"])) in section
+    assert "policy, PRM soft: Python " + of_prm["python"] in section, "what both have in common is said once"
+    assert all(f"{name} {version}" in section for name, version in of_prm["versions"].items())
+    digests = [of_prm["info"], *of_prm["locks"].values(), *([of_prm["commit"]] if of_prm["commit"] else [])]
+    assert len(digests) > 2 and all(digest[:12] in section and digest in page for digest in digests)
+    assert f"PRM soft: {' '.join(of_prm['command'])}" in section
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {"info": {"config": {"seed": 5}}},
+        {"info": [], "provenance": {"versions": ["a"], "machine": 3, "load": "x", "command": {}, "commit": 7}},
+        {"info": {"seconds": "soon"}, "provenance": {"commit": SPITE, "command": [SPITE], "versions": {SPITE: SPITE}}},
+    ],
+)
+def test_a_manifest_that_does_not_say_or_says_nonsense_is_shown_as_it_is(copied: Path, manifest: Any) -> None:
+    (copied / "policy").mkdir(exist_ok=True)
+    tables.write_json(copied / "policy/manifest.json", manifest)
+    page = render(settings(), copied)
+    assert SPITE not in page
+    assert "not recorded" in of_provenance(page)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
+import getpass
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -202,6 +208,86 @@ def test_a_verb_leases_before_it_loads_anything(machine: Path) -> None:
     verb = [sys.executable, "-c", "from mmprm.cli import app; app()", *command]
     done = subprocess.run(verb, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "--devices 5: there are 4 GPUs" in done.stderr
+
+
+def test_who_waits_is_told_who_has_the_devices_and_since_when_and_gives_up_in_the_end(
+    start: Start, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = start(4)
+    own(holder)
+    when = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
+    owner = f"{getpass.getuser()}, process {holder.pid} on {socket.gethostname()}, since {when}"
+    second = start(2)
+    assert re.search(f"0 of them so far; a: {owner} .*; b: {owner}", waits(second))
+    monkeypatch.setenv("MMPRM_DEVICE_WAIT", "0.0003")
+    first_in_turn = rf"behind another job that waits; turn: .*process {second.pid} .*Gave up after 0\.000\d+ hours"
+    with pytest.raises(UserError, match=f"{first_in_turn}.*MMPRM_DEVICE_WAIT.*CUDA_VISIBLE_DEVICES"), lease(1):
+        pass
+    second.kill()
+    second.wait()
+    with pytest.raises(UserError, match=f"waiting for 1 of .* a: {owner} .*fuser -v {machine}/locks/a"), lease(1):
+        pass
+    holder.kill()
+    holder.wait()
+    with lease(1) as taken:
+        assert taken == ["a"]
+
+
+@pytest.mark.parametrize("hours", ["soon", "1,5"])
+def test_a_time_that_is_no_number_of_hours_is_named(hours: str, machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMPRM_DEVICE_WAIT", hours)
+    with pytest.raises(UserError, match=f"MMPRM_DEVICE_WAIT={hours}: not a number of hours"), lease(1):
+        pass
+
+
+@pytest.mark.parametrize("note", [b"", b"\xff\x1b[31m" * 5000])
+def test_a_foreign_lock_without_a_readable_note_hangs_nothing(
+    note: bytes, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (machine / "locks").mkdir()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "a")
+    monkeypatch.setenv("MMPRM_DEVICE_WAIT", "0.0001")
+    with (machine / "locks/a").open("wb") as foreign:
+        foreign.write(note)
+        foreign.flush()
+        fcntl.flock(foreign, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="Gave up") as raised, lease(1):
+            pass
+    assert "\x1b" not in str(raised.value) and len(str(raised.value)) < 1000
+
+
+def test_two_users_share_a_folder_of_locks_as_open_as_tmp(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In such a folder Linux lets nobody open another's file who asks to create it (fs.protected_regular)."""
+    if os.getuid():
+        pytest.skip("only root can be two users")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o1777)
+        monkeypatch.setenv("MMPRM_DEVICE_LOCKS", folder)
+        before = os.umask(0o022)
+        with lease(4):
+            pass
+        os.umask(before)
+        child = os.fork()
+        if not child:
+            status = 1
+            with contextlib.suppress(BaseException):
+                os.setgroups([])
+                os.setresgid(65534, 65534, 65534)
+                os.setresuid(65534, 65534, 65534)
+                with lease(2):
+                    status = 0 if str(os.getpid()) in (Path(folder) / "b").read_text() else 2
+            os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks_is_named(number: int, machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(file: object, how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(UserError, match=r"no locks there .*MMPRM_DEVICE_LOCKS"), lease(1):
+        pass
 
 
 @pytest.mark.parametrize("trap", ["a link", "a pipe", "a folder"])

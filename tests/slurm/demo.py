@@ -1,7 +1,8 @@
 """The mini pipeline on a SLURM that lives as long as the demonstration: `make slurm-demo`. Debian or Ubuntu, as root.
 
-Gets SLURM's packages where they are missing, starts a cluster of two nodes on this machine, runs configs/ci.yaml on it
-by the profile, shows what SLURM's accounting says, and takes the cluster down, whatever happens.
+Gets SLURM's packages where they are missing, starts a cluster of two nodes on this machine, checks what configs/ci.yaml
+needs, runs it on the cluster by the profile (first the plan of all stages, then the rest), shows what SLURM's
+accounting says, and takes the cluster down, whatever happens.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import cluster
 
 ROOT = Path(__file__).parents[2]
 RUN = "slurm-demo"
+CONFIG = "configs/ci.yaml"
 # Jobs take seconds here: they are looked at more often than on a cluster where they take hours.
 OFTEN = ("--slurm-init-seconds-before-status-checks", "3", "--seconds-between-status-checks", "3")
 
@@ -50,10 +52,17 @@ def main() -> int:
 
 def _run(folder: Path) -> int:
     shutil.rmtree(ROOT / "results" / RUN, ignore_errors=True)
-    command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "--configfile", "configs/ci.yaml"]
-    command += ["--config", f"run={RUN}", *OFTEN]
-    _say(f"snakemake {' '.join(command[3:])}")
-    status = subprocess.run(command, cwd=ROOT, env=cluster.environment(folder), check=False).returncode
+    snakemake = ["--profile", "slurm", "--configfile", CONFIG, "--config", f"run={RUN}", *OFTEN]
+    for program, arguments in (
+        ("mmprm", ["check", CONFIG]),
+        ("snakemake", [*snakemake, "--", "plan"]),
+        ("snakemake", snakemake),
+    ):
+        _say(f"{program} {' '.join(arguments)}")
+        command = [str(Path(sys.executable).with_name(program)), *arguments]
+        status = subprocess.run(command, cwd=ROOT, env=cluster.environment(folder), check=False).returncode
+        if status:
+            break
     _say("what SLURM's accounting says: sacct")
     columns = "JobID,Comment%36,State%10,NodeList%4,AllocCPUS%4,ReqMem%8,MaxRSS%9,Elapsed"
     print(cluster.command(folder, "sacct", f"--format={columns}"))

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from toy_world import completions
 
 from mmprm.data.problem import Problem, write_problems
 from mmprm.model import folders
+from mmprm.rollouts.journal import Entry, Journal
+from mmprm.runtime import disk
+from mmprm.runtime.cache import make_folder
 from mmprm.runtime.errors import UserError
 from mmprm.training import train_policy
+
+ENTRY = Entry(completions("<step>a</step>"), (("correct", "number"),), "1")
 
 
 @pytest.fixture
@@ -82,6 +90,94 @@ def test_what_is_written_is_as_open_as_the_users_umask_says(model: Path, tmp_pat
         os.umask(before)
     for folder in (model, tmp_path / "cache/models/k", tmp_path / "out"):
         assert {path.stat().st_mode & 0o777 for path in folder.iterdir() if path.name != "config.json"} == {0o640}
+
+
+NOBODY = 65534
+
+
+def as_nobody(work: Callable[[], object], umask: int = 0o022) -> str:
+    """What this work says of an error, done by another user in a child process; empty: none."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            os.umask(umask)
+            with disk.explained():
+                work()
+            os._exit(0)
+        except BaseException as error:
+            os.write(writing, f"{type(error).__name__}: {error}".encode())
+            os._exit(1)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading, encoding="utf-8") as pipe:
+        return pipe.read()
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that other users can reach, unlike pytest's."""
+    if os.getuid():
+        pytest.skip("only root can be two users")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("mode", [0o1777, 0o777])
+def test_two_users_share_a_cache_that_both_may_write_to(
+    mode: int, shared_folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, mine = shared_folder / "cache", shared_folder / "mine"
+    cache.mkdir()
+    cache.chmod(mode)
+    mine.mkdir()
+    os.chown(mine, NOBODY, NOBODY)
+    monkeypatch.setenv("MMPRM_CACHE", str(cache))
+    train_policy.store_cached("of root", model)
+    journal = Journal(make_folder(cache / "journals/policy/annotation"), "0-of-1")
+    journal.append("k1", ENTRY)
+    journal.close()
+
+    def others_work() -> None:
+        assert train_policy.fetch_cached("of root", mine)
+        train_policy.store_cached("of nobody", mine)
+        other = Journal(make_folder(cache / "journals/policy/annotation"), "0-of-1")
+        assert other.get("k1") == ENTRY
+        other.append("k2", ENTRY)
+        other.compact()
+        make_folder(cache / "journals/policy/bench")
+
+    assert as_nobody(others_work) == ""
+    assert {path.name: path.stat().st_uid for path in (cache / "models").iterdir()} == {
+        "of root": 0,
+        "of nobody": NOBODY,
+    }
+    assert {path.name for path in (cache / "models/of nobody").iterdir()} >= {"manifest.json", "model.safetensors"}
+    again = Journal(cache / "journals/policy/annotation", "0-of-1")
+    assert again.get("k1") == again.get("k2") == ENTRY
+
+
+def test_who_may_not_write_to_a_cache_reads_it_and_is_told(
+    shared_folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cache, mine = shared_folder / "cache", shared_folder / "mine"
+    mine.mkdir()
+    os.chown(mine, NOBODY, NOBODY)
+    monkeypatch.setenv("MMPRM_CACHE", str(cache))
+    train_policy.store_cached("k", model)
+    folder = make_folder(cache / "journals/p")
+    said = as_nobody(lambda: Journal(folder, "0-of-1").append("k", ENTRY))
+    assert said.startswith(f"UserError: {folder}") and "Permission denied; give this user the rights to it" in said
+    assert as_nobody(lambda: train_policy.fetch_cached("k", mine) or 1 / 0) == ""
+    assert as_nobody(lambda: train_policy.store_cached("another", mine)) == "", "a training that has ended succeeds"
+    assert "the policy is not kept for other runs" in capfd.readouterr().err
+    (cache / "models/k/manifest.json").chmod(0o600)
+    said = as_nobody(lambda: train_policy.fetch_cached("k", mine))
+    assert said.startswith(f"UserError: {cache}/models/k/manifest.json: Permission denied")
 
 
 def test_without_a_folder_nothing_is_kept(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 import snakemake.cli
-import snakemake.workflow
+import snakemake.workflow  # noqa: F401  (what `snakemake.cli` imports when it is called)
 
 import mmprm.config  # noqa: F401  (the Snakefile imports it)
 

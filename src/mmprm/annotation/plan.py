@@ -52,7 +52,7 @@ def plan(
         return tree.why_failed
 
     run_searches(SamplingJob("plan", config, policy, Shard(), work, usage, most, open_engine), searches, keep)
-    used = json.loads(usage.read_text())
+    used = json.loads(usage.read_text(encoding="utf-8"))
     costs = estimate(config, ids, [status[name] for name in sorted(status)])
     costs["replayed_rollouts"] = used["replayed_completions"]
     costs |= times(config, costs["tokens"], ids, _measured(config, policy, used, work / "plan.measured.json"))
@@ -138,7 +138,7 @@ def _measured(config: Config, policy: Path, used: Row, file: Path) -> Row | None
     parts = [device, folders.fingerprint(policy), *(section.model_dump_json() for section in sections)]
     conditions = hashlib.sha256("\x1e".join(parts).encode()).hexdigest()
     if file.exists():
-        earlier: Row = json.loads(file.read_text())
+        earlier: Row = json.loads(file.read_text(encoding="utf-8"))
         if earlier["conditions"] == conditions and earlier["generated_tokens"] >= used["generated_tokens"]:
             return earlier
     if not used["generated_tokens"]:

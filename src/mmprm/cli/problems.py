@@ -53,7 +53,7 @@ def _read_yaml(file: Path) -> Config:
     from mmprm.config import load
 
     try:
-        values = yaml.safe_load(file.read_text())
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"{file}: {error}") from error
     if not isinstance(values, dict):

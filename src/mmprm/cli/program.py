@@ -1,6 +1,7 @@
 """What all verbs share: the program, its options, and how their values are read. In: arguments. Out: values.
 
-A UserError is printed without a traceback, and the exit status is 2. Where an option takes a folder, any file in it may
+A UserError is printed without a traceback, and so is what a user can mend of the file system: a full disk, a folder
+that cannot be written. The exit status is 2. Where an option takes a folder, any file in it may
 be given.
 """
 
@@ -10,12 +11,14 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from mmprm.runtime import disk
 from mmprm.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,11 +27,14 @@ if TYPE_CHECKING:
 
 
 class Program(TyperGroup):
-    """The command group; prints a UserError as one message."""
+    """The command group; prints errors that the user can fix as one message."""
 
     def invoke(self, ctx: Any) -> Any:
+        if isinstance(sys.stdout, TextIOWrapper):  # a locale may lack a dash or a name's letter: show its code instead
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            return super().invoke(ctx)
+            with disk.explained():
+                return super().invoke(ctx)
         except UserError as error:
             print(f"mmprm {ctx.invoked_subcommand}: {error}", file=sys.stderr)
             sys.exit(2)

@@ -146,7 +146,7 @@ def load(values: Mapping[str, Any]) -> Config:
 def read(path: Path) -> Config:
     """Read the resolved configuration of a run (`results/<run>/config.json`)."""
     try:
-        return load(json.loads(path.read_text()))
+        return load(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; run `snakemake {path}`") from error
     except json.JSONDecodeError as error:

@@ -32,7 +32,7 @@ def read_offline_settings(path: Path | None) -> OfflineSettings:
     if path is None:
         return OfflineSettings()
     try:
-        values = yaml.safe_load(path.read_text())  # JSON is YAML
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"--config {path}: {error}") from error
     if not isinstance(values, dict):

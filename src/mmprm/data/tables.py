@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mmprm.runtime import disk
 from mmprm.runtime.errors import UserError
 
 Item = TypeVar("Item")
@@ -23,19 +24,23 @@ _IMAGE_BYTES = 2**27  # image bytes at which a row group ends: arrow cannot buil
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, renamed onto it when the block succeeds and removed when it raises."""
+    """Give a temporary path beside `path`, renamed onto it when the block succeeds and removed when it raises.
+
+    An OSError that names no file, as one of a full disk, names `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(usual_mode())  # mkstemp lets only the owner read its file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with disk.naming(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(usual_mode())  # mkstemp lets only the owner read its file
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def usual_mode() -> int:
@@ -213,7 +218,8 @@ def _opened(
 def _explained(path: Path) -> Iterator[None]:
     """Turn errors of reading a table into a UserError."""
     try:
-        yield
+        with disk.explained(), disk.naming(path):  # one that may not be read is not damaged
+            yield
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such table; run the target that makes it, e.g. `snakemake {path}`") from error
     except (pa.ArrowException, OSError) as error:
@@ -250,7 +256,7 @@ def write_json(path: Path, value: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write text atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 class SortedSpill:
@@ -262,6 +268,7 @@ class SortedSpill:
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._schema = schema
+        self._folder = folder
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
         self._positions: dict[str, list[tuple[int, int, int]]] = defaultdict(list)  # offset, size, uncompressed size
         self._end = 0
@@ -270,7 +277,8 @@ class SortedSpill:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with suppress(OSError):  # of a full disk, for the second time: nobody reads what is left
+            self._file.close()
 
     def __contains__(self, name: str) -> bool:
         return name in self._positions
@@ -290,13 +298,15 @@ class SortedSpill:
         for batch in table.combine_chunks().to_batches():
             plain = batch.serialize()
             packed = pa.compress(plain, "lz4")
-            self._file.write(packed)
+            with disk.naming(self._folder):
+                self._file.write(packed)
             self._positions[name].append((self._end, packed.size, plain.size))
             self._end += packed.size
 
     def table(self, name: str) -> pa.Table:
         """Return the rows of a name, in the order in which they were added."""
-        self._file.flush()
+        with disk.naming(self._folder):
+            self._file.flush()
         batches = []
         for offset, size, plain_size in self._positions.get(name, []):
             self._file.seek(offset)

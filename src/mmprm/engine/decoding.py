@@ -59,6 +59,6 @@ def _end_ids(folder: Path, tokenizer: Any) -> set[int]:
     ends = {tokenizer.eos_token_id} if tokenizer.eos_token_id is not None else set()
     path = folder / "generation_config.json"
     if path.is_file():
-        listed = json.loads(path.read_text()).get("eos_token_id")
+        listed = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
         ends |= set(listed) if isinstance(listed, list) else {listed} - {None}
     return ends

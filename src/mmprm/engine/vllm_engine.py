@@ -230,7 +230,7 @@ def _register_here(folder: Path) -> None:
     """
     from vllm import ModelRegistry
 
-    for architecture in json.loads((folder / "config.json").read_text()).get("architectures", []):
+    for architecture in json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures", []):
         known = ModelRegistry.models.get(architecture)
         if known is not None:
             ModelRegistry.register_model(architecture, known.load_model_cls())

@@ -18,6 +18,7 @@ from mmprm.evaluation import votes
 from mmprm.evaluation.aggregates import AGGREGATES, auc_within_problem
 from mmprm.grading import Verdict
 from mmprm.model.step_text import Status
+from mmprm.prm import score_stamp
 from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
@@ -71,9 +72,13 @@ def by_problem(
 def join_scores(groups: Mapping[str, Sequence[Row]], scores: Path, name: str = "probabilities") -> dict[str, list[Row]]:
     """Add to candidates a column `name` of P(yes) at their markers, from a table of schemas.SCORES.
 
-    UserError where a candidate is not in the table, or has not one probability a marker (or none at all).
+    groups: all candidates that were scored. UserError where the table was made for others, a candidate is not in it, or
+    has not one probability a marker (or none at all).
     """
+    rows = (row for group in groups.values() for row in group)
     table = tables.read_rows(scores, schemas.SCORES)
+    if not score_stamp.fits(scores, score_stamp.digest(rows, "problem_id", "candidate")):
+        raise UserError(f"{scores}: made for other candidates, whose steps or answers differ: delete it and run again")
     by_candidate = {(row["problem_id"], row["candidate"]): row["probabilities"] or [] for row in table}
 
     def joined(row: Row) -> Row:

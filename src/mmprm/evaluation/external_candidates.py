@@ -18,8 +18,8 @@ steps or an answer, or with tags inside, is kept with a status that is not ok: n
 be read at all stops the command, with its file and line.
 """
 
-import hashlib
 import json
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -32,6 +32,8 @@ import pyarrow.parquet as pq
 from mmprm.config.sources import Intake
 from mmprm.data.problem import Problem, problems_by_id
 from mmprm.model.step_text import Parsed, Status, has_control, parse, render_solution
+from mmprm.prm import score_stamp
+from mmprm.problems import json_array
 from mmprm.problems.fields import RowFields, SourceContext, object_of, problem_of
 from mmprm.problems.image_checks import check_table
 from mmprm.problems.rows import PARQUET, RowRefusedError, one_row, without_nan
@@ -40,6 +42,7 @@ from mmprm.runtime.errors import UserError
 T = TypeVar("T")
 _BAD = "bad_row"  # the reason of refusals
 _SHOWN = 8  # bad rows in a message
+_LINE = 2**26  # bytes of an item of a JSON array
 _LARGEST = Intake().max_image_pixels
 _AS_GIVEN = ("question", "answer", "answer_type", "precision", "unit", "tolerance", "group")  # fields of a problem
 
@@ -54,8 +57,7 @@ class ExternalCandidates:
     @property
     def fingerprint(self) -> str:
         """A hash of what a PRM reads of the candidates, by which their scores are recognised."""
-        read = [[row["problem_id"], row["candidate"], row["steps"], row["answer"]] for row in self.rows]
-        return hashlib.sha256(json.dumps(sorted(read, key=lambda row: row[:2])).encode()).hexdigest()[:32]
+        return score_stamp.digest(self.rows, "problem_id", "candidate")
 
 
 def read_candidates(problems: Path | None, candidates: Path) -> ExternalCandidates:
@@ -102,10 +104,7 @@ def numbered_rows(path: Path) -> list[tuple[str, Any]]:
         if path.suffix in PARQUET:
             return [(f"row {number}", row) for number, row in enumerate(pq.read_table(path).to_pylist())]
         if path.suffix == ".json":
-            items = json.loads(path.read_text())
-            if not isinstance(items, list):
-                raise UserError(f"{path}: not a JSON array; name a file of JSON Lines .jsonl")
-            return [(f"item {number}", item) for number, item in enumerate(items)]
+            return [(f"item {number}", text) for number, text in enumerate(json_array.elements(path, _LINE, BOM_UTF8))]
         if path.suffix in (".jsonl", ".ndjson"):
             with path.open(encoding="utf-8-sig") as file:
                 return [(f"line {number}", line) for number, line in enumerate(file, 1) if line.strip()]
@@ -132,7 +131,7 @@ def _read_all(path: Path, make: Callable[[Any], T]) -> list[T]:
 
 
 def _object(row: Any) -> dict[str, Any]:
-    if isinstance(row, str):
+    if isinstance(row, str | bytes):
         try:
             row = json.loads(row)
         except (ValueError, RecursionError) as error:

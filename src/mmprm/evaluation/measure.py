@@ -62,7 +62,7 @@ def summarise(config: Config, metrics: list[Path], out: Path) -> None:
     rows: list[Row] = []
     for path in metrics:
         try:
-            rows += json.loads(path.read_text())["rows"]
+            rows += json.loads(path.read_text(encoding="utf-8"))["rows"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: not the metrics of this version ({error!r}); delete it and run again") from error
     order = {name: index for index, name in enumerate([*config.benchmarks, *config.prm.variants])}

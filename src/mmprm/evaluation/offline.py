@@ -8,8 +8,6 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from mmprm.config import Prompt
 from mmprm.config.offline import OfflineSettings, read_offline_settings
 from mmprm.data import schemas, tables
@@ -19,13 +17,13 @@ from mmprm.evaluation.selection_rules import selection_metrics
 from mmprm.grading import Grader
 from mmprm.model import folders
 from mmprm.model.step_text import Status
+from mmprm.prm import score_stamp
 from mmprm.prm.score_candidates import write_scores
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.runtime.progress import Progress
 
-# Keys of the metadata of a score table.
-_OF, _BY = "mmprm.candidates", "mmprm.prm"
+_BY = "mmprm.prm"  # a key of the metadata of a score table
 # What is printed: metrics of `selection_rules`, in this order.
 _SHOWN = ("random", "random_parsed", "majority", "weighted_majority", "bon/{}", "oracle")
 _DIFFERENCES = ("bon_minus_random/{}", "bon_minus_majority/{}", "weighted_majority_minus_majority")
@@ -41,8 +39,7 @@ def score(prm: Path, problems: Path | None, candidates: Path, out: Path, config:
     external = read_candidates(problems, candidates)
     _log_statuses(external)
     settings = _fitted(read_offline_settings(config), manifest, external)
-    stamp = {_OF: external.fingerprint, _BY: str(prm)}
-    write_scores(settings, prm, external.problems, external.rows, out, stamp)
+    write_scores(settings, prm, external.problems, external.rows, out, {_BY: str(prm)})
     log.info(f"{out}: scores of {len(external.rows)} candidates of {len(external.problems)} problems")
 
 
@@ -96,10 +93,9 @@ def _log_statuses(external: ExternalCandidates) -> None:
 def _check_stamp(scores: Path, candidates: Path, external: ExternalCandidates) -> str:
     """Return the PRM that made the scores; UserError where they are of other candidates."""
     tables.read(scores, schemas.SCORES)
-    stamp = {key.decode(): value.decode() for key, value in (pq.read_schema(scores).metadata or {}).items()}
-    if stamp.get(_OF, external.fingerprint) != external.fingerprint:
+    if not score_stamp.fits(scores, external.fingerprint):
         raise UserError(f"{scores}: made for other candidates than those of {candidates}; run `mmprm score` again")
-    return str(stamp.get(_BY, ""))
+    return score_stamp.read_stamp(scores).get(_BY, "")
 
 
 def _grade(settings: OfflineSettings, external: ExternalCandidates) -> None:

@@ -21,6 +21,7 @@ from mmprm.evaluation import step_metrics
 from mmprm.evaluation.aggregates import auc
 from mmprm.evaluation.candidates import group_of
 from mmprm.evaluation.intervals import bootstrap, grouped
+from mmprm.prm import score_stamp
 from mmprm.problems.image_checks import check_table
 from mmprm.runtime.errors import UserError
 
@@ -44,7 +45,8 @@ def score_steps(config: Config, benchmark: str, prm: Path, problems: Path, paths
     scores, usage = score_items(config, prm, items)
     pairs = zip(rows, scores, strict=True)
     scored = [{"path_id": row["path_id"], "probabilities": score.probabilities} for row, score in pairs]
-    tables.write(out, scored, schemas.STEP_SCORES)
+    made_for = {score_stamp.OF: score_stamp.digest(rows, "path_id")}
+    tables.write(out, scored, schemas.STEP_SCORES.with_metadata(made_for))
     tables.write_json(tables.usage_path(out), usage)
 
 
@@ -136,6 +138,8 @@ def _judged(
     """Return the problems that have labelled paths, these paths as arrays, and the number of all paths."""
     by_id, rows = _read(settings, files.problems, files.paths, config.intake.max_image_pixels)
     table = tables.read_rows(files.scores, schemas.STEP_SCORES)
+    if not score_stamp.fits(files.scores, score_stamp.digest(rows, "path_id")):
+        raise UserError(f"{files.scores}: made for other paths, whose steps or answers differ: delete it and run again")
     by_path = {row["path_id"]: row["probabilities"] or [] for row in table}
     judged, problems = [], {}
     for row in rows:

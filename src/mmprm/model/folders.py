@@ -37,7 +37,7 @@ def _known(folder: Path) -> str:
     import transformers
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-    config = json.loads((Path(_folder(folder)) / "config.json").read_text())
+    config = json.loads((Path(_folder(folder)) / "config.json").read_text(encoding="utf-8"))
     kind = config.get("model_type")
     if kind in CONFIG_MAPPING_NAMES:
         return str(folder)
@@ -121,7 +121,7 @@ def _config(folder: Path) -> Any:
 
 def model_type(folder: Path) -> str:
     """Return the name that transformers has for the model's family."""
-    return str(json.loads((Path(_folder(folder)) / "config.json").read_text()).get("model_type"))
+    return str(json.loads((Path(_folder(folder)) / "config.json").read_text(encoding="utf-8")).get("model_type"))
 
 
 def longest_input(folder: Path) -> int:
@@ -214,7 +214,7 @@ def check_manifest(folder: Path, whole: bool = False) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         files = {name: (int(entry["size"]), str(entry["sha256"])) for name, entry in manifest["files"].items()}
         if not isinstance(manifest["info"], dict):
             raise TypeError("info is no object")

@@ -67,7 +67,7 @@ def install() -> None:
 def main() -> None:
     """Do it for every process of this Python: `python -m mmprm.model.torchvision_import [FOLDER]`, site-packages."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else sysconfig.get_path("purelib"))
-    (folder / _HOOK).write_text("import mmprm.model.torchvision_import as found; found.install()\n")
+    (folder / _HOOK).write_text("import mmprm.model.torchvision_import as found; found.install()\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

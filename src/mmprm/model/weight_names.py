@@ -25,7 +25,7 @@ def publish(folder: Path) -> bool:
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file
 
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if (config.get("vision_config") or {}).get("model_type") not in _TOWERS:
         return False
     changed = False
@@ -36,7 +36,7 @@ def publish(folder: Path) -> bool:
             changed = True
             save_file({published(name): value.clone() for name, value in load_file(file).items()}, file, metadata)
     for file in folder.glob("*.safetensors.index.json"):
-        index: dict[str, Any] = json.loads(file.read_text())
+        index: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         index["weight_map"] = {published(name): place for name, place in index["weight_map"].items()}
-        file.write_text(json.dumps(index, indent=2) + "\n")
+        file.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     return changed

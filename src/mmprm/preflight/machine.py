@@ -72,7 +72,7 @@ def _known(name: str) -> str | None:
 
 def _main_memory() -> float | None:
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     return next((float(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:")), None)

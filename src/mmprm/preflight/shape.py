@@ -81,7 +81,7 @@ def known_origin(folder: Path) -> str | None:
 def read_object(file: Path) -> dict[str, Any]:
     """Read a JSON object; UserError where the file holds none."""
     try:
-        value = json.loads(file.read_text())
+        value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: not JSON ({error})") from error
     if not isinstance(value, dict):

@@ -49,7 +49,7 @@ class Planned:
 
 def plan_stages(config: Config, policy: Path, seeds: Path, out: Path) -> None:
     """Add the plan of every stage to the annotation's plan in `out` (JSON), and print it as a table."""
-    measured: Json = json.loads(out.read_text())
+    measured: Json = json.loads(out.read_text(encoding="utf-8"))
     results = out.parent
     examination = examine(config)
     calculated = {cost.stage: cost for cost in examination.costs(results)}
@@ -83,7 +83,7 @@ def describe_stages(stages: dict[str, Planned]) -> str:
 
 def _read(path: Path) -> Json:
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

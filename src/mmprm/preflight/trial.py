@@ -49,7 +49,7 @@ def try_out(config: Config, work: Path) -> tuple[list[Step], bool]:
     key = hashlib.sha256(json.dumps([values, *_conditions(base)], sort_keys=True).encode()).hexdigest()[:32]
     remembered = work / f"{key}.json"
     if remembered.is_file():
-        return [Step(**step) for step in json.loads(remembered.read_text())], True
+        return [Step(**step) for step in json.loads(remembered.read_text(encoding="utf-8"))], True
     steps = list(_steps(load(values), base, work))
     if all(step.error is None for step in steps):
         tables.write_json(remembered, [vars(step) for step in steps])
@@ -216,7 +216,8 @@ def _run(name: str, *arguments: str) -> Step:
         done = subprocess.run(
             [sys.executable, *arguments],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
             timeout=_LIMIT,
             stdin=subprocess.DEVNULL,

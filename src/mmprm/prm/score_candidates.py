@@ -14,6 +14,7 @@ from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, problems_by_id
 from mmprm.model import folders
 from mmprm.model.step_text import Status
+from mmprm.prm import score_stamp
 from mmprm.prm.cross_check import TOLERANCE, largest_difference, spread, what_differs
 from mmprm.prm.scorers import TransformersScorer, TreeScorer
 from mmprm.prm.step_scores import Item, Scorer, StepScores
@@ -58,7 +59,8 @@ def write_scores(
     """Write the SCORES of candidates (rows of schemas.CANDIDATES), and their cost to `{out}.usage.json`.
 
     COUNTED_SCORES, with one more column, for a PRM that was trained on counts. A candidate whose status is not ok, or
-    that is too long for the model, gets an empty list. `stamp` goes into the file's metadata. Raises as `score_items`.
+    that is too long for the model, gets an empty list. A hash of the candidates and `stamp` go into the file's
+    metadata. Raises as `score_items`.
     """
     rows = sorted(rows, key=lambda row: (row["problem_id"], row["candidate"]))  # an image is processed once
     parsed = [row for row in rows if row["status"] == Status.OK]
@@ -72,7 +74,8 @@ def write_scores(
         key = (row["problem_id"], row["candidate"])
         columns = by_row.get(key, StepScores()).columns(counted)
         table.append({"problem_id": key[0], "candidate": key[1], **columns})
-    tables.write(out, table, schema.with_metadata(stamp) if stamp else schema)
+    made_for = {score_stamp.OF: score_stamp.digest(rows, "problem_id", "candidate")}
+    tables.write(out, table, schema.with_metadata(made_for | dict(stamp or {})))
     tables.write_json(tables.usage_path(out), usage)
 
 

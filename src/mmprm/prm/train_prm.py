@@ -14,6 +14,7 @@ from mmprm.data.problem import ProblemFile
 from mmprm.model import folders
 from mmprm.model.step_text import MARKER, Renderer, control_ids
 from mmprm.prm.marker_examples import ExampleBuilder, assemble
+from mmprm.runtime import disk
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.training import launch
@@ -111,6 +112,7 @@ def initial_prm(config: Config, policy: Path, folder: Path) -> Path:
     weight = model.get_input_embeddings().weight
     with torch.no_grad():
         weight[ids[MARKER]] = weight[pieces].mean(dim=0)
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
+    with disk.filling(folder):
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
     return folder

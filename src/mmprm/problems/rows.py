@@ -1,8 +1,8 @@
 """The files of a source and their rows. In: a file, a folder, or a repository of the hub. Out: dictionaries.
 
 A repository of the hub is fetched by `huggingface_hub` at a pinned commit, into its cache; HF_HUB_OFFLINE is respected.
-Only data files are fetched: no code of a repository is run, and nothing is unpickled. Parquet, JSON, JSON Lines and CSV
-files are streamed and may be larger than memory, except a JSON array (`[{…}, …]`).
+Only data files are fetched: no code of a repository is run, and nothing is unpickled. Parquet, JSON (an array or lines)
+and CSV files are streamed and may be larger than memory.
 """
 
 import csv
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmprm.config.sources import DataFiles, ImageFolderSource
+from mmprm.problems import json_array
 from mmprm.runtime.errors import UserError
 
 PARQUET = (".parquet", ".pq")
@@ -193,10 +194,7 @@ def _opened(path: Path) -> tuple[list[str], Iterator[Any]]:
     with path.open("rb") as file:
         start = file.read(2**16).removeprefix(_MARK).lstrip()
     if path.suffix == ".json" and start.startswith(b"["):
-        try:
-            return _headed(list(json.loads(path.read_bytes().removeprefix(_MARK))))
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: not a JSON array ({error})") from error
+        return _headed(_parsed(text, "element") for text in json_array.elements(path, _LINE, _MARK))
     columns, lines = _headed(_json_lines(path))
     if not columns:
         raise UserError(f"{path}: neither a JSON array of objects nor one JSON object a line")
@@ -259,14 +257,20 @@ def _json_lines(path: Path) -> Iterator[Any]:
             if len(line) == _LINE and not line.endswith(b"\n"):
                 while (rest := file.readline(_LINE)) and not rest.endswith(b"\n"):
                     pass
-                yield Unreadable(f"the line has more than {_LINE:,} bytes")
+                yield _parsed(None, "line")
                 continue
             text, mark = line.removeprefix(mark), b""
             if text.strip():
-                try:
-                    yield json.loads(text)
-                except (ValueError, RecursionError) as error:
-                    yield Unreadable(f"the line is not JSON: {error}")
+                yield _parsed(text, "line")
+
+
+def _parsed(text: bytes | None, what: str) -> Any:
+    if text is None:
+        return Unreadable(f"the {what} has more than {_LINE:,} bytes")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return Unreadable(f"the {what} is not JSON: {error}")
 
 
 def _csv_rows(path: Path) -> Iterator[Any]:

@@ -17,6 +17,7 @@ from mmprm.data import schemas, tables
 from mmprm.report import data_card, figures, results
 from mmprm.report.sections import benchmark_results, tree_view
 from mmprm.report.sections.label_charts import label_accuracy, label_charts, seed_filter
+from mmprm.report.sections.provenance import provenance
 from mmprm.report.templates import ReportExtra, render_template
 
 
@@ -61,5 +62,6 @@ def render(config: Config, folder: Path, extras: Sequence[ReportExtra] = ()) -> 
         },
         sources=results.sources(config, folder),
         statuses=[{"status": status, "reason": reason, "count": n} for (status, reason), n in statuses],
+        provenance=provenance(config, folder),
         configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110),
     )

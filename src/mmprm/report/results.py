@@ -31,7 +31,7 @@ def read_json(path: Path) -> Any:
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}); delete it and run again") from error
 
@@ -87,7 +87,7 @@ def costs_by_rule(config: Config, folder: Path) -> list[Row]:
     timings = folder / "benchmarks"
     for path in sorted(timings.rglob("*.tsv")):
         stage = path.relative_to(timings).parts[0].removesuffix(".tsv")
-        with path.open(newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             for line in csv.DictReader(file, delimiter="\t"):
                 row = rows.setdefault(stage, {"stage": stage, "jobs": 0, "seconds": 0.0, "memory_mb": None})
                 row["jobs"] += 1

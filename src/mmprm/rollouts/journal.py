@@ -9,6 +9,7 @@ parquet cannot open, which is renamed to `….damaged`. Of two entries with the 
 grading of the same completions).
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -24,6 +25,7 @@ import pyarrow.parquet as pq
 
 from mmprm.data import schemas, tables
 from mmprm.engine.base import Completion, unusable
+from mmprm.runtime import disk
 from mmprm.runtime.locks import try_flock
 from mmprm.runtime.log import log
 
@@ -145,13 +147,14 @@ class Journal:
         body = _KEY + key.encode() + _ENTRY + json.dumps(value, ensure_ascii=True).encode() + b"}\n"
         line = _HEAD + f"{zlib.crc32(body):08x}".encode() + body
         written = 0
-        while written < len(line):  # an unbuffered write may be partial
-            written += self._file.write(line[written:])
-        self._locations[key] = (self._path, self._end, len(line))
-        self._end += len(line)
-        if time.monotonic() - self._synced > _SYNC_SECONDS:
-            os.fsync(self._file.fileno())
-            self._synced = time.monotonic()
+        with disk.naming(self._path):
+            while written < len(line):  # an unbuffered write may be partial
+                written += self._file.write(line[written:])
+            self._locations[key] = (self._path, self._end, len(line))
+            self._end += len(line)
+            if time.monotonic() - self._synced > _SYNC_SECONDS:
+                os.fsync(self._file.fileno())
+                self._synced = time.monotonic()
 
     def compact(self) -> None:
         """Turn the lines of this shard, of this process and of those before it, into one parquet file.
@@ -179,7 +182,8 @@ class Journal:
                 name = f"{self._name()}.parquet"  # a new one, so that none is overwritten
                 tables.write(self.folder / name, rows, schemas.JOURNAL, group=_GROUP)
             for path, _ in held:
-                path.unlink()
+                with contextlib.suppress(PermissionError):  # another user's, in a cache that both write to
+                    path.unlink()
         except OSError as error:
             log.warning(f"journal: {self.folder} was not compacted ({error}); nothing is lost, its lines stay")
         finally:
@@ -194,7 +198,8 @@ class Journal:
     def close(self) -> None:
         """Flush to disk and close all files."""
         if self._file is not None:
-            os.fsync(self._file.fileno())
+            with disk.naming(self._path):
+                os.fsync(self._file.fileno())
             self._file.close()
             self._file = None
         for reader in (*self._readers.values(), *self._tables.values()):

@@ -17,7 +17,7 @@ from mmprm.engine.base import Engine, EngineStats
 from mmprm.rollouts.journal import Journal
 from mmprm.rollouts.scheduler import NamedSearch, Scheduler, SearchResult
 from mmprm.runtime import locks
-from mmprm.runtime.cache import shared
+from mmprm.runtime.cache import make_folder, shared
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.runtime.progress import Progress, duration
@@ -67,7 +67,7 @@ class SamplingJob:
             return self.work
         parts = self.work.parts
         below = parts[len(parts) - parts[::-1].index("work") :] if "work" in parts else parts[-1:]
-        return cache.joinpath(fingerprint(self.policy), *below)
+        return make_folder(cache.joinpath(fingerprint(self.policy), *below))
 
 
 def run_searches(job: SamplingJob, searches: Sequence[NamedSearch], ended: Ended) -> None:

@@ -38,7 +38,7 @@ def remove(run: Path, kinds: Collection[str]) -> int:
         if kind not in KINDS:
             raise UserError(f"--remove {kind}: there is no such kind; allowed: {', '.join(KINDS)}")
     freed = sizes(run)
-    with (run / ".in-use").open("a+") as mark:
+    with (run / ".in-use").open("a+", encoding="utf-8") as mark:
         try:
             free = try_flock(mark)
         except OSError:  # no locks here: nobody can tell

@@ -5,10 +5,16 @@ behind. Processes that a job forks keep it, since they may use the device.
 
 One job at a time waits for devices (the `turn`, a lock as well) and keeps those that it has until it has enough, so
 that no two jobs wait for each other, and a job that needs eight devices is not overtaken for ever.
+
+A lock's file names its owner, for those who wait; they give up after MMPRM_DEVICE_WAIT hours (24).
 """
 
+import contextlib
+import getpass
+import math
 import os
 import re
+import socket
 import stat
 import subprocess
 import tempfile
@@ -16,15 +22,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.locks import try_flock
 from mmprm.runtime.log import log
 
-VISIBLE, LOCKS = "CUDA_VISIBLE_DEVICES", "MMPRM_DEVICE_LOCKS"
+VISIBLE, LOCKS, WAIT = "CUDA_VISIBLE_DEVICES", "MMPRM_DEVICE_LOCKS", "MMPRM_DEVICE_WAIT"
 _POLL_SECONDS = 0.25
 _LOG_SECONDS = 60.0
+_WAIT_HOURS = 24.0
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,9 @@ def lease(count: int) -> Iterator[list[str]]:
     """Lease `count` devices for the block (and the process's children), and set CUDA_VISIBLE_DEVICES to them.
 
     Yields the entries of CUDA_VISIBLE_DEVICES; an empty list, and changes nothing, if `count` is 0, if there are no
-    GPUs, and under SLURM, which gives a job devices of its own. Waits while too few are free, and says so. UserError
-    if the machine (or the CUDA_VISIBLE_DEVICES set when the jobs were started) has fewer. Lock files are in
+    GPUs, and under SLURM, which gives a job devices of its own. Waits while too few are free, and says who has them.
+    UserError after MMPRM_DEVICE_WAIT hours, and if the machine (or the CUDA_VISIBLE_DEVICES set when the jobs were
+    started) has fewer. Lock files are in
     MMPRM_DEVICE_LOCKS, by default a folder of the user's own in the machine's temporary folder: jobs in containers, and
     users who share GPUs without SLURM, must share it.
     """
@@ -69,23 +78,31 @@ def lease(count: int) -> Iterator[list[str]]:
 
 
 def _take(devices: Sequence[Device], count: int, held: ExitStack) -> list[Device]:
-    folder = _folder()
+    folder, patience = _folder(), _patience()
+    paths = {device: folder / re.sub(r"[^A-Za-z0-9-]", "_", device.name) for device in devices}
     taken: list[Device] = []
-    logged = -_LOG_SECONDS
+    started, logged = time.monotonic(), -math.inf
     with ExitStack() as turn:
         my_turn = False
         while True:
             my_turn = my_turn or _lock(folder / "turn", turn)
             for device in devices if my_turn else ():
-                path = folder / re.sub(r"[^A-Za-z0-9-]", "_", device.name)
-                if len(taken) < count and device not in taken and _lock(path, held):
+                if len(taken) < count and device not in taken and _lock(paths[device], held):
                     taken.append(device)
             if len(taken) == count:
                 return sorted(taken, key=devices.index)
-            if time.monotonic() - logged > _LOG_SECONDS:
-                logged = time.monotonic()
+            waited = time.monotonic() - started
+            if waited - logged > _LOG_SECONDS or waited > patience:
+                logged = waited
                 have = f"{len(taken)} of them so far" if my_turn else "behind another job that waits"
-                log.info(f"waiting for {count} of the GPUs {_names(devices)}, {have}; other jobs have them")
+                asked = [paths[device] for device in devices if device not in taken] if my_turn else [folder / "turn"]
+                who = f"waiting for {count} of the GPUs {_names(devices)}, {have}; {'; '.join(map(_owner, asked))}"
+                if waited > patience:
+                    raise UserError(
+                        f"{who}. Gave up after {waited / 3600:.3g} hours ({WAIT} sets how many): wait for the end of "
+                        f"these jobs or end them, or name other GPUs in {VISIBLE}"
+                    )
+                log.info(who)
             time.sleep(_POLL_SECONDS)
 
 
@@ -104,21 +121,73 @@ def _folder() -> Path:
     return folder
 
 
-def _lock(path: Path, held: ExitStack) -> bool:
-    """Lock a file until `held` ends, unless another process has it. UserError where it is no plain file."""
-    # No link is followed, and no pipe waited for. To read another user's file is enough for a lock.
+def _patience() -> float:
+    """Return how many seconds to wait at most."""
+    hours = os.environ.get(WAIT) or _WAIT_HOURS
     try:
-        number = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        return 3600 * float(hours)
+    except ValueError:
+        raise UserError(f"{WAIT}={hours}: not a number of hours") from None
+
+
+def _lock(path: Path, held: ExitStack) -> bool:
+    """Lock a file until `held` ends, and write the owner into it; False where another process has it.
+
+    UserError where it is no plain file, or its file system has no locks.
+    """
+    try:
+        number = _opened(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be opened as a lock ({error}); remove it, or set {LOCKS}") from error
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
         raise UserError(f"{path}: not a plain file, as locks are; remove it, or set {LOCKS}")
     file = held.enter_context(os.fdopen(number, "rb"))
-    locked = try_flock(file)
+    try:
+        locked = try_flock(file)
+    except OSError as error:
+        raise UserError(
+            f"{path}: no locks there ({error.strerror}); set {LOCKS} to a folder on a disk of this machine"
+        ) from error
     if not locked:
         file.close()
-    return locked
+        return False
+    with contextlib.suppress(OSError):  # another user's file of an earlier version: nothing depends on its note
+        note = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
+        since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        os.write(note, f"{_user()}, process {os.getpid()} on {socket.gethostname()}, since {since}\n".encode())
+        os.close(note)
+    return True
+
+
+def _opened(path: Path) -> int:
+    """Open a lock file, made where it is missing. No link is followed, and no pipe waited for."""
+    # To read another user's file is enough for a lock. Asked to create it, Linux refuses it in a folder like /tmp.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        number = os.open(path, flags | os.O_CREAT, 0o666)
+    with contextlib.suppress(OSError):  # those who share the folder write their names into it
+        os.fchmod(number, 0o666)
+    return number
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as containers have them
+        return f"user {os.getuid()}"
+
+
+def _owner(path: Path) -> str:
+    """Say who has the lock of a file."""
+    try:
+        text = path.read_bytes()[:200].decode(errors="replace")
+        name = "".join(character for character in text if character.isprintable())
+    except OSError:
+        name = ""
+    return f"{path.name}: {name or 'another process'} (`fuser -v {path}` shows it)"
 
 
 def pool() -> list[Device]:

@@ -82,13 +82,15 @@ def readable(checkpoint: Checkpoint, arguments: Any) -> Path:
 def _reshape(checkpoint: Checkpoint, target: Path) -> None:
     shutil.rmtree(target.parent, ignore_errors=True)
     target.mkdir(parents=True)
-    tag = (checkpoint.folder / "latest").read_text().strip()
+    tag = (checkpoint.folder / "latest").read_text(encoding="utf-8").strip()
     for name in ("trainer_state.json", "scheduler.pt"):
         shutil.copy(checkpoint.folder / name, target)
     command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
     command += ["--input_folder", str(checkpoint.folder / tag), "--output_folder", str(target / tag)]
     command += ["--num_extract_workers", "1", "--num_merge_workers", "1"]
-    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    done = subprocess.run(
+        command, encoding="utf-8", errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
     if done.returncode:
         raise UserError(
             f"{checkpoint.folder} was written by {checkpoint.processes} processes, and DeepSpeed cannot convert it for "
@@ -148,6 +150,6 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return None

@@ -21,7 +21,7 @@ def end_abandoned(sleep: Callable[[float], None] = time.sleep) -> None:
     The compiling process holds its lock file open. One that nobody here holds may be that of another machine which
     shares the folder: it is removed once nothing in the folder has changed for three minutes.
     """
-    root = os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache/torch_extensions"
+    root = os.environ.get("TORCH_EXTENSIONS_DIR") or os.path.expanduser("~/.cache/torch_extensions")  # noqa: PTH111 (as torch does, without a home as well)
     for lock in Path(root).resolve().glob("**/lock"):
         told = False
         while lock.exists() and not _held(lock):

@@ -77,7 +77,7 @@ class Shard:
 def description(file: Path) -> Shard | None:
     """Read the description of a shard's Arrow file; None if there is none."""
     try:
-        return Shard(**json.loads(file.with_suffix(".json").read_text()))
+        return Shard(**json.loads(file.with_suffix(".json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mmprm.data import tables
 from mmprm.model import folders
-from mmprm.runtime import locks, loopback, parent_death
+from mmprm.runtime import disk, locks, loopback, parent_death
 from mmprm.runtime.errors import UserError
 from mmprm.training import compilations, loop, nodes
 from mmprm.training.job import TrainJob
@@ -66,7 +66,7 @@ def _under_torchrun(job: TrainJob, out: Path) -> loop.TrainResult:
         todo = "see the messages above. Run again to resume from the last checkpoint"
         raise UserError(f"{job.title}: training under torchrun{where} ended with status {status}; {todo}")
     job_file.unlink()
-    return loop.TrainResult(**json.loads(result_file.read_text()))
+    return loop.TrainResult(**json.loads(result_file.read_text(encoding="utf-8")))
 
 
 def _torchrun(processes: int, meeting: str) -> list[str]:
@@ -93,7 +93,8 @@ def main() -> int:
     if MEETING in os.environ:
         _meet(os.environ[MEETING])
     try:
-        result = loop.fit(job, out)
+        with disk.explained():
+            result = loop.fit(job, out)
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmprm.model import folders
 from mmprm.model.hf_env import prepare
+from mmprm.runtime import disk
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.runtime.progress import Progress
@@ -69,12 +70,14 @@ def fit(job: TrainJob, out: Path) -> TrainResult:
             log.info(f"{job.title}: resuming after update {checkpoint.update} of {updates}{changed}")
         if checkpoint and folder != checkpoint.folder:
             trainer.add_callback(checkpoints.repair_optimizer())
-        trainer.train(resume_from_checkpoint=str(folder) if folder else None)
+        with disk.filling(job.work / "checkpoints"):
+            trainer.train(resume_from_checkpoint=str(folder) if folder else None)
 
-    _export(trainer, job, out)
-    if trainer.is_world_process_zero():
-        (out / "training_args.bin").unlink(missing_ok=True)  # a pickle of this machine's paths
-        processor.save_pretrained(out)
+    with disk.filling(out):
+        _export(trainer, job, out)
+        if trainer.is_world_process_zero():
+            (out / "training_args.bin").unlink(missing_ok=True)  # a pickle of this machine's paths
+            processor.save_pretrained(out)
     entries = trainer.state.log_history
     history = [{key: row[key] for key in ("step", "loss", "learning_rate")} for row in entries if "loss" in row]
     held_out = [{"step": row["step"], "loss": row["eval_loss"]} for row in entries if "eval_loss" in row]

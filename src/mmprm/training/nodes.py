@@ -50,7 +50,7 @@ def allocation(environment: Mapping[str, str]) -> Allocation | None:
 
 
 def _ask(job: str, *command: str) -> str:
-    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    done = subprocess.run(command, encoding="utf-8", errors="replace", capture_output=True, check=False)
     if done.returncode or not done.stdout.strip():
         raise UserError(
             f"SLURM_JOB_ID is {job}, but `{' '.join(command)}` does not know its nodes: {done.stderr.strip()}. Outside "

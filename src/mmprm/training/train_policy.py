@@ -18,7 +18,8 @@ from mmprm.data import tables
 from mmprm.model import folders
 from mmprm.model.image_size import limit_pixels
 from mmprm.model.weight_names import publish
-from mmprm.runtime.cache import CACHE, shared
+from mmprm.runtime import disk
+from mmprm.runtime.cache import CACHE, make_folder, shared
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.training import launch
@@ -114,19 +115,21 @@ def fetch_cached(name: str, out: Path) -> bool:
 
 
 def store_cached(name: str, out: Path) -> None:
-    """Copy the model folder `out` into the cache under this key, if MMPRM_CACHE is set and does not have it."""
+    """Copy the model folder `out` into the cache under this key, if MMPRM_CACHE is set and does not have it.
+
+    Where that fails, as for want of rights or room, it says so: the training has succeeded all the same.
+    """
     cached = shared("models", name)
     if cached is None or cached.is_dir():
         return
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".") as scratch:
-        copy = Path(scratch) / name
-        shutil.copytree(out, copy)
-        try:
+    try:
+        with tempfile.TemporaryDirectory(dir=make_folder(cached.parent), prefix=".") as scratch:
+            copy = Path(scratch) / name
+            shutil.copytree(out, copy)
             copy.rename(cached)
-        except OSError:  # another run has just stored the same
-            if not cached.is_dir():
-                raise
+    except OSError as error:  # of copytree: with a list of all that failed
+        if not cached.is_dir():  # else another run has just stored the same
+            log.warning(f"{cached}: the policy is not kept for other runs ({str(error)[:300]})")
 
 
 def start_model(base: Path, folder: Path, max_pixels: int | None = None) -> Path:
@@ -136,7 +139,8 @@ def start_model(base: Path, folder: Path, max_pixels: int | None = None) -> Path
     if max_pixels is not None:
         limit_pixels(processor, model, max_pixels)
     folders.add_control_tokens(processor, model)
-    model.save_pretrained(folder)
-    publish(folder)  # what is trained from here keeps these names
-    processor.save_pretrained(folder)
+    with disk.filling(folder):
+        model.save_pretrained(folder)
+        publish(folder)  # what is trained from here keeps these names
+        processor.save_pretrained(folder)
     return folder

@@ -11,6 +11,7 @@ from typing import IO
 
 from mmprm.config import Config
 from mmprm.data.tables import write_text
+from mmprm.runtime import disk
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.locks import try_flock
 from mmprm.runtime.log import log
@@ -18,12 +19,13 @@ from mmprm.runtime.log import log
 _SNAKEMAKE = Path(".snakemake")
 
 
+@disk.explained()
 def hold_folder(on_cluster: bool) -> tuple[IO[str], bool]:
     """Mark this folder as in use while this process lives, and remove Snakemake's locks that a killed run left in it.
 
     Snakemake's own locks outlive a kill -9. Returns the open file that holds the mark, and whether no other run lives
     here. on_cluster: machines share the folder, and its kernel may know the locks of its own machine only: locks of a
-    run on another host are then left to the user (`snakemake --unlock`).
+    run on another host are then left to the user (`snakemake --unlock`). UserError where the folder cannot be written.
     """
     file, alone = _marked(_SNAKEMAKE / "mmprm.in-use")
     if alone:  # else another run lives; Snakemake's own locks tell whether the two touch the same files
@@ -41,10 +43,11 @@ def hold_folder(on_cluster: bool) -> tuple[IO[str], bool]:
     return file, alone
 
 
+@disk.explained()
 def write_resolved_config(config: Config) -> IO[str]:
     """Write results/<run>/config.json, which jobs read as they start; returns the open file that marks it as in use.
 
-    UserError where a run with other settings is writing to the same results.
+    UserError where a run with other settings is writing to the same results, or where they cannot be written.
     """
     results = Path("results") / config.run
     path, text = results / "config.json", config.model_dump_json(indent=2) + "\n"
@@ -52,7 +55,7 @@ def write_resolved_config(config: Config) -> IO[str]:
     if alone:
         write_text(path, text)
     _share(file)  # waits for a run that is about to write
-    if path.read_text() != text:
+    if path.read_text(encoding="utf-8") != text:
         raise UserError(
             f"{path}: a run that is alive has other settings for these results, and its jobs would read yours; "
             "wait for its end, or give this run another name: --config run=..."
@@ -63,7 +66,7 @@ def write_resolved_config(config: Config) -> IO[str]:
 def _marked(path: Path) -> tuple[IO[str], bool]:
     """Open a mark; True where this process holds it exclusively, until it shares it (LOCK_SH)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a+")
+    file = path.open("a+", encoding="utf-8")
     try:
         return file, try_flock(file)
     except OSError as error:  # a file system without locks

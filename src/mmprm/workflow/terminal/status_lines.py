@@ -103,7 +103,7 @@ class LiveLines(StatusLines):
         from rich.console import Console
         from rich.live import Live
 
-        self._file = os.fdopen(os.dup(2), "w", buffering=1)
+        self._file = os.fdopen(os.dup(2), "w", buffering=1, errors="replace")
         self.console = Console(file=self._file, force_terminal=True, no_color=no_color or None, highlight=False)
         self._live = Live(
             console=self.console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
@@ -193,7 +193,7 @@ class _Diverted:
     def _print(self, console: Console) -> None:
         from rich.text import Text
 
-        with os.fdopen(self._source, errors="replace") as lines:
+        with os.fdopen(self._source, encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 console.print(Text.from_ansi(line.rstrip("\n")), soft_wrap=True)
 
