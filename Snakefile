@@ -8,13 +8,15 @@ report), a stage by its name (`snakemake annotation`), `mini_base`, `ablations`,
 
 from snakemake.utils import min_version
 
+from mmprm.workflow.checkout import default_config
+
 min_version("9.27")
 
 
 # Snakemake would merge the two: the default run's sources and benchmarks would become part of every other run.
 if not workflow.overwrite_configfiles:
 
-    configfile: "workflow_config.yaml"
+    configfile: default_config(workflow.basedir)
 
 
 include: "rules/common.smk"

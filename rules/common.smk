@@ -20,6 +20,7 @@ from mmprm.runtime import slurm_orphans
 from mmprm.runtime.errors import UserError
 from mmprm.workflow.chains import Chains
 from mmprm.workflow.check_start import check_start
+from mmprm.workflow.checkout import lend_model
 from mmprm.workflow.devices import HEAVY_THREADS, Devices
 from mmprm.workflow.inputs import Inputs
 from mmprm.workflow.run_lock import hold_folder, write_resolved_config
@@ -44,6 +45,7 @@ RETRIES = 1 if LOCAL and workflow.is_main_process else None
 if workflow.is_main_process:
     try:
         FOLDER_LOCK, ALONE = hold_folder(on_cluster=workflow.resource_settings.nodes is not None)
+        lend_model(CONFIG.policy.base, Path(workflow.basedir))
     except UserError as error:
         raise WorkflowError(str(error)) from None
 

@@ -1,0 +1,32 @@
+"""A run in another folder than the checkout's (`snakemake --directory FOLDER`). In: the checkout. Out: what it lends.
+
+The checkout may be one that can only be read: nothing is written into it.
+"""
+
+from pathlib import Path
+
+from mmprm.runtime import disk
+from mmprm.runtime.log import log
+
+_DEFAULT = "workflow_config.yaml"
+
+
+def default_config(checkout: str) -> str:
+    """Return the configuration of a run that names none: that of the working folder, else the checkout's."""
+    return _DEFAULT if Path(_DEFAULT).is_file() else str(Path(checkout, _DEFAULT))
+
+
+@disk.explained()
+def lend_model(base: Path, checkout: Path) -> None:
+    """Link a model folder of the checkout, such as models/mini-base, to where the working folder lacks it.
+
+    Not by another path in the configuration, which would be another setting and train the policy again.
+    """
+    kept = checkout / base
+    if base.is_absolute() or (base / "config.json").is_file() or not (kept / "config.json").is_file():
+        return
+    base.parent.mkdir(parents=True, exist_ok=True)
+    if base.is_symlink():  # to a checkout that has moved
+        base.unlink()
+    base.symlink_to(kept, target_is_directory=True)
+    log.info(f"{base}: linked to {kept}")
