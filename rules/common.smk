@@ -20,7 +20,7 @@ from mmprm.runtime import slurm_orphans
 from mmprm.runtime.errors import UserError
 from mmprm.workflow.chains import Chains
 from mmprm.workflow.check_start import check_start
-from mmprm.workflow.checkout import lend_model
+from mmprm.workflow.checkout import lend_model, settle_environment
 from mmprm.workflow.devices import HEAVY_THREADS, Devices
 from mmprm.workflow.inputs import Inputs
 from mmprm.workflow.run_lock import hold_folder, write_resolved_config
@@ -72,6 +72,7 @@ wildcard_constraints:
     file="|".join(map(re.escape, map(str, CONFIG.remote))) or "(?!)",
 
 
+settle_environment()
 STATUS = None  # of a run that is not to be quiet
 
 # With `--sdm apptainer`, jobs run in the image of containers/mmprm.def, with the code of this folder.

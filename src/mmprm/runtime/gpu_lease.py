@@ -176,7 +176,7 @@ def _opened(path: Path) -> int:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as containers have them
+    except (KeyError, OSError):  # the machine does not know the user, as in containers
         return f"user {os.getuid()}"
 
 

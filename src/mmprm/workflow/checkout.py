@@ -1,8 +1,10 @@
-"""A run in another folder than the checkout's (`snakemake --directory FOLDER`). In: the checkout. Out: what it lends.
+"""A run in another folder than the checkout's, or of a user without a name. In: the checkout. Out: what it lends.
 
-The checkout may be one that can only be read: nothing is written into it.
+`snakemake --directory FOLDER`: nothing is written into the checkout, which may be one that can only be read.
 """
 
+import getpass
+import os
 from pathlib import Path
 
 from mmprm.runtime import disk
@@ -14,6 +16,19 @@ _DEFAULT = "workflow_config.yaml"
 def default_config(checkout: str) -> str:
     """Return the configuration of a run that names none: that of the working folder, else the checkout's."""
     return _DEFAULT if Path(_DEFAULT).is_file() else str(Path(checkout, _DEFAULT))
+
+
+def settle_environment() -> None:
+    """Name a user whom the machine does not know, and make Python's texts UTF-8, for this process and for all jobs.
+
+    In `docker run --user 12345` there is no name, which Snakemake and torch ask for. In a locale other than UTF-8 torch
+    cannot read files of its own.
+    """
+    os.environ["PYTHONUTF8"] = "1"
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = f"user{os.getuid()}"
 
 
 @disk.explained()
