@@ -25,7 +25,7 @@ from mmprm.preflight.memory import (
     training_bytes,
 )
 from mmprm.preflight.shape import BaseShape, read_shape, shape_of
-from mmprm.training import launch, train_policy
+from mmprm.training import launch, policy_examples
 from mmprm.training.job import TrainJob
 
 SIZES = {"hidden_size": 256, "intermediate_size": 1024, "num_attention_heads": 4, "num_key_value_heads": 2}
@@ -107,7 +107,7 @@ def test_two_processes_hold_and_keep_what_is_calculated(
     for name, value in {"MMPRM_PROCESSES": "2", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}.items():
         monkeypatch.setenv(name, value)
     processor = folders.load_processor(mini_policy_folder)
-    examples, _ = train_policy.supervised_examples(mini_problems, processor, Renderer(processor), 512)
+    examples, _ = policy_examples.supervised_examples(mini_problems, processor, Renderer(processor), 512)
     training = training_config(max_steps=1, save_every=1, **options).policy.training
     job = TrainJob("test", mini_policy_folder, examples, "tokens", training, 0, tmp_path / "work")
     launch.fit(job, tmp_path / "model")
