@@ -46,20 +46,26 @@ _TEXTS = 64
 def base(folder: Path) -> Path:
     """Write a model folder whose processor makes InternVL's tiles, with the mini model's tokenizer and weights."""
     hf_env.prepare()
-    from transformers import GotOcr2ImageProcessor, InternVLProcessor, InternVLVideoProcessor
-
     small = base_model.processor()
     folders.add_control_tokens(small)
     base_model.save(folder, base_model.model(small.tokenizer), small)
-    size = {"height": 448, "width": 448}
-    InternVLProcessor(
-        image_processor=GotOcr2ImageProcessor(size=size, crop_to_patches=True, min_patches=1, max_patches=12),
-        tokenizer=small.tokenizer,
-        video_processor=InternVLVideoProcessor(size=size),
-        image_seq_length=256,
-        chat_template=small.chat_template,
-    ).save_pretrained(folder)
+    tiled_processor(small.tokenizer, 448, 256, 12).save_pretrained(folder)
     return folder
+
+
+def tiled_processor(words: Any, side: int, tokens: int, most: int) -> Any:
+    """Build InternVL's processor: at most `most` tiles of side x side pixels and a thumbnail, `tokens` each."""
+    hf_env.prepare()
+    from transformers import GotOcr2ImageProcessor, InternVLProcessor, InternVLVideoProcessor
+
+    size = {"height": side, "width": side}
+    return InternVLProcessor(
+        image_processor=GotOcr2ImageProcessor(size=size, crop_to_patches=True, min_patches=1, max_patches=most),
+        tokenizer=words,
+        video_processor=InternVLVideoProcessor(size=size),
+        image_seq_length=tokens,
+        chat_template=base_model.CHAT_TEMPLATE,
+    )
 
 
 def pictures() -> list[bytes]:

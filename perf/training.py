@@ -74,8 +74,8 @@ def _example(problem_id: str, tokens: np.ndarray, prompt: int, step: int) -> Exa
     return Example(problem_id, {"input_ids": tokens}, labels, ())
 
 
-def model_of(vocabulary: int) -> Any:
-    """Return a language model of some 50 million parameters with random weights."""
+def model_of(vocabulary: int, key_heads: int = HEADS, layers: int = LAYERS) -> Any:
+    """Return a language model of some 50 million parameters with random weights. key_heads: of keys and values."""
     prepare()
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -84,9 +84,9 @@ def model_of(vocabulary: int) -> Any:
     settings = Qwen2Config(
         vocab_size=vocabulary,
         hidden_size=WIDTH,
-        num_hidden_layers=LAYERS,
+        num_hidden_layers=layers,
         num_attention_heads=HEADS,
-        num_key_value_heads=HEADS,
+        num_key_value_heads=key_heads,
         intermediate_size=INNER,
         max_position_embeddings=32768,
         tie_word_embeddings=True,

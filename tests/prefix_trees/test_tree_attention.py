@@ -74,6 +74,16 @@ def test_the_block_mask_is_the_dense_mask(trees: list[list[list[int]]]) -> None:
     assert torch.allclose(found, dense(packed, *inputs), atol=1e-5)
 
 
+def test_flex_attention_reads_queries_and_keys_that_autocast_has_left_in_float32() -> None:
+    """As in bf16 without DeepSpeed: rotary positions are float32, and make queries and keys so; values are bfloat16."""
+    packed = forest([[[0, 1, 2, 3], [0, 1, 4]]])
+    query, key, value = (state.detach().float() for state in states(packed.length, 2, 1))
+    tree = attention.model_inputs(packed, device="cuda")["tree"]
+    found, _ = attention.attend(None, query, key, value.bfloat16(), None, scaling=0.5, tree=tree)
+    assert found.dtype == torch.bfloat16
+    assert torch.allclose(found.float(), dense(packed, query, key, value).float(), atol=3e-2)
+
+
 def test_a_batch_for_cuda_brings_no_masks_and_one_for_the_cpu_brings_its_plan() -> None:
     """The masks of a plan are dense: on CUDA nothing would read them."""
     packed = forest([[[0, 1, number, 2] for number in range(3, 9)]])

@@ -13,7 +13,7 @@ from mmprm.config.models import EngineSettings
 from mmprm.data.problem import Problem
 from mmprm.model import folders, hf_env
 from mmprm.model.step_text import Renderer
-from mmprm.preflight.fits import checkpoint_bytes
+from mmprm.preflight.disk import checkpoint_bytes
 from mmprm.preflight.jobs import TrainingJob
 from mmprm.preflight.memory import (
     GIB,

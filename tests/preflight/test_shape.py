@@ -22,6 +22,7 @@ KNOWN = {
     "InternVL2_5-8B-hf": 8_075_365_376,
     "InternVL3-2B-hf": 2_088_957_440,
     "Qwen2.5-VL-3B-Instruct": 3_754_622_976,
+    "smollm2-135m": 134_515_008,
 }
 
 
@@ -68,17 +69,19 @@ def test_the_sizes_of_known_models_give_the_published_number_of_parameters(name:
 def test_a_config_json_gives_what_the_model_of_transformers_has_on_the_meta_device(name: str, tmp_path: Path) -> None:
     hf_env.prepare()
     import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
     file = Path(shape_of.__code__.co_filename).parent / f"shapes/{name}.json"
     (tmp_path / "config.json").write_text(json.dumps(json.loads(file.read_text())["config"]))
+    family = AutoModelForImageTextToText if folders.reads_images(tmp_path) else AutoModelForCausalLM
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(tmp_path))
+        model = family.from_config(AutoConfig.from_pretrained(tmp_path))
     shape = read_shape(tmp_path)
     assert shape is not None
     assert shape.parameters == pytest.approx(parameters(model), rel=2e-3)
     # What the trainer would train of it: all but the vision encoder.
-    freeze_vision(model)
+    if shape.vision:
+        freeze_vision(model)
     assert trainable(shape, Training(learning_rate=1e-3)) == pytest.approx(parameters(model, trained=True), rel=2e-3)
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from mmprm.config import Config, load
 from mmprm.data import tables
+from mmprm.preflight.examine import examine
 from mmprm.preflight.stage_plan import plan_stages
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +98,27 @@ def test_a_benchmark_follows_its_problems_the_candidates_and_the_length_of_solut
     fewer = planned(tmp_path / "b", half)["stages"]
     assert fewer["bench test"]["tokens"]["high"] == stages["bench test"]["tokens"]["high"] / 2
     assert fewer["policy"] == stages["policy"]
+
+
+def test_the_benchmarks_of_the_mini_run_took_tokens_within_their_plan(
+    tmp_path: Path, mini: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run of workflow_config.yaml counted (results/mini/*/usage.json, 2026-11-29): out of domain 1.45 times as
+    many a solution as the pool's."""
+    monkeypatch.setitem(SEEDS, "completions", 2000)
+    monkeypatch.setitem(SEEDS, "generated_tokens", 126_396)
+    stages = planned(tmp_path, mini)["stages"]
+    for name, took in {"seeds": 252_792, "bench test": 646_913, "bench ood": 175_931}.items():
+        assert stages[name]["tokens"]["low"] <= took <= stages[name]["tokens"]["high"], name
+
+
+def test_before_the_mini_run_its_costs_hold_what_it_took(mini: Config) -> None:
+    """The same run; the PRM's are the tokens of its 3,927 paths, in four epochs."""
+    costs = {cost.stage: cost.tokens for cost in examine(mini).costs()}
+    took = {"seeds": 252_793, "annotation": 847_286, "prm soft": 1_510_936, "bench test": 646_913, "bench ood": 175_931}
+    for name, tokens in took.items():
+        found = costs[name]
+        assert found is not None and found.low <= tokens <= found.high, name
 
 
 def test_what_no_stage_has_measured_is_calculated_or_unknown(tmp_path: Path, mini: Config) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_families
 import tiny_qwen
 import yaml
 from typer.testing import CliRunner
 
 from mmprm.cli import app
 from mmprm.config import load
+from mmprm.data.problem import read_problems
 from mmprm.model import folders, hf_env
 from mmprm.preflight import trial
 from mmprm.preflight.shape import read_shape
@@ -91,6 +93,19 @@ def test_a_combination_that_works_is_tried_once(kind: str, tmp_path: Path, monke
 
 @pytest.mark.slow
 @pytest.mark.heavy
+def test_a_base_that_reads_text_alone_is_tried_on_problems_without_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = tiny_families.build_text(tmp_path / "base", "qwen2", tags=False)
+    steps, _ = trial.try_out(load(configured(base, prm={"packing": "trees"})), tmp_path / "try")
+    assert [step.error for step in steps] == [None] * 5
+    problems = read_problems(tmp_path / "try/train.parquet")
+    assert len(problems) == 8 and not any(problem.images for problem in problems)
+
+
+@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_combination_that_fails_says_what_the_step_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A layer with a sliding window, and packed solutions: refused after hours of intake, or here."""
     monkeypatch.chdir(tmp_path)
@@ -106,6 +121,17 @@ def test_a_combination_that_fails_says_what_the_step_said(tmp_path: Path, monkey
     assert [step.error is None for step in steps] == [True, False] and not remembered
     assert "policy.packed_tokens is not supported" in str(steps[1].error)
     assert not list((tmp_path / "try").glob("?" * 32 + ".json"))  # what fails is tried again
+
+
+@pytest.mark.parametrize(("family", "drawn"), [("llama", "story"), (None, "bars")])
+def test_a_trial_draws_problems_that_its_base_can_read(
+    family: str | None, drawn: str, mini_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tiny_families.build_text(tmp_path / "base", family, tags=False) if family else mini_model_folder
+    tried = []
+    monkeypatch.setattr(trial, "_steps", lambda config, *_: tried.append(config) or iter(()))
+    trial.try_out(load(configured(base)), tmp_path / "try")
+    assert all(source.families == [drawn] for source in tried[0].sources.values())
 
 
 def test_a_trial_changes_no_part_of_the_combination() -> None:

@@ -30,13 +30,22 @@ from toy_world import rows
 from waiting import wait_for
 
 from mmprm.annotation.annotate import annotate
+from mmprm.annotation.plan import draw, estimate, times
 from mmprm.config import read
+from mmprm.data.problem import read_problems
 from mmprm.data.shards import Shard
+from mmprm.data.tables import write_json
 from mmprm.engine.base import Engine
 from mmprm.engine.factory import open_engine
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.sample_candidates import sample_candidates
+from mmprm.model import folders
+from mmprm.model.step_text import Renderer
+from mmprm.preflight.examine import examine
+from mmprm.preflight.stage_plan import plan_stages
+from mmprm.prm.marker_examples import ExampleBuilder
 from mmprm.seeds.sample import sample_seeds
+from mmprm.training.policy_examples import supervised_examples
 
 pytestmark = pytest.mark.slow
 
@@ -284,6 +293,56 @@ class Resources(HTMLParser):
         if tag != "a":  # a link of the reader's choice loads nothing
             names.add("href")
         self.places += [value or "" for name, value in attrs if name.removeprefix("xlink:") in names]
+
+
+def usage(run: Run, name: str) -> dict[str, Any]:
+    """What a stage's engine counted."""
+    counted: dict[str, Any] = json.loads((run.results / name).read_text())
+    return counted
+
+
+def tokens_taken(run: Run) -> dict[str, float]:
+    """New or trained tokens of each stage, as `mmprm check` counts them."""
+    config = read(run.results / "config.json")
+    renderer = Renderer(folders.load_processor(run.results / "policy"))
+    solved, paths = (run.results / name for name in ("problems/sft.parquet", "labels/paths.parquet"))
+    supervised, _ = supervised_examples(read_problems(solved), renderer.processor, renderer, 512)
+    by_id = {problem.problem_id: problem for problem in read_problems(run.results / "seeds/seeds.parquet")}
+    chosen = [row for row in rows(paths) if row["split"] == "train"]
+    marked, _ = ExampleBuilder(by_id, renderer.processor, renderer, "soft", 512).build(chosen)
+    return {
+        "policy": sum(example.length for example in supervised),
+        "seeds": usage(run, "seeds/0-of-1/rollouts.parquet.usage.json")["generated_tokens"],
+        "annotation": sum(row["n_tokens"] for row in rows(run.results / "annotation/0-of-1/status.parquet")),
+        "prm soft": sum(example.length for example in marked) * config.prm.training.epochs,
+        "bench test": usage(run, "bench/test/shards/0-of-1.parquet.usage.json")["generated_tokens"],
+    }
+
+
+def test_what_was_planned_before_the_run_holds_the_tokens_that_each_stage_took(run: Run) -> None:
+    config = read(run.results / "config.json")
+    planned = {cost.stage: cost.tokens for cost in examine(config).costs(run.results)}
+    taken = tokens_taken(run)
+    assert list(planned) == list(taken)
+    for stage, tokens in planned.items():
+        assert tokens is not None and tokens.low <= taken[stage] <= tokens.high, (stage, tokens, taken[stage])
+
+
+def test_the_plan_from_a_sample_of_the_seeds_holds_the_tokens_of_the_stages_after_it(run: Run, tmp_path: Path) -> None:
+    """As `snakemake plan` makes it, of a quarter of the seeds."""
+    config = read(run.results / "config.json")
+    status = {row["problem_id"]: row for row in rows(run.results / "annotation/0-of-1/status.parquet")}
+    drawn = draw(status, max(4, len(status) // 4), config.seed)
+    costs = estimate(config, list(status), [status[name] for name in drawn]) | {"replayed_rollouts": 0}
+    costs |= times(
+        config, costs["tokens"], list(status), usage(run, "annotation/0-of-1/usage.json") | {"device": "CPU"}
+    )
+    write_json(tmp_path / "plan.json", costs)
+    plan_stages(config, run.results / "policy", run.results / "seeds/seeds.parquet", tmp_path / "plan.json")
+    stages = json.loads((tmp_path / "plan.json").read_text())["stages"]
+    taken = tokens_taken(run)
+    for stage, planned in stages.items():
+        assert planned["tokens"]["low"] <= taken[stage] <= planned["tokens"]["high"], (stage, planned, taken[stage])
 
 
 def test_the_report_loads_nothing(run: Run) -> None:

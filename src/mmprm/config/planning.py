@@ -59,6 +59,10 @@ class Expected(Section):
     image_tokens: Bounds | None = Field(
         None, description="of an image; null: of a small one and of the largest that the base's processor makes"
     )
+    image_bytes: Bounds = Field(
+        (20_000, 200_000),
+        description="of an encoded image, for the disk, where no parquet file holds it yet",
+    )
     question_tokens: Bounds = Field((50, 250), description="of a question's text")
     solution_tokens: Bounds = Field((150, 600), description="of a solution that the policy is trained on, or samples")
     seeds_share: Bounds = Field((0.3, 0.9), description="share of the problems that become seeds")

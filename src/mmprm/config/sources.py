@@ -24,7 +24,7 @@ Weight = Annotated[
         json_schema_extra=NO_RESULT,  # of the source; a param of its own of policy training
     ),
 ]
-Family = Literal["bars", "rectangle", "triangle", "table", "lshape", "grid", "check"]
+Family = Literal["bars", "rectangle", "triangle", "table", "lshape", "grid", "check", "story", "long_story"]
 
 
 class Intake(Section):
@@ -49,7 +49,11 @@ class MiniSource(Section):
     kind: Literal["mini"]
     split: Literal["sft", "seeds", "dev", "test"] = Field(description="the splits never share a problem")
     size: int = Field(ge=1, description="how many problems")
-    families: list[Family] = Field(min_length=1, description="kinds of problems, drawn in turn")
+    families: list[Family] = Field(
+        min_length=1,
+        description="kinds of problems, drawn in turn; story and long_story are word problems without a figure, for a "
+        "base that reads text alone",
+    )
     weight: Weight = 1.0
 
     @property

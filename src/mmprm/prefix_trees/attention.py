@@ -59,6 +59,9 @@ def attend(
 
         kwargs |= {"dropout": dropout, "scaling": scaling}
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)[0], None
+    # Under autocast rotary positions leave queries and keys in float32. The CPU's kernel takes no states of two dtypes;
+    # FlexAttention uncompiled answers in float32, and nothing says what its compiled kernel does.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     if "calls" not in tree:
         return _by_blocks(query, key, value, scaling, tree).transpose(1, 2), None
     from mmprm.prefix_trees import merged

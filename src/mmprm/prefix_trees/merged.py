@@ -17,8 +17,6 @@ _backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 def attention(query: Any, key: Any, value: Any, scaling: float | None, tree: dict[str, Any]) -> Any:
     """Attend from (heads, n, d), key and value perhaps with fewer heads, to (n, heads, d). tree: from `plan`."""
-    # Under autocast rotary positions leave queries and keys in float32, and the kernel's inputs are not cast.
-    query, key = query.to(value.dtype), key.to(value.dtype)
     if tree.get("dtype") != query.dtype:  # once a forward pass, for all layers: the kernel adds masks to the scores
         tree["dtype"] = query.dtype
         tree["biases"] = [

@@ -12,8 +12,9 @@ from pathlib import Path
 from mmprm.config import Config
 from mmprm.preflight import inventory
 from mmprm.preflight.costs import Cost, Estimate
+from mmprm.preflight.disk import disk_needs
 from mmprm.preflight.findings import Finding, as_list, found
-from mmprm.preflight.fits import device_memory, disk_needs, engine_memory, training_need, unfit
+from mmprm.preflight.fits import device_memory, engine_memory, training_need, unfit
 from mmprm.preflight.images import image_tokens
 from mmprm.preflight.jobs import trainings
 from mmprm.preflight.machine import Machine, machine_of
@@ -78,9 +79,9 @@ class Examination:
             # vLLM takes what it is given: the cache is whatever the weights leave.
             yield "seeds, annotation, bench", text, engine.weights + engine.cache, has
 
-    def disk(self) -> dict[str, float]:
-        """Return the bytes that models and checkpoints take, by stage."""
-        return disk_needs(self.config, self.shape) if self.shape else {}
+    def disk(self, results: Path | None = None) -> dict[str, float]:
+        """Return the bytes that tables, models, examples and checkpoints take, by stage."""
+        return disk_needs(self.config, self.shape, results) if self.shape else {}
 
 
 def examine(config: Config, here: bool = True) -> Examination:

@@ -1,11 +1,11 @@
 """Does each stage fit? In: the configuration, the base's shape, the machine. Out: findings with the key to change."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from pydantic import ValidationError
 
 from mmprm.config import Config, Training
+from mmprm.preflight.disk import too_little_disk
 from mmprm.preflight.findings import Finding, found
 from mmprm.preflight.jobs import TrainingJob, longest_prompt, trainings
 from mmprm.preflight.machine import Machine
@@ -16,7 +16,6 @@ from mmprm.preflight.memory import (
     host_bytes,
     on_device,
     serving,
-    trainable,
     training_bytes,
 )
 from mmprm.preflight.shape import BaseShape
@@ -33,7 +32,7 @@ def unfit(config: Config, shape: BaseShape, machine: Machine, largest: int | Non
         *(finding for job in trainings(config) for finding in _training(config, shape, machine, job, images)),
         *_engine(config, shape, machine, images),
         *_budgets(config, shape, largest),
-        *_results_disk(config, shape, machine),
+        *too_little_disk(config, shape, machine),
     ]
 
 
@@ -195,39 +194,3 @@ def _budgets(config: Config, shape: BaseShape, images: int | None) -> Iterator[F
             f"{several + new}; solutions of such problems end early, or are not sampled"
         )
         yield found("engine.max_model_len", text, *_SAMPLING, fatal=False)
-
-
-def disk_needs(config: Config, shape: BaseShape) -> dict[str, float]:
-    """Return the bytes that the models and checkpoints of each stage take at their peak."""
-    needs: dict[str, float] = {}
-    for job in trainings(config):
-        needs[job.stage] = needs.get(job.stage, 0.0) + shape.stored_bytes  # what it exports
-    for job in trainings(config):
-        peak = checkpoint_bytes(shape, job) * 3 + shape.stored_bytes  # two are kept while one is written; the start
-        needs[f"{job.stage}: checkpoints"] = max(needs.get(f"{job.stage}: checkpoints", 0.0), peak)
-    return needs
-
-
-def checkpoint_bytes(shape: BaseShape, job: TrainingJob) -> float:
-    """Return the bytes of a training's checkpoint: weights, or adapters, and AdamW's moments with the float32 copy."""
-    training, changed = job.training, trainable(shape, job.training)
-    weight = 2 if training.precision == "bf16" and training.deepspeed else 4
-    saved = weight * (changed if training.lora else shape.parameters)
-    # DeepSpeed writes what is trained twice: for Trainer, and beside AdamW's moments and the float32 copy.
-    return 2 * saved + 12 * changed if training.deepspeed else saved + 8 * changed
-
-
-def _results_disk(config: Config, shape: BaseShape, machine: Machine) -> Iterator[Finding]:
-    if machine.disk is None:
-        return
-    needs = disk_needs(config, shape)
-    # Checkpoints of one training at a time: they are deleted at its end.
-    total = sum(value for name, value in needs.items() if "checkpoints" not in name)
-    total += max((value for name, value in needs.items() if "checkpoints" in name), default=0)
-    if total > machine.disk:
-        place = Path("results", config.run)
-        text = (
-            f"models and checkpoints take up to {total / GIB:.0f} GiB, {place} has {machine.disk / GIB:.0f} free; make "
-            "results a link to a larger disk, or train adapters (lora), whose checkpoints are small"
-        )
-        yield found("hardware.disk_gib", text, "policy", "prm")

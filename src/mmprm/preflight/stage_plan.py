@@ -24,7 +24,8 @@ Json = dict[str, Any]
 _PATH = Range(0.3, 1.3)
 _TREE = Range(0.1, 1.0)
 _RATE = Range(0.8, 3.0)  # of a full engine, beside that of the plan's few problems
-_LENGTH = Range(0.75, 1.3)  # of a benchmark's solutions, beside those of the seeds' problems
+# Of a benchmark's solutions, beside those of the seeds' problems; another domain's may be others (mini: 1.45).
+_LENGTH, _FAR_LENGTH = Range(0.75, 1.3), Range(0.6, 2.0)
 _READ = Range(2, 30)  # tokens that a scorer reads in the time in which an engine writes one
 
 
@@ -156,7 +157,8 @@ def _bench(config: Config, name: str, results: Path, pool: Json, measured: Json,
     if problems is None or not pool.get("completions") or not rate:
         return _of(cost, "candidates and scores")
     candidates = problems * config.bench.n
-    new = _LENGTH * (candidates * pool["generated_tokens"] / pool["completions"])
+    length = _LENGTH if config.benchmarks[name].domain != "out_of_domain" else _FAR_LENGTH
+    new = length * (candidates * pool["generated_tokens"] / pool["completions"])
     new = new.at_most(candidates * config.sampling.max_new_tokens)
     prompts = candidates * pool.get("prompt_tokens", 0) / pool["completions"]
     variants = len(config.prm.variants)

@@ -20,7 +20,7 @@ def describe(examination: Examination, results: Path | None = None) -> str:
     costs = examination.costs(results)
     if costs:
         lines += [*cost_table(costs), ""]
-    disk = examination.disk()
+    disk = examination.disk(results)
     if disk:
         free = gib(examination.machine.disk)
         lines += [

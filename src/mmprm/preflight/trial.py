@@ -19,6 +19,7 @@ from typing import Any
 from mmprm.config import Config, load
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems
+from mmprm.model import folders
 from mmprm.model.step_text import Status, parse
 from mmprm.runtime.errors import UserError
 
@@ -45,7 +46,7 @@ def try_out(config: Config, work: Path) -> tuple[list[Step], bool]:
     base = config.policy.base
     if not (base / "config.json").is_file():
         raise UserError(f"policy.base: {base} is not there; its files but the weights are needed to try it out")
-    values = small(config, work / "base")
+    values = small(config, work / "base", "bars" if folders.reads_images(base) else "story")
     key = hashlib.sha256(json.dumps([values, *_conditions(base)], sort_keys=True).encode()).hexdigest()[:32]
     remembered = work / f"{key}.json"
     if remembered.is_file():
@@ -56,10 +57,10 @@ def try_out(config: Config, work: Path) -> tuple[list[Step], bool]:
     return steps, False
 
 
-def small(config: Config, base: Path) -> dict[str, Any]:
+def small(config: Config, base: Path, family: str = "bars") -> dict[str, Any]:
     """Return the configuration of a trial: that of the run, with drawn problems, one update and short answers."""
     values: dict[str, Any] = config.model_dump(mode="json")
-    drawn = {"kind": "mini", "size": _PROBLEMS, "families": ["bars"]}
+    drawn = {"kind": "mini", "size": _PROBLEMS, "families": [family]}
     values |= {
         "run": "trial",
         "sources": {"train": drawn | {"split": "sft"}, "test": drawn | {"split": "test", "size": 2}},
