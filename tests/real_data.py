@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-FOLDER = "MMPRM_REAL_DATA"  # the environment variable: a folder with mm_k12/k12.json and mathvision/testmini.parquet
-SAMPLES = {"mm_k12": "mm_k12/k12.json", "mathvision": "mathvision/testmini.parquet"}
+FOLDER = (
+    "MMPRM_REAL_DATA"  # the environment variable: a folder with real/, pieces of published sets as they were published
+)
+SAMPLES = {"mm_k12": "real/mm_k12/k12.json", "mathvision": "mathvision/testmini.parquet"}
 
 
 def sample(name: str) -> Path:

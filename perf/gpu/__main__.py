@@ -75,7 +75,7 @@ SMALL = {name: replace(part, limit=900) for name, part in {**_CORRECT, **_of_mod
 
 def done(results: Path, device: str) -> set[str]:
     """Return the parts that have ended well on this kind of device, by the file of results."""
-    lines = results.read_text().splitlines() if results.is_file() else []
+    lines = results.read_text(encoding="utf-8").splitlines() if results.is_file() else []
     rows = [json.loads(line) for line in lines if line.endswith("}")]
     return {row["part"] for row in rows if row["device"] == device and row["error"] is None}
 
@@ -85,7 +85,7 @@ def attempt(name: str, limit: float, small: bool, work: Path, device: str) -> Js
     command = [sys.executable, "-m", "perf.gpu", "--part", name, "--work", str(work)] + ["--small"] * small
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
     began, found, error = time.monotonic(), {}, None
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as out, tempfile.TemporaryFile("w+", encoding="utf-8") as said:
         process = subprocess.Popen(
             command, cwd=ROOT, env=os.environ | hidden, stdout=out, stderr=said, start_new_session=True
         )

@@ -195,4 +195,6 @@ def _scored(scorer: Any, count: int) -> list[float]:
 
 if __name__ == "__main__":
     model_folder, file, number = sys.argv[1:]
-    Path(file).write_text(json.dumps(_scored(TransformersScorer(Path(model_folder), dtype="float32"), int(number))))
+    Path(file).write_text(
+        json.dumps(_scored(TransformersScorer(Path(model_folder), dtype="float32"), int(number))), encoding="utf-8"
+    )

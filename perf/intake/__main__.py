@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmprm.config import load
+from mmprm.config.derived import CurationRules
 from mmprm.data import schemas, tables
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.progress import Progress
@@ -59,14 +60,15 @@ def write_pool(folder: Path, seed: int, size: int, tested: int) -> list[str]:
 
 
 def configure(folder: Path, workers: int) -> None:
-    """Write a run's configuration whose seeds are the curated pool."""
+    """Write a run's configuration whose seeds are the pool, curated by every rule, those off by default too."""
+    every_rule = dict.fromkeys(CurationRules.model_fields, True)
     config = load(
         {
             "run": "intake",
             "sources": {
                 "pool": {"kind": "table", "path": str(folder / "pool_rows.parquet")},
                 "tested": {"kind": "table", "path": str(folder / "tested_rows.parquet")},
-                "curated": {"kind": "curated", "sources": ["pool"]},
+                "curated": {"kind": "curated", "sources": ["pool"], "rules": every_rule},
                 "drawn": {"kind": "mini", "split": "sft", "size": 1, "families": ["bars"]},
             },
             "intake": {"max_refused_share": 0.2},

@@ -23,7 +23,28 @@ REFUSED = [
     ("several_questions", "What is the perimeter of the field? And how long does a walk around it take?", 1),
     ("several_questions", "(1)求AB的长度;(2)求三角形的面积.", 1),
 ]
+REFUSED += [
+    ("open_question", "One path is (2,4) → (2,3). Please write down another path from A to B: ____.", 1),
+    ("open_question", "To make the triangles congruent, add one suitable condition: ____.", 1),
+    ("open_question", "By adding a condition, we can ensure that EFGH is a square.", 1),
+    ("open_question", "Please complete a condition: ____, so that the triangles are similar.", 1),
+    ("open_question", "Name a number between 2 and 3: ____. (Only fill in one)", 1),
+    ("drawing", "The teacher says: 'Her way is right.' Please complete the diagram as she does.", 1),
+    ("drawing", "How long is AB? Then draw the perpendicular bisector of AB.", 1),
+    ("proof", "Given AB = AC and BD = CE, prove that AD = AE.", 1),
+]
 KEPT = [
+    ("How many squares do we have to shade so that the figure has an axis of symmetry?", 1),
+    ("Max colours in the squares of the grid so that a third are blue. How many does he colour red?", 1),
+    ("In how many ways can you colour the faces with 3 colours? Two ways are one if a turn makes them so.", 1),
+    ("He wanted to draw a rhombus. Which of the line segments is the longest?", 1),
+    ("Due to design requirements, AB is 40 m. Find the shortest length of AC.", 1),
+    ("Using the circle as the base, design a cylinder. What is its volume?", 1),
+    ("What do you think is the last digit of 7^9?", 1),
+    ('A book asks: "How long is the rope? And how wide is the pond?" The equation is ___.', 1),
+    ("Kanga asks: “How large is the white area?” What is the correct answer?", 1),
+    ("Draw the line through A. It is ___ cm long.", 1),
+    ("Designate angle BFD by a. Then a is", 1),
     ("It can be proved that AE = CF. Then AE is ___.", 1),
     ("The verified length of the bridge is 40 m. How long is its shadow?", 1),
     ("A line is drawn through A; then the area of the part to the left is ___.", 1),
@@ -49,6 +70,13 @@ def test_it_is_known_by_its_words(rule: str, question: str, parts: int) -> None:
 @pytest.mark.parametrize(("question", "parts"), KEPT)
 def test_words_that_ask_for_nothing_of_the_kind_refuse_nothing(question: str, parts: int) -> None:
     assert set(vars(find_faults(question, parts)).values()) == {None}
+
+
+@pytest.mark.parametrize(("rule", "question", "parts"), REFUSED)
+def test_options_make_a_question_verifiable_whatever_it_asks(rule: str, question: str, parts: int) -> None:
+    assert set(vars(find_faults(question, parts, has_options=True)).values()) == {None}
+    if "\n" not in question:
+        assert set(vars(find_faults(f"{question} A. yes B. no C. both", parts)).values()) == {None}
 
 
 def test_several_blanks_are_one_question_where_the_answer_has_a_part_for_each() -> None:

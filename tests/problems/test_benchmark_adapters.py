@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from published import mathverse, mathvision, mathvista, olympiadbench, write
 from table_pictures import hub_image, picture
@@ -100,10 +101,19 @@ def test_the_five_versions_of_a_mathverse_problem_are_one_group(intake: Intake, 
     assert is_right(found["9"], "(C)") and not is_right(found["9"], "D")
 
 
+def test_mathverse_in_text_alone_has_no_pictures(intake: Intake, tmp_path: Path) -> None:
+    rows = [mathverse(1, 1, "Text Only", image=None), mathverse(2, 2, "Text Only", image=None)]
+    path = write(tmp_path / "testmini_text_only.parquet", "mathverse", rows)
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(["image"]), path)  # the published file has no such column
+    found, bad = intake(kind="mathverse", path=tmp_path, split="testmini_text_only")
+    assert not bad and [problem.images for problem in found.values()] == [(), ()]
+
+
 def test_a_mathverse_row_of_another_version_or_without_its_index_is_refused(intake: Intake, tmp_path: Path) -> None:
     rows = [
         mathverse(1, 1, "Text Dominant"),
-        mathverse(2, 1, "Text Only"),
+        mathverse(2, 1, "Text Alone"),
         mathverse(3, 1, "Text Lite", problem_index=None),
         mathverse(4, 1, "Text Lite", question_type="essay"),
         mathverse(5, 1, "Text Lite", image=None),

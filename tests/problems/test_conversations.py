@@ -14,7 +14,7 @@ from table_pictures import hub_image, picture
 
 from mmprm.data.problem import Problem
 from mmprm.problems.adapters.conversations import answer_in
-from mmprm.problems.rows import RowRefusedError
+from mmprm.problems.refusals import RowRefusedError
 from mmprm.runtime.errors import UserError
 
 Intake = Callable[..., tuple[dict[str, Problem], dict[int, str]]]

@@ -19,8 +19,10 @@ from taking import take_in
 
 from mmprm.config.sources import KINDS
 from mmprm.data import schemas, tables
-from mmprm.problems import json_array, parts, rows
-from mmprm.problems.fields import SourceContext, object_of, split_outer
+from mmprm.problems import csv_rows, json_array, json_rows, parquet_rows, parts, rows
+from mmprm.problems.fields import SourceContext
+from mmprm.problems.places import split_outer
+from mmprm.problems.refusals import RowRefusedError, object_of, one_row
 from mmprm.runtime.errors import UserError
 from mmprm.step_data import read_steps
 from mmprm.step_data.readers import READERS
@@ -134,7 +136,7 @@ def test_an_array_larger_than_the_bounds_is_read_and_an_element_larger_than_a_li
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(json_array, "_CHUNK", 100)
-    monkeypatch.setattr(rows, "_LINE", 1000)
+    monkeypatch.setattr(json_rows, "LINE", 1000)
     path = tmp_path / "pool.json"
     long = [good(1, question="a" * 2000), good(2, choices=["[", '"'] * 500)]
     path.write_text(json.dumps([good(0), *long, good(3)]))
@@ -166,14 +168,14 @@ def test_columns_that_nobody_reads_may_hold_what_cannot_be_decoded(tmp_path: Pat
     assert len(problems) == 2 and not bad
     source["columns"] = {"image": "", "group": "bytes"}  # and where it is read, its row alone is refused
     problems, bad = take_in(tmp_path, source, BOUNDS)
-    assert [problem.problem_id for problem in problems] == ["real/b"] and bad == {0: "bad_row"}
+    assert [problem.problem_id for problem in problems] == ["real/b"] and bad == {0: "bad_text"}
 
 
 def test_a_small_file_of_one_long_text_many_times_fills_no_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "_DECODED", 2**23)
-    monkeypatch.setattr(rows, "_LINE", 2**21)
+    monkeypatch.setattr(parquet_rows, "_DECODED", 2**23)
+    monkeypatch.setattr(parquet_rows, "_LARGE", 2**21)
     monkeypatch.setattr(parts, "BYTES", 2**21)
     text = "a" * 2**20
     path = tmp_path / "pool.parquet"
@@ -184,14 +186,14 @@ def test_a_small_file_of_one_long_text_many_times_fills_no_memory(
     for row in rows.read([path], {"id": "id", "question": "question"}, "", also=()):
         seen += 1
         assert len(row["question"]) == len(text)
-        assert pa.total_allocated_bytes() - before < 2 * rows._DECODED
+        assert pa.total_allocated_bytes() - before < 2 * parquet_rows._DECODED
     assert seen == 64
     cut = list(parts.cut_parts(rows.read([path], {"id": "id"}, "", also=("question",)), 0, {}))
     assert max(len(found) for _, found in cut) <= 3
 
 
 def test_a_field_of_csv_that_is_too_long_costs_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "_LINE", 1000)
+    monkeypatch.setattr(csv_rows, "LINE", 1000)
     path = tmp_path / "pool.csv"
     path.write_text(f"id,question,answer\na,q,1\nb,{'x' * 2000},1\nc,q,1\n")
     found = list(rows.read([path], {}, ""))
@@ -289,9 +291,9 @@ def _path(form: str, row: Any, context: SourceContext, counts: Counter[str]) -> 
     reader = read_steps._StepReader.__new__(read_steps._StepReader)
     reader.name, reader.source = "real", KINDS["step_data"][form].model_construct()
     try:
-        with rows.one_row():
+        with one_row():
             problem, path, labels = read_steps._labelled_path(READERS[form][1](object_of(row)), context)
-    except rows.RowRefusedError as error:
+    except RowRefusedError as error:
         counts[error.reason] += 1
         return None
     counts["taken"] += 1

@@ -113,7 +113,7 @@ def test_each_bad_row_of_a_table_is_refused_with_its_reason_and_the_rest_runs(
         (row(id="24", question="Say <step>x</step>"), "control_string"),
         (row(id="25", question="Is <prm> right?"), "control_string"),
         (row(id="26", question="In <IMG_CONTEXT> we see"), "control_string"),
-        (row(id="27", question="In <image> and below"), "control_string"),
+        (row(id="27", question="In <image> and <image> and below"), "placeholders"),
         (row(id="28", answer="<answer>3</answer>"), "control_string"),
         (row(id="29", question={"text": "q"}), "bad_value"),
         (row(id="30", answer=True), "bad_value"),
@@ -165,30 +165,30 @@ def test_a_link_that_stays_inside_the_images_folder_is_followed(take: Callable[.
 
 
 def test_outer_image_placeholders_are_dropped_and_numbered_ones_are_kept(take: Callable[..., Taken]) -> None:
-    questions = ["<image>\nWhat?", "What?\n<image>", "<image> <image>\nWhat?<image>", "See <image1>.\n<image2>"]
-    problems, bad = take([row(id=str(at), question=question) for at, question in enumerate(questions)])
-    assert [problem.question for problem in problems] == ["What?", "What?", "What?", "See <image1>.\n<image2>"]
+    questions = ["<image>\nWhat?", "What?\n<image>", "See <image1>.\n<image2>"]
+    problems, bad = take([row(id=str(at), question=question) for at, question in enumerate(questions)], composite=True)
+    assert [problem.question for problem in problems] == ["What?", "What?", "See <image1>.\n<image2>"]
     assert not bad
 
 
 def test_choices_solution_and_answer_type_are_taken_where_the_source_names_them(take: Callable[..., Taken]) -> None:
     solution = "<step>a</step><answer>B</answer>"
     rows = [
-        row(id="1", options=["1", "2"], kind="choice", cot=solution),
-        row(id="2", options='["1", 2]', kind=None, cot=None),
+        row(id="1", options=["1", "3"], kind="choice", cot=solution),
+        row(id="2", options='["1", 3]', kind=None, cot=None),
         row(id="3", options=None),
         row(id="4", options="1 or 2"),
         row(id="5", options=["1", " "]),
         row(id="6", options=["1"] * 27),
-        row(id="7", options=["<prm>"]),
+        row(id="7", options=["3", "<prm>"]),
         row(id="8", kind="Numerical"),
         row(id="9", cot="First, a."),
     ]
     problems, bad = take(rows, columns={"choices": "options", "answer_type": "kind", "solution": "cot"})
     found = [(problem.choices, problem.answer_type, problem.solution) for problem in problems]
     assert found == [
-        (("1", "2"), "choice", solution),
-        (("1", "2"), "auto", None),
+        (("1", "3"), "choice", solution),
+        (("1", "3"), "auto", None),
         ((), "auto", None),
         ((), "auto", "First, a."),  # which a tagged source puts into steps
     ]
@@ -262,8 +262,9 @@ def test_a_json_array_and_json_lines_give_the_same_problems(take: Callable[..., 
     ("name", "content", "says"),
     [
         ("a.json", b'[{"id": 1},', "not a JSON array"),
-        ("a.json", b'{\n"data": [\n]\n}', "neither"),
-        ("a.jsonl", b"", "neither"),
+        ("a.json", b'{\n"data": [\n]\n}', "no rows"),
+        ("a.json", b'{\n"data": [\n]\n', "neither"),
+        ("a.jsonl", b"", "no rows"),
         ("a.json", b"[]", "no rows"),
         ("a.json", b"[" * 100_000, "not a JSON array"),
         ("a.parquet", b"PAR1 torn", "not a readable parquet"),

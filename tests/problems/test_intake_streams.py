@@ -165,9 +165,9 @@ def test_of_two_rows_with_one_id_the_first_that_can_be_taken_is(tmp_path: Path) 
     refused = tables.read_rows(tmp_path / "real.refused.parquet", schemas.REFUSED)
     details = [(row["row"], row["reason"], row["detail"]) for row in refused]
     assert details == [
-        (0, "empty_answer", "answer is blank"),
-        (3, "duplicate_id", "row 2 has the same id, and was taken"),
-        (4, "duplicate_id", "row 1 has the same id, and was taken"),
+        (0, "empty_answer", "t.jsonl, line 1: answer is blank"),
+        (3, "duplicate_id", "t.jsonl, line 4: row 2 (from 0) has the same id, and was taken"),
+        (4, "duplicate_id", "t.jsonl, line 5: row 1 (from 0) has the same id, and was taken"),
     ]
 
 

@@ -19,7 +19,7 @@ from mmprm.prm.score_candidates import score_candidates
 from mmprm.problems.intake import make_source
 
 ROOT = Path(__file__).parents[2]
-SIZES = {"mm_k12": 63, "mathvision": 76}
+SIZES = {"mm_k12": 125, "mathvision": 76}
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmprm.problems import rows
+from mmprm.problems import json_rows, rows
 from mmprm.runtime.errors import UserError
 
 COLUMNS = {"id": "id"}
@@ -61,7 +61,7 @@ def test_rows_from_any_one_on_are_the_rest_of_all(
 def test_a_torn_line_is_a_row_of_its_own_and_an_overlong_one_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "_LINE", 40)
+    monkeypatch.setattr(json_rows, "LINE", 40)
     long = json.dumps({"id": "x" * 200})
     exact = json.dumps({"id": "x" * 29})  # with its end of line just what is allowed
     assert len(exact) == 39
@@ -70,7 +70,15 @@ def test_a_torn_line_is_a_row_of_its_own_and_an_overlong_one_is_not_kept(
     found: list[Any] = list(rows.read([tmp_path / "a.jsonl"], COLUMNS, HINT))
     kinds = [row if isinstance(row, dict) else str(row)[:24] for row in found]
     too_long = "the line has more than 4"
-    assert kinds == [{"id": 1}, "the line is not JSON: Ex", too_long, {"id": "x" * 29}, "[1]", {"id": None}, too_long]
+    assert kinds == [
+        {"id": 1},
+        "the line is not JSON: Ex",
+        too_long,
+        {"id": "x" * 29},
+        "a row is an object, this",
+        {"id": None},
+        too_long,
+    ]
 
 
 def test_a_line_of_csv_with_too_many_fields_is_one_bad_row_and_an_empty_field_is_none(tmp_path: Path) -> None:
@@ -78,8 +86,8 @@ def test_a_line_of_csv_with_too_many_fields_is_one_bad_row_and_an_empty_field_is
     (tmp_path / "a.csv").write_bytes(text.encode("utf-8").replace("é".encode(), b"\xe9"))
     found = list(rows.read([tmp_path / "a.csv"], COLUMNS, HINT))
     assert found[0] == {"id": "007", "question": "a\nb"}
-    assert found[1] == "the line has more fields than the header"
-    assert found[2:4] == [{"id": "3", "question": None}, {"id": "4", "question": None}]
+    assert found[1] == "the line has more fields than the header (3, not 2)"
+    assert found[2:4] == [{"id": "3", "question": None}, "the line has fewer fields than the header (1, not 2)"]
     assert found[4] == {"id": "5", "question": "caf\udce9"}  # which intake refuses as bad_text
 
 

@@ -16,8 +16,9 @@ for verb in (
     *(evaluation.decode_guided, evaluation.measure_guided, evaluation.measure, evaluation.summarise),
     *(evaluation.score_steps, evaluation.measure_steps),
     *(report.write_report, report.write_data_card, report.write_ablation),
-    *(evaluation.score, evaluation.evaluate, evaluation.grade, report.clean),
+    *(evaluation.score, evaluation.evaluate, evaluation.grade, problems.look, report.clean),
 ):
     app.command(cls=Verb)(verb)
+app.command("try", cls=Verb)(problems.try_data)  # a keyword of Python
 
 __all__ = ["app"]

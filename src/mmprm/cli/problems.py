@@ -85,6 +85,36 @@ def intake(
     make_source(read_config(config), source, out, refused, work, threads)
 
 
+def try_data(
+    data: Annotated[Path, typer.Argument(help="a file of rows, or a folder of such files", show_default=False)],
+    kind: Annotated[str | None, option("--kind", "kind of source, e.g. table; else guessed")] = None,
+    images: Annotated[Path | None, option("--images", "folder of relative image paths; else guessed")] = None,
+    column: Annotated[list[str], option("--column", "OURS=THEIRS, e.g. answer=gold; may be repeated")] = [],  # noqa: B006
+    rows: Annotated[int, typer.Option(min=1, help="how many rows to read")] = 20,
+) -> None:
+    """Show how the first rows of your own data are understood, and the configuration that reads them so."""
+    from mmprm.problems.try_data import try_data
+
+    pairs = [pair.partition("=") for pair in column]
+    if wrong := [pair for pair, (ours, is_given, _) in zip(column, pairs, strict=True) if not ours or not is_given]:
+        raise UserError(f"--column {wrong[0]}: write it as OURS=THEIRS")
+    print(try_data(data, kind, images, {ours: theirs for ours, _, theirs in pairs}, rows))
+
+
+def look(
+    refused: Annotated[Path, typer.Argument(help="a table of refused rows", show_default=False)],
+    reason: Annotated[list[str], option("--reason", "only rows refused for this; may be repeated")] = [],  # noqa: B006
+    rows: Annotated[int, typer.Option(min=1, help="how many rows to show")] = 20,
+    pictures: Annotated[Path | None, option("--pictures", "folder for the pictures; else a temporary one")] = None,
+) -> None:
+    """Show why rows were refused: reason, the words that decided, the question, and where its pictures are."""
+    import tempfile
+
+    from mmprm.problems.look import look
+
+    print(look(refused, reason, rows, pictures or Path(tempfile.gettempdir(), f"mmprm-look-{refused.stem}")))
+
+
 @on_devices
 def tag(
     config: ConfigFile,

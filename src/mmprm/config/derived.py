@@ -11,16 +11,16 @@ Column = Literal["answer_type", "family", "source"]
 
 
 class CurationRules(Section):
-    """Which rules refuse problems, in their order."""
+    """Which rules refuse problems, in their order. A rule for single problems that is off still flags them."""
 
-    image_missing: bool = Field(True, description="no picture, or fewer than the question's text refers to")
-    image_tiny: bool = Field(True, description="no picture's shorter side has min_side pixels")
+    image_missing: bool = Field(True, description="no picture, or fewer than the question's text has links to")
+    image_tiny: bool = Field(False, description="no picture's shorter side has min_side pixels")
     image_blank: bool = Field(True, description="every picture is nearly uniform: see min_detail")
-    proof: bool = Field(True, description="it asks for a proof")
+    proof: bool = Field(False, description="it asks for a proof")
     drawing: bool = Field(True, description="it asks for a drawing")
-    open_question: bool = Field(True, description="it asks to explain, discuss, design, ...")
+    open_question: bool = Field(True, description="it asks to explain, discuss, design, or for one of several answers")
     several_questions: bool = Field(
-        True, description="it asks more than its answer covers (blanks with a part each stay)"
+        False, description="it asks more than its answer covers (blanks with a part each stay)"
     )
     unverifiable: bool = Field(True, description="the grader cannot tell its answer from wrong ones; or it is a text")
     in_benchmark: bool = Field(True, description="it is a problem of a benchmark or step benchmark")

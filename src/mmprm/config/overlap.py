@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 from itertools import combinations, product
 
+from mmprm.config.data_files import DataFiles
 from mmprm.config.derived import CuratedSource, SetAsideSource, TaggedSource
 from mmprm.config.section import Section, check_names
-from mmprm.config.sources import DERIVED, BenchmarkSource, DataFiles, MathVisionSource, MiniSource, TableSource
+from mmprm.config.sources import DERIVED, BenchmarkSource, MathVisionSource, MiniSource, TableSource
 
 
 def check_derived(sources: Mapping[str, Section]) -> None:

@@ -1,29 +1,28 @@
 """Sources of problems and of labelled steps. In: YAML values. Out: sections."""
 
-import os
-from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from mmprm.config.data_files import DataFiles, ProblemFiles, Weight
 from mmprm.config.derived import CuratedSource, SetAsideSource, TaggedSource
 from mmprm.config.section import NO_RESULT, Section, Share
 
 Column = Literal[
-    "id", "question", "answer", "image", "choices", "answer_type", "solution", "precision", "unit", "tolerance", "group"
+    "id",
+    "question",
+    "answer",
+    "image",
+    "choices",
+    "answer_type",
+    "solution",
+    "precision",
+    "unit",
+    "tolerance",
+    "group",
+    "family",
 ]
-TurnColumn = Literal["id", "turns", "image", "answer", "answer_type", "choices", "group"]
-Weight = Annotated[
-    float,
-    Field(
-        gt=0,
-        le=100,
-        description="how often its problems are taken in an epoch of policy training: 2.5 is each twice, and half of "
-        "them once more, chosen by the seed",
-        json_schema_extra=NO_RESULT,  # of the source; a param of its own of policy training
-    ),
-]
+TurnColumn = Literal["id", "turns", "image", "answer", "answer_type", "choices", "group", "family"]
 Family = Literal["bars", "rectangle", "triangle", "table", "lshape", "grid", "check", "story", "long_story"]
 
 
@@ -62,83 +61,31 @@ class MiniSource(Section):
         return f"split {self.split}: {', '.join(self.families)}"
 
 
-class DataFiles(Section):
-    """Where rows lie: a file, a folder of files (a snapshot of a hub repository), or a repository of the hub."""
+class MappedFiles(ProblemFiles):
+    """Files whose columns are mapped to those of a problem."""
 
-    DEFAULT_FILES: ClassVar[tuple[str, ...]] = ("*.parquet",)
-
-    kind: str
-    path: Path | None = Field(None, description="a parquet, JSON, JSON Lines or CSV file, or a folder of such files")
-    repo: str | None = Field(
+    answer_is: Literal["value", "index", "letter"] | None = Field(
         None,
-        pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$",
-        description="in place of `path`: owner/name of a data set on the hub",
+        description="of a question with choices, what the answer's column has: value: a choice's own text; index: its "
+        "place, from 0; letter: its letter; null: any, and rows that can be read in two ways are refused",
     )
-    revision: str | None = Field(
-        None,
-        pattern=r"^[0-9a-f]{40}$",
-        description="of `repo`: the commit's whole hash, so that the data cannot change",
+    composite: bool = Field(
+        False, description="one picture may hold what the question calls <image1>, <image2>, … (as MathVision's do)"
     )
-    files: list[str] | None = Field(
-        None, min_length=1, description="which files of a folder or `repo`, e.g. data/test-*.parquet; null: the split's"
-    )
-    images: Path | None = Field(None, description="folder of relative image paths; null: that of `path` or `repo`")
-    licence: str = Field("unknown", description="stated in the data card", json_schema_extra=NO_RESULT)
-    limit: int | None = Field(None, ge=1, description="take the first rows only; null: all")
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if (self.path is None) == (self.repo is None):
-            raise ValueError("path: give either path (a file or folder) or repo (a data set of the hub)")
-        if (self.repo is None) != (self.revision is None):
-            raise ValueError("revision: repo and revision go together; the revision is a commit's whole hash")
-        return self
-
-    @property
-    def patterns(self) -> tuple[str, ...]:
-        """Patterns of the data files in a folder or repository, for fnmatch (`*` may stand for folders too)."""
-        split = getattr(self, "split", None)
-        if self.files is None and split:
-            return tuple(f"{start}{split}{end}.parquet" for start in ("", "*/") for end in ("", "-*"))
-        return tuple(self.files or self.DEFAULT_FILES)
-
-    def local_files(self) -> list[Path]:
-        """List the files below `path`, or `path` itself where it is no folder; none for a repository of the hub."""
-        if self.path is None:
-            return []
-        return self.matching(self.path) if self.path.is_dir() else [self.path]
-
-    def matching(self, folder: Path) -> list[Path]:
-        """List the files below a folder that match `patterns`, in order."""
-        paths = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
-        relative = {path: path.relative_to(folder).as_posix() for path in paths}
-        return sorted(path for path in paths if any(fnmatchcase(relative[path], pattern) for pattern in self.patterns))
-
-    @property
-    def about(self) -> str:
-        """Its description in the report."""
-        place = f"{self.repo} at {self.revision}" if self.path is None else self.path.name
-        return f"{place}, licence {self.licence}"
 
 
-class ProblemFiles(DataFiles):
-    """Files of problems."""
-
-    weight: Weight = 1.0
-
-
-class TableSource(ProblemFiles):
-    """Problems in people's own tables: parquet, JSON, JSON Lines or CSV, with a map of the columns."""
+class TableSource(MappedFiles):
+    """Problems in people's own tables: parquet, JSON, JSON Lines, CSV or TSV, with a map of the columns."""
 
     kind: Literal["table"]
     columns: dict[Column, str] = Field(
         default_factory=dict,
         description="our column -> theirs; empty: there is none (no id: the row's number). id, question, answer and "
-        "image must exist",
+        "image must exist. Choices that have a column each are named with commas, as {choices: 'A,B,C,D'}",
     )
 
 
-class ImageFolderSource(ProblemFiles):
+class ImageFolderSource(MappedFiles):
     """A folder of images with metadata.csv, metadata.jsonl or metadata.parquet, as the hub's imagefolder has it."""
 
     DEFAULT_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -185,10 +132,10 @@ class MathVistaSource(ProblemFiles):
 
 
 class MathVerseSource(ProblemFiles):
-    """AI4Math/MathVerse: 788 problems, each in five versions."""
+    """AI4Math/MathVerse: 788 problems, each in five versions; and the same in text alone."""
 
     kind: Literal["mathverse"]
-    split: Literal["testmini"] = Field("testmini", description="its split with answers")
+    split: Literal["testmini", "testmini_text_only"] = Field("testmini", description="which of its splits with answers")
 
 
 class MathVisionSource(ProblemFiles):
@@ -205,7 +152,36 @@ class OlympiadBenchSource(ProblemFiles):
     split: Literal["OE_MM_maths_en_COMP"] = Field("OE_MM_maths_en_COMP", description="its subset")
 
 
-BenchmarkSource = MmK12Source | MathVistaSource | MathVerseSource | MathVisionSource | OlympiadBenchSource
+class MmmuSource(ProblemFiles):
+    """MMMU/MMMU: several choices or an open answer, with up to seven pictures."""
+
+    kind: Literal["mmmu"]
+    split: Literal["validation", "dev"] = Field("validation", description="which of its splits with answers")
+
+
+class DynaMathSource(ProblemFiles):
+    """DynaMath: variants of one question, each with its own numbers and picture."""
+
+    DEFAULT_FILES = ("*sample_variant*.parquet", "dataset.json")
+    kind: Literal["dynamath"]
+
+
+class WeMathSource(ProblemFiles):
+    """We-Math: problems of two or three steps, and each step as a problem of its own."""
+
+    DEFAULT_FILES = ("testmini.json", "*testmini*.parquet")
+    kind: Literal["we_math"]
+
+
+class LogicVistaSource(ProblemFiles):
+    """LogicVista: questions about drawings, some with several right choices."""
+
+    DEFAULT_FILES = ("dataset.json",)
+    kind: Literal["logicvista"]
+
+
+NewerSource = MmmuSource | DynaMathSource | WeMathSource | LogicVistaSource
+BenchmarkSource = MmK12Source | MathVistaSource | MathVerseSource | MathVisionSource | OlympiadBenchSource | NewerSource
 DERIVED = CuratedSource | TaggedSource | SetAsideSource
 OwnSource = TableSource | ImageFolderSource | ConversationSource
 Source = Annotated[MiniSource | OwnSource | BenchmarkSource | DERIVED, Field(discriminator="kind")]

@@ -34,7 +34,7 @@ class PoolDecisions:
         self.pool, self.source = pool, source
         self.n_rows = int((pool.table < n_tables).sum())
         # Rows that are not kept: a rule or HELD_OUT, and why.
-        self._ended = _refusals(pool, self.n_rows, source)
+        self._ended, self._flagged = _refusals(pool, self.n_rows, source)
         self._matches: dict[int, BenchmarkMatch] = {}
         repeated = self._compare()
         left = self._left()
@@ -101,19 +101,33 @@ class PoolDecisions:
             "simple_picture": bool(len(detail)) and max(detail) < SIMPLE,
             "in_a_group": bool(self.groups[row]),
         }
-        return tuple(flag for flag, is_set in flags.items() if is_set)
+        return (*(flag for flag, is_set in flags.items() if is_set), *self._flagged.get(row, ()))
 
 
-def _refusals(pool: ProblemIndex, n_rows: int, settings: CuratedSource) -> dict[int, tuple[str, str]]:
-    """Apply the rules for single problems: returns refused row -> the first enabled rule that refuses it, and why."""
-    columns = {name: pool.column(name) for name in ("named", "fault", *_ASKED)}
+def _refusals(
+    pool: ProblemIndex, n_rows: int, settings: CuratedSource
+) -> tuple[dict[int, tuple[str, str]], dict[int, list[str]]]:
+    """Apply the rules for single problems.
+
+    Returns refused row -> the first enabled rule that refuses it, and why; row -> the rules that would, if switched on.
+    """
     refused: dict[int, tuple[str, str]] = {}
+    flagged: dict[int, list[str]] = {}
+    for row, rule, detail in broken_rules(pool, n_rows, settings):
+        if getattr(settings.rules, rule):
+            refused.setdefault(row, (rule, detail))
+        elif rule not in flagged.setdefault(row, []):
+            flagged[row].append(rule)
+    return refused, flagged
+
+
+def broken_rules(pool: ProblemIndex, n_rows: int, settings: CuratedSource) -> Iterator[tuple[int, str, str]]:
+    """Yield (row, rule, a sentence for a person) for each rule for single problems that a row breaks, on or off."""
+    columns = {name: pool.column(name) for name in ("named", "fault", *_ASKED)}
     for row in range(n_rows):
         values = {name: column[row] for name, column in columns.items()}
         for rule, detail in _faults(pool, row, values, settings):
-            if getattr(settings.rules, rule):
-                refused.setdefault(row, (rule, detail))
-    return refused
+            yield row, rule, detail
 
 
 def _faults(pool: ProblemIndex, row: int, values: dict[str, Any], settings: CuratedSource) -> Iterator[tuple[str, str]]:
@@ -122,7 +136,7 @@ def _faults(pool: ProblemIndex, row: int, values: dict[str, Any], settings: Cura
     if not len(sides):
         yield "image_missing", "it has no picture"
     elif len(sides) < values["named"]:
-        yield "image_missing", f"its text has places for {values['named']} pictures, and it has {len(sides)}"
+        yield "image_missing", f"its text has links to {values['named']} pictures, and it has {len(sides)}"
     if len(sides) and max(sides) < settings.min_side:
         yield "image_tiny", f"the shorter side of its largest picture has {max(sides)} pixels"
     if len(sides) and max(details) < settings.min_detail:

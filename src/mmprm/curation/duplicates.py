@@ -16,7 +16,8 @@ from mmprm.problems.groups import first_members
 
 # The share of telling words that two problems with the same answer must have in common: with near pictures and the same
 # numbers, with near pictures and no numbers, without pictures.
-ALIKE_NUMBERS, ALIKE, ALIKE_ALONE = 0.25, 0.5, 0.8
+# Lower ones take a problem and its last step for one (We-Math: shares up to 0.63 with one answer): they share a group.
+ALIKE_NUMBERS, ALIKE, ALIKE_ALONE = 0.7, 0.8, 0.8
 
 
 def duplicates(pool: ProblemIndex, pictures: PictureClusters, rows: Rows) -> dict[int, int]:

@@ -29,7 +29,7 @@ from mmprm.runtime.errors import UserError
 from mmprm.runtime.parent_death import end_with_parent
 from mmprm.runtime.progress import Progress
 
-VERSION = "1"  # to be raised with every change of the content of signatures
+VERSION = "2"  # to be raised with every change of the content of signatures
 _AHEAD = 2  # row groups that are submitted at a time, for each process
 _FEW = 8  # row groups that are finished before processes would have started
 _BATCH = 16  # problems whose images are in memory, in each process
@@ -84,7 +84,7 @@ def _sign(problem: Problem, max_words: int) -> dict[str, Any]:
         "named": texts.pictures_named(problem.question),
         "fault": fault,
         "pending": pending,
-        **vars(questions.find_faults(problem.question, checked.n_parts)),
+        **vars(questions.find_faults(problem.question, checked.n_parts, bool(problem.choices))),
         "gold": texts.hashed(checked.gold),
         **vars(texts.text_signature(problem.question)),
         **{field.name: [getattr(picture, field.name) for picture in shown] for field in fields(PictureSignature)},

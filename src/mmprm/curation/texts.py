@@ -30,7 +30,8 @@ text mathrm cdot times left right circ angle triangle
 如 图 所 示 已 知 求 的 是 在 为 则 中 与 和 若 下 上 等 于 点 角 形
 """
 COMMON = frozenset(_COMMON.split())
-_PICTURE = re.compile(r"!?\[image\]\([^)]*\)|<image(?:_?\d+)?>|<img[^>]*>", re.IGNORECASE)
+_PICTURE = re.compile(r"!?\[image\]\([^)]*\)|<image(?:[ _]?\d+)?>|<img[^>]*>", re.IGNORECASE)
+_LINK = re.compile(r"!?\[image\]\([^)]*\)|<img[^>]*>", re.IGNORECASE)
 _TYPESET = re.compile(
     r"\\(?:left|right|bigl?|bigr?|displaystyle|quad|qquad|text|mathrm|mathbf|rm|mbox|unit|number|ce|operatorname)"
     r"(?![a-z])|\\[,;!: ]|\$+"
@@ -122,5 +123,9 @@ def includes(numbers: tuple[str, ...], others: tuple[str, ...]) -> bool:
 
 
 def pictures_named(question: str) -> int:
-    """Count the different picture placeholders in the text."""
-    return len(set(_PICTURE.findall(question)))
+    """Count the pictures that the text has links to.
+
+    Numbered places (`<image2>`) are not counted: benchmarks keep several of them in one picture, and intake has counted
+    those of other sources. On 3,040 problems of MATH-V, one of 335 refusals by such places was right.
+    """
+    return len(set(_LINK.findall(question)))

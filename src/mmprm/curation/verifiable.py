@@ -42,12 +42,15 @@ def check(problem: Problem, max_words: int) -> Verifiability:
     """Check the answer by the rules of grading; max_words: the most words of an answer in words."""
     target = rules.target_of(problem)
     blanks, ordered = parts(problem.answer) if target.kind == "expression" else ([clean(problem.answer)], False)
+    if target.kind == "text" and (lines := [line for line in problem.answer.splitlines() if line.strip()])[1:]:
+        blanks = lines  # of several blanks in words, each is as long as one may be
     kind = "several" if len(blanks) > 1 and ordered else target.kind
     gold = _gold(target)
     fault = _fault(problem.answer, target, blanks, max_words)
     if fault is not None:
         return Verifiability(kind, len(blanks), gold, fault)
-    decided = rules.decide(target, problem.answer)
+    letters = ", ".join("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[index] for index in sorted(target.right))
+    decided = rules.decide(target, letters or problem.answer)
     if decided is None or decided.verdict is not Verdict.CORRECT:
         return Verifiability(kind, len(blanks), gold, "the grader does not take its own answer for right")
     return Verifiability(kind, len(blanks), gold, None, _wrong(target, problem.answer, blanks, ordered))

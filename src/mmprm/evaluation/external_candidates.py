@@ -34,9 +34,11 @@ from mmprm.data.problem import Problem, problems_by_id
 from mmprm.model.step_text import Parsed, Status, has_control, parse, render_solution
 from mmprm.prm import score_stamp
 from mmprm.problems import json_array
-from mmprm.problems.fields import RowFields, SourceContext, object_of, problem_of
+from mmprm.problems.fields import RowFields, SourceContext, problem_of
 from mmprm.problems.image_checks import check_table
-from mmprm.problems.rows import PARQUET, RowRefusedError, one_row, without_nan
+from mmprm.problems.json_rows import without_nan
+from mmprm.problems.refusals import RowRefusedError, object_of, one_row
+from mmprm.problems.rows import PARQUET
 from mmprm.runtime.errors import UserError
 
 T = TypeVar("T")

@@ -49,7 +49,8 @@ def measure(
     for name, path in zip(variants, outcome, strict=True):
         rows = join_scores(rows, path, f"outcome/{name}")
     try:
-        metrics = selection_metrics(by_id, rows, config.bench, n, config.seed, variants)
+        kind = config.sources[config.benchmarks[benchmark].source].kind
+        metrics = selection_metrics(by_id, rows, config.bench, n, config.seed, variants, kind)
     except UserError as error:
         raise UserError(f"{candidates}: {error}") from error
     names = {"benchmark": benchmark, "variant": variant}

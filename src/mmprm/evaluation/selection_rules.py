@@ -24,6 +24,7 @@ from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.best_of_n import expected_accuracy, oracle, random_pick, sizes
 from mmprm.evaluation.candidates import Candidates, candidate_counts, candidates_of, within_problem
 from mmprm.evaluation.intervals import intervals, mcnemar
+from mmprm.evaluation.official_scores import official_scores
 from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
@@ -50,11 +51,13 @@ def selection_metrics(
     n: int,
     seed: int,
     outcome: Sequence[str] = (),
+    kind: str = "",
 ) -> dict[str, Any]:
     """Make everything that metrics.json says of one set of candidates.
 
     rows: problem id -> its candidates with `probabilities` (see candidates.join_scores); n: the largest number of
-    candidates a problem; outcome: see candidates.candidates_of. A row of `rows` is {n, metric, value, ci_low, ci_high,
+    candidates a problem; outcome: see candidates.candidates_of; kind: of the source, for its official scores. A
+    row of `rows` is {n, metric, value, ci_low, ci_high,
     problems, primary}. Raises UserError where no candidate has a verdict.
     """
     every = [candidates_of(problems[name], group, outcome) for name, group in rows.items()]
@@ -92,9 +95,24 @@ def selection_metrics(
             {"k": row["n"], **{key: row[key] for key in _INTERVAL}} for row in summary if row["metric"] == "oracle"
         ],
         "accuracy": {row["metric"]: row["value"] for row in summary if row["n"] == n},
+        "official": _official(kind, [one.problem_id for one in counted], values, n, bench, seed),
         "rows": summary,
         "curves": curves(summary),
     }
+
+
+def _official(kind: str, ids: Sequence[str], values: Values, n: int, bench: Bench, seed: int) -> list[Row]:
+    """List the official scores of the benchmark's kind with n candidates, {choice, score, value, ci_low, ci_high}."""
+    found = []
+    for choice in ("random", "majority", f"bon/{bench.primary}"):
+        for score, by_unit in official_scores(kind, ids, values[choice, n]).items():
+            if len(by_unit):
+                ends = (
+                    float(end[0])
+                    for end in intervals(by_unit, bench.confidence, bench.resamples, seed, differences=[False])
+                )
+                found.append({"choice": choice, "score": score, **dict(zip(_INTERVAL, ends, strict=True))})
+    return found
 
 
 def per_problem(counted: Sequence[Candidates], n_max: int, primary: str, seed: int = 0) -> Values:

@@ -191,12 +191,13 @@ def yes_or_no(options: tuple[str, ...], conclusion: str, question: str) -> froze
 
 
 def gold_indices(options: tuple[str, ...], gold: str) -> frozenset[int]:
-    """Return the right options: gold is an option's text (MathVista), a letter (MathVision) or several ("ACD")."""
+    """Return the right options: gold is an option's text (MathVista), its letter, both (`B. 20`), or several (ACD)."""
     exact = [index for index, option in enumerate(options) if option.strip() == gold.strip()]
     if len(exact) == 1:
         return frozenset(exact)
     text = clean(gold)
-    return _by_letter(_BARE.match(text), len(options)) or _several(text, len(options)) or _by_text(options, text)
+    by_letter = _by_letter(_BARE.match(text), len(options)) or _several(text, len(options))
+    return by_letter or _by_text(options, text) or _letter_and_text(options, gold.strip())
 
 
 def _indices(letters: Iterable[str], count: int) -> frozenset[int]:
@@ -227,6 +228,8 @@ def _by_text(options: tuple[str, ...], text: str) -> frozenset[int]:
         # The options are letters themselves, maybe not in order: `(e)` is that option, `E` the fifth of them.
         same = [index for index, option in enumerate(options) if letter[1] in option]
         return frozenset(same) if len(same) == 1 else _indices(letter[1], len(options))
+    if letter and letter[1] in (option.strip() for option in options) and (named := _indices(letter[1], len(options))):
+        return named  # `B` of the options B, C and "none": the letter that is shown before an option
     for form, text_form in enumerate((words(text), compact(text))):
         forms = [_forms(option)[form] for option in options]
         if text_form and text_form in forms:

@@ -6,7 +6,7 @@ In: a problem and the text of an answer. Out: a `Graded`, or None if only `expre
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
@@ -17,10 +17,11 @@ from mmprm.grading.benchmark_rules import EXACT, INTEGER, Closeness, closeness_o
 from mmprm.grading.clean import clean, compact, named_statements, words
 from mmprm.grading.expression import MATHS, MAX_CHARACTERS, is_formula
 from mmprm.grading.formula import too_large
+from mmprm.grading.gold import alternatives, fraction_blanks, shortest
 from mmprm.grading.stated_number import stated_number
 
 # Part of the journal's keys: raise it with every change that can alter a verdict.
-VERSION = "3"
+VERSION = "4"
 
 _CIRCLES = re.compile(r"[①②③]|\(1\).*\(2\)", re.DOTALL)
 
@@ -57,10 +58,21 @@ class Target:
     right: frozenset[int] = frozenset()
     number: number.Number | None = None
     closeness: Closeness = EXACT
+    others: tuple[Target, ...] = ()  # what is right as well, where the gold answer names several
 
 
 @lru_cache(maxsize=65536)
 def _target(
+    gold: str, options: tuple[str, ...], answer_type: str, question: str, closeness: Closeness, unit: str | None
+) -> Target:
+    settings = options, answer_type, question, closeness, unit
+    if (target := _of_one(shortest(gold), *settings)).kind == "choice" or answer_type == "text":
+        return target
+    first, *others = alternatives(gold)
+    return replace(_of_one(first, *settings), others=tuple(_of_one(o, *settings) for o in others)) if others else target
+
+
+def _of_one(
     gold: str, options: tuple[str, ...], answer_type: str, question: str, closeness: Closeness, unit: str | None
 ) -> Target:
     if answer_type in ("auto", "choice"):
@@ -95,12 +107,21 @@ def decide(target: Target, answer: str | None) -> Graded | None:
     """Return the verdict of the rules, within microseconds; None if formulas must be compared."""
     if answer is None or not answer.strip():
         return Graded(Verdict.UNPARSED, "none")
+    for other in target.others:
+        if (also := _decide(other, answer)) and also.verdict is Verdict.CORRECT:
+            return also
+    return _decide(target, answer)
+
+
+def _decide(target: Target, answer: str) -> Graded | None:
     if target.kind == "text":
         return graded(words(answer) == words(target.gold), "text")
     if target.kind == "choice" and (decided := _decide_choice(target, answer)):
         return decided
     if target.number is not None and (value := _number_in(answer)):
         return graded(number.equal(target.number, value, target.closeness), "number")
+    if target.kind == "expression" and fraction_blanks(target.gold, answer):
+        return Graded(Verdict.CORRECT, "fractions")
     if target.kind == "expression" and (statements := named_statements(target.gold)):
         return graded(named_statements(answer, loose=True) == statements, "statements")
     return _decide_formula(target, answer)

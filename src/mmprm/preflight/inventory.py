@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 from mmprm.config import Config
+from mmprm.config.data_files import DataFiles
 from mmprm.config.models import InstructedModel
-from mmprm.config.sources import DataFiles
 from mmprm.preflight.findings import Finding, found
 from mmprm.preflight.shape import known_origin, read_object
 from mmprm.runtime.errors import UserError
@@ -83,7 +83,7 @@ def _readers(config: Config) -> dict[str, set[str]]:
 
 
 def _data(config: Config, key: str, source: DataFiles, stages: tuple[str, ...], columns: bool) -> Iterator[Finding]:
-    from mmprm.problems.rows import READABLE
+    from mmprm.problems.rows import READABLE, form_of
 
     if source.path is None:
         return  # a commit of the hub, which is fetched
@@ -99,7 +99,7 @@ def _data(config: Config, key: str, source: DataFiles, stages: tuple[str, ...], 
             continue
         if not file.is_file():
             yield found(f"{key}.path", f"{file}: no such file; put it there, or set the key to where it is", *stages)
-        elif file.suffix not in READABLE:
+        elif form_of(file) not in READABLE:
             yield found(f"{key}.path", f"{file}: sources are {', '.join(READABLE)} files", *stages)
         elif columns:
             yield from _columns(key, source, file, stages)
@@ -141,12 +141,21 @@ def head_columns(file: Path) -> tuple[list[str], bool]:
             return pq.read_schema(file).names, True
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{file}: not a readable parquet file ({error})") from error
-    if file.suffix == ".csv":
-        with file.open(newline="", encoding="utf-8-sig") as opened:
-            return next(csv.reader(opened), []), True
+    if file.suffix in (".csv", ".tsv"):
+        with file.open(newline="", encoding="utf-8-sig", errors="replace") as opened:
+            return next(csv.reader(opened, delimiter="," if file.suffix == ".csv" else "\t"), []), True
+    if file.suffix in (".gz", ".zst"):
+        return [], False
     with file.open("rb") as opened:
         head = opened.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace").lstrip()
     whole = file.stat().st_size <= _HEAD_BYTES
+    first = head.partition("\n")
+    if (
+        file.suffix == ".json"
+        and head.startswith("{")
+        and (not first[2].strip() or not first[0].rstrip().endswith("}"))
+    ):
+        return [], False  # one object, which may be a table
     rows = list(islice(_array_rows(head) if head.startswith("[") else _line_rows(head), _HEAD_ROWS))
     names = dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row)
     return list(names), whole or len(rows) == _HEAD_ROWS

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from mmprm.config import Config
-from mmprm.config.sources import DataFiles, MiniSource
+from mmprm.config.data_files import DataFiles
+from mmprm.config.sources import MiniSource
 
 
 def count_rows(config: Config, name: str, results: Path | None = None) -> int | None:

@@ -59,4 +59,4 @@ def narrow(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[\s$]+", "", narrow(re.sub(r"<image(?:_?\d+)?>", "", text)))
+    return re.sub(r"[\s$]+", "", narrow(re.sub(r"<image(?:[ _]?\d+)?>", "", text)))

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from mmprm.data.problem import FORMATS, Problem, decode_image, open_image
-from mmprm.problems.rows import RowRefusedError
+from mmprm.problems.refusals import RowRefusedError
 from mmprm.runtime.errors import UserError
 
 # Other kinds of files that are often given as images, by their first bytes: named in the refusal, never opened.
@@ -26,7 +26,18 @@ _OTHERS = {
     b"<?xml": "SVG or XML",
     **dict.fromkeys((b"<!DOC", b"<html"), "HTML"),
     b"version https://git-lfs": "a Git LFS pointer",
+    b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
+    **dict.fromkeys((b"\xff\x0a", b"\x00\x00\x00\x0cJXL "), "JPEG XL"),
+    b"\x00\x00\x01\x00": "an icon (ICO)",
 }
+_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", **dict.fromkeys((b"heic", b"heix", b"hevc", b"mif1", b"msf1"), "HEIC")}
+_SHOWN = 200  # characters of a path in a refusal
+ASPECT = 200  # the longer side over the shorter one, above which Qwen-VL's processor refuses an image
+
+
+def largest_file(max_pixels: int) -> int:
+    """Return the most bytes that a file of so many pixels needs: four channels of 16 bits, and a header."""
+    return 8 * max_pixels + 2**20
 
 
 def read_inside(folder: Path, name: str, max_pixels: int, links: Path | None = None) -> bytes:
@@ -35,7 +46,7 @@ def read_inside(folder: Path, name: str, max_pixels: int, links: Path | None = N
     Symbolic links are resolved first, so that a link cannot lead out of the folder either, except into the folder
     `links` (the hub's cache keeps files beside its snapshots) if the name itself stays inside.
     """
-    max_bytes = 8 * max_pixels + 2**20  # four channels of 16 bits, and a header
+    max_bytes, shown = largest_file(max_pixels), repr(name if len(name) <= _SHOWN else f"{name[: _SHOWN - 1]}…")
     try:
         root = folder.resolve()
         path = (root / name).resolve()
@@ -45,15 +56,16 @@ def read_inside(folder: Path, name: str, max_pixels: int, links: Path | None = N
             and path.is_relative_to(links.resolve())
         )
         if not inside:
-            raise RowRefusedError("path_outside", f"{name!r} leads out of {folder} (links are followed)")
+            raise RowRefusedError("path_outside", f"{shown} leads out of {folder} (links are followed)")
         if not path.is_file():
-            raise RowRefusedError("missing_file", f"there is no file {name!r} in {folder}")
+            raise RowRefusedError("missing_file", f"there is no file {shown} in {folder}")
         size = path.stat().st_size
         if size > max_bytes:
-            raise RowRefusedError("image_too_large", f"{name!r} has {size:,} bytes, more than {max_bytes:,}")
+            raise RowRefusedError("image_too_large", f"{shown} has {size:,} bytes, more than {max_bytes:,}")
         return path.read_bytes()
     except (OSError, ValueError, RuntimeError) as error:  # no permission, a null byte, a cycle of links
-        raise RowRefusedError("missing_file", f"{name!r} cannot be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise RowRefusedError("missing_file", f"{shown} cannot be read: {why}") from error
 
 
 @contextmanager
@@ -83,6 +95,9 @@ def check(data: bytes, max_pixels: int) -> None:
                 if width * height > max_pixels:
                     detail = f"{width:,} x {height:,} pixels are more than max_image_pixels {max_pixels:,}"
                     raise RowRefusedError("image_too_large", detail)
+                if max(width, height) > ASPECT * min(width, height):
+                    detail = f"{width:,} x {height:,} pixels: one side is more than {ASPECT} times the other"
+                    raise RowRefusedError("image_aspect", detail)
                 image.verify()  # the checksums of a PNG, which decoding does not check
             with open_image(data) as image:
                 image.load()
@@ -90,17 +105,24 @@ def check(data: bytes, max_pixels: int) -> None:
         except RowRefusedError:
             raise
         except UnidentifiedImageError as error:
-            start = data[:64].lstrip()
-            for magic, name in _OTHERS.items():
-                if start.startswith(magic):
-                    allowed = ", ".join(FORMATS)
-                    raise RowRefusedError("image_format", f"this is {name}; allowed are {allowed}") from error
+            if name := _other_format(data):
+                allowed = ", ".join(FORMATS)
+                raise RowRefusedError("image_format", f"this is {name}; allowed are {allowed}") from error
             detail = f"not an image of a known format; it starts with {data[:8]!r}"
             raise RowRefusedError("corrupt_image", detail) from error
         except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
             cut = "truncat" in str(error).lower() or isinstance(error, EOFError)
             reason = "truncated_image" if cut else "corrupt_image"
             raise RowRefusedError(reason, f"it does not decode: {error}") from error
+
+
+def _other_format(data: bytes) -> str | None:
+    if data[4:8] == b"ftyp" and (name := _BRANDS.get(data[8:12])):
+        return name
+    start = data[:64]
+    return next(
+        (name for magic, name in _OTHERS.items() if start.startswith(magic) or start.lstrip().startswith(magic)), None
+    )
 
 
 @functools.lru_cache(maxsize=64)  # consecutive rows often share a picture

@@ -19,7 +19,8 @@ from typing import Any
 import PIL
 
 from mmprm.config import Config
-from mmprm.config.sources import DERIVED, DataFiles, MiniSource, ProblemFiles
+from mmprm.config.data_files import DataFiles, ProblemFiles
+from mmprm.config.sources import DERIVED, MiniSource
 from mmprm.data import schemas, tables
 from mmprm.data.problem import write_problems
 from mmprm.problems import parts, rows
@@ -31,7 +32,8 @@ from mmprm.runtime.log import log
 from mmprm.runtime.progress import Progress
 
 SUMMARY = ".intake.json"
-VERSION = 1  # of the checks: parts of another version are not used
+VERSION = 2  # of the checks: parts of another version are not used
+_SHOWN = 3  # refused rows that are shown on the terminal
 _NOT_ROWS = {"licence", "weight"}  # keys of a source on which its rows do not depend
 
 
@@ -123,17 +125,27 @@ def _from_files(
         tables.write(stopped, merged.refused(), schemas.REFUSED)
         reasons = ", ".join(f"{count} {reason}" for reason, count in counts["refused"].items())
         early = f" ({progress.hopeless}: reading ended early)" if progress.hopeless else ""
+        lost = counts["refused"].get("missing_file", 0)
+        folder_hint = f"; images are looked for in {located.images}: is `images` right?" if 2 * lost > n_refused else ""
         raise UserError(
-            f"source {name}: {n_refused} of {progress.rows} rows are refused ({reasons or 'there are none'}), and "
+            f"source {name}: {n_refused} of {progress.rows} rows are refused ({reasons}), and "
             f"{merged.taken} problems are left; intake.max_refused_share is {bounds.max_refused_share}{early}: "
-            f"fix the rows that {stopped} lists, or raise the bound"
+            f"fix the rows that {stopped} lists (`mmprm look`), or raise the bound{folder_hint}{_first_refused(merged)}"
         )
+    for line in _first_refused(merged).splitlines()[1:]:
+        log.info(f"{name}: {line.strip()}")
     tables.write(refused, merged.refused(), schemas.REFUSED)
     tables.write(out, merged.problems(), schemas.PROBLEMS)
     tables.write_json(out.with_suffix(SUMMARY), counts)
     stopped.unlink(missing_ok=True)
     shutil.rmtree(folder)
     return counts
+
+
+def _first_refused(merged: MergedParts) -> str:
+    """Say for the first refused rows where they stand and why, each on a line of its own."""
+    shown = (f"{row['detail']} ({row['reason']})" for row in islice(merged.refused(), _SHOWN))
+    return "".join("\n  " + " ".join(line.split()) for line in shown)
 
 
 def _identity(source: ProblemFiles, name: str, max_pixels: int, files: tuple[Path, ...]) -> str:

@@ -97,6 +97,6 @@ class MergedParts:
             for row in table.select(["row", "problem_id", "reason", "detail"]).to_pylist():
                 if row["row"] in repeated:
                     row["reason"] = "duplicate_id"
-                    row["detail"] = f"row {repeated[row['row']]} has the same id, and was taken"
+                    row["detail"] += f"row {repeated[row['row']]} (from 0) has the same id, and was taken"
                 if row["reason"] is not None:
                     yield {"source": self._source, **row}

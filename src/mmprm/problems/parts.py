@@ -22,12 +22,12 @@ from typing import Any, BinaryIO, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmprm.config.sources import DataFiles
+from mmprm.config.data_files import DataFiles
 from mmprm.data import schemas, tables
 from mmprm.data.problem import row_of
 from mmprm.problems.adapters import adapter_of
-from mmprm.problems.fields import SourceContext, object_of, problem_of
-from mmprm.problems.rows import RowRefusedError, one_row
+from mmprm.problems.fields import SourceContext, problem_of
+from mmprm.problems.refusals import RowRefusedError, object_of, one_row, with_place
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.parent_death import end_with_parent
 
@@ -70,7 +70,7 @@ class PartMaker:
                         fields = fields if adapter.id else replace(fields, id=number)
                         problem = problem_of(fields, self.context)
                 except RowRefusedError as error:
-                    entry |= {"reason": error.reason, "detail": error.detail}
+                    entry |= {"reason": error.reason, "detail": with_place(row, error.detail)}
                     entry["problem_id"] = _shown_id(self.context.source, row, adapter.id)
                 else:
                     # A problem is the length of the JSON of its fields, this JSON with the images' lengths, the images.
@@ -78,6 +78,7 @@ class PartMaker:
                     packed = b"".join((len(head).to_bytes(8, "big"), head, *problem.images))
                     entry |= {"offset": file.tell(), "length": file.write(packed)}
                     entry |= {"problem_id": problem.problem_id, "own_group": problem.group}
+                    entry["detail"] = with_place(row, "")  # for the refusal of a row whose id was taken before
                     entry["pictures"] = [hashlib.sha256(image).digest()[:16] for image in problem.images]
                     entry["image_bytes"] = sum(map(len, problem.images))
                 entries.append(entry)

@@ -2,63 +2,36 @@
 
 A repository of the hub is fetched by `huggingface_hub` at a pinned commit, into its cache; HF_HUB_OFFLINE is respected.
 Only data files are fetched: no code of a repository is run, and nothing is unpickled. Parquet, JSON (an array or lines)
-and CSV files are streamed and may be larger than memory.
+and CSV files are streamed and may be larger than memory, except an object of rows (`{id: {…}, …}`).
 """
 
-import csv
+import gzip
+import io
 import json
-import math
+import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmprm.config.sources import DataFiles, ImageFolderSource
-from mmprm.problems import json_array
+from mmprm.config.data_files import DataFiles
+from mmprm.config.sources import ImageFolderSource
+from mmprm.problems import csv_rows, json_array, json_rows
+from mmprm.problems.parquet_rows import parquet_rows
+from mmprm.problems.refusals import Row, Unreadable, with_place
 from mmprm.runtime.errors import UserError
 
 PARQUET = (".parquet", ".pq")
-READABLE = (*PARQUET, ".json", ".jsonl", ".ndjson", ".csv")
-_BATCH = 64  # rows of a parquet file that are in memory
-_BUFFER = 2**20  # bytes of a column that are read at a time; without it arrow reads the column of a row group
+LINES = (".jsonl", ".ndjson")
+TABLES = {".csv": ",", ".tsv": "\t"}  # and what stands between their fields
+PACKED = (".gz", ".zst")  # of files that are read line by line
+READABLE = (*PARQUET, ".json", *LINES, *TABLES, *(f"{form}{packed}" for form in (*LINES, *TABLES) for packed in PACKED))
 _HEAD = 1000  # rows of a text file from which its columns are taken
-_MARK = b"\xef\xbb\xbf"  # the byte order mark, which may start a text file
-_LINE = 2**26  # bytes of a line, or of a field of CSV; longer ones are refused
-_DECODED = 2**28  # bytes that a batch of a parquet file may have where few bytes of the file stand for many
-_DETAIL = 1000  # characters of a refusal's detail, which may quote the row
-
-
-class RowRefusedError(Exception):
-    """A row (or its image) that is not taken. `reason` is a short code, `detail` a sentence."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        detail = detail if len(detail) <= _DETAIL else f"{detail[: _DETAIL - 1]}…"
-        detail = detail.encode(errors="replace").decode()  # what is quoted may be no Unicode
-        super().__init__(detail)
-        self.reason, self.detail = reason, detail
-
-    def __reduce__(self) -> Any:
-        return type(self), (self.reason, self.detail)
-
-
-class Unreadable(str):
-    """A row that cannot be read: why. Other than a row that is a text, which is no object."""
-
-
-@contextmanager
-def one_row() -> Iterator[None]:
-    """Turn whatever the checks of one row raise into its refusal: a hostile row must not end its source."""
-    try:
-        yield
-    except (RowRefusedError, MemoryError):
-        raise
-    except Exception as error:
-        raise RowRefusedError("bad_row", f"it cannot be read: {type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -85,8 +58,10 @@ def find_files(source: DataFiles) -> SourceFiles:
     for file in files:
         if not file.is_file():
             raise UserError(f"{file}: no such file; set `path` of the source to a {', '.join(READABLE)} file")
-        if file.suffix not in READABLE:
+        if form_of(file) not in READABLE:
             raise UserError(f"{file}: sources are {', '.join(READABLE)} files")
+    if source.images is not None and not source.images.is_dir():
+        raise UserError(f"{source.images}: no such folder; set `images` of the source to the folder of its pictures")
     if isinstance(source, ImageFolderSource):  # names of images are relative to the file that has them
         folder, *others = sorted({file.parent for file in files})
         if others:
@@ -134,32 +109,51 @@ def _fetched(source: DataFiles) -> Path:
         ) from error
 
 
+def form_of(path: Path) -> str:
+    """Return the suffix that tells how a file is read: of `own.jsonl.gz` it is `.jsonl.gz`."""
+    return "".join(path.suffixes[-2:]) if path.suffix in PACKED else path.suffix
+
+
 def read(
     files: Sequence[Path], needed: Mapping[str, str], hint: str, start: int = 0, also: Collection[str] | None = None
 ) -> Iterator[Any]:
-    """Yield the rows of all files, in order: dictionaries (NaN as None), or what else a row is: see `Unreadable`.
+    """Yield the rows of all files, in order: a Row (NaN as None) or an Unreadable; both know where they stand.
 
-    start: how many rows to skip, counted over all files. UserError where a file is damaged, empty or without one of the
-    columns `needed` (our name -> name in the file); `hint` ends that message. Of parquet only these columns are read,
-    and those of `also` that are there: others may be what cannot be decoded. None: all.
+    start: how many rows to skip, counted over all files. UserError where a file is damaged, has one of the columns
+    `needed` (our name -> name in the file) not or twice, or where no file has a row; `hint` ends that message. Of
+    parquet only these columns are read, and those of `also` that are there: others may be what cannot be decoded.
+    None: all.
     """
-    left = start
-    for file in files:
-        columns, file_rows = _opened(file)
-        if not columns:
-            raise UserError(f"{file}: it has no rows")
+    left, empty = start, start == 0
+    for file, name in zip(files, _names(files), strict=True):
+        columns, file_rows = _opened(file, name, set(needed.values()))
+        if not columns:  # a shard without rows
+            continue
+        wanted = set(columns) if also is None else {*needed.values(), *also}
         for ours, theirs in needed.items():
             if theirs not in columns:
-                wanted = f"{theirs!r}" if ours == theirs else f"{theirs!r} for {ours!r}"
-                raise UserError(f"{file}: there is no column {wanted}; the columns are {columns}: {hint}")
+                lacking = f"{theirs!r}" if ours == theirs else f"{theirs!r} for {ours!r}"
+                raise UserError(f"{file}: there is no column {lacking}; the columns are {columns}: {hint}")
+        for column, times in Counter(columns).items():
+            if times > 1 and column in wanted:
+                raise UserError(f"{file}: there are {times} columns {column!r}; rename or remove all but one")
         if file.suffix in PARQUET:
             passed = min(left, pq.read_metadata(file).num_rows)
-            looked_at = columns if also is None else [name for name in columns if name in {*needed.values(), *also}]
-            file_rows = _parquet_rows(file, passed, looked_at)
+            file_rows = parquet_rows(file, name, passed, [column for column in columns if column in wanted])
         else:
             passed = sum(1 for _ in islice(file_rows, left))
         left -= passed
-        yield from map(without_nan, file_rows)
+        for row in file_rows:
+            empty = False
+            yield row
+    if empty:
+        raise UserError(f"there are no rows in {', '.join(map(str, files[:3]))}{' …' if len(files) > 3 else ''}")
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """Return what refusals call the files: their names, or their paths where two have one name."""
+    names = [file.name for file in files]
+    return names if len(set(names)) == len(names) else list(map(str, files))
 
 
 def count(files: Sequence[Path]) -> int | None:
@@ -172,126 +166,89 @@ def count(files: Sequence[Path]) -> int | None:
         return None
 
 
-def without_nan(row: Any) -> Any:
-    """Replace NaN, which pandas writes for missing values, by None; a row that is no dictionary is left unchanged."""
-    if not isinstance(row, dict):
-        return row
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+def _opened(path: Path, name: str, needed: Collection[str]) -> tuple[list[str], Iterator[Any]]:
+    """Return the columns of a file and its rows; no columns where it has no rows.
 
-
-def _opened(path: Path) -> tuple[list[str], Iterator[Any]]:
-    """Return the columns of a file and its rows (dictionaries; anything else is a row that cannot be read).
-
-    Parquet files give no rows here (see `_parquet_rows`). UserError where the file is not of the kind of its name.
+    Parquet files give no rows here (see `parquet_rows`). UserError where the file is not of the kind of its name.
     """
     if path.suffix in PARQUET:
         try:
             return pq.read_schema(path).names, iter(())
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{path}: not a readable parquet file ({error})") from error
-    if path.suffix == ".csv":
-        return _headed(_csv_rows(path))
-    with path.open("rb") as file:
-        start = file.read(2**16).removeprefix(_MARK).lstrip()
-    if path.suffix == ".json" and start.startswith(b"["):
-        return _headed(_parsed(text, "element") for text in json_array.elements(path, _LINE, _MARK))
-    columns, lines = _headed(_json_lines(path))
+    form = form_of(path).removesuffix(path.suffix if path.suffix in PACKED else "")
+    with _bytes(path) as file:
+        start = _peek(path, file)
+    if not start:
+        return [], iter(())
+    if form in TABLES:
+        table = csv_rows.rows(io.TextIOWrapper(_bytes(path), "utf-8-sig", "surrogateescape", ""), name, TABLES[form])
+        return next(table, []), table
+    # Some name an array .jsonl.
+    if path.suffix not in PACKED and re.match(rb"\[" if form == ".json" else rb"\[\s*[{\]]", start):
+        return _headed(_array(path, name))
+    if form == ".json" and (found := _whole_object(path, name, needed)) is not None:
+        return _headed(found)
+    columns, lines = _headed(json_rows.lines(_bytes(path), name))
     if not columns:
-        raise UserError(f"{path}: neither a JSON array of objects nor one JSON object a line")
+        first = next(lines, "")
+        why = f"; {with_place(first, first)}" if isinstance(first, Unreadable) else ""
+        raise UserError(f"{path}: neither a JSON array of objects nor one JSON object a line{why}")
     return columns, lines
+
+
+def _bytes(path: Path) -> BinaryIO:
+    """Open a file, unpacked."""
+    if path.suffix == ".gz":
+        return gzip.open(path)  # type: ignore[return-value]
+    if path.suffix == ".zst":
+        return io.BufferedReader(pa.input_stream(path, compression="zstd"))
+    return path.open("rb")
+
+
+def _peek(path: Path, file: BinaryIO) -> bytes:
+    """Return the start of a file of text behind its mark and blanks; UserError where it is not UTF-8 or not packed."""
+    try:
+        start = file.read(2**16)
+    except (OSError, EOFError, pa.ArrowException) as error:
+        raise UserError(f"{path}: it cannot be unpacked ({error})") from error
+    utf16 = start.startswith((b"\xff\xfe", b"\xfe\xff")) or (start[1:2] == b"\0" and start[:1] in (b"[", b"{"))
+    if utf16:
+        raise UserError(f"{path}: it is UTF-16; write it as UTF-8: `iconv -f UTF-16 -t UTF-8 {path.name} > new`")
+    return start.removeprefix(json_rows.MARK).lstrip()
+
+
+def _array(path: Path, name: str) -> Iterator[Any]:
+    for number, text in enumerate(json_array.elements(path, json_rows.LINE, json_rows.MARK)):
+        yield json_rows.parsed(text, "element", f"{name}, item {number} (from 0)")
+
+
+def _whole_object(path: Path, name: str, needed: Collection[str]) -> list[Any] | None:
+    """Return the rows of a file that is one JSON object, a table; None where it may be JSON Lines, or one row."""
+    with path.open("rb") as file:
+        first, more = file.readline(), file.readline().strip()
+        try:
+            if isinstance(json.loads(first.removeprefix(json_rows.MARK)), dict) and more:
+                return None
+        except (ValueError, RecursionError):
+            pass
+    try:
+        whole = json_rows.loads(path.read_bytes().removeprefix(json_rows.MARK))
+        found = None if needed and set(needed) <= set(whole) else json_rows.objects_within(whole)
+    except RecursionError:
+        return None
+    except json_rows.AmbiguousError as error:
+        raise UserError(f"{path}: {error}") from error
+    except ValueError:
+        return None  # lines, some of which are torn
+    if found is None:
+        return [json_rows.placed(whole, f"{name}, line 1")]
+    return [json_rows.placed(row, f"{name}, {place}") for place, row in found]
 
 
 def _headed(values: Iterable[Any]) -> tuple[list[str], Iterator[Any]]:
     """Return the columns of the first rows, and all rows."""
     rows = iter(values)
     head = list(islice(rows, _HEAD))
-    columns = dict.fromkeys(name for row in head if isinstance(row, dict) for name in row)
+    columns = dict.fromkeys(name for row in head if isinstance(row, Row) for name in row)
     return list(columns), chain(head, rows)
-
-
-def _parquet_rows(path: Path, start: int, columns: Sequence[str]) -> Iterator[Any]:
-    try:
-        with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
-            for group in range(file.num_row_groups):  # one at a time: arrow keeps what it has read until the last
-                if start >= file.metadata.row_group(group).num_rows:
-                    start -= file.metadata.row_group(group).num_rows
-                    continue
-                size = _batch_size(file.metadata.row_group(group))
-                for batch in file.iter_batches(batch_size=size, row_groups=[group], columns=columns):
-                    yield from _rows_of(batch.slice(start))
-                    start = max(0, start - len(batch))
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: damaged within its rows ({error}); fetch it again") from error
-
-
-def _batch_size(group: Any) -> int:
-    """Return how many rows may be decoded at once, at most _BATCH.
-
-    A dictionary lets every row repeat its longest value: a file of 2 kB may hold 64 rows of 8 MB.
-    """
-    chunks = [group.column(index) for index in range(group.num_columns)]
-    longest = sum(int(chunk.total_uncompressed_size) for chunk in chunks if chunk.has_dictionary_page)
-    return max(1, min(_BATCH, _DECODED // max(1, longest)))
-
-
-def _rows_of(batch: pa.RecordBatch) -> Iterator[Any]:
-    """Yield the rows of a batch, one by one where they are large or one has a value that Python cannot hold."""
-    if batch.nbytes <= _LINE:
-        try:
-            yield from batch.to_pylist()
-            return
-        except (ArithmeticError, ValueError):  # a date in the year 300,000, a text that is not UTF-8
-            pass
-    for number in range(len(batch)):
-        try:
-            yield from batch.slice(number, 1).to_pylist()
-        except (ArithmeticError, ValueError) as error:
-            yield Unreadable(f"a value cannot be decoded: {error}")
-
-
-def _json_lines(path: Path) -> Iterator[Any]:
-    """Yield one value for each line; for a line that is not JSON a text that says why."""
-    with path.open("rb") as file:
-        mark = _MARK
-        while line := file.readline(_LINE):
-            if len(line) == _LINE and not line.endswith(b"\n"):
-                while (rest := file.readline(_LINE)) and not rest.endswith(b"\n"):
-                    pass
-                yield _parsed(None, "line")
-                continue
-            text, mark = line.removeprefix(mark), b""
-            if text.strip():
-                yield _parsed(text, "line")
-
-
-def _parsed(text: bytes | None, what: str) -> Any:
-    if text is None:
-        return Unreadable(f"the {what} has more than {_LINE:,} bytes")
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        return Unreadable(f"the {what} is not JSON: {error}")
-
-
-def _csv_rows(path: Path) -> Iterator[Any]:
-    """Yield rows of texts, None for empty fields. Not with arrow, which refuses a block of rows for one bad row."""
-    csv.field_size_limit(_LINE)
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        table = csv.DictReader(file)
-        try:
-            if table.fieldnames is None:
-                return
-        except csv.Error as error:
-            raise UserError(f"{path}: not a readable CSV file ({error})") from error
-        while True:
-            try:
-                row = next(table)
-            except StopIteration:
-                return
-            except csv.Error as error:  # a field of more than _LINE characters
-                yield Unreadable(f"the line is not CSV: {error}")
-                continue
-            if None in row:
-                yield Unreadable("the line has more fields than the header")
-            else:
-                yield {name: value or None for name, value in row.items()}

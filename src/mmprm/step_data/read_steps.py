@@ -19,8 +19,9 @@ from mmprm.labels.evidence import Label, StepPath
 from mmprm.model.step_text import has_control
 from mmprm.problems import rows
 from mmprm.problems.contamination import BenchmarkProblems
-from mmprm.problems.fields import RowFields, SourceContext, object_of, problem_of, text_of
-from mmprm.problems.rows import RowRefusedError, one_row
+from mmprm.problems.fields import RowFields, SourceContext, problem_of
+from mmprm.problems.refusals import RowRefusedError, object_of, one_row, with_place
+from mmprm.problems.values import text_of
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.step_data.readers import OPTIONAL, READERS, RawStepRow
@@ -75,7 +76,7 @@ class _StepReader:
                 if identity in path_ids:
                     raise RowRefusedError("duplicate_id", "the same solution of the same problem was taken")
             except RowRefusedError as error:
-                refusal = {"problem_id": problem_id, "reason": error.reason, "detail": error.detail}
+                refusal = {"problem_id": problem_id, "reason": error.reason, "detail": with_place(row, error.detail)}
                 self.refused.append({"source": self.name, "row": number, **refusal})
                 continue
             path_ids.add(identity)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmprm.labels.evidence import Label
-from mmprm.problems.rows import RowRefusedError
+from mmprm.problems.refusals import RowRefusedError
 
 _LARGEST = 2**31 - 1  # of what tables can hold
 NO_LABEL = Label(None, None, None, "none")

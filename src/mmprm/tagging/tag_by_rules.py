@@ -9,13 +9,14 @@ from itertools import pairwise
 
 from mmprm.config.derived import TaggedSource
 from mmprm.data.problem import Problem
-from mmprm.grading import choice, rules
+from mmprm.grading import Verdict, choice, rules
 from mmprm.grading.clean import boxed_texts, narrow
 from mmprm.grading.final_answer import FinalAnswer, read_final_answer
 from mmprm.grading.stated_number import stated_number
 from mmprm.grading.statements import body, sentences
 from mmprm.llm.tasks import AnswerCheck, ItemRefusedError
 from mmprm.model.step_text import ANSWER_CLOSE, ANSWER_OPEN, STEP_OPEN, Status, neutralise, parse, render_solution
+from mmprm.tagging.confirmed import confirmed_answer
 from mmprm.tagging.cuts import LEVELS, cut
 from mmprm.tagging.tag_results import TaggedSolution, TagTask, require_correct, require_solution
 
@@ -33,6 +34,7 @@ def tag_by_rules(problem: Problem, source: TaggedSource) -> TagTask:
     if text.startswith(STEP_OPEN):
         return (yield from accept_tagged(problem, text, source))
     _check_length(text, source)  # before anything reads all of it
+    text = without_pictures(text)
     before, opened, answer = text.removesuffix(ANSWER_CLOSE).rpartition(ANSWER_OPEN)
     if text.endswith(ANSWER_CLOSE) and opened and before.strip() and answer.strip():
         text, answer = before, answer.strip()  # steps without tags, then a tagged answer
@@ -46,6 +48,11 @@ def tag_by_rules(problem: Problem, source: TaggedSource) -> TagTask:
     require_correct((yield AnswerCheck(answer, problem)), answer, problem)
     method, steps = cut_into_steps(neutralise(text), source)
     return TaggedSolution(render_solution(steps, answer), method, len(steps), origin)
+
+
+def without_pictures(text: str) -> str:
+    """Remove links to pictures, which are no part of a step: a model that is taught them writes them."""
+    return _PICTURE.sub(" ", text).strip()
 
 
 def accept_tagged(problem: Problem, text: str, source: TaggedSource) -> TagTask:
@@ -65,7 +72,7 @@ def stated_answer(problem: Problem, text: str) -> str | None:
     its last sentence, and earlier values are intermediate results.
     """
     target = rules.target_of(problem)
-    text = _PICTURE.sub(" ", text).rstrip()
+    text = without_pictures(text)
     answer = read_final_answer(target, text, problem.question)
     if answer.how not in _EXPLICIT and (prose := sentences(narrow(body(text)))):
         last = read_final_answer(target, prose[-1], problem.question)
@@ -73,12 +80,20 @@ def stated_answer(problem: Problem, text: str) -> str | None:
             last = FinalAnswer(value, "line", choice.named_options(target.options, value))  # an option by its value
             last = last if last.options else answer
         answer = answer if last.text is None else last
+    stated = _written(target, answer)
+    sure = rules.decide(target, stated) if stated else None
+    if answer.how in _EXPLICIT or (sure and sure.verdict is Verdict.CORRECT):
+        return stated
+    return confirmed_answer(problem, text) or stated
+
+
+def _written(target: rules.Target, answer: FinalAnswer) -> str | None:
     if answer.options:
         return ", ".join(chr(ord("A") + index) for index in sorted(answer.options))
     if answer.text is None:
         return None
     # The answer of a chain of equations is its last side.
-    chain = target.kind == "expression" and "=" in answer.text and "=" not in target.gold
+    chain = target.kind in ("expression", "number") and "=" in answer.text and "=" not in target.gold
     return tidy_answer(answer.text.rpartition("=")[2] if chain else answer.text)
 
 

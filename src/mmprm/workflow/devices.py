@@ -3,7 +3,7 @@
 from typing import Any
 
 from mmprm.config import Config
-from mmprm.config.sources import DataFiles
+from mmprm.config.data_files import DataFiles
 from mmprm.workflow.settings import chosen, is_local
 
 # Engines and training runs use every core they are given: at 8 threads (fewer where --cores is less) a small machine

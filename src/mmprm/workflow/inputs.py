@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.config import Config
+from mmprm.config.data_files import DataFiles
 from mmprm.config.overlap import known_apart, made_from, read_sources
-from mmprm.config.sources import DataFiles, StepBenchmark
+from mmprm.config.sources import StepBenchmark
 from mmprm.data.shards import names, stage_count
 from mmprm.preflight.examine import require_files
 from mmprm.runtime.errors import UserError

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from mmprm.config.sources import ConversationSource, DataFiles, ImageFolderSource, MathVistaSource, TableSource
-from mmprm.problems.adapters import conversations, published
+from mmprm.config.data_files import DataFiles
+from mmprm.config.sources import ConversationSource, ImageFolderSource, MathVistaSource, TableSource
+from mmprm.problems.adapters import conversations, newer, published
 from mmprm.problems.fields import RowFields
 
 
@@ -32,10 +33,12 @@ def adapter_of(source: DataFiles) -> Adapter:
         return Adapter(needed, needed.get("id", ""), reader, mapped, conversations.IMAGES)
     if isinstance(source, TableSource | ImageFolderSource):
         columns = published.table_columns(source)
-        return Adapter(columns, columns.get("id", ""), partial(published.table, columns=columns), mapped)
-    names, fields = published.READERS[source.kind]
+        reader = partial(published.table, columns=columns, source=source)
+        return Adapter(columns, columns.get("id", ""), reader, mapped)
+    module = newer if source.kind in newer.READERS else published
+    names, fields = module.READERS[source.kind]
     if isinstance(source, MathVistaSource):
         fields = partial(fields, source=source)
     hint = f"this is not {source.kind} as it was published; kind table takes a map of columns"
-    also = tuple(published.OPTIONAL.get(source.kind, "").split())
+    also = tuple(module.OPTIONAL.get(source.kind, "").split())
     return Adapter({name: name for name in names.split()}, names.split()[0], fields, hint, also)

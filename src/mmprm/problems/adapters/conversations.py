@@ -11,19 +11,20 @@ images in their order, unless a part has its own (`image`, `path`, or `image_url
 removed; those within it are numbered (`<image1>`), so that it is clear which image is meant.
 """
 
-import itertools
-import re
+import json
 from typing import Any
 
 from mmprm.config.sources import ConversationSource
 from mmprm.grading.clean import boxed_texts
 from mmprm.grading.statements import body, explicit_statements
-from mmprm.problems.fields import RowFields, split_outer, text_of
-from mmprm.problems.rows import RowRefusedError
+from mmprm.problems.fields import RowFields
+from mmprm.problems.places import PLACE
+from mmprm.problems.refusals import RowRefusedError
+from mmprm.problems.values import text_of
 
-PLACEHOLDER = "<image>"
 IMAGES = ("image", "images")  # the columns of images unless the source names one
 _MISSING = {"boxed": r"no \boxed{…}", "tag": "no <answer>…</answer>", "last_line": "no last line", "whole": "no text"}
+_TEXT_PARTS, _IMAGE_PARTS = ("text", "input_text", "output_text"), ("image", "image_url", "input_image")
 _ROLES = {"human": "user", "user": "user", "gpt": "reply", "assistant": "reply", "model": "reply", "system": "system"}
 
 
@@ -50,7 +51,7 @@ def fields(row: dict[str, Any], source: ConversationSource) -> RowFields:
     images = _images(meant, later, shown)
     return RowFields(
         id=values.get("id"),
-        question=_numbered(question),
+        question=question,
         answer=values.get("answer") if "answer" in theirs else answer_in(reply, source.answer),
         image=images or None,
         has_image=bool(meant),
@@ -58,6 +59,8 @@ def fields(row: dict[str, Any], source: ConversationSource) -> RowFields:
         answer_type=values.get("answer_type"),
         solution=None if source.answer == "whole" and "answer" not in theirs else reply,
         group=values.get("group"),
+        family=values.get("family"),
+        places=True,
     )
 
 
@@ -67,6 +70,11 @@ def _first_given(*values: Any) -> Any:
 
 def _turns(value: Any) -> list[tuple[str, Any]]:
     """Return (role, content) of each turn."""
+    if isinstance(value, str):  # a list that is stored as text
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise RowRefusedError("bad_turns", f"the turns are a text that is no JSON: {error}") from error
     if not isinstance(value, list) or not value:
         raise RowRefusedError("bad_turns", f"the turns are not a list of turns but {type(value).__name__}")
     turns = []
@@ -74,9 +82,9 @@ def _turns(value: Any) -> list[tuple[str, Any]]:
         if not isinstance(turn, dict):
             raise RowRefusedError("bad_turns", f"a turn is an object, this is {type(turn).__name__}")
         role = _first_given(turn.get("from"), turn.get("role"))
-        if not isinstance(role, str) or role not in _ROLES:
+        if not isinstance(role, str) or role.casefold() not in _ROLES:
             raise RowRefusedError("bad_turns", f"a turn is of {role!r}, not of one of {', '.join(_ROLES)}")
-        turns.append((_ROLES[role], _first_given(turn.get("value"), turn.get("content"))))
+        turns.append((_ROLES[role.casefold()], _first_given(turn.get("value"), turn.get("content"))))
     return turns
 
 
@@ -84,14 +92,14 @@ def _content(value: Any) -> tuple[str, list[Any]]:
     """Return the text of a turn, and for each placeholder in it its image, None for the row's next image."""
     if not isinstance(value, list):
         text = text_of(value, "a turn")
-        return text, [None] * text.count(PLACEHOLDER)
+        return text, [None] * text.count(PLACE)
     texts, images = [], []
     for part in value:
-        if isinstance(part, dict) and part.get("type") == "text":
+        if isinstance(part, dict) and part.get("type") in _TEXT_PARTS:
             texts.append(text_of(part.get("text"), "a turn"))
-            images += [None] * texts[-1].count(PLACEHOLDER)
-        elif isinstance(part, dict) and part.get("type") in ("image", "image_url"):
-            texts.append(PLACEHOLDER)
+            images += [None] * texts[-1].count(PLACE)
+        elif isinstance(part, dict) and part.get("type") in _IMAGE_PARTS:
+            texts.append(PLACE)
             url = part.get("image_url")
             url = url.get("url") if isinstance(url, dict) else url
             images.append(_first_given(part.get("image"), part.get("path"), url))
@@ -110,13 +118,6 @@ def _images(first: list[Any], later: list[Any], shown: Any) -> list[Any]:
     if n_meant != len(left):
         raise RowRefusedError("placeholders", f"the turns name {n_meant} images, and the row has {len(left)}")
     return [left.pop(0) if image is None else image for image in first]
-
-
-def _numbered(question: str) -> str:
-    """Replace the placeholders within the question by numbered ones, counting the images before it."""
-    before, inner, behind = split_outer(question)
-    numbers = itertools.count(before.count(PLACEHOLDER) + 1)
-    return before + re.sub(PLACEHOLDER, lambda _: f"<image{next(numbers)}>", inner) + behind
 
 
 def answer_in(reply: str, where: str) -> str:

@@ -8,15 +8,18 @@ from collections.abc import Callable
 from typing import Any
 
 from mmprm.config.sources import ImageFolderSource, MathVistaSource, TableSource
-from mmprm.problems.fields import RowFields, text_of
-from mmprm.problems.rows import RowRefusedError
+from mmprm.problems.fields import RowFields
+from mmprm.problems.refusals import RowRefusedError
+from mmprm.problems.values import text_of
 
 TABLE_COLUMNS = ("id", "question", "answer", "image")
 VERSIONS = ("Text Dominant", "Text Lite", "Vision Intensive", "Vision Dominant", "Vision Only")
+TEXT_ONLY = "Text Only"  # the version of testmini_text_only
 _MATHVERSE_TYPES = {"multi-choice": "choice", "free-form": "auto"}
 _MATHVISTA_TYPES = {"text": "auto", "integer": "integer", "float": "number", "list": "auto"}
 _OLYMPIAD_TYPES = ("Numerical", "Expression", "Equation", "Tuple", "Interval")
 _LETTER = re.compile(r"\(?([A-Z])[).]?")
+_CHOICE = "choice "  # and a number: one of several columns of choices
 
 
 def table_columns(source: TableSource | ImageFolderSource) -> dict[str, str]:
@@ -30,17 +33,30 @@ def table_columns(source: TableSource | ImageFolderSource) -> dict[str, str]:
     if isinstance(source, ImageFolderSource):
         mapped |= {"id": "file_name", "image": "file_name"}
     mapped.update(source.columns.items())
+    if "," in (several := mapped.get("choices", "")):
+        del mapped["choices"]
+        mapped |= {f"{_CHOICE}{number}": name.strip() for number, name in enumerate(several.split(","))}
     return {ours: theirs for ours, theirs in mapped.items() if theirs}
 
 
-def table(row: dict[str, Any], columns: dict[str, str]) -> RowFields:
+def table(row: dict[str, Any], columns: dict[str, str], source: TableSource | ImageFolderSource) -> RowFields:
     """Read a row of a table of any form. With `columns: {image: image_path}`, and of a folder of images:
 
     {"id": "4d613249", "question": "Given the function …", "answer": "$2$", "image_path": "images/4d613249.png"}
     {"file_name": "train/4d613249.png", "question": "Given the function …", "answer": "$2$"}
     """
     values: dict[str, Any] = dict.fromkeys(TABLE_COLUMNS) | {ours: row.get(theirs) for ours, theirs in columns.items()}
-    return RowFields(**values, has_image="image" in columns)
+    if several := [values.pop(ours) for ours in columns if ours.startswith(_CHOICE)]:
+        while several and several[-1] is None:  # MMBench has four columns, and questions with two options
+            several.pop()
+        values["choices"] = several
+    return RowFields(
+        **values,
+        has_image="image" in columns,
+        answer_is=source.answer_is,
+        places=True,
+        composite=source.composite,
+    )
 
 
 def mm_k12(row: dict[str, Any]) -> RowFields:
@@ -113,9 +129,10 @@ def mathverse(row: dict[str, Any]) -> RowFields:
 
     The question is `query_cot`, the official prompt for reasoning: the version Vision Only has hardly any `question`,
     since the picture has it, with its options. The versions of a problem are one group, and `family` is the version.
+    The rows of testmini_text_only, version Text Only, have no picture.
     """
     version, question_type = row.get("problem_version"), row.get("question_type")
-    if version not in VERSIONS:
+    if version not in (*VERSIONS, TEXT_ONLY):
         raise RowRefusedError("bad_value", f"problem_version {version!r} is not one of {VERSIONS}")
     if question_type not in _MATHVERSE_TYPES:
         raise RowRefusedError("bad_value", f"question_type {question_type!r} is not multi-choice or free-form")
@@ -126,6 +143,7 @@ def mathverse(row: dict[str, Any]) -> RowFields:
         question=row.get("query_cot"),
         answer=row.get("answer"),
         image=row.get("image"),
+        has_image=version != TEXT_ONLY,
         answer_type=_MATHVERSE_TYPES[question_type],
         family=version,
         group=row["problem_index"],
@@ -160,6 +178,7 @@ def mathvision(row: dict[str, Any]) -> RowFields:
         answer_type="choice" if options else "auto",
         family=row.get("subject"),
         precision=None if options else 2,
+        answer_is="letter",
     )
 
 
@@ -207,7 +226,7 @@ def _with_unit(question: Any, unit: Any) -> Any:
 OPTIONAL = {
     "mm_k12": "image image_path subject",
     "mathvista": "metadata",
-    "mathverse": "problem_version",
+    "mathverse": "image",
     "olympiadbench": "image_2 image_3 image_4 image_5 image_6 image_7 image_8 image_9 subfield",
 }
 READERS: dict[str, tuple[str, Callable[..., RowFields]]] = {
@@ -216,7 +235,7 @@ READERS: dict[str, tuple[str, Callable[..., RowFields]]] = {
         "pid question decoded_image choices unit precision answer question_type answer_type query",
         mathvista,
     ),
-    "mathverse": ("sample_index problem_index problem_version image answer question_type query_cot", mathverse),
+    "mathverse": ("sample_index problem_index problem_version answer question_type query_cot", mathverse),
     "mathvision": ("id question options decoded_image answer subject", mathvision),
     "olympiadbench": (
         "id question final_answer context image_1 is_multiple_answer unit answer_type error",
