@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmprm.data import schemas
-from mmprm.data.tables import SortedSpill
+from mmprm.data.sorted_spill import SortedSpill
 
 
 def row(name: str, number: int) -> dict[str, object]:

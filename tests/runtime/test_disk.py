@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from mmprm.cli import app
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
+from mmprm.data.sorted_spill import SortedSpill
 from mmprm.rollouts.journal import Entry, Journal
 from mmprm.runtime import disk
 from mmprm.runtime.errors import UserError
@@ -53,7 +54,7 @@ def test_a_table_that_does_not_fit_on_its_disk_is_named_and_leaves_nothing_behin
 
 def test_rows_that_do_not_fit_while_they_are_sorted_name_the_folder(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as place, pytest.raises(UserError, match=f"{place}: {FULL}"):  # noqa: SIM117
-        with disk.explained(), tables.SortedSpill(place, schemas.CANDIDATES) as spill:
+        with disk.explained(), SortedSpill(place, schemas.CANDIDATES) as spill:
             for number in range(4000):
                 spill.add(str(number), [CANDIDATE | {"text": os.urandom(500).hex()}])
 

@@ -9,6 +9,7 @@ from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
 from mmprm.data.shards import Shard, read_shard
+from mmprm.data.sorted_spill import SortedSpill
 from mmprm.rollouts.rollout import RequestFactory
 from mmprm.rollouts.run import OpenEngine, SamplingJob, run_searches
 from mmprm.rollouts.scheduler import SearchResult
@@ -33,9 +34,9 @@ def annotate(
     most = config.annotation.max_rollouts
     job = SamplingJob("annotation", config, policy, shard, work, out / "usage.json", most, open_engine)
     with (
-        tables.SortedSpill(out, schemas.NODES) as nodes,
-        tables.SortedSpill(out, schemas.ROLLOUTS) as rollouts,
-        tables.SortedSpill(out, schemas.STATUS) as status,
+        SortedSpill(out, schemas.NODES) as nodes,
+        SortedSpill(out, schemas.ROLLOUTS) as rollouts,
+        SortedSpill(out, schemas.STATUS) as status,
     ):
 
         def keep(name: str, outcome: SearchResult) -> str | None:

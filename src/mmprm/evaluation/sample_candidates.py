@@ -9,6 +9,7 @@ import pyarrow as pa
 from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.data.shards import Shard, read_shard
+from mmprm.data.sorted_spill import SortedSpill
 from mmprm.engine.base import Request
 from mmprm.model.step_text import Status
 from mmprm.rollouts.rollout import RequestFactory, Rollouts
@@ -34,7 +35,7 @@ def sample_candidates(
     n = config.bench.n
     factory = RequestFactory.of(config, policy, f"candidates/{benchmark}")
     job = SamplingJob(factory.purpose, config, policy, shard, work, tables.usage_path(out), n, open_engine)
-    with tables.SortedSpill(out.parent, schemas.CANDIDATES) as spill:
+    with SortedSpill(out.parent, schemas.CANDIDATES) as spill:
 
         def ended(name: str, result: SearchResult) -> str | None:
             rollouts: Rollouts = result.value or ()

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from mmprm.config import Config
 from mmprm.config.labels import LabelSet
 from mmprm.data import schemas, tables
+from mmprm.data.sorted_spill import SortedSpill
 from mmprm.labels.cleaning import Cleaning, choose, in_dev, path_id
 from mmprm.labels.evidence import Row
 from mmprm.labels.statistics import Statistics, ordered
@@ -47,8 +48,8 @@ def gather_labels(
     check_problems(shards, sources, seeds)
     counts = Statistics()
     with (
-        tables.SortedSpill(out.parent, schemas.PATHS) as paths,
-        tables.SortedSpill(out.parent, schemas.PATHS) as extra_paths,
+        SortedSpill(out.parent, schemas.PATHS) as paths,
+        SortedSpill(out.parent, schemas.PATHS) as extra_paths,
         Progress("labels", len(sources), "problems") as bar,
     ):
         for shard in shards:
@@ -86,7 +87,7 @@ def _why_none(value: Row) -> str:
     )
 
 
-def _add_extra(extra_paths: tables.SortedSpill, extra: Sequence[Path]) -> Counter[str]:
+def _add_extra(extra_paths: SortedSpill, extra: Sequence[Path]) -> Counter[str]:
     """Add the rows of further tables; return how many there are of each source."""
     counts: Counter[str] = Counter()
     for path in extra:
@@ -99,7 +100,7 @@ def _add_extra(extra_paths: tables.SortedSpill, extra: Sequence[Path]) -> Counte
 
 
 def _gathered(
-    paths: tables.SortedSpill, extra_paths: tables.SortedSpill, cleaning: Cleaning, counts: Statistics
+    paths: SortedSpill, extra_paths: SortedSpill, cleaning: Cleaning, counts: Statistics
 ) -> Iterator[pa.Table]:
     """Yield the paths of all problems in the order of the table; the run's own are cleaned and counted."""
     for name in sorted({*paths.names, *extra_paths.names}):

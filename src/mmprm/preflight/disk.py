@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmprm.config import Config
-from mmprm.config.sources import DataFiles, MiniSource
+from mmprm.config.data_files import DataFiles
+from mmprm.config.sources import MiniSource
 from mmprm.preflight.findings import Finding, found
 from mmprm.preflight.jobs import TrainingJob, trainings
 from mmprm.preflight.machine import Machine

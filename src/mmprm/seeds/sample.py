@@ -10,6 +10,7 @@ from mmprm.config.annotation import Seeds
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
 from mmprm.data.shards import Shard, read_shard
+from mmprm.data.sorted_spill import SortedSpill
 from mmprm.model.step_text import Status
 from mmprm.rollouts.rollout import RequestFactory, Rollouts, count
 from mmprm.rollouts.run import ALL_UNDECIDED, OpenEngine, SamplingJob, run_searches
@@ -41,7 +42,7 @@ def sample_seeds(
     job = SamplingJob(factory.purpose, config, policy, shard, work, tables.usage_path(out), most, open_engine)
     drawn: Counter[tuple[str, bool]] = Counter()
     undecided: dict[str, bool] = {}  # by problem: have the rollouts with a readable answer no verdict?
-    with tables.SortedSpill(out.parent, schemas.SEED_ROLLOUTS) as spill:
+    with SortedSpill(out.parent, schemas.SEED_ROLLOUTS) as spill:
 
         def write(name: str, blank: bool, rows: Sequence[dict[str, Any]]) -> None:
             ids = {"problem_id": name, "blank": blank}

@@ -16,6 +16,7 @@ from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
 from mmprm.data.shards import Shard, read_shard
+from mmprm.data.sorted_spill import SortedSpill
 from mmprm.evaluation import votes
 from mmprm.evaluation.best_of_n import expected_accuracy, oracle, sizes
 from mmprm.evaluation.candidates import Candidates, candidates_by_problem, candidates_of, join_scores
@@ -78,7 +79,7 @@ def decode_guided(
         for problem in read_shard([problems], shard)
     ]
     try:
-        with tables.SortedSpill(out.parent, schema) as spool:
+        with SortedSpill(out.parent, schema) as spool:
 
             def keep(name: str, outcome: SearchResult) -> str | None:
                 result: DecodeResult = outcome.value or DecodeResult()
