@@ -4,6 +4,7 @@ What a manifest does not say, as one of an earlier version, is None.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,9 @@ def _model(name: str, info: Mapping[str, Any], made: Mapping[str, Any]) -> Row:
     machine, command = _mapping(made.get("machine")), made.get("command")
     hardware = [f"{machine[key]}" for key in ("system", "kind") if machine.get(key)]
     hardware += [f"{machine['cores']} cores"] if machine.get("cores") else []
+    gpus = machine.get("gpus")
+    counts = Counter(map(str, gpus if isinstance(gpus, list) else []))
+    hardware += [f"{count} x {gpu}" if count > 1 else gpu for gpu, count in counts.items()]
     load = made.get("load")
     return {
         "name": name,
@@ -50,7 +54,7 @@ def _model(name: str, info: Mapping[str, Any], made: Mapping[str, Any]) -> Row:
         "commit": _text(made.get("commit")),
         "seed": _mapping(info.get("config")).get("seed"),
         "settings": _text(made.get("info")),
-        "hardware": ", ".join([*hardware, *map(str, machine.get("gpus") or [])]) or None,
+        "hardware": ", ".join(hardware) or None,
         "load": " ".join(map(str, load)) if isinstance(load, list) else None,
         "seconds": info.get("seconds") if isinstance(info.get("seconds"), int | float) else None,
         "command": " ".join(map(str, command)) if isinstance(command, list) else None,
