@@ -101,12 +101,27 @@ def test_a_user_without_a_name_gets_one(monkeypatch: pytest.MonkeyPatch) -> None
     assert os.environ["LOGNAME"] == f"user{os.getuid()}" and os.environ["PYTHONUTF8"] == "1"
 
 
+@pytest.mark.parametrize("options", ["ro", "mode=0500"])
+def test_a_machine_without_shared_memory_is_named_before_anything_is_loaded(options: str, tmp_path: Path) -> None:
+    """vLLM and pools of processes need it; a training would end well, and the sampling behind it would not begin."""
+    arguments = "--config none --problems none --work none --out none"
+    shared = f"mount -t tmpfs -o {options},size=4k tmpfs /dev/shm"
+    user = "setpriv --reuid 12345 --clear-groups --inh-caps +dac_read_search --ambient-caps +dac_read_search"
+    python = f"{sys.executable} -c 'from mmprm.cli import app; app()'"
+    command = ["unshare", "--mount", "bash", "-c", f"set -eu; {shared}; {user} {python} train-policy {arguments}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no mounts here: {done.stderr.strip()}")
+    why = "Read-only file system" if options == "ro" else "Permission denied"
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"mmprm train-policy: /dev/shm: {why}; processes share memory there")
+
+
 ODD = """
 set -eu
 mount --bind {checkout} {folder}/checkout
 mount -o remount,ro,bind {folder}/checkout
 mount -t tmpfs -o size=2g tmpfs {folder}/run
-mount -t tmpfs -o ro,size=4k tmpfs /dev/shm
 chown 12345:12345 {folder}/run
 cd {folder}/run
 setpriv --reuid 12345 --regid 12345 --clear-groups --inh-caps +dac_read_search --ambient-caps +dac_read_search \\
@@ -118,7 +133,7 @@ cp results/ci/report.html {folder}
 
 @pytest.mark.heavy
 @pytest.mark.slow
-def test_a_whole_run_without_name_home_or_shared_memory_of_a_checkout_that_can_only_be_read() -> None:
+def test_a_whole_run_without_name_or_home_of_a_checkout_that_can_only_be_read() -> None:
     """In an ASCII locale, on another disk than the checkout; the mounts are those of the process alone."""
     if os.getuid():
         pytest.skip("only root can mount, and become another user")

@@ -120,6 +120,7 @@ def on_devices(verb: Callable[..., None]) -> Callable[..., None]:
     def leasing(*args: Any, devices: int, **options: Any) -> None:
         from mmprm.runtime.gpu_lease import lease
 
+        disk.require_shared_memory()
         with lease(devices):
             verb(*args, **options)
 

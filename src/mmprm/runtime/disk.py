@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,10 @@ _REMEDIES = {
     errno.EIO: "the disk is damaged, or a network file system is gone; run again when it is back",
     errno.ESTALE: "a network file system has changed under this process; run again",
 }
+_SHARED = (
+    "processes share memory there: mount it as a file system that can be written, in Docker by --shm-size=8g or "
+    "--ipc=host, and run again"
+)
 _LEFT = 2**20  # bytes that are free on a full disk at most: a last piece did not fit
 
 
@@ -29,10 +34,25 @@ def explained() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if _of_semaphores(error):
+            raise UserError(f"/dev/shm: {error.strerror}; {_SHARED}") from error
         if error.errno not in _REMEDIES or error.filename is None:
             raise
         name, why = os.fsdecode(error.filename), os.strerror(error.errno)
         raise UserError(f"{name}: {why}; {_REMEDIES[error.errno]}") from error
+
+
+def _of_semaphores(error: OSError) -> bool:
+    """Tell whether the error is of shared memory, which it does not name: what raises it does."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].filename.endswith("multiprocessing/synchronize.py")
+
+
+def require_shared_memory() -> None:
+    """Raise what vLLM and pools of processes would raise, hours later, where the machine has no shared memory."""
+    import multiprocessing
+
+    multiprocessing.Lock()
 
 
 @contextmanager
