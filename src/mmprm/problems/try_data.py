@@ -4,8 +4,10 @@ Reads the first rows as intake would, with the columns that are given or guessed
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,7 +24,6 @@ from mmprm.problems.rows import READABLE, find_files, form_of, read
 from mmprm.runtime.errors import UserError
 
 _WIDTH = 100  # characters of a question that are shown
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _GRADED = {
     "choice": "as a choice, by its letter, text or value",
     "number": "as a number",
@@ -98,35 +99,25 @@ def _shown(source: DataFiles, adapter: Adapter, n_rows: int) -> Iterator[tuple[b
         try:
             with one_row():
                 fields = adapter.fields(object_of(row))
-                problem = problem_of(fields if adapter.id else _numbered(fields, number), context)
+                problem = problem_of(fields if adapter.id else replace(fields, id=number), context)
         except RowRefusedError as error:
             yield False, f"refused ({error.reason}): {with_place(row, error.detail)}"
         else:
             yield True, _described(problem, with_place(row, "").removesuffix(": "))
 
 
-def _numbered(fields: Any, number: int) -> Any:
-    from dataclasses import replace
-
-    return replace(fields, id=number)
-
-
 def _described(problem: Problem, place: str) -> str:
     target = rules.target_of(problem)
-    options = [
-        f"({letter}) {_short(text)}" for letter, text in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", target.options, strict=False)
-    ]
-    right = ", ".join("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[index] for index in sorted(target.right))
+    options = "  ".join(
+        f"({letter}) {_short(text)}" for letter, text in zip(ascii_uppercase, target.options, strict=False)
+    )
+    right = ", ".join(ascii_uppercase[index] for index in sorted(target.right))
     stated = "" if right in ("", problem.answer) else f" = {right}"
     near = f", rounded to {problem.precision} places" if problem.precision is not None else ""
     near += f", within {', '.join(map(str, problem.tolerance))}" if problem.tolerance else ""
     lines = {
         "question": _short(problem.question),
-        "choices": "  ".join(options)
-        if problem.choices
-        else "(in the question) " + "  ".join(options)
-        if options
-        else "none",
+        "choices": (options if problem.choices else f"(in the question) {options}") if options else "none",
         "pictures": ", ".join(map(_picture, problem.images)) or "none",
         "gold": problem.answer + (f" {problem.unit}" if problem.unit else "") + stated,
         "graded": _GRADED[target.kind] + near,
