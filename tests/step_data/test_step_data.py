@@ -221,7 +221,8 @@ def test_a_problem_of_a_benchmark_is_never_trained_on(take: Callable[..., Any], 
     paths, _, bad = take("visualprm400k", rows, benchmark, bound=0)
     assert bad == {1: "in_benchmark", 2: "in_benchmark"} and len(paths) == 2
     details = [row["detail"] for row in tables.read_rows(tmp_path / "out/refused.parquet", schemas.REFUSED)]
-    assert details == ["a picture of it is one of bench/picture", "it asks what bench/verse asks"]
+    says = ["a picture of it is one of bench/picture", "it asks what bench/verse asks"]
+    assert details == [f"data.jsonl, line {line}: {why}" for line, why in zip((2, 3), says, strict=True)]
     eggs = {"prompt": "How many EGGS?", "completions": ["9."], "labels": [True]}
     _, _, bad = take("math_shepherd", [eggs, eggs | {"prompt": "How many eggs are there?"}], benchmark)
     assert bad == {0: "in_benchmark"}
