@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from curating import Curated, figure, problem, run
+from curating import Curated, encoded, figure, problem, run
 from PIL import Image, ImageDraw
 
 from mmprm.data.problem import Problem
+from mmprm.problems.image_checks import pixel_hash
 
 ASKED = (
     "As shown in the figure, a water tank near the river is filled by {} pipes and emptied by {} striped valves. "
@@ -105,3 +106,28 @@ def test_chinese_questions_are_compared_by_characters(tmp_path: Path) -> None:
         problem(name, "小明读到:" + asked.format(*n), "45", 5) for name, n in (("a", (325, 7, 10)), ("b", (326, 7, 11)))
     )
     assert hit(tmp_path, same, other, bench=bench).reasons == {"a": "in_benchmark"}
+
+
+def _transparent(shape: str) -> Image.Image:
+    """A black drawing on a transparent ground: all its pixels are black, and only the alpha channel shows the shape."""
+    alpha = Image.new("L", (200, 160), 0)
+    pen = ImageDraw.Draw(alpha)
+    if shape == "circle":
+        pen.ellipse((30, 20, 150, 140), outline=255, width=4)
+    else:
+        pen.polygon([(20, 140), (180, 140), (90, 15)], outline=255, width=4)
+    image = Image.new("RGBA", alpha.size, "black")
+    image.putalpha(alpha)
+    return image
+
+
+def test_transparent_pictures_are_compared_as_models_see_them(tmp_path: Path) -> None:
+    circle = _transparent("circle")
+    on_white = Image.alpha_composite(Image.new("RGBA", circle.size, "white"), circle).convert("RGB")
+    pool = [
+        problem("triangle", "How large is the angle at the top of this one?", "40", _transparent("triangle")),
+        problem("flattened", "What is the radius of the figure that is drawn here?", "6", on_white),
+    ]
+    found = run(tmp_path, pool, [problem("tested", "How wide is it?", "12", circle)])
+    assert found.reasons == {"flattened": "in_benchmark"}
+    assert pixel_hash(encoded(circle)) == pixel_hash(encoded(on_white)) != pixel_hash(encoded(_transparent("triangle")))

@@ -15,7 +15,7 @@ from real_data import FOLDER
 from table_pictures import hub_image, picture
 
 from mmprm.data.problem import Problem
-from mmprm.grading import Verdict, grade
+from mmprm.grading import Verdict, grade, rules
 
 Intake = Callable[..., tuple[dict[str, Problem], dict[int, str]]]
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -151,6 +151,16 @@ def test_all_right_choices_of_logicvista_must_be_named(intake: Intake, tmp_path:
     assert right(problems["v1_0"], "C", "(C)", "A") == [True, True, False]
     assert right(problems["v1_1"], "A, C", "A and C", "A", "C") == [True, True, False, False]
     assert right(problems["v1_2"], "3", "4") == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "gold", "near", "far"),
+    [("DynaMath", "2.5", "2.501", "2.5011"), ("MMMU", "8.333", "8.33", "8.3"), ("dynamath", "3", "2.999", "2.9")],
+)
+def test_answers_from_elsewhere_are_graded_by_the_same_rules(benchmark: str, gold: str, near: str, far: str) -> None:
+    target = rules.target_of(Problem("p", "s", "What is it?", gold), benchmark)
+    verdicts = [decided.verdict for answer in (near, far) if (decided := rules.decide(target, answer))]
+    assert verdicts == [Verdict.CORRECT, Verdict.INCORRECT]
 
 
 def real(name: str) -> Path:

@@ -133,6 +133,13 @@ def test_a_key_twice_is_taken_only_with_one_value(tmp_path: Path, second: str, i
     assert is_taken or ("own.jsonl, line 1" in refused[0]["detail"] and "'answer' stands twice" in refused[0]["detail"])
 
 
+def test_a_key_twice_is_seen_however_it_is_written(tmp_path: Path) -> None:
+    lines = ['{"id":"1","question":"q","answer":"3","answer" :"4"}', '{"id":"2","question":"a: b","answer":"3"}']
+    (tmp_path / "own.jsonl").write_text("\n".join(lines))
+    problems, refused = taken(tmp_path, "own.jsonl")
+    assert problems.keys() == {"2"} and len(refused) == 1
+
+
 def test_floats_of_32_bits_are_read_as_they_were_written(tmp_path: Path) -> None:
     table = pa.table(
         {

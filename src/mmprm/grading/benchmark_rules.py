@@ -5,7 +5,8 @@ MathVista's `calculate_score.py` (an answer that names no option counts as the o
 integers are truncated, floats rounded to the problem's precision), MathVision's `utils.is_equal` (both rounded to two
 decimals), OlympiadBench's `auto_scoring_judge.py` (within 1.01 × the problem's tolerance, 1e-8 if none is stated; it
 accepts 0.5 for 50 too, here only if one side has a percent sign), MathVerse's `score_answer_s2.py` (a language model
-judges, which takes 10.93 for 4+4√3). MM-K12 states no rule for values.
+judges, which takes 10.93 for 4+4√3), MMMU's `eval_utils.normalize_str` (numbers rounded to two decimals), DynaMath's
+evaluation (numbers within 0.001). MM-K12 states no rule for values.
 """
 
 import re
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 MATHVISTA, MATHVISION, OLYMPIADBENCH, MATHVERSE = "mathvista", "mathvision", "olympiadbench", "mathverse"
+MMMU, DYNAMATH = "mmmu", "dynamath"
 _REFUSES = re.compile(r"\bcannot be (?:answered|determined)\b", re.IGNORECASE)
 
 
@@ -47,7 +49,13 @@ class Closeness:
 EXACT = Closeness()
 INTEGER = Closeness(truncate=True, only=True)  # MathVista's rule, and that of the answer type integer
 
-_OF_BENCHMARK = {MATHVISTA: INTEGER, MATHVISION: Closeness(decimals=2, only=True), MATHVERSE: Closeness(rounded=2)}
+_OF_BENCHMARK = {
+    MATHVISTA: INTEGER,
+    MATHVISION: Closeness(decimals=2, only=True),
+    MATHVERSE: Closeness(rounded=2),
+    MMMU: Closeness(decimals=2),
+    DYNAMATH: Closeness(tolerances=(Fraction(1, 1010),), only=True),  # 0.001, since every tolerance is widened by 1 %
+}
 
 
 def _rounded(value: Fraction, decimals: int) -> Fraction:

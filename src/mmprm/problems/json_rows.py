@@ -6,13 +6,14 @@ refused. `json` itself would take the last one.
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from mmprm.problems.refusals import Row, unreadable
 
 LINE = 2**26  # bytes of a line; longer ones are refused
 MARK = b"\xef\xbb\xbf"  # the byte order mark, which may start a text file
+_FLAT = 16  # keys of a row that is first taken to have no objects in it
 _DIFFERS = "the key {!r} stands twice in it, with two values"
 
 
@@ -33,8 +34,13 @@ class UniqueKeys:
         return found
 
 
-def loads(text: bytes | str) -> Any:
+def loads(text: bytes) -> Any:
     """Parse one JSON value; ValueError or RecursionError where it is none, or has a key twice with two values."""
+    colons = text.count(b":")
+    if colons <= _FLAT:  # with as many keys as colons no key stands twice, which is fast to see
+        value = json.loads(text)
+        if isinstance(value, dict) and len(value) == colons:
+            return value
     keys = UniqueKeys()
     value = json.loads(text, object_pairs_hook=keys)
     if keys.repeated:
@@ -70,10 +76,18 @@ def parsed(text: bytes | None, what: str, place: str) -> Any:
 
 def placed(value: Any, place: str) -> Any:
     """Make an object a Row without NaN, which pandas writes for missing values; other values are refused rows."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return unreadable(f"a row is an object, this is {type(value).__name__}", place)
-    row = Row(without_nan(value))
+    return row_of(value, place)
+
+
+def row_of(value: dict[str, Any], place: str) -> Row:
+    """Make a Row, with NaN as None."""
+    row = Row(value)
     row.place = place
+    for name, item in value.items():
+        if item.__class__ is float and item != item:  # noqa: PLR0124 (NaN)
+            row[name] = None
     return row
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmprm.problems.json_rows import without_nan
-from mmprm.problems.refusals import Row, unreadable
+from mmprm.problems.json_rows import row_of
+from mmprm.problems.refusals import unreadable
 from mmprm.runtime.errors import UserError
 
 _BATCH = 64  # rows that are in memory
@@ -46,10 +46,9 @@ def _placed(found: Any, place: str, narrow: dict[str, Callable[[Any], Any]]) -> 
     if isinstance(found, Exception):
         reason = "bad_text" if isinstance(found, UnicodeDecodeError) else "bad_row"
         return unreadable(f"a value cannot be decoded: {found}", place, reason)
-    row = Row(without_nan(found))
+    row = row_of(found, place)
     for column, shortest in narrow.items():
         row[column] = shortest(row[column])
-    row.place = place
     return row
 
 
