@@ -70,6 +70,8 @@ def parsed(text: bytes | None, what: str, place: str) -> Any:
         return unreadable(f"the {what} has more than {LINE:,} bytes", place)
     try:
         return placed(loads(text), place)
+    except AmbiguousError as error:
+        return unreadable(str(error), place)
     except (ValueError, RecursionError) as error:
         return unreadable(f"the {what} is not JSON: {error}", place)
 
