@@ -291,7 +291,10 @@ MADE: dict[str, Callable[[Story, random.Random], Made]] = {
     **{kind: functools.partial(_asked, kind) for kind in _ASKED},
     "several": _several,
     "unverifiable": _unverifiable,
-    "picture_missing": lambda told, rng: (f"Table 1: <image1> Table 2: <image2> {told.question}", told.answer),
+    "picture_missing": lambda told, rng: (
+        f"Table 1: [Image](a41f) Table 2: [Image](b7e2) {told.question}",
+        told.answer,
+    ),
     "blanks": _blanks,
     "listed": _listed,
     "mentions": _mentions,
