@@ -2,18 +2,16 @@
 
     problems > policy > seeds > annotation > labels > prm > bench > report, ablations
 
-A file given with --configfile is the whole configuration; without one, workflow_config.yaml is. Targets: `all` (the
-report), a stage by its name (`snakemake annotation`), `mini_base`, `ablations`, or any file under results/<run>/.
+A file given with --configfile is the whole configuration (merged with it, the default run would become part of every
+other one); without one, workflow_config.yaml is. Targets: `all` (the report), a stage, mini_base, ablations, any file.
 """
 
 from snakemake.utils import min_version
-
 from mmprm.workflow.checkout import default_config
 
 min_version("9.27")
 
 
-# Snakemake would merge the two: the default run's sources and benchmarks would become part of every other run.
 if not workflow.overwrite_configfiles:
 
     configfile: default_config(workflow.basedir)

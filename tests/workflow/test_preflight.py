@@ -40,8 +40,8 @@ def mini_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_start_without_its_data_and_model_lists_all_that_is_missing(workflow: Workflow) -> None:
     """Snakemake alone would name the files of one rule, and the model only when they are there."""
-    shutil.rmtree(workflow.folder / "models")
     changes = {
+        "policy.base": "models/mine",
         "sources.a": {"kind": "table", "path": "data/a.parquet"},
         "sources.b": {"kind": "table", "path": "data/b.parquet"},
         "seeds.sources": ["a"],
@@ -52,7 +52,7 @@ def test_a_start_without_its_data_and_model_lists_all_that_is_missing(workflow: 
     told = done.stdout + done.stderr
     assert "3 things are missing or will not fit" in told
     for text in (
-        "policy.base: models/mini-base is no",
+        "policy.base: models/mine is no",
         "sources.a.path: data/a.parquet",
         "sources.b.path: data/b.parquet",
     ):
@@ -62,8 +62,8 @@ def test_a_start_without_its_data_and_model_lists_all_that_is_missing(workflow: 
     tables.mkdir(parents=True)
     for end in ("parquet", "refused.parquet", "intake.json"):
         (tables / f"a.{end}").touch()
-    (workflow.folder / "models/mini-base").mkdir(parents=True)
-    (workflow.folder / "models/mini-base/config.json").write_text("{}")
+    (workflow.folder / "models/mine").mkdir(parents=True)
+    (workflow.folder / "models/mine/config.json").write_text("{}")
     (workflow.folder / "data").mkdir()
     (workflow.folder / "data/b.parquet").touch()
     done = workflow.run("-n", config=changed(changes))

@@ -38,7 +38,7 @@ def lend_model(base: Path, checkout: Path) -> None:
     Not by another path in the configuration, which would be another setting and train the policy again.
     """
     kept = checkout / base
-    if base.is_absolute() or (base / "config.json").is_file() or not (kept / "config.json").is_file():
+    if base.is_absolute() or base.exists() or not (kept / "config.json").is_file():
         return
     base.parent.mkdir(parents=True, exist_ok=True)
     if base.is_symlink():  # to a checkout that has moved
