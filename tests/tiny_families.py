@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import tiny_words
 
@@ -52,32 +53,53 @@ def _gemma3() -> tuple[Any, Any]:
     return both, lambda: Gemma3ForConditionalGeneration(config)
 
 
+_TILES: dict[str, Any] = {"size": {"longest_edge": 128}, "max_image_size": {"longest_edge": 64}}
+
+
 def _idefics3() -> tuple[Any, Any]:
     """Images of at most 128 pixels a side, cut into tiles of 64, and the whole: 4 tokens a tile."""
-    from transformers import (
-        Idefics3Config,
-        Idefics3ForConditionalGeneration,
-        Idefics3ImageProcessor,
-        Idefics3Processor,
-    )
+    from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefics3ImageProcessor, Idefics3Processor
 
+    words = _tile_words()
+    eyes = Idefics3ImageProcessor(**_TILES)
+    both = Idefics3Processor(eyes, words, image_seq_len=4, chat_template=_chat("<image>"))
+    config = Idefics3Config(**_of_tiles(words))
+    return both, lambda: Idefics3ForConditionalGeneration(config)
+
+
+def _smolvlm() -> tuple[Any, Any]:
+    """As Idefics3. Its processor is made here without num2words, which it demands and needs for videos alone."""
+    from transformers import (
+        SmolVLMConfig,
+        SmolVLMForConditionalGeneration,
+        SmolVLMImageProcessor,
+        SmolVLMProcessor,
+        SmolVLMVideoProcessor,
+    )
+    from transformers.models.smolvlm import processing_smolvlm
+
+    words = _tile_words()
+    eyes, films = SmolVLMImageProcessor(**_TILES), SmolVLMVideoProcessor(**_TILES)
+    with mock.patch.object(processing_smolvlm, "num2words", processing_smolvlm.num2words or str):
+        both = SmolVLMProcessor(eyes, words, films, image_seq_len=4, chat_template=_chat("<image>"))
+    config = SmolVLMConfig(**_of_tiles(words))
+    return both, lambda: SmolVLMForConditionalGeneration(config)
+
+
+def _tile_words() -> Any:
     rows = tuple(f"<row_{i + 1}_col_{j + 1}>" for i in range(6) for j in range(6))
     specials = ("<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>", *rows)
-    words = tiny_words.llama(("<|im_start|>", "<|im_end|>", *specials))
-    both = Idefics3Processor(
-        Idefics3ImageProcessor(size={"longest_edge": 128}, max_image_size={"longest_edge": 64}),
-        words,
-        image_seq_len=4,
-        chat_template=_chat("<image>"),
-    )
-    config = Idefics3Config(
-        text_config={"model_type": "llama"} | _TEXT | _of(words),
-        vision_config=_VISION | {"image_size": 64, "patch_size": 16},
-        scale_factor=2,
-        image_token_id=words.convert_tokens_to_ids("<image>"),
-        pad_token_id=words.pad_token_id,
-    )
-    return both, lambda: Idefics3ForConditionalGeneration(config)
+    return tiny_words.llama(("<|im_start|>", "<|im_end|>", *specials))
+
+
+def _of_tiles(words: Any) -> dict[str, Any]:
+    return {
+        "text_config": {"model_type": "llama"} | _TEXT | _of(words),
+        "vision_config": _VISION | {"image_size": 64, "patch_size": 16},
+        "scale_factor": 2,
+        "image_token_id": words.convert_tokens_to_ids("<image>"),
+        "pad_token_id": words.pad_token_id,
+    }
 
 
 def _llava() -> tuple[Any, Any]:
@@ -105,7 +127,45 @@ def _llava() -> tuple[Any, Any]:
     return both, lambda: LlavaForConditionalGeneration(config)
 
 
-FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {"gemma3": _gemma3, "idefics3": _idefics3, "llava": _llava}
+def _llava_onevision() -> tuple[Any, Any]:
+    """A single image as up to four tiles of 56 x 56 pixels and the whole, 16 tokens each; a Qwen2 and its tokenizer."""
+    from transformers import (
+        LlavaOnevisionConfig,
+        LlavaOnevisionForConditionalGeneration,
+        LlavaOnevisionImageProcessor,
+        LlavaOnevisionProcessor,
+        LlavaOnevisionVideoProcessor,
+    )
+
+    words = base_model.tokenizer()
+    words.add_tokens(["<image>", "<video>"], special_tokens=True)
+    side, grids = {"height": 56, "width": 56}, [[56, 56], [56, 112], [112, 56], [112, 112]]
+    both = LlavaOnevisionProcessor(
+        LlavaOnevisionImageProcessor(size=side, image_grid_pinpoints=grids),
+        words,
+        LlavaOnevisionVideoProcessor(size=side),
+        num_image_tokens=16,
+        vision_feature_select_strategy="full",
+        chat_template=_chat("<image>"),
+    )
+    config = LlavaOnevisionConfig(
+        text_config={"model_type": "qwen2"} | _TEXT | _of(words) | {"tie_word_embeddings": True},
+        vision_config=_VISION
+        | {"model_type": "siglip_vision_model", "image_size": 56, "patch_size": 14, "vision_use_head": False},
+        image_grid_pinpoints=grids,
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+        video_token_index=words.convert_tokens_to_ids("<video>"),
+    )
+    return both, lambda: LlavaOnevisionForConditionalGeneration(config)
+
+
+FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
+    "gemma3": _gemma3,
+    "idefics3": _idefics3,
+    "llava": _llava,
+    "llava_onevision": _llava_onevision,
+}
+NEEDS_NUM2WORDS: dict[str, Callable[[], tuple[Any, Any]]] = {"smolvlm": _smolvlm}
 
 
 def build(folder: Path, family: str, tags: bool = True) -> Path:
@@ -113,7 +173,7 @@ def build(folder: Path, family: str, tags: bool = True) -> Path:
     hf_env.prepare()
     import torch
 
-    both, make = FAMILIES[family]()
+    both, make = (FAMILIES | NEEDS_NUM2WORDS)[family]()
     torch.manual_seed(0)
     untrained = make()
     for name, weight in untrained.named_parameters():  # as in the mini model: spread by fan-in

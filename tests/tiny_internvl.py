@@ -1,6 +1,7 @@
-"""InternVL with other language models than the mini model's: a Llama with its tokenizer, embeddings that are not tied.
+"""InternVL with other language models than the mini model's, embeddings that are not tied; 0.4 million parameters.
 
-Such are InternVL2.5-2B and 8B (InternLM2, which is a Llama under other names). Random weights, 0.4 million parameters.
+A Llama with its tokenizer, as InternVL2.5-2B and 8B (InternLM2 is a Llama under other names), or a Qwen3 with the mini
+model's byte-level tokenizer, as InternVL3.5. Random weights.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def model(words: Any, text_type: str = "llama", tied: bool = False) -> Any:
 
     text = {"model_type": text_type, "vocab_size": len(words), "num_key_value_heads": 1, "tie_word_embeddings": tied}
     text |= {"max_position_embeddings": 2048, "bos_token_id": None, "pad_token_id": words.pad_token_id}
+    text |= {"head_dim": 32} if text_type == "qwen3" else {}  # else 128
     config = InternVLConfig(
         vision_config=_NARROW | {"image_size": [SIZE, SIZE], "patch_size": [base_model.PATCH, base_model.PATCH]},
         text_config=_NARROW | text | {"eos_token_id": words.eos_token_id},
@@ -50,7 +52,7 @@ def model(words: Any, text_type: str = "llama", tied: bool = False) -> Any:
 
 def build(folder: Path, tags: bool = True, text_type: str = "llama", tied: bool = False, dtype: Any = None) -> Path:
     """Write a model folder and return it: as the policy stage leaves one, or without tags as a base model comes."""
-    both = processor(tiny_words.llama())
+    both = base_model.processor() if text_type == "qwen3" else processor(tiny_words.llama())
     untrained = model(both.tokenizer, text_type, tied)
     if tags:
         folders.add_control_tokens(both, untrained)

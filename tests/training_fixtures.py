@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,32 +17,35 @@ from mmprm.model.step_text import parse
 SETTINGS = {"learning_rate": 2e-3, "batch_size": 6, "micro_batch_size": 3, "max_length": 256, "precision": "fp32"}
 
 
+def config_of(
+    base: Path, variants: dict[str, Any] | None = None, intake: dict[str, Any] | None = None, **training: Any
+) -> config.Config:
+    """A configuration with this base model; `training` goes into both trainings, the others to their places."""
+    settings = SETTINGS | training
+    of_policy = {key: value for key, value in settings.items() if key != "keep_best"}  # which has none
+    return config.load(
+        {
+            "run": "test",
+            "sources": {
+                "mini": {"kind": "mini", "split": "sft", "size": 12, "families": ["bars"]},
+                "test": {"kind": "mini", "split": "test", "size": 12, "families": ["bars"]},
+            },
+            "intake": intake or {},
+            "policy": {"base": str(base), "sources": ["mini"], "training": of_policy},
+            "seeds": {"sources": ["mini"]},
+            "prm": {"training": settings, "variants": variants or {"soft": {}}},
+            "benchmarks": {"test": {"source": "test"}},
+        }
+    )
+
+
 @pytest.fixture(scope="session")
 def training_config(mini_model_folder: Path) -> Callable[..., config.Config]:
-    """A configuration; keyword arguments go into both trainings, `variants` and `intake` to their places."""
-
-    def make(variants: dict[str, Any] | None = None, intake: dict[str, Any] | None = None, **training: Any):
-        settings = SETTINGS | training
-        of_policy = {key: value for key, value in settings.items() if key != "keep_best"}  # which has none
-        return config.load(
-            {
-                "run": "test",
-                "sources": {
-                    "mini": {"kind": "mini", "split": "sft", "size": 12, "families": ["bars"]},
-                    "test": {"kind": "mini", "split": "test", "size": 12, "families": ["bars"]},
-                },
-                "intake": intake or {},
-                "policy": {"base": str(mini_model_folder), "sources": ["mini"], "training": of_policy},
-                "seeds": {"sources": ["mini"]},
-                "prm": {"training": settings, "variants": variants or {"soft": {}}},
-                "benchmarks": {"test": {"source": "test"}},
-            }
-        )
-
-    return make
+    """Makes configurations with the mini model as the base: see `config_of`."""
+    return functools.partial(config_of, mini_model_folder)
 
 
-def _path_row(problem: Problem, good: bool, **changes: Any) -> dict[str, Any]:
+def labelled_path(problem: Problem, good: bool, **changes: Any) -> dict[str, Any]:
     """A PATHS row: the problem's solution; bad ones are cut after the second step, whose label is 0."""
     parsed = parse(problem.solution or "")
     steps = list(parsed.steps) if good else [parsed.steps[0], "so it is wrong"]
@@ -67,7 +71,7 @@ def _path_row(problem: Problem, good: bool, **changes: Any) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def path_row() -> Callable[..., dict[str, Any]]:
     """Makes PATHS rows of a problem."""
-    return _path_row
+    return labelled_path
 
 
 @pytest.fixture
@@ -75,7 +79,7 @@ def prm_tables(mini_problems: list[Problem], tmp_path: Path) -> tuple[Path, Path
     """(seeds table, paths table): a good and a bad path of each problem; the last four problems are held out."""
     dev = {problem.problem_id for problem in mini_problems[-4:]}
     rows = [
-        _path_row(problem, good, split="dev" if problem.problem_id in dev else "train")
+        labelled_path(problem, good, split="dev" if problem.problem_id in dev else "train")
         for problem in mini_problems
         for good in (True, False)
     ]

@@ -15,14 +15,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_internvl
 import torch
 from listening import addresses_of, beyond_this_machine
+from safetensors.torch import load_file
 from sharded_runs import furthest, held_out_loss, kill_after_a_checkpoint, losses
+from training_fixtures import config_of
 
 from mmprm import config
 from mmprm.data.problem import Problem
 from mmprm.model import folders
-from mmprm.model.step_text import Renderer
+from mmprm.model.step_text import NO, YES, Renderer, control_ids
+from mmprm.prm.train_prm import train_prm
 from mmprm.training import launch, loop, policy_examples
 from mmprm.training.examples import IGNORE, Example
 from mmprm.training.job import TrainJob
@@ -196,3 +200,19 @@ def test_the_best_checkpoint_is_exported_whole(make_job: Make, tmp_path: Path) -
     best = min(judged, key=judged.__getitem__)
     assert len(judged) == outcome.steps and best == 1
     assert held_out_loss(dataclasses.replace(job, start=tmp_path / "model")) == pytest.approx(judged[best], rel=1e-4)
+
+
+@pytest.mark.slow
+@heavy
+def test_a_prm_in_half_precision_learns_the_rows_that_it_reads(prm_tables: tuple[Path, Path], tmp_path: Path) -> None:
+    """ZeRO-3 gathers the output layer's weights for its own forward pass, in which these rows are read in float32."""
+    policy, prm = tiny_internvl.build(tmp_path / "policy"), tmp_path / "prm"
+    settings = {"precision": "bf16", "deepspeed": "zero3", "max_steps": 2, "max_length": 512, "warmup_share": 0}
+    chosen = config_of(policy, variants={"hard": {"label": "hard"}}, **settings)
+    train_prm(chosen, "hard", policy, *prm_tables, tmp_path / "work", prm)
+    before, after = (load_file(folder / "model.safetensors") for folder in (policy, prm))
+    (name,) = [name for name in before if name.endswith("lm_head.weight")]
+    moved = (before[name].bfloat16().float() - after[name].float()).abs().amax(dim=1)
+    ids = control_ids(folders.load_processor(policy).tokenizer)
+    read = [ids[NO], ids[YES]]
+    assert moved[read].min() > 1e-3 > moved.sum() / len(moved)  # a row without a gradient decays, and that is all

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_families
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -31,12 +32,26 @@ LABELS = st.lists(st.sampled_from([IGNORE, 0.0, 0.25, 1.0]), min_size=4, max_siz
 PATHS = st.lists(st.tuples(st.integers(0, 3), st.lists(st.integers(1, 3), min_size=1, max_size=3), LABELS), min_size=1)
 
 
+def opened(folder: Path) -> tuple[Any, Any]:
+    """Processor and model of a folder, ready for trees."""
+    model = folders.load_model(folder)
+    attention.install(model)
+    return folders.load_processor(folder), model
+
+
 @pytest.fixture(scope="module")
 def parts(any_policy_folder: Path) -> tuple[Any, Any]:
-    """Processor and model of each family in turn."""
-    model = folders.load_model(any_policy_folder)
-    attention.install(model)
-    return folders.load_processor(any_policy_folder), model
+    """Those of each family in turn."""
+    return opened(any_policy_folder)
+
+
+TILES = ("llava", "llava_onevision", "idefics3")  # whose images are each one square, or several tiles
+
+
+@pytest.fixture(scope="module", params=TILES)
+def parts_of_tiles(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """Those of families that count tokens as their positions, with other kinds of images than InternVL's."""
+    return opened(tiny_families.build(tmp_path_factory.mktemp("models") / request.param, request.param))
 
 
 def examples_of(problems: list[Problem], paths: list[Any], processor: Any) -> list[Example]:
@@ -70,8 +85,20 @@ def test_loss_and_gradients_are_those_of_one_sequence_a_path(
     sized_problems: list[Problem], parts: tuple[Any, Any], paths: list[Any]
 ) -> None:
     """For several problems a sequence, with one image, two, or none, of differing sizes."""
-    processor, model = parts
-    rows = list(enumerate(examples_of(sized_problems, paths, processor)))
+    compare(sized_problems, *parts, paths)
+
+
+def test_they_are_so_with_an_image_as_one_square_and_as_tiles(
+    sized_problems: list[Problem], parts_of_tiles: tuple[Any, Any]
+) -> None:
+    known = [0.25, 1.0, 0.0, 1.0]
+    paths = [(0, [1, 2], known), (0, [1, 3], known), (1, [2], known), (2, [1, 1], known), (2, [1], known)]
+    compare(sized_problems, *parts_of_tiles, [*paths, (3, [3, 1], known)])
+
+
+def compare(problems: list[Problem], processor: Any, model: Any, paths: list[Any]) -> None:
+    """Check loss and gradients of the paths, laid out in both ways."""
+    rows = list(enumerate(examples_of(problems, paths, processor)))
     apart = loss_and_gradients(model, processor, PaddedCollator(processor, shift=0)([rows]))
     trees = loss_and_gradients(model, processor, TreeCollator(processor, model)([rows]))
     assert trees[0] == pytest.approx(apart[0], abs=1e-5)

@@ -13,7 +13,7 @@ from mmprm.annotation.tree import Node, Tree
 from mmprm.config import Annotation
 from mmprm.data.problem import Problem
 from mmprm.engine.base import Request
-from mmprm.rollouts.rollout import Prefix, RequestFailed, Rollout
+from mmprm.rollouts.rollout import Prefix, ProblemSkipped, RequestFailed, Rollout
 
 Ask = Callable[[Problem, Prefix, int], Request]
 Search = Generator[Request, tuple[Rollout, ...], Tree]
@@ -115,11 +115,14 @@ class CandidateQueue:
 def omegaprm(problem: Problem, settings: Annotation, ask: Ask) -> Search:
     """Search one problem. `ask(problem, prefix, k)` makes a request; a request that fails ends the tree as failed.
 
-    The tree's status is done (reason: what ended it), skipped (all or none of the root's rollouts are right) or failed.
+    The tree's status is done (reason: what ended it), skipped (all or none of the root's rollouts are right, or the
+    policy cannot be shown the problem) or failed.
     """
     growth = _Growth(problem, settings, ask)
     try:
         growth.tree.status, growth.tree.reason = yield from growth.run()
+    except ProblemSkipped as reason:
+        growth.tree.status, growth.tree.reason = "skipped", str(reason)
     except RequestFailed as error:
         growth.tree.status, growth.tree.reason = "failed", str(error)
     return growth.tree

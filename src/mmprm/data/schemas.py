@@ -64,6 +64,8 @@ NO_COMPLETION: dict[str, Any] = {
     "n_tokens": 0,
     "finish_reason": "error",
 }
+# The same where the policy, which reads text alone, was not shown the problem.
+SKIPPED: dict[str, Any] = NO_COMPLETION | {"finish_reason": "needs_images"}
 _COUNTS = {
     "n_rollouts": pa.int32(),  # graded ones: correct + incorrect + unparsed, without the undecided
     "n_correct": pa.int32(),
@@ -82,7 +84,7 @@ SEED_DECISIONS = _schema(
     source=pa.string(),
     **_COUNTS,
     kept=pa.bool_(),
-    # kept; none_right, all_right, too_hard, too_easy; undecided; failed; image_not_needed; over_limit
+    # kept; none_right, all_right, too_hard, too_easy; undecided; failed; needs_images; image_not_needed; over_limit
     reason=pa.string(),
     # why sampling ended: all_drawn, certain (no further rollout could change the decision), bound (with confidence)
     stopped=pa.string(),

@@ -1,7 +1,8 @@
 """The candidates that are counted, as arrays. In: candidate rows with step probabilities. Out: `Candidates` a problem.
 
-An undecided candidate is left out, and its number reported; so is a problem with no others. All other candidates count,
-right or wrong. Only a parsed candidate with scores can be chosen while one exists.
+An undecided candidate is left out, and its number reported; so is a problem with no others, or with images that the
+policy does not read. All other candidates count, right or wrong. Only a parsed candidate with scores can be chosen
+while one exists.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from mmprm.data.problem import Problem, problems_by_id
 from mmprm.evaluation import votes
 from mmprm.evaluation.aggregates import AGGREGATES, auc_within_problem
 from mmprm.grading import Verdict
-from mmprm.model.step_text import Status
+from mmprm.model.step_text import NEEDS_IMAGES, Status
 from mmprm.prm import score_stamp
 from mmprm.runtime.errors import UserError
 
@@ -96,6 +97,19 @@ def join_scores(groups: Mapping[str, Sequence[Row]], scores: Path, name: str = "
     return {problem: [joined(row) for row in group] for problem, group in groups.items()}
 
 
+def was_skipped(row: Mapping[str, Any]) -> bool:
+    """Return whether the policy, which reads text alone, was not shown the problem: this is no candidate."""
+    return row.get("finish_reason") == NEEDS_IMAGES
+
+
+def all_skipped(count: int) -> str:
+    """Say that of a benchmark nothing is left for a policy that reads text alone."""
+    return (
+        f"all {count} problems have images, and the policy reads text alone: take this one out of `benchmarks`, or a "
+        "vision-language model as policy.base"
+    )
+
+
 def candidates_of(
     problem: Problem, rows: Sequence[Mapping[str, Any]], outcome: Sequence[str] = ()
 ) -> Candidates | None:
@@ -104,7 +118,7 @@ def candidates_of(
     outcome: names of outcome variants, whose probabilities are in a row's column `outcome/NAME`. UserError names the
     candidate whose probability is not a number.
     """
-    rows = [row for row in rows if row["verdict"] != Verdict.UNDECIDED]
+    rows = [row for row in rows if row["verdict"] != Verdict.UNDECIDED and not was_skipped(row)]
     if not rows:
         return None
     parsed = np.array([row["status"] == Status.OK for row in rows])

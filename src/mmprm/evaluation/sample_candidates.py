@@ -11,10 +11,12 @@ from mmprm.data import schemas, tables
 from mmprm.data.shards import Shard, read_shard
 from mmprm.data.sorted_spill import SortedSpill
 from mmprm.engine.base import Request
+from mmprm.evaluation.candidates import all_skipped, was_skipped
 from mmprm.model.step_text import Status
 from mmprm.rollouts.rollout import RequestFactory, Rollouts
 from mmprm.rollouts.run import ALL_UNDECIDED, OpenEngine, SamplingJob, run_searches
 from mmprm.rollouts.scheduler import SearchResult
+from mmprm.runtime.errors import UserError
 
 
 def sample_candidates(
@@ -29,8 +31,9 @@ def sample_candidates(
 ) -> None:
     """Write `config.bench.n` graded candidates of each of the shard's problems to `out`, and the cost beside it.
 
-    Those of a failed problem are empty rows with the finish reason `error`: no problem is left out. Raises UserError
-    as `run_searches` does.
+    Those of a failed problem are empty rows with the finish reason `error`: no problem is left out. Where the policy
+    reads text alone, those of a problem with images have the finish reason `needs_images`, and are not counted. Raises
+    UserError as `run_searches` does.
     """
     n = config.bench.n
     factory = RequestFactory.of(config, policy, f"candidates/{benchmark}")
@@ -39,7 +42,8 @@ def sample_candidates(
 
         def ended(name: str, result: SearchResult) -> str | None:
             rollouts: Rollouts = result.value or ()
-            rows = [rollout.row() for rollout in rollouts] or [schemas.NO_COMPLETION] * n
+            missing = schemas.SKIPPED if result.skipped else schemas.NO_COMPLETION
+            rows = [rollout.row() for rollout in rollouts] or [missing] * n
             spill.add(name, [{"problem_id": name, "candidate": number, **row} for number, row in enumerate(rows)])
             verdicts = {rollout.verdict for rollout in rollouts if rollout.status == Status.OK}
             return result.error or (ALL_UNDECIDED if verdicts == {"undecided"} else None)
@@ -56,8 +60,13 @@ def _single_request(request: Request) -> Generator[Request, Rollouts, Rollouts]:
 
 
 def gather_candidates(shards: list[Path], out: Path) -> None:
-    """Write one table of all shards, by problem id and candidate. Raises UserError for a candidate in two shards."""
+    """Write one table of all shards, by problem id and candidate.
+
+    Raises UserError for a candidate in two shards, and if every problem has images that the policy does not read.
+    """
     table = pa.concat_tables([tables.read(path, schemas.CANDIDATES) for path in shards])
     rows = table.sort_by([("problem_id", "ascending"), ("candidate", "ascending")]).to_pylist()
     key = itemgetter("problem_id", "candidate")
+    if rows and all(map(was_skipped, rows)):
+        raise UserError(f"{out}: {all_skipped(len({row['problem_id'] for row in rows}))}")
     tables.write(out, tables.unique(rows, "candidate", shards, "give each shard once", key), schemas.CANDIDATES)

@@ -22,7 +22,14 @@ from mmprm.data.problem import Problem
 from mmprm.evaluation import votes
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.best_of_n import expected_accuracy, oracle, random_pick, sizes
-from mmprm.evaluation.candidates import Candidates, candidate_counts, candidates_of, within_problem
+from mmprm.evaluation.candidates import (
+    Candidates,
+    all_skipped,
+    candidate_counts,
+    candidates_of,
+    was_skipped,
+    within_problem,
+)
 from mmprm.evaluation.intervals import intervals, mcnemar
 from mmprm.evaluation.official_scores import official_scores
 from mmprm.runtime.errors import UserError
@@ -60,7 +67,10 @@ def selection_metrics(
     row of `rows` is {n, metric, value, ci_low, ci_high,
     problems, primary}. Raises UserError where no candidate has a verdict.
     """
-    every = [candidates_of(problems[name], group, outcome) for name, group in rows.items()]
+    shown = {name: group for name, group in rows.items() if not any(map(was_skipped, group))}
+    if rows and not shown:
+        raise UserError(all_skipped(len(rows)))
+    every = [candidates_of(problems[name], group, outcome) for name, group in shown.items()]
     counted = [candidates for candidates in every if candidates is not None]
     if not counted:
         raise UserError("no problem has a graded candidate; was the grader working?")
@@ -79,6 +89,7 @@ def selection_metrics(
         "n": n,
         "n_problems": len(counted),
         "n_problems_undecided": len(every) - len(counted),
+        **({"n_problems_needs_images": len(rows) - len(shown)} if len(shown) < len(rows) else {}),
         "n_groups": len(set(groups)),
         "primary": bench.primary,
         "weighted_majority_by": weight_of(bench.primary),
@@ -87,7 +98,7 @@ def selection_metrics(
         "weighted_majority_subsets": votes.DRAWN_SUBSETS,
         "confidence": bench.confidence,
         "resamples": bench.resamples,
-        **candidate_counts([row for group in rows.values() for row in group], len(rows)),
+        **candidate_counts([row for group in shown.values() for row in group], len(shown)),
         "auc_within_problem": within_problem(counted),
         "mcnemar": mcnemar_tests(values, n, bench.primary, counted, seed),
         "weighted_majority_gain": _gain_of_votes(values["weighted_majority", n], values["majority", n]),

@@ -90,6 +90,14 @@ def reads_images(folder: Path) -> bool:
     return model_type(folder) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 
+def reads_text_alone(folder: Path) -> bool:
+    """Return whether the model is a language model that transformers knows, and none that reads images."""
+    prepare()
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return model_type(folder) in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not reads_images(folder)
+
+
 def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> Any:
     """Load a model in evaluation mode. dtype: float32, bfloat16, float16, or auto (that of the checkpoint)."""
     known = _known(folder)

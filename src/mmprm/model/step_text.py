@@ -18,6 +18,7 @@ ANSWER_OPEN, ANSWER_CLOSE = "<answer>", "</answer>"
 MARKER = "<prm>"
 TAGS = (STEP_OPEN, STEP_CLOSE, ANSWER_OPEN, ANSWER_CLOSE, MARKER)
 YES, NO = "Yes", "No"
+NEEDS_IMAGES = "needs_images"  # why a model that reads text alone is not shown a problem
 
 # Strings that control a model or its processor: our tags, chat and image tokens of the common model families.
 _CONTROL = re.compile(
@@ -133,9 +134,13 @@ class Renderer:
         control = {token.content for token in added if token.special or token.content[:1] in ("<", "[")}
         self._control = tuple(sorted(control - set(TAGS), key=lambda token: (-len(token), token)))
 
+    def reads(self, problem: Problem) -> bool:
+        """Return whether the model can be shown the problem: one that reads text alone is shown none with images."""
+        return not problem.images or getattr(self.processor, "reads_images", True)
+
     def prompt(self, problem: Problem) -> str:
         """Write the chat up to the point where the assistant starts to write."""
-        if problem.images and not getattr(self.processor, "reads_images", True):
+        if not self.reads(problem):
             raise UserError(
                 f"problem {problem.problem_id!r} has an image, and the model reads text alone: take sources without "
                 "images, or a vision-language model as policy.base"

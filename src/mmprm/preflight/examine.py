@@ -19,6 +19,7 @@ from mmprm.preflight.images import image_tokens
 from mmprm.preflight.jobs import trainings
 from mmprm.preflight.machine import Machine, machine_of
 from mmprm.preflight.memory import GIB
+from mmprm.preflight.pictured import needs_images
 from mmprm.preflight.shape import BaseShape, UnknownSizesError, read_shape
 from mmprm.runtime.errors import UserError
 
@@ -99,6 +100,7 @@ def examine(config: Config, here: bool = True) -> Examination:
         findings.append(found("policy.base", str(error), "policy"))
     if shape is not None:
         findings += unfit(config, shape, machine, images[1] if images else None)
+        findings += needs_images(config, shape, Path("results", config.run))
     if machine.gpus is None and machine.gpu_bytes is None:
         text = "the jobs run on other machines, which are not described: set hardware.gpu and hardware.gpus"
         findings.append(found("hardware", f"{text} to have memory and costs checked", *STAGES.values(), fatal=False))

@@ -23,7 +23,7 @@ from mmprm.runtime.errors import UserError
 from mmprm.training import assembly
 from mmprm.training.assembly import ExampleSet, Recipe, RowRange, stamp
 from mmprm.training.example_shards import ShardWriter
-from mmprm.training.examples import IGNORE, Example, ExampleRefusal
+from mmprm.training.examples import IGNORE, Example, ExampleRefusal, without_images
 
 _ROWS_AT_ONCE = 512  # trajectories that are tokenised together
 _SHARD_ROWS = 8192  # trajectories
@@ -48,6 +48,10 @@ class ExampleBuilder:
         for row in rows:
             if row["problem_id"] not in self.problems:
                 raise UserError(f"path {row['path_id']}: problem {row['problem_id']} is not in the problem tables")
+        readable = [self.renderer.reads(self.problems[row["problem_id"]]) for row in rows]
+        unread = [row for row, reads in zip(rows, readable, strict=True) if not reads]
+        skipped = [without_images(row["problem_id"], f"path {row['path_id']}: ") for row in unread]
+        rows = [row for row, reads in zip(rows, readable, strict=True) if reads]
         texts = [self.renderer.marked(self.problems[row["problem_id"]], row["steps"], row["answer"]) for row in rows]
         images = [self.problems[row["problem_id"]].images for row in rows]
         marker = control_ids(self.processor.tokenizer)[MARKER]
@@ -56,7 +60,7 @@ class ExampleBuilder:
             for row, tokens, row_images in zip(rows, tokenise(self.processor, texts, images), images, strict=True)
         ]
         examples = [example for example, _ in results if example is not None]
-        return examples, [refusal for _, refusals in results for refusal in refusals]
+        return examples, skipped + [refusal for _, refusals in results for refusal in refusals]
 
     def _example(
         self, row: Mapping[str, Any], tokens: dict[str, np.ndarray], images: tuple[bytes, ...], marker: int

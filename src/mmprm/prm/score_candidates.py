@@ -13,7 +13,7 @@ from mmprm.config.offline import Settings
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, problems_by_id
 from mmprm.model import folders
-from mmprm.model.step_text import Status
+from mmprm.model.step_text import NEEDS_IMAGES, Status
 from mmprm.prm import score_stamp
 from mmprm.prm.cross_check import TOLERANCE, largest_difference, spread, what_differs
 from mmprm.prm.scorers import TransformersScorer, TreeScorer
@@ -58,12 +58,13 @@ def write_scores(
 ) -> None:
     """Write the SCORES of candidates (rows of schemas.CANDIDATES), and their cost to `{out}.usage.json`.
 
-    COUNTED_SCORES, with one more column, for a PRM that was trained on counts. A candidate whose status is not ok, or
-    that is too long for the model, gets an empty list. A hash of the candidates and `stamp` go into the file's
-    metadata. Raises as `score_items`.
+    COUNTED_SCORES, with one more column, for a PRM that was trained on counts. A candidate whose status is not ok, that
+    is too long for the model, or of a problem with images where the model reads text alone, gets an empty list. A hash
+    of the candidates and `stamp` go into the file's metadata. Raises as `score_items`, and UserError if the model reads
+    no candidate's problem.
     """
     rows = sorted(rows, key=lambda row: (row["problem_id"], row["candidate"]))  # an image is processed once
-    parsed = [row for row in rows if row["status"] == Status.OK]
+    parsed = _readable([row for row in rows if row["status"] == Status.OK], problems, prm)
     items: list[Item] = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in parsed]
     scores, usage = score_items(config, prm, items)
     by_row = {(row["problem_id"], row["candidate"]): score for row, score in zip(parsed, scores, strict=True)}
@@ -77,6 +78,16 @@ def write_scores(
     made_for = {score_stamp.OF: score_stamp.digest(rows, "problem_id", "candidate")}
     tables.write(out, table, schema.with_metadata(made_for | dict(stamp or {})))
     tables.write_json(tables.usage_path(out), usage)
+
+
+def _readable(rows: list[Mapping[str, Any]], problems: Mapping[str, Problem], prm: Path) -> list[Mapping[str, Any]]:
+    """Return the candidates whose problems the model can be shown; all where that is none, so that one is named."""
+    pictured = sum(bool(problems[row["problem_id"]].images) for row in rows)
+    if not 0 < pictured < len(rows) or not folders.reads_text_alone(prm):
+        return rows
+    about = "are of problems with images, and the PRM reads text alone: no score"
+    log.warning(f"{pictured} of {len(rows)} candidates {about} ({NEEDS_IMAGES})")
+    return [row for row in rows if not problems[row["problem_id"]].images]
 
 
 def score_items(config: Settings, prm: Path, items: Sequence[Item]) -> tuple[list[StepScores], dict[str, Any]]:

@@ -20,6 +20,7 @@ from mmprm.runtime.log import log
 from mmprm.training import launch
 from mmprm.training.assembly import ExampleSet
 from mmprm.training.example_store import StoredExamples
+from mmprm.training.examples import check_readable
 from mmprm.training.finish import finish, prm_card, write_refusals
 from mmprm.training.job import TrainJob
 
@@ -90,6 +91,7 @@ def _training_sets(
         raise UserError(
             "prm.training.keep_best: no path of split dev has a label; raise labels.dev_share, or set it to false"
         )
+    check_readable(train.refusals, train.n_rows, f"training of prm {variant}")
     if not train.examples:
         raise UserError(f"no path of split train has a {recipe.label} label within {training.max_length} tokens")
     return train, held_out

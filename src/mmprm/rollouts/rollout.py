@@ -20,6 +20,10 @@ class RequestFailed(Exception):  # noqa: N818 (what happened, not a defect)
     """The engine returned no completions for a request; thrown into the search that waits for them, with the reason."""
 
 
+class ProblemSkipped(RequestFailed):
+    """The policy cannot be shown the problem, so that nothing was asked of the engine."""
+
+
 @dataclass(frozen=True)
 class RequestFactory:
     """Makes requests of one stage: `purpose` makes its draws differ from those of other stages."""

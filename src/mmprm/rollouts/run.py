@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmprm.config import Config
 from mmprm.data import tables
+from mmprm.data.problem import Problem
 from mmprm.data.shards import Shard
 from mmprm.engine.base import Engine, EngineStats
+from mmprm.model.step_text import NEEDS_IMAGES
 from mmprm.rollouts.journal import Journal
 from mmprm.rollouts.scheduler import NamedSearch, Scheduler, SearchResult
 from mmprm.runtime import locks
@@ -57,6 +60,13 @@ class SamplingJob:
 
         return open_engine(self.config, self.policy)
 
+    @cached_property
+    def reads_text_alone(self) -> bool:
+        """Whether the policy is a language model, which cannot be shown problems with images."""
+        from mmprm.model.folders import reads_text_alone
+
+        return reads_text_alone(self.policy)
+
     @property
     def journals(self) -> Path:
         """`work`, or with MMPRM_CACHE a folder shared with other runs of this policy: keys depend on content alone."""
@@ -85,10 +95,18 @@ def _run(job: SamplingJob, searches: Sequence[NamedSearch], ended: Ended) -> Non
     from mmprm.grading import Grader
 
     failed: dict[str, str] = {}
+    skipped = 0
 
     def note(name: str, result: SearchResult) -> None:
-        if (reason := ended(name, result)) is not None:
+        nonlocal skipped
+        reason = ended(name, result)
+        if result.skipped:
+            skipped += 1
+        elif reason is not None:
             failed[name] = reason
+
+    def unreadable(problem: Problem) -> str | None:
+        return NEEDS_IMAGES if problem.images and job.reads_text_alone else None
 
     config, name = job.config, f"{job.label} {job.shard}"
     journal = Journal(job.journals, str(job.shard))
@@ -102,7 +120,9 @@ def _run(job: SamplingJob, searches: Sequence[NamedSearch], ended: Ended) -> Non
         progress.update(at.ended_searches, rates(progress.seconds, most, *counts, at.stats))
 
     with Grader.of(config.grading) as grader, progress:
-        scheduler = Scheduler(job.engine, grader, journal, grader.version, config.engine.open_problems, report)
+        scheduler = Scheduler(
+            job.engine, grader, journal, grader.version, config.engine.open_problems, report, unreadable
+        )
         try:
             scheduler.run(searches, note)
             journal.compact()
@@ -112,6 +132,10 @@ def _run(job: SamplingJob, searches: Sequence[NamedSearch], ended: Ended) -> Non
     stats, judge = scheduler.stats, grader.judge
     seconds = {"seconds": round(progress.seconds, 3), "startup_seconds": round(scheduler.startup_seconds, 3)}
     cost = {**seconds, **vars(stats), "failed": len(failed)}
+    if skipped:
+        cost |= {"skipped": skipped}
+        about = "have images, and the policy reads text alone: they are skipped"
+        log.warning(f"{name}: {skipped} of {len(searches)} problems {about} ({NEEDS_IMAGES})")
     if judge is not None:
         cost |= {"judge": {"asked": judge.asked, "unanswered": judge.unanswered}}
         log.info(f"{name}: the judge was asked {judge.asked} questions and left {judge.unanswered} unanswered")

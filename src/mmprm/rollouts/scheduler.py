@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from mmprm.engine.base import Engine, EngineStats, Finished, Request
 from mmprm.model.step_text import Parsed, Status, parse
 from mmprm.rollouts.journal import Entry, Journal
-from mmprm.rollouts.rollout import RequestFailed, Rollouts, rollout_of
+from mmprm.rollouts.rollout import ProblemSkipped, RequestFailed, Rollouts, rollout_of
 from mmprm.runtime.log import log
 
 if TYPE_CHECKING:
+    from mmprm.data.problem import Problem
     from mmprm.grading import Grader
     from mmprm.grading.grader import PendingVerdicts
 
@@ -32,10 +33,11 @@ NamedSearch = tuple[str, Generator[Any, Any, Any]]
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search returned, or the error that ended it."""
+    """What a search returned, or the error that ended it. `skipped`: the policy could not be shown its problem."""
 
     value: Any = None
     error: str | None = None
+    skipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class _OpenSearch:
     search: Generator[Any, Any, Any]
     single: bool = True  # it yielded a Request, not a list
     answers: list[Rollouts | None] = field(default_factory=list)
-    error: str | None = None
+    error: RequestFailed | None = None
+    skipped: bool = False
 
     @property
     def answer(self) -> Any:
@@ -63,7 +66,10 @@ class _OpenSearch:
 
 
 class Scheduler:
-    """See the module. grading: the version of the grader's rules; report: is called often, for a progress line."""
+    """See the module. grading: the version of the grader's rules; report: is called often, for a progress line.
+
+    unreadable: says of a problem why the policy cannot be shown it; such a request is thrown back (ProblemSkipped).
+    """
 
     def __init__(
         self,
@@ -73,11 +79,13 @@ class Scheduler:
         grading: str,
         open_limit: int,
         report: Callable[[Scheduler], None] = lambda scheduler: None,
+        unreadable: Callable[[Problem], str | None] = lambda problem: None,
     ) -> None:
         self.ended_searches = self.replayed_requests = self.replayed_completions = 0
         self.sampled_completions = self.sampled_tokens = 0
         self.startup_seconds = 0.0
         self._open_engine, self._open_limit, self._report = open_engine, open_limit, report
+        self._unreadable = unreadable
         self._grader, self._journal, self._grading = grader, journal, grading
         self._engine: Engine | None = None
         self._waiters: dict[str, tuple[Request, list[tuple[_OpenSearch, int]]]] = {}
@@ -122,11 +130,14 @@ class Scheduler:
             try:
                 if opened.error is not None:
                     error, opened.error = opened.error, None
-                    asked = opened.search.throw(RequestFailed(error))
+                    asked = opened.search.throw(error)
                 else:
                     asked = opened.search.send(answer)
             except StopIteration as end:
-                self._finish(opened, SearchResult(end.value))
+                self._finish(opened, SearchResult(end.value, skipped=opened.skipped))
+                return
+            except ProblemSkipped as why:
+                self._finish(opened, SearchResult(error=str(why), skipped=True))
                 return
             except RequestFailed as failure:
                 log.warning(f"{opened.name}: failed: {failure}")
@@ -139,6 +150,10 @@ class Scheduler:
             opened.single = isinstance(asked, Request)
             requests = [asked] if opened.single else list(asked)
             opened.answers = [self._replay(request) for request in requests]
+            reason = self._unreadable(requests[0].problem) if requests and None in opened.answers else None
+            if reason is not None:
+                opened.error, opened.skipped = ProblemSkipped(reason), True
+                continue
             for index, request in enumerate(requests):
                 if opened.answers[index] is None:
                     self._wait(request, opened, index)
@@ -234,7 +249,7 @@ class Scheduler:
         """Answer all searches that wait for a request; with an error, it is thrown into them."""
         for opened, index in self._waiters.pop(key)[1]:
             opened.answers[index] = rollouts
-            opened.error = opened.error or error
+            opened.error = opened.error or (RequestFailed(error) if error is not None else None)
             if None not in opened.answers:
                 self._advance(opened, opened.answer)
 

@@ -34,7 +34,8 @@ def sample_seeds(
     """Write graded rollouts of each of the shard's problems to `out`, and the cost beside it.
 
     `config.seeds.rollouts` of each, or with `config.seeds.adaptive` as many as it takes. The missing rollouts of a
-    failed problem are empty rows with the finish reason `error`. Raises UserError as `run_searches` does.
+    failed problem are empty rows with the finish reason `error`, or `needs_images` where the policy reads text alone.
+    Raises UserError as `run_searches` does.
     """
     settings = config.seeds
     factory = RequestFactory.of(config, policy, "seeds")
@@ -63,7 +64,8 @@ def sample_seeds(
         def ended(name: str, result: SearchResult) -> str | None:
             if result.error is not None:
                 blank = drawn[name, False] == settings.rollouts
-                write(name, blank, [schemas.NO_COMPLETION] * (settings.rollouts - drawn[name, blank]))
+                missing = schemas.SKIPPED if result.skipped else schemas.NO_COMPLETION
+                write(name, blank, [missing] * (settings.rollouts - drawn[name, blank]))
             return result.error or (ALL_UNDECIDED if undecided.get(name) else None)
 
         run_searches(job, [(problem.problem_id, search(problem)) for problem in read_shard(problems, shard)], ended)

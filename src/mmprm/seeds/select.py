@@ -19,6 +19,7 @@ from mmprm.config.annotation import Seeds
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, write_problems
 from mmprm.data.shards import Shard, read_shard
+from mmprm.model.step_text import NEEDS_IMAGES
 from mmprm.rollouts.rollout import Counts, count
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
@@ -45,12 +46,14 @@ class SeedRollouts:
     verdicts: list[str] = field(default_factory=list)
     n_tokens: int = 0
     failed: bool = False
+    skipped: bool = False  # it has images, and the policy reads text alone
 
     def add(self, row: Row) -> None:
         """Add a row of schemas.SEED_ROLLOUTS."""
         self.verdicts.append(row["verdict"])
         self.n_tokens += row["n_tokens"]
-        self.failed |= row["finish_reason"] == "error"
+        self.skipped |= row["finish_reason"] == NEEDS_IMAGES
+        self.failed |= row["finish_reason"] in ("error", NEEDS_IMAGES)
 
     @property
     def complete(self) -> bool:
@@ -117,7 +120,7 @@ def _decision(
 ) -> Row:
     shown, blank = drawn[problem.problem_id, False], drawn[problem.problem_id, True]
     counts, rule = count(shown.verdicts), Rule.of(settings)
-    reason, stopped = "failed", None
+    reason, stopped = (NEEDS_IMAGES if shown.skipped else "failed"), None
     if shown.complete and not settings.adaptive:
         reason, stopped = rule.decide(counts), "all_drawn"
     elif shown.complete:
@@ -148,7 +151,7 @@ def summarise(settings: Seeds, rows: Sequence[Row]) -> Row:
     """Count SEED_DECISIONS, what was drawn, and what was saved against `settings.rollouts` of each problem."""
     decisions = pd.DataFrame(rows, columns=schemas.SEED_DECISIONS.names)
     decisions["drawn"] = decisions["n_rollouts"] + decisions["n_undecided"]
-    sampled = decisions[decisions["reason"] != "failed"]
+    sampled = decisions[~decisions["reason"].isin(["failed", NEEDS_IMAGES])]
     return {
         "problems": len(decisions),
         "kept": int(decisions["kept"].sum()),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mmprm.model.step_text import NEEDS_IMAGES
 from mmprm.runtime.errors import UserError
 
 IGNORE = -100.0  # the label that transformers, too, reads as "no loss here"
@@ -98,8 +99,29 @@ def count_reasons(refusals: Sequence[ExampleRefusal]) -> dict[str, int]:
     return dict(sorted(Counter(refusal.reason for refusal in refusals).items()))
 
 
+def without_images(problem_id: str, detail: str = "") -> ExampleRefusal:
+    """Return the refusal of a row with images, of which a model that reads text alone learns nothing."""
+    text = f"{detail}it has an image, and the model reads text alone"
+    return ExampleRefusal(problem_id, NEEDS_IMAGES, text, excused=True)
+
+
+def check_readable(refusals: Sequence[ExampleRefusal], total: int, title: str) -> int:
+    """Return how many of `total` rows a model that reads text alone is not shown; UserError if that is all of them."""
+    skipped = sum(refusal.reason == NEEDS_IMAGES for refusal in refusals)
+    if skipped and skipped == total:
+        raise UserError(
+            f"{title}: all {total} rows have images, and the model reads text alone: take sources without images, or a "
+            "vision-language model as policy.base"
+        )
+    return skipped
+
+
 def check_refusals(refusals: Sequence[ExampleRefusal], total: int, max_share: float, title: str) -> None:
-    """Raise UserError if more than the share `max_share` of `total` rows was refused, not counting excused ones."""
+    """Raise UserError if more than the share `max_share` of `total` rows was refused, not counting excused ones.
+
+    Rows that need images, which the model does not read, are no part of `total` here.
+    """
+    total -= check_readable(refusals, total, title)
     counted = [refusal for refusal in refusals if not refusal.excused]
     if total == 0 or len(counted) > max_share * total or len(counted) == total:
         first = f"; the first: {counted[0].problem_id}: {counted[0].detail}" if counted else ""

@@ -11,6 +11,7 @@ import jinja2
 from mmprm.config import Config
 from mmprm.data import tables
 from mmprm.model import folders
+from mmprm.model.step_text import NEEDS_IMAGES
 from mmprm.runtime.log import log
 from mmprm.training.examples import ExampleRefusal, check_refusals, count_reasons
 from mmprm.training.loop import TrainResult
@@ -20,6 +21,8 @@ def write_refusals(out: Path, refusals: Sequence[ExampleRefusal], total: int, ma
     """Write out/refused.json: each row that was refused or cut; raise UserError if too many of `total` were."""
     tables.write_json(out / "refused.json", [asdict(refusal) for refusal in refusals])
     log.info(f"{title}: refused or cut: {count_reasons(refusals) or 'none'}")
+    if skipped := count_reasons(refusals).get(NEEDS_IMAGES):
+        log.warning(f"{title}: {skipped} of {total} rows have images, and the model reads text alone: they are skipped")
     check_refusals(refusals, total, max_share, f"training of {title}")
 
 

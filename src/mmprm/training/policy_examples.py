@@ -23,7 +23,7 @@ from mmprm.model.tokens import cut, tokenise
 from mmprm.runtime.errors import UserError
 from mmprm.training.assembly import ExampleSet, Recipe, RowRange, assemble
 from mmprm.training.example_shards import ShardWriter
-from mmprm.training.examples import IGNORE, Example, ExampleRefusal
+from mmprm.training.examples import IGNORE, Example, ExampleRefusal, without_images
 
 _SHARD_ROWS, _SHARD_BYTES = 4096, 2**29  # of a table, whichever is reached first
 _ROWS_AT_ONCE = 64  # in memory and tokenised together
@@ -103,6 +103,9 @@ def supervised_examples(
     ids = control_ids(processor.tokenizer)
     refusals, parsed_problems, texts = [], [], []
     for problem in problems:
+        if not renderer.reads(problem):
+            refusals.append(without_images(problem.problem_id))
+            continue
         if problem.solution is None:
             refusals.append(ExampleRefusal(problem.problem_id, "no_solution", "the row has no solution"))
             continue

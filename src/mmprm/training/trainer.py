@@ -11,6 +11,7 @@ from typing import Any
 from mmprm.config.training import Lora
 from mmprm.data import tables
 from mmprm.model import folders
+from mmprm.model.output_rows import train_exactly
 from mmprm.model.step_text import MARKER, NO, TAGS, YES, control_ids, token_id
 from mmprm.prefix_trees import attention, packing
 from mmprm.runtime.errors import UserError
@@ -37,6 +38,8 @@ def make_trainer(
     set_seed(job.seed)  # Trainer seeds itself only when it is constructed, after adapters have been drawn
     model = _load_model(job, processor.tokenizer)
     loss, collate = _loss_and_collator(job, processor, model)
+    if job.loss != "tokens" and job.training.precision == "bf16":
+        train_exactly(model, _marker_tokens(job, processor.tokenizer))
     trainer = _trainer_class(job, loss, collate)(
         model=model,
         args=arguments,
@@ -122,14 +125,18 @@ def freeze_vision(model: Any) -> None:
 def _loss_and_collator(job: TrainJob, processor: Any, model: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     loss: Callable[..., Any] = token_loss
     if job.loss != "tokens":
-        ids = control_ids(processor.tokenizer)
-        no_yes = (ids[NO], ids[YES])
-        loss = marker_loss(*no_yes) if job.loss == "markers" else counts_loss(*no_yes, ids[MARKER])
+        loss = (marker_loss if job.loss == "markers" else counts_loss)(*_marker_tokens(job, processor.tokenizer))
     if job.trees:
         return loss, TreeCollator(processor, model, folders.device())
     if job.packed_tokens:
         return loss, PackedCollator(processor, model, folders.device())
     return loss, PaddedCollator(processor, shift=1 if job.loss == "tokens" else 0)
+
+
+def _marker_tokens(job: TrainJob, tokenizer: Any) -> list[int]:
+    """Return the tokens whose logits a PRM's loss reads at a marker: No, Yes, and for counts the marker itself."""
+    ids = control_ids(tokenizer)
+    return [ids[NO], ids[YES], *([ids[MARKER]] if job.loss == "counts" else [])]
 
 
 def _require_finite(job: TrainJob, loss: float, update: int, examples: Sequence[Example], rows: list[int]) -> None:
