@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from mmprm.config import Config
 from mmprm.config.data_files import DataFiles
 from mmprm.config.sources import ConversationSource, MiniSource, TableSource
+from mmprm.mini.stories import STORIES
 from mmprm.model.step_text import NEEDS_IMAGES
 from mmprm.preflight.findings import Finding, found
 from mmprm.preflight.rows import count_rows
@@ -60,8 +61,9 @@ def pictured(config: Config, name: str, results: Path) -> Pictured | None:
     source = config.sources[name]
     if (counted := _counted(results / "problems" / f"{name}.intake.json")) is not None:
         return counted
-    if isinstance(source, MiniSource):  # each has a figure
-        return _of(source.size, source.size)
+    if isinstance(source, MiniSource):  # drawn of its families in turn
+        told = [family in STORIES for family in source.families]
+        return _of(sum(not told[number % len(told)] for number in range(source.size)), source.size)
     if not isinstance(source, DataFiles):
         return _together([pictured(config, parent, results) for parent in source.sources])
     if isinstance(source, ConversationSource):
