@@ -63,7 +63,7 @@ except Started:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("opened", ["engine", "scorer"])
+@pytest.mark.parametrize("opened", ["engine", pytest.param("scorer", marks=pytest.mark.heavy)])
 def test_the_cuda_runtime_is_not_asked_before_vllm_starts(opened: str, mini_policy_folder: Path) -> None:
     """vllm#15951, vllm#12754: the engine's process, which is forked, could not use CUDA."""
     command = [sys.executable, "-c", _OPENED, opened, str(mini_policy_folder)]

@@ -78,6 +78,7 @@ def test_losses_are_compared_with_the_cpu_s_and_a_wrong_one_is_told(
         correct._require(found | {"tokens_loss": float("nan")}, {"tokens_loss": 1e-5})
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_prefix_trees_by_flex_attention_are_the_paths_in_probabilities_loss_and_gradients(tmp_path: Path) -> None:
     found = correct.trees(tmp_path, small=True)

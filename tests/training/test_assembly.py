@@ -170,6 +170,7 @@ def test_a_row_is_as_often_among_the_examples_as_its_weight_says(
     assert list(found.examples.example_index.problem_ids) == [example.problem_id for example in repeated]
 
 
+@pytest.mark.heavy
 def test_the_paths_of_a_prm_are_kept_too(
     mini_problems: list[Problem], mini_policy_folder: Path, tmp_path: Path
 ) -> None:

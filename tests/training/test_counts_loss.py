@@ -71,6 +71,7 @@ def test_an_answer_counts_once_and_a_probed_prefix_its_rollouts(path_row, mini_p
     assert marker_examples.marker_labels(row, "counts").tolist() == marker_examples.marker_labels(row, "soft").tolist()
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_a_prm_learns_from_counts_on_trees_as_on_paths(
     training_config: Callable[..., config.Config],

@@ -115,7 +115,9 @@ def test_packs_stay_in_their_budget_and_updates_are_those_of_padded_batches(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [{}, {"gradient_checkpointing": True, "lora": {"rank": 4}}])
+@pytest.mark.parametrize(
+    "more", [pytest.param({}, marks=pytest.mark.heavy), {"gradient_checkpointing": True, "lora": {"rank": 4}}]
+)
 def test_a_packed_training_learns_what_a_padded_one_learns(
     training_config: Callable[..., Config], mini_problems: list[Problem], tmp_path: Path, more: dict[str, Any]
 ) -> None:

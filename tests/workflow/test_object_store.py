@@ -32,7 +32,11 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     ("local", "key"),
     [
         ("data/own.jsonl", "2026/own.jsonl"),
-        ("data/-it's `touch owned` $(touch owned).jsonl", "2026/$(touch>owned)'.jsonl"),
+        pytest.param(
+            "data/-it's `touch owned` $(touch owned).jsonl",
+            "2026/$(touch>owned)'.jsonl",
+            marks=pytest.mark.heavy,
+        ),
     ],
     ids=["usual", "odd"],
 )
