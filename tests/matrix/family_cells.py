@@ -5,12 +5,12 @@ In: a Place, whose folder the steps before have filled. Out: an Outcome a step.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,7 @@ class Place:
         }
         return made.model_copy(update=changed)
 
-    @cached_property
+    @functools.cached_property
     def problems(self) -> list[Problem]:
         """Drawn problems, every third of them without its image; a model of text alone is shown none of the others."""
         drawn = generate("sft", 12, list(DRAWN), seed=0)
@@ -211,6 +211,7 @@ def _prm(packing: str) -> Callable[[Place], Outcome]:
     return train
 
 
+@functools.cache
 def _reference(place: Place, prm: str) -> list[StepScores]:
     """What a PRM says of the candidates, one at a time in transformers."""
     return TransformersScorer(place.folder / prm, dtype=place.precision).score(place.items)

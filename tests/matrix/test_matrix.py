@@ -16,7 +16,7 @@ from family_cells import FAMILIES, PRECISIONS, STEPS, Outcome, Place, attempt
 from family_matrix import COLUMNS, JSON, PlainReader, try_row
 from waiting import HANG
 
-HALF = ("internvl_llama", "qwen3_vl", "llama")  # in `make test` in bfloat16 too
+HALF = ("llava", "qwen3_vl", "llama")  # in `make test` in bfloat16 too
 ELSEWHERE = ("internvl", "qwen2_5_vl")  # in float32: tests/workflow/test_end_to_end.py, tests/training/test_qwen.py
 EVERY_TIME = [(family, "float32") for family in FAMILIES if family not in ELSEWHERE]
 EVERY_TIME += [(family, "bfloat16") for family in HALF]
