@@ -169,6 +169,7 @@ def _groups(work: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in work.glob("*/*.parquet")}
 
 
+@pytest.mark.heavy
 def test_a_killed_curation_goes_on_where_it_was(tmp_path: Path) -> None:
     inputs = tmp_path / "in"
     tables.write(inputs / "pool.parquet", map(row_of, varied(240)), schemas.PROBLEMS, group=8)

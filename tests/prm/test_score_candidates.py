@@ -372,6 +372,7 @@ def test_vllm_gives_the_probabilities_of_transformers_one_a_marker(
         assert len({round(value, 4) for value in expected}) > 1  # the mini model does not say one thing only
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_vllm_gives_the_concentrations_of_transformers(
     tmp_path: Path, hard_problems: list[Problem], counts_folder: Path

@@ -186,7 +186,7 @@ def test_a_small_file_of_one_long_text_many_times_fills_no_memory(
     for row in rows.read([path], {"id": "id", "question": "question"}, "", also=()):
         seen += 1
         assert len(row["question"]) == len(text)
-        assert pa.total_allocated_bytes() - before < 2 * parquet_rows._DECODED
+        assert pa.total_allocated_bytes() - before < 2 * parquet_rows._DECODED + 2**16  # offsets of two batches
     assert seen == 64
     cut = list(parts.cut_parts(rows.read([path], {"id": "id"}, "", also=("question",)), 0, {}))
     assert max(len(found) for _, found in cut) <= 3

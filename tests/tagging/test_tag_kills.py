@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from killed_callers import KILLS, Command, survive_kills
 from tagging_server import FILES, ChatServer, Tagging, problem, run_config
 
@@ -12,6 +13,7 @@ AT_ONCE = 6
 PROBLEMS = [problem(number) for number in range(90)]
 
 
+@pytest.mark.heavy
 def test_after_kills_the_tables_are_those_of_an_undisturbed_run_and_only_calls_in_flight_are_made_again(
     tmp_path: Path,
 ) -> None:

@@ -81,6 +81,7 @@ def losses_of(out: Path) -> list[float]:
     return [row["loss"] for row in json.loads((out / "losses.json").read_text())]
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_adapters_begin_as_the_seed_says(train: Train) -> None:
     """Whatever was drawn before in this process; an adapter's first loss is the model's, so the later ones tell."""

@@ -12,7 +12,7 @@ from mmprm.mini.problems import generate
 from mmprm.runtime.errors import UserError
 
 
-@pytest.mark.parametrize("kind", ["transformers", pytest.param("vllm", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["transformers", pytest.param("vllm", marks=[pytest.mark.slow, pytest.mark.heavy])])
 def test_the_nonsense_of_a_local_model_without_step_tags_is_unreadable(
     kind: str, mini_model_folder: Path, tmp_path: Path
 ) -> None:
