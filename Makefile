@@ -1,5 +1,5 @@
 # make run    set up and run the default workflow to its report
-# make test   set up and run the checks, in about 14 minutes on two idle cores
+# make test   set up and run the checks, in about 12 minutes on two idle cores
 # make help   the rest, such as a SLURM on this machine to see it run on
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
