@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from made_page import write_or_check
+
 PAGE, JSON = (Path(__file__).with_name(f"families.{kind}") for kind in ("md", "json"))
 HEAD = """\
 # Families of models
@@ -83,17 +85,5 @@ def _plain(text: str) -> str:
     return f"`{text.replace('`', chr(39))}`"
 
 
-def main() -> int:
-    """Write the page, or compare it."""
-    text = page()
-    if "--check" in sys.argv[1:]:
-        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
-            return 0
-        print(f"{PAGE}: not what {JSON.name} says; run `python docs/families_page.py`", file=sys.stderr)
-        return 1
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, page(), f"{JSON.name} says"))
