@@ -8,19 +8,23 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-FOLDER = (
-    "MMPRM_REAL_DATA"  # the environment variable: a folder with real/, pieces of published sets as they were published
-)
+# The environment variable: a folder with real/, pieces of published sets as they were published.
+FOLDER = "MMPRM_REAL_DATA"
 SAMPLES = {"mm_k12": "real/mm_k12/k12.json", "mathvision": "mathvision/testmini.parquet"}
+
+
+def published(place: str) -> Path:
+    """The file or folder of published rows; the test is skipped where it is not at hand."""
+    folder = os.environ.get(FOLDER)
+    path = Path(folder or "", place)
+    if not folder or not path.exists():
+        pytest.skip(f"no real rows: {FOLDER} names no folder with {place}")
+    return path
 
 
 def sample(name: str) -> Path:
     """The file of a sample; the test is skipped where it is not at hand."""
-    folder = os.environ.get(FOLDER)
-    path = Path(folder or "", SAMPLES[name])
-    if not folder or not path.is_file():
-        pytest.skip(f"no real rows of {name}: {FOLDER} names no folder with {SAMPLES[name]}")
-    return path
+    return published(SAMPLES[name])
 
 
 def real_samples() -> dict[str, Any]:

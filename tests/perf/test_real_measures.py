@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from pathlib import Path
 
 import pytest
 from perf import curation_rules, stated_answers
 from PIL import Image
-from real_data import FOLDER
+from real_data import published
 
 from mmprm.config.derived import CurationRules
 from mmprm.runtime.errors import UserError
 
-SET = Path(os.environ.get(FOLDER, ""))
 ROWS = [
     {"id": "a", "question": "How long is AB?", "answer": "4"},
     {"id": "b", "question": "Add one condition, so that AB = CD: ___.", "answer": "AC = BD"},
@@ -74,10 +72,9 @@ def test_the_labels_name_rules_and_every_rule_that_is_on_is_in_the_documented_ta
 
 @pytest.mark.heavy
 def test_the_documented_tables_are_what_the_commands_print() -> None:
-    if not (SET / "real").is_dir():
-        pytest.skip(f"no real rows: {FOLDER} names no folder with real/")
+    real = published("real")
     page = (curation_rules.ROOT / "docs/your-data.md").read_text()
-    for rule, counts in curation_rules.measure(SET / "real", curation_rules.LABELS, False, 1)["rules"].items():
+    for rule, counts in curation_rules.measure(real, curation_rules.LABELS, False, 1)["rules"].items():
         positives = counts.get("labelled", counts.get("same"))
         start = f"| `{rule}` | {'yes' if counts['on'] else 'no'} | {counts['fired']} | {counts['right']} |"
         (line,) = (line for line in page.splitlines() if line.startswith(start))
@@ -85,12 +82,11 @@ def test_the_documented_tables_are_what_the_commands_print() -> None:
 
 
 def test_real_solutions_are_kept_as_documented() -> None:
-    if not (SET / "real").is_dir():
-        pytest.skip(f"no real rows: {FOLDER} names no folder with real/")
+    real = published("real")
     page = " ".join((curation_rules.ROOT / "docs/your-data.md").read_text().split())
     with stated_answers.LABELS.open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 76
-    found = stated_answers.measure(SET, stated_answers.LABELS)
+    found = stated_answers.measure(real.parent, stated_answers.LABELS)
     assert found["kept"] == found["kept_stating"]
     assert f"{found['kept']} of the {found['stating']} that state their answer are kept" in page
     assert f"{found['false']} of {found['wrong']} " in page

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from real_data import FOLDER
+from real_data import published
 from table_pictures import hub_image, picture
 
 from mmprm.data.problem import Problem
@@ -164,10 +163,7 @@ def test_answers_from_elsewhere_are_graded_by_the_same_rules(benchmark: str, gol
 
 
 def real(name: str) -> Path:
-    data = Path(os.environ.get(FOLDER, ""), "real", name)
-    if not data.exists():
-        pytest.skip(f"no real rows: {FOLDER} names no folder with real/{name}")
-    return data
+    return published(f"real/{name}")
 
 
 def test_published_rows_of_we_math_are_right_by_their_letters_and_by_no_others(intake: Intake) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from real_data import FOLDER
+from real_data import published
 from table_pictures import picture
 from taking import take_in
 
@@ -71,10 +70,7 @@ def test_try_takes_columns_and_kind_from_the_caller(own: Path) -> None:
     [("dynamath", "dynamath"), ("we_math/testmini.json", "we_math"), ("mathvision/test.parquet", "mathvision")],
 )
 def test_try_knows_published_sets_by_their_columns(path: str, kind: str) -> None:
-    data = Path(os.environ.get(FOLDER, ""), "real", path)
-    if not data.exists():
-        pytest.skip(f"no real rows: {FOLDER} names no folder with real/{path}")
-    text = try_data(data, None, None, {}, 3)
+    text = try_data(published(f"real/{path}"), None, None, {}, 3)
     assert f"kind: {kind}" in text and "3 of 3 rows are taken" in text
     assert yaml.safe_load(text[text.index("sources:") :])["sources"]["own"]["kind"] == kind
 
