@@ -26,7 +26,7 @@ settings.load_profile("mmprm")
 
 
 # Where files run side by side (scripts/check.sh), the longest start first, or the last one runs alone at the end.
-LONGEST = ("test_runs_of_slurm.py", "test_end_to_end.py", "test_deepspeed.py")
+LONGEST = ("test_runs_of_slurm.py", "test_end_to_end.py", "test_deepspeed.py", "test_workflow_reruns.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

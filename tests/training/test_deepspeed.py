@@ -1,8 +1,4 @@
-"""DeepSpeed itself, on two processes of this machine's CPU: ZeRO-1, 2 and 3 against one process, and killed runs.
-
-The first run on a machine compiles DeepSpeed's communication for some 40 seconds, into TORCH_EXTENSIONS_DIR or
-~/.cache/torch_extensions; these tests leave that folder where it is, so that it happens once.
-"""
+"""DeepSpeed itself, on two processes of this machine's CPU: ZeRO-1, 2 and 3 against one process, and killed runs."""
 
 from __future__ import annotations
 
@@ -40,13 +36,18 @@ in_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="lo
 
 
 @pytest.fixture(scope="module", autouse=True)
-def two_processes() -> Iterator[None]:
-    """Two processes without a GPU, of one thread each: this machine may have no more than two cores."""
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Two processes without a GPU, of one thread each: this machine may have no more than two cores.
+
+    Returns the folder of what torch compiles.
+    """
+    compiled = tmp_path_factory.mktemp("compiled")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_EXTENSIONS_DIR", str(compiled))
         patch.setenv("MMPRM_PROCESSES", "2")
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        yield
+        yield compiled
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,13 @@ def test_no_neighbour_can_connect_to_a_training_on_one_machine(sharded: Callable
     sharded("zero3")
     assert HEARD["zero3"], "the processes listen to each other"
     assert beyond_this_machine(HEARD["zero3"]) == set()
+
+
+@pytest.mark.slow
+def test_nothing_is_compiled(sharded: Callable[[str], Run], two_processes: Path) -> None:
+    """A machine may lack a compiler, and the lock of a compilation that is killed keeps all later ones waiting."""
+    sharded("zero3")
+    assert list(two_processes.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -48,10 +48,13 @@ def training_arguments(job: TrainJob, updates: int, accumulation: int) -> Any:
 
     training = job.training
     on_cpu = folders.device() == "cpu"
-    if training.deepspeed == "zero3" and on_cpu:
+    if training.deepspeed and on_cpu:
         import deepspeed
 
-        deepspeed.init_distributed(dist_backend="gloo")
+        # Else its first start compiles, for minutes, an all-reduce that inference alone calls.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        if training.deepspeed == "zero3":
+            deepspeed.init_distributed(dist_backend="gloo")
     if "tensorboard" in training.report_to:  # the default is below the checkpoints, which are deleted at the end
         os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(job.work / "tensorboard"))
     evaluation: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from mmprm.data import tables
 from mmprm.model import folders
 from mmprm.runtime import disk, locks, loopback, parent_death
 from mmprm.runtime.errors import UserError
-from mmprm.training import compilations, loop, nodes
+from mmprm.training import loop, nodes
 from mmprm.training.job import TrainJob
 
 MEETING = "MMPRM_MEETING"  # in the environment of processes of one machine: the file through which they find each other
@@ -53,7 +53,6 @@ def _under_torchrun(job: TrainJob, out: Path) -> loop.TrainResult:
             # srun ends its tasks when it is terminated, not when it is killed; torchrun is killed like this process.
             command = parent_death.to_me(nodes.command(allocation, processes, worker), signal.SIGTERM)
         else:
-            compilations.end_abandoned()
             loopback.stay_here(environment)
             # And torchrun opens no TCP store for the workers.
             environment |= {MEETING: f"{meeting}/workers", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from mmprm.runtime import parent_death
 from mmprm.runtime.errors import UserError
-from mmprm.training import compilations
 
 _SLURM = ("SLURM_", "SRUN_", "SBATCH_")
 _KEPT = ("SLURM_CONF", "SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CLUSTER_NAME")
@@ -96,7 +95,6 @@ def wait_for(file: Path, seconds: float = 60) -> None:
 
 def main() -> None:
     """Become the torchrun of this node. The first node of the step hosts the rendezvous."""
-    compilations.end_abandoned()
     is_host = int(os.environ["SLURM_NODEID"] == "0")  # explicit, since a node may not know its own address
     conf = f"--rdzv-conf=is_host={is_host},read_timeout=300"
     parent_death.become([sys.executable, "-m", "torch.distributed.run", conf, *sys.argv[1:]])
