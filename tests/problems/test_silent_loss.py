@@ -102,6 +102,50 @@ def test_every_line_of_csv_is_in_a_row_or_refused(tmp_path: Path, texts: list[st
             assert all(line in "\n".join(map(str, row.values())) for line in lines[1:-1] if '"' not in line)
 
 
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.sampled_from(["a.json", "indented.json", "a.jsonl", "data.json"]),
+    st.lists(
+        st.tuples(st.integers(0, 2000), st.sampled_from(['"', "{", "}", "[", "]", ",", "\\", "\n", "null"])), max_size=3
+    ),
+    st.integers(-1, 2000),
+)
+def test_every_row_of_json_is_taken_as_it_was_written_or_counted_as_refused(
+    tmp_path: Path, name: str, strays: list[tuple[int, str]], cut: int
+) -> None:
+    """Characters come in by mistake, and one is lost; the file may be refused. A mistake hides one row at most."""
+    written = [{"id": str(at), "question": f'Given a, b: {{{at}}}?\n"Why"', "answer": str(at % 7)} for at in range(30)]
+    texts = {
+        "a.json": json.dumps(written),
+        "indented.json": json.dumps(written, indent=1),
+        "a.jsonl": "\n".join(map(json.dumps, written)),
+        "data.json": json.dumps({"data": written}),
+    }
+    text = texts[name]
+    for at, stray in strays:
+        text = f"{text[: at % len(text)]}{stray}{text[at % len(text) :]}"
+    if cut >= 0:
+        text = text[: cut % len(text)] + text[cut % len(text) + 1 :]
+    (tmp_path / name).write_text(text)
+    try:
+        found = list(rows.read([tmp_path / name], {}, ""))
+    except UserError:
+        return
+    mistakes = len(strays) + (cut >= 0)
+    as_written = sum(row in written for row in found)
+    touched = [row for row in found if isinstance(row, Row) and row not in written]
+    assert len(touched) <= mistakes, "no row differs but by a character that came in or was lost"
+    assert as_written + len(touched) + sum(not isinstance(row, Row) for row in found) >= len(written) - mistakes
+
+
+def test_rows_that_two_stray_quotes_join_are_counted(tmp_path: Path) -> None:
+    texts = [json.dumps(ROW | {"id": str(number)}) for number in range(40)]
+    texts[5], texts[20] = texts[5].replace("What", 'Wh"at'), texts[20].replace("What", 'Wh"at')
+    (tmp_path / "own.json").write_text(f"[{', '.join(texts)}]")
+    problems, refused = taken(tmp_path, "own.json")
+    assert len(problems) == 24 and len(refused) == 16 and "16 rows seem to stand in it" in refused[0]["detail"]
+
+
 def test_a_line_with_too_few_fields_is_refused(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text(f"{HEADER}\n1,What is x?,3\n2,What is y?\n3,What is z?,4\n")
     problems, refused = taken(tmp_path, "own.csv")

@@ -6,6 +6,7 @@ refused. `json` itself would take the last one.
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -14,6 +15,7 @@ from mmprm.problems.refusals import Row, unreadable
 LINE = 2**26  # bytes of a line; longer ones are refused
 MARK = b"\xef\xbb\xbf"  # the byte order mark, which may start a text file
 _FLAT = 16  # keys of a row that is first taken to have no objects in it
+_BEGINNING = re.compile(rb'\{\s*+"[^"\\]{1,200}+"\s*+:')  # of an object
 _DIFFERS = "the key {!r} stands twice in it, with two values"
 
 
@@ -57,23 +59,30 @@ def lines(file: BinaryIO, name: str) -> Iterator[Any]:
         if len(line) == LINE and not line.endswith(b"\n"):
             while (rest := file.readline(LINE)) and not rest.endswith(b"\n"):
                 pass
-            yield parsed(None, "line", place)
+            yield from parsed(None, "line", place)
             continue
         text, mark = line.removeprefix(mark), b""
         if text.strip():
-            yield parsed(text, "line", place)
+            yield from parsed(text, "line", place)
 
 
-def parsed(text: bytes | None, what: str, place: str) -> Any:
-    """Make a row of the text of a line or an element; None: it was too long to be kept."""
+def parsed(text: bytes | None, what: str, place: str) -> list[Any]:
+    """Make a row of the text of a line or an element; None: it was too long to be kept.
+
+    A stray quote or a lost line end joins rows to one text that is not JSON: it counts as many refused rows as there
+    are objects in it that begin with the same key.
+    """
     if text is None:
-        return unreadable(f"the {what} has more than {LINE:,} bytes", place)
+        return [unreadable(f"the {what} has more than {LINE:,} bytes", place)]
     try:
-        return placed(loads(text), place)
+        return [placed(loads(text), place)]
     except AmbiguousError as error:
-        return unreadable(str(error), place)
+        return [unreadable(str(error), place)]
     except (ValueError, RecursionError) as error:
-        return unreadable(f"the {what} is not JSON: {error}", place)
+        first = _BEGINNING.search(text)
+        n = sum(beginning[0] == first[0] for beginning in _BEGINNING.finditer(text)) if first else 1
+        several = f"; {n} rows seem to stand in it" if n > 1 else ""
+        return [unreadable(f"the {what} is not JSON: {error}{several}", place)] * n
 
 
 def placed(value: Any, place: str) -> Any:

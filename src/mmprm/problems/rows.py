@@ -220,7 +220,7 @@ def _peek(path: Path, file: BinaryIO) -> bytes:
 
 def _array(path: Path, name: str) -> Iterator[Any]:
     for number, text in enumerate(json_array.elements(path, json_rows.LINE, json_rows.MARK)):
-        yield json_rows.parsed(text, "element", f"{name}, item {number} (from 0)")
+        yield from json_rows.parsed(text, "element", f"{name}, item {number} (from 0)")
 
 
 def _whole_object(path: Path, name: str, needed: Collection[str]) -> list[Any] | None:
