@@ -26,14 +26,17 @@ STAGES = (
 )
 
 
-def read_json(path: Path) -> Any:
-    """Return the value of a JSON file, or None where there is none; UserError where it is damaged."""
+def read_json(path: Path, kind: type = dict) -> Any:
+    """Return the value of a JSON file, or None where there is none; UserError where it is damaged or no `kind`."""
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}); delete it and run again") from error
+    if not isinstance(value, kind):
+        raise UserError(f"{path}: a {type(value).__name__}, not what the stage writes; delete it and run again")
+    return value
 
 
 def shard_names(config: Config, results: Path, stage: str) -> list[str]:

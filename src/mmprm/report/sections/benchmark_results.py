@@ -36,7 +36,7 @@ def results_at_largest_n(
 ) -> list[Row]:
     """Return for each measured benchmark and variant its rows at the largest N by metric, and its chart over N."""
     metrics = _benchmark_metrics(config, folder)
-    summary = read_json(folder / "bench" / "summary.json")
+    summary = read_json(folder / "bench" / "summary.json", list)
     if summary is None:
         summary = [row for entry in metrics.values() for row in entry.get("rows", [])]
     entries = []
