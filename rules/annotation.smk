@@ -27,6 +27,7 @@ rule plan:
         *SETTINGS.affects(
             "plan", "annotation", "sampling", "prompt", "seed", "grading.judge.identity", "engine", "shards", version=1
         ),
+        *CONFIG.annotation.dense,
         config=RESOLVED,
         work=INPUTS.work("annotation"),
     shell:
@@ -56,6 +57,7 @@ rule annotate:
         gpu=DEVICES.sampling,
     params:
         *SETTINGS.affects("annotation", *SAMPLED, version=1),
+        *CONFIG.annotation.dense,
         config=RESOLVED,
         work=INPUTS.work("annotation"),
     shell:

@@ -59,7 +59,7 @@ rule gather_labels:
     resources:
         mem_mb=8000,
     params:
-        *SETTINGS.affects("labels", "seed", version=3),
+        *SETTINGS.affects("labels", "seed", version=4),
         config=RESOLVED,
         trees=INPUTS.every("annotation", "annotation/{shard}"),
         of="",
@@ -77,7 +77,7 @@ use rule gather_labels as gather_label_set with:
     benchmark:
         "<benchmarks>/gather_label_set/{label_set}.tsv"
     params:
-        *SETTINGS.affects("labels", "seed", version=3),
+        *SETTINGS.affects("labels", "seed", version=4),
         config=RESOLVED,
         trees=INPUTS.every("annotation", "annotation/{shard}"),
         of="--set {label_set}",

@@ -180,6 +180,26 @@ def test_solutions_above_the_step_limit_are_not_searched() -> None:
     assert (tree.reason, tree.n_searches, len(requests)) == ("pool empty", 0, 1)
 
 
+def test_every_state_of_the_first_solutions_is_probed_before_any_search_whatever_their_verdicts() -> None:
+    answers = {(): ["hm", wrong("a", "b"), right("c", "d"), right("c", "d"), wrong("e")]}
+    answers |= {prefix: [wrong("x")] for prefix in [("a",), ("a", "b"), ("c",), ("c", "d"), ("e",)]}
+    asked = [request.prefix for request in grow(ABC, Annotation(k=5, dense_solutions=2), scripted(answers))[1]]
+    assert asked[:5] == [(), ("a",), ("a", "b"), ("c",), ("c", "d")]
+    assert asked[5:] == [("e",)], "a search finds the states of dense solutions there"
+    tree, requests = grow(ABC, Annotation(k=5, dense_solutions=2, max_rollouts=19), scripted(answers))
+    assert (len(requests), tree.n_rollouts, tree.reason) == (3, 15, "rollout budget")
+
+
+def test_the_requests_of_a_search_are_the_same_with_dense_solutions() -> None:
+    """So that a journal's draws serve both; only their order and number change."""
+    for number in range(20):
+        plain, dense = (
+            {request.key for request in grow(toy_problem(number), Annotation(k=4, **more), ToyPolicy(error=0.2))[1]}
+            for more in ({}, {"dense_solutions": 2, "max_rollouts": 4000})
+        )
+        assert plain & dense
+
+
 def test_a_larger_budget_begins_with_the_same_requests() -> None:
     small = grow(toy_problem(5), Annotation(k=6, max_rollouts=36), ToyPolicy())[1]
     large = grow(toy_problem(5), Annotation(k=6, max_rollouts=90), ToyPolicy())[1]

@@ -27,7 +27,7 @@ def test_links_and_paths_of_a_page_lead_somewhere(page: Path) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("script", ["configuration_page.py", "families_page.py"])
+@pytest.mark.parametrize("script", ["configuration_page.py", "families_page.py", "systematic_page.py"])
 def test_a_page_that_is_made_is_that_of_what_it_is_made_from(script: str) -> None:
     command = [sys.executable, str(ROOT / "docs" / script), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -32,6 +32,10 @@ def test_loss_and_calibration_are_against_soft_labels_and_step_auc_against_hard_
         (0.5, 0.5, 0.5, 1),
     ]
     assert found["ece"] == pytest.approx(0.125)
+    # Always predicting the mean soft label, 1/4, loses this much.
+    assert (found["base_rate"], found["hard_base_rate"]) == (0.25, pytest.approx(2 / 3))
+    expected = -sum(y * math.log(0.25) + (1 - y) * math.log(0.75) for y in (0.5, 0.0)) / 2
+    assert found["constant_loss"] == pytest.approx(expected)
 
 
 def test_ranking_compares_the_rollouts_of_one_problem_only():

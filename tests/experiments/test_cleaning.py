@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import random
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from scripted_engine import ToyPolicy, toy_problem
-from toy_trees import evidence_of, node, rollout, stage
-from toy_world import ExactGrader, grow
+from toy_trees import node, rollout, stage
 
 from mmprm.annotation.tree import Tree
-from mmprm.config import Annotation, Labels
-from mmprm.experiments.cleaning import InformationRanking, PooledEvidence, balanced_information, scan
+from mmprm.config import Labels
+from mmprm.experiments.cleaning import InformationRanking, balanced_information, scan
 from mmprm.labels.cleaning import Cleaning
 from mmprm.labels.evidence import Evidence, StepPath
 
@@ -38,23 +35,7 @@ def counts(evidence: Evidence, path: StepPath) -> list[tuple[int | None, int | N
     return list(zip(label["n_correct"], label["n_rollouts"], label["label_source"], strict=True))
 
 
-def test_pooled_counts_are_all_rollouts_through_a_state_but_the_paths_own() -> None:
-    evidence = PooledEvidence(NODES, ROLLOUTS)
-    positives = {path.steps: path for path in evidence.positives()}
-    # Through `a` go c, x and y, through `a, b` its own four and c and x: without c itself.
-    assert counts(evidence, positives["a", "b", "c"]) == [
-        (1, 2, "pooled"),
-        (1, 5, "probed"),
-        (1, 1, "pooled"),  # the other rollout that ends so: of the four
-        (1, 1, "answer"),
-    ]
-    assert counts(evidence, positives["a", "y"]) == [(1, 2, "pooled"), (None, None, "implied"), (1, 1, "answer")]
-    evidence.negatives()
-    # Not located: `a, b, x` was not probed. As a path of its own it would leave x out.
-    assert counts(evidence, StepPath("negative", ("a", "b", "x"), None))[:2] == [(2, 3, "pooled"), (2, 6, "probed")]
-
-
-def test_without_pooling_only_the_states_own_rollouts_count() -> None:
+def test_only_the_rollouts_of_a_state_itself_count() -> None:
     evidence = Evidence(NODES, ROLLOUTS)
     path = next(path for path in evidence.positives() if path.steps == ("a", "b", "c"))
     assert counts(evidence, path) == [
@@ -63,42 +44,6 @@ def test_without_pooling_only_the_states_own_rollouts_count() -> None:
         (None, None, "implied"),
         (1, 1, "answer"),
     ]
-
-
-def test_undecided_and_unparsed_rollouts_are_not_pooled() -> None:
-    more = [*ROLLOUTS, rollout(0, ["a", "b"], "undecided"), rollout(0, ["a"], "unparsed")]
-    path = StepPath("positive", ("a", "b"), "ok")
-    assert counts(PooledEvidence(NODES, more), path) == counts(PooledEvidence(NODES, ROLLOUTS), path)
-
-
-policies = st.builds(ToyPolicy, error=st.floats(0.05, 0.5), wrong_answer=st.floats(0, 0.3), wordings=st.integers(1, 2))
-limits = st.builds(Annotation, k=st.integers(1, 6), max_searches=st.integers(1, 20), max_rollouts=st.integers(20, 120))
-
-
-@settings(max_examples=60, deadline=None)
-@given(policies, limits, st.integers(0, 500), st.randoms(use_true_random=False))
-def test_pooling_keeps_hard_labels_only_adds_rollouts_and_does_not_see_their_order(
-    policy: ToyPolicy, limit: Annotation, number: int, rng: random.Random
-) -> None:
-    problem = toy_problem(number)
-    tree, _ = grow(problem, limit, policy, ExactGrader(undecided=[str(int(problem.answer) + 2)]))
-    plain, pooled = evidence_of(tree), PooledEvidence(tree.node_rows(), tree.rollout_rows())
-    nodes, rollouts = tree.node_rows(), tree.rollout_rows()
-    rng.shuffle(nodes)
-    rng.shuffle(rollouts)
-    shuffled = PooledEvidence(nodes, rollouts)
-    for one in (plain, pooled, shuffled):
-        one.negatives()
-    paths = pooled.positives() + pooled.negatives()[0]
-    assert set(paths) == set(shuffled.positives() + shuffled.negatives()[0])
-    for path in paths:
-        label, before = pooled.label(path), plain.label(path)
-        assert label == shuffled.label(path)
-        assert label["hard"] == before["hard"]
-        for place, n in enumerate(label["n_rollouts"]):
-            assert (n or 0) >= (before["n_rollouts"][place] or 0)
-            assert n is None or 0 <= label["n_correct"][place] <= n
-            assert label["hard"][place] == 1 or not label["n_correct"][place], "no right rollout goes through an error"
 
 
 def soft(kind: str, labels: dict, confidence: float | None, switches: Labels, changes: Counter[str]) -> list:
@@ -120,7 +65,7 @@ def columns(*markers: tuple[int | None, int | None, str]) -> dict:
 
 
 NEGATIVE = columns(
-    (7, 8, "probed"), (None, None, "implied"), (6, 8, "probed"), (1, 8, "probed"), (2, 2, "pooled"), (0, 8, "probed")
+    (7, 8, "probed"), (None, None, "implied"), (6, 8, "probed"), (1, 8, "probed"), (2, 2, "probed"), (0, 8, "probed")
 )
 
 
@@ -254,22 +199,12 @@ def test_the_statistics_count_what_each_switch_did(tmp_path: Path) -> None:
     train = sum(row["split"] == "train" for row in plain)
     assert sum(row["split"] == "train" for row in table) == (train + 1) // 2
 
-    table, did = switched("pooled", pooled_counts=True)
-    markers = [(row, place) for row in table for place in range(len(row["hard"]))]
-    assert did["markers with rollouts by pooling alone"] == sum(
-        row["label_source"][place] == "pooled" for row, place in markers
-    )
-    assert did["markers with more rollouts by pooling"] == sum(
-        row["label_source"][place] == "probed" and row["n_rollouts"][place] > 6 for row, place in markers
-    )
-    assert all(did.values())
-
-    table, did = switched("pooled at least", pooled_counts=True, min_rollouts=3)
+    table, did = switched("at least", min_rollouts=7)
     few = [
         (row, place)
         for row in table
         for place, (n, source) in enumerate(zip(row["n_rollouts"], row["label_source"], strict=True))
-        if source in ("probed", "pooled") and n < 3 and row["split"] == "train"
+        if source == "probed" and n < 7 and row["split"] == "train"
     ]
     assert did["soft labels below min_rollouts"] == len(few) > 0
     assert all(row["soft"][place] is None for row, place in few)
@@ -285,7 +220,7 @@ def test_the_statistics_count_what_each_switch_did(tmp_path: Path) -> None:
 
 def test_a_set_has_the_paths_of_a_run_with_its_switches_and_the_held_out_paths_of_its_own_run(tmp_path: Path) -> None:
     own = {"dev_share": 0.3, "max_paths_per_problem": 4}
-    differs = {"max_outcome_ratio": 0, "pooled_counts": True, "keep_ratio": 0.5}
+    differs = {"max_outcome_ratio": 0, "outcome_steps": True, "keep_ratio": 0.5}
     plain, _ = stage(tmp_path / "plain", labels=own)
     table, statistics = stage(tmp_path / "set", label_set="less", labels=own | {"sets": {"less": differs}})
     alone, counted = stage(tmp_path / "alone", labels=own | differs)
@@ -300,7 +235,7 @@ def test_a_set_has_the_paths_of_a_run_with_its_switches_and_the_held_out_paths_o
 
 def test_the_shards_do_not_show_with_every_switch_on(tmp_path: Path) -> None:
     switches = {
-        "pooled_counts": True,
+        "outcome_steps": True,
         "min_rollouts": 2,
         "min_self_confidence": 0.2,
         "tolerance": 2,

@@ -23,7 +23,7 @@ from mmprm.labels.label_accuracy import (
 )
 from mmprm.mini.problems import generate
 from mmprm.mini.truth import figure_of
-from mmprm.model.step_text import render_solution
+from mmprm.model.step_text import parse, render_solution
 
 RIGHT = ["A = 2", "B = 3", "C = 4", "p = A * B = 2 * 3 = 6", "answer = p + C = 6 + 4 = 10"]
 PROBLEM = Problem(
@@ -189,3 +189,35 @@ def test_what_a_consensus_filter_leaves_is_measured_beside_what_it_was_given(tmp
     assert found["first_error_after_consensus"]["exact"]["value"] == 1
     assert {key: found[key] for key in without if key != "rows"} == {k: v for k, v in without.items() if k != "rows"}
     assert found["rows"][: len(without["rows"])] == without["rows"] and len(found["rows"]) == len(without["rows"]) + 2
+
+
+def test_the_labels_of_dense_solutions_stand_beside_those_of_searches(tmp_path: Path) -> None:
+    problem = generate("seeds", 1, ["bars"], 0)[0]
+    right = parse(problem.solution or "").steps[:2]
+    common = {"problem_id": problem.problem_id, "source": "pool", "split": "train"}
+    known = {
+        "n_correct": [3, 0],
+        "n_rollouts": [4, 4],
+        "hard": [1, 0],
+        "label_source": ["probed"] * 2,
+        "soft": [0.75, 0.0],
+    }
+    dense = common | known | {"path_id": "d", "kind": "negative", "steps": [right[0], "A = 1"], "answer": None}
+    other = common | known | {"path_id": "o", "kind": "negative", "steps": [right[1], right[0]], "answer": None}
+    extra = {"problem_id": problem.problem_id, "parent_id": 0, "mc": 0.0, "visits": 0}
+    nodes = [node(1, dense["steps"][:1], 3, 4) | extra, node(2, dense["steps"], 0, 4) | extra]
+    nodes.append(node(3, other["steps"], 0, 4) | extra)  # its first state was not probed
+    write_problems(tmp_path / "seeds.parquet", [problem])
+    tables.write(tmp_path / "paths.parquet", [dense, other], schemas.PATHS)
+    tables.write(tmp_path / "nodes.parquet", nodes, schemas.NODES)
+    tables.write(tmp_path / "rollouts.parquet", [], schemas.ROLLOUTS)
+    files = (tmp_path / "seeds.parquet", tmp_path / "paths.parquet", [tmp_path], tmp_path / "q.json")
+    small = {"bench": {"n": 5, "resamples": 200}}
+    measure_labels(toy_config(**small), *files)
+    plain = json.loads((tmp_path / "q.json").read_text())
+    measure_labels(toy_config(**small, annotation={"k": 4, "max_rollouts": 40, "dense_solutions": 1}), *files)
+    found = json.loads((tmp_path / "q.json").read_text())
+    assert found["rows"][: len(plain["rows"])] == plain["rows"]
+    assert {row["labels"] for row in found["rows"][len(plain["rows"]) :]} == {"dense"}
+    assert value(found, "dense", "precision", threshold=None) == 1, "of both paths it would be a half"
+    assert value(found, "dense", "right", threshold=0.125) == 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from scripted_engine import ToyPolicy, step_is_right, toy_problem
 from toy_trees import evidence_of, node, rollout, stage
 from toy_world import ExactGrader, grow, toy_config
@@ -121,7 +122,57 @@ def test_a_right_solution_through_a_supposed_error_takes_the_label_back() -> Non
     ]
     evidence = Evidence(nodes, rollouts)
     assert evidence.negatives() == ([], 1)
-    assert evidence.label(evidence.positives()[0])["hard"] == [1, 1, 1, 1]
+    label = evidence.label(evidence.positives()[0])
+    assert label["hard"] == [1, 1, 1, 1]
+    # Nor is its soft label 0: none of its own rollouts was right, and that of `h` was not drawn from it.
+    assert label["n_correct"] == [2, None, 1, 1]
+    assert label["label_source"] == ["probed", "implied", "probed", "answer"]
+
+
+def test_the_steps_of_a_wrong_solution_are_labelled_on_request_and_0_behind_an_error() -> None:
+    nodes = [node(0, [], 1, 2), node(1, ["a"], 2, 4), node(2, ["a", "c"], 0, 4), node(3, ["a", "c", "d"], 0, 4)]
+    rollouts = [
+        rollout(0, ["a", "c", "d", "e", "f"], "incorrect", answer="bad"),
+        rollout(0, ["x", "y"], "incorrect", answer="bad"),  # nothing is known of its steps
+        rollout(1, ["z"], "correct", answer="ok"),
+    ]
+    first, second = Evidence(nodes, rollouts, label_outcome_steps=True).outcomes()
+    evidence = Evidence(nodes, rollouts, label_outcome_steps=True)
+    assert evidence.label(first) == {
+        "n_correct": [2, 0, 0, None, None, 0],
+        "n_rollouts": [4, 4, 4, None, None, 1],
+        "hard": [1, 0, 0, 0, 0, 0],
+        "label_source": ["probed", "probed", "probed", "after_error", "after_error", "answer"],
+    }
+    assert PLAIN.soft_labels(evidence, first, evidence.label(first)) == [0.5, 0, 0, 0, 0, 0]
+    assert evidence.label(second)["label_source"] == ["none", "none", "answer"]
+    assert Evidence(nodes, rollouts).label(first)["label_source"] == ["none"] * 5 + ["answer"]
+
+
+def test_a_right_solution_through_a_wrong_state_ends_the_zeros_behind_it() -> None:
+    """`c` had no right rollout when it was probed; a right solution goes through `c, d`; what is behind is unknown."""
+    nodes = [node(0, [], 1, 2), node(1, ["c"], 0, 4), node(2, ["c", "d"], 1, 4)]
+    rollouts = [rollout(0, ["c", "d", "e"], "incorrect", answer="bad"), rollout(2, [], "correct", answer="ok")]
+    evidence = Evidence(nodes, rollouts, label_outcome_steps=True)
+    (path,) = evidence.outcomes()
+    assert evidence.label(path)["hard"] == [1, 1, None, 0]
+    assert evidence.label(path)["label_source"] == ["implied", "probed", "none", "answer"]
+
+
+def test_solutions_of_which_every_state_was_probed_are_chosen_first() -> None:
+    positives, wrong = paths("positive", 20), [StepPath("outcome", (f"wrong {i}",), "2") for i in range(20)]
+    dense = {positives[13], wrong[7]}
+    for name in ("p", "q", "r"):
+        chosen = choose(name, positives, paths("negative", 2), wrong, Labels(), dense.__contains__)
+        assert dense <= set(chosen)
+        assert kinds(chosen) == (2, 2)
+
+
+def test_pooled_counts_are_refused_and_it_is_said_why() -> None:
+    with pytest.raises(ValidationError, match="30 to 45 points too low; remove the key"):
+        Labels(pooled_counts=False)  # type: ignore[call-arg]
+    with pytest.raises(ValidationError, match="30 to 45 points too low"):
+        Labels(sets={"pooled": {"pooled_counts": True}})  # type: ignore[dict-item]
 
 
 def test_undecided_rollouts_make_no_negative_path() -> None:
@@ -217,6 +268,8 @@ def test_a_prefix_of_a_right_solution_is_never_labelled_wrong(
         ):
             assert (n_rollouts is None) == (n_correct is None) == (source == "implied")
             assert n_rollouts is None or 0 <= n_correct <= n_rollouts <= limit.k
+        for hard, n_correct in zip(label["hard"], label["n_correct"], strict=True):
+            assert n_correct is None or hard == int(n_correct > 0), "soft and hard never contradict each other"
 
 
 @settings(max_examples=40, deadline=None)

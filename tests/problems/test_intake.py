@@ -306,3 +306,23 @@ def test_drawn_problems_are_named_after_their_source(tmp_path: Path) -> None:
     assert tables.read(tmp_path / "a.refused.parquet", schemas.REFUSED).num_rows == 0
     make_source(settings, "drawn", tmp_path / "b.parquet", tmp_path / "b.refused.parquet")
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_a_sealed_test_is_drawn_by_its_own_seed_and_never_by_the_runs(tmp_path: Path) -> None:
+    def drawn(run_seed: int, **sealed: Any) -> list[Problem]:
+        mini = {"kind": "mini", "size": 6, "families": ["bars", "table"]}
+        values = {
+            "run": "test",
+            "seed": run_seed,
+            "sources": {"sealed": mini | {"split": "sealed", **sealed}, "pool": mini | {"split": "sft"}},
+            "policy": {"base": "none", "sources": ["pool"]},
+            "seeds": {"sources": ["pool"]},
+            "benchmarks": {"sealed": {"source": "sealed"}},
+        }
+        out = tmp_path / "sealed.parquet"
+        make_source(config.load(values), "sealed", out, tmp_path / "refused.parquet")
+        return read_problems(out)
+
+    with pytest.raises(UserError, match=r"sources\.sealed\.seed: a sealed test is drawn by a seed of its own"):
+        drawn(0)
+    assert drawn(0, seed=7) == drawn(1, seed=7) != drawn(0, seed=8)

@@ -8,6 +8,7 @@ import heapq
 import math
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from mmprm.annotation.tree import Node, Tree
 from mmprm.config import Annotation
@@ -136,7 +137,7 @@ class _Growth:
         self.tree, self.queue = Tree(problem.problem_id), CandidateQueue(settings)
 
     def run(self) -> Generator[Request, tuple[Rollout, ...], tuple[str, str]]:
-        """Probe the question, then search until something ends it; return (status, reason)."""
+        """Probe the question and a few solutions, then search until something ends it; return (status, reason)."""
         if (yield from self.probe(())) is None:
             return "failed", f"the budget of {self.settings.max_rollouts} rollouts is below k = {self.settings.k}"
         root = self.tree.nodes[0].counts
@@ -147,13 +148,13 @@ class _Growth:
             return "failed", f"no right rollout, and {root.n_undecided} of {size} are undecided"
         if root.n_correct == root.n_rollouts:
             return "skipped", "all right"
-        while self.queue and self.tree.n_searches < self.settings.max_searches:
+        has_budget = yield from self.probe_solutions()
+        while has_budget and self.queue and self.tree.n_searches < self.settings.max_searches:
             chosen = self.queue.pop()
             chosen.node.searched.add(chosen.index)
             self.tree.n_searches += 1
-            if not (yield from self.locate(chosen)):
-                return "done", "rollout budget"
-        return "done", "search limit" if self.queue else "pool empty"
+            has_budget = yield from self.locate(chosen)
+        return "done", "rollout budget" if not has_budget else "search limit" if self.queue else "pool empty"
 
     def probe(self, prefix: Prefix) -> Generator[Request, tuple[Rollout, ...], Node | None]:
         """Return the node of a state, sampled with k rollouts if it is new; None where these exceed the budget."""
@@ -166,6 +167,20 @@ class _Growth:
         node = self.tree.add(prefix, rollouts)
         self.queue.push(node)
         return node
+
+    def probe_solutions(self) -> Generator[Request, tuple[Rollout, ...], bool]:
+        """Probe every state of the first `dense_solutions` solutions of the question; False if the budget ends it.
+
+        They are taken in the order in which they were drawn, whatever became of them: a choice by their verdicts would
+        bias the MC values. A state after an error is probed like any other.
+        """
+        solutions = (r.steps for r in self.tree.nodes[0].rollouts if r.verdict in ("correct", "incorrect"))
+        fitting = dict.fromkeys(steps for steps in solutions if len(steps) <= self.settings.max_steps)
+        for steps in islice(fitting, self.settings.dense_solutions):
+            for length in range(1, len(steps) + 1):
+                if (yield from self.probe(steps[:length])) is None:
+                    return False
+        return True
 
     def locate(self, chosen: Candidate) -> Generator[Request, tuple[Rollout, ...], bool]:
         """Search a wrong rollout for its first error by bisection (OmegaPRM, section 3); False if the budget ends it.

@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mmprm.config.section import Name, Section, Share
+from mmprm.config.section import NO_RESULT, Name, Section, Share
 
 
 class Seeds(Section):
@@ -90,6 +90,18 @@ class Annotation(Section):
     length_scale: int = Field(2000, ge=1, description="L, the unit of length in Q, in words")
     c_puct: float = Field(0.125, ge=0, description="weight of exploration")
     max_steps: int = Field(64, ge=1, description="rollouts of more steps are not searched")
+    dense_solutions: int = Field(
+        0,
+        ge=0,
+        description="solutions a problem, right or wrong, of which every state is probed before the first search: "
+        "dense labels, at k rollouts a step out of max_rollouts",
+        json_schema_extra=NO_RESULT,  # `dense` is a param of its own
+    )
+
+    @property
+    def dense(self) -> list[str]:
+        """The params of dense labels; none where there are none, so that a run from before they existed stays."""
+        return [f"annotation.dense_solutions={self.dense_solutions}"] if self.dense_solutions else []
 
     @model_validator(mode="before")
     @classmethod

@@ -11,7 +11,7 @@ from mmprm.config.section import NO_RESULT, Name, Section, Share
 class LabelSet(Section):
     """Which paths of the trees are taken, and with which soft labels.
 
-    From pooled_counts on the keys change the split train alone; but for min_rollouts they are experiments.
+    From outcome_steps on the keys change the split train alone; from min_self_confidence on they are experiments.
     """
 
     max_paths_per_problem: int | None = Field(None, ge=1, description="take at most so many paths; null: all")
@@ -21,8 +21,10 @@ class LabelSet(Section):
     max_outcome_ratio: float = Field(
         1.0, ge=0, description="wrong whole solutions, labelled at the answer alone, for each positive path"
     )
-    pooled_counts: bool = Field(
-        False, description="a step counts the rollouts of shorter prefixes too that went through the same steps"
+    outcome_steps: bool = Field(
+        False,
+        description="label the steps of wrong whole solutions too: what is known of them, and 0 behind a state that is "
+        "wrong, so that the PRM sees steps after an error",
     )
     min_rollouts: int = Field(1, ge=1, description="a step with fewer has no soft label")
     min_self_confidence: Share = Field(
@@ -36,6 +38,16 @@ class LabelSet(Section):
         None, gt=0, le=1, description="share of each source's paths kept, by Balanced-Information Score; null keeps all"
     )
     bis_smoothing: float = Field(0.05, gt=0, description="a of the Balanced-Information Score")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_pooled_counts(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "pooled_counts" in values:
+            raise ValueError(
+                "pooled_counts is no more: it added rollouts of shorter states, and a state is probed because a wrong "
+                "one of these passed through it, so that its MC values were 30 to 45 points too low; remove the key"
+            )
+        return values
 
 
 class Labels(LabelSet):

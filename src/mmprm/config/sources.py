@@ -1,8 +1,8 @@
 """Sources of problems and of labelled steps. In: YAML values. Out: sections."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mmprm.config.data_files import DataFiles, ProblemFiles, Weight
 from mmprm.config.derived import CuratedSource, SetAsideSource, TaggedSource
@@ -46,19 +46,37 @@ class MiniSource(Section):
     """Drawn problems of the mini world."""
 
     kind: Literal["mini"]
-    split: Literal["sft", "seeds", "dev", "test"] = Field(description="the splits never share a problem")
+    split: Literal["sft", "seeds", "dev", "test", "sealed"] = Field(
+        description="the splits never share a figure, nor a mirror twin of one; sealed: for a test that is looked at "
+        "once, with a `seed` of its own"
+    )
     size: int = Field(ge=1, description="how many problems")
     families: list[Family] = Field(
         min_length=1,
         description="kinds of problems, drawn in turn; story and long_story are word problems without a figure, for a "
         "base that reads text alone",
     )
+    seed: int | None = Field(None, ge=0, description="of the problems that are drawn; null: the run's seed")
+    wrong_routes: Share = Field(
+        0,
+        description="of the split sft: the share of the solutions that take a wrong route (a perimeter without "
+        "doubling, …) and end at a wrong answer, so that the policy errs systematically",
+    )
     weight: Weight = 1.0
+
+    @model_validator(mode="after")
+    def _only_solutions_that_are_learnt_are_wrong(self) -> Self:
+        if self.wrong_routes and self.split != "sft":
+            raise ValueError(
+                f"wrong_routes: solutions of split {self.split} are not learnt; set it for split sft alone"
+            )
+        return self
 
     @property
     def about(self) -> str:
         """Its description in the report."""
-        return f"split {self.split}: {', '.join(self.families)}"
+        wrong = f"; {self.wrong_routes:.0%} of the solutions by a wrong route" if self.wrong_routes else ""
+        return f"split {self.split}: {', '.join(self.families)}{wrong}"
 
 
 class MappedFiles(ProblemFiles):

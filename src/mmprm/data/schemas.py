@@ -147,7 +147,8 @@ PATHS = _schema(
     n_correct=pa.list_(pa.int32()),  # null where the prefix has no rollouts
     n_rollouts=pa.list_(pa.int32()),
     hard=pa.list_(pa.int8()),  # 1 right, 0 wrong, null unknown
-    # probed, pooled (only rollouts of shorter prefixes went through it), implied, answer, given (step data), none
+    # probed, implied, after_error (behind a wrong state), answer, given (step data), none; in tables of earlier
+    # releases also pooled (rollouts of shorter prefixes)
     label_source=_STRINGS,
     soft=pa.list_(pa.float64()),  # n_correct / n_rollouts, or what labels.* made of it; null unknown
 )

@@ -27,6 +27,7 @@ from mmprm.prm.train_prm import initial_prm
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.training.examples import IGNORE
+from mmprm.training.losses import constant_loss
 
 BINS = 10
 
@@ -70,8 +71,8 @@ def evaluate_prm(
             within = measures["auc_within_problem"][config.bench.primary]
             loss, over_steps, within = (_shown(value) for value in (measures["loss"], measures["auc_steps"], within))
             log.info(
-                f"prm {variant} held out: {name}: loss {loss}, AUC over steps {over_steps}, within a problem by "
-                f"{config.bench.primary} {within}"
+                f"prm {variant} held out: {name}: loss {loss} (a constant: {_shown(measures['constant_loss'])}), AUC "
+                f"over steps {over_steps}, within a problem by {config.bench.primary} {within}"
             )
     tables.write_json(out, result)
 
@@ -90,6 +91,9 @@ def root_rollouts(shards: Sequence[Path], problems: set[str]) -> list[dict[str, 
 def step_measures(rows: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[float]]) -> dict[str, Any]:
     """Measure scores against labels: loss, n_markers, calibration, ece (soft labels), auc_steps (hard labels).
 
+    base_rate is the mean soft label, constant_loss what always predicting it would lose: a PRM above that has learnt
+    nothing that holds on other problems. hard_base_rate is the share of right markers.
+
     rows: PATHS rows; scores: P(yes) at each of their markers. A measure is None if nothing is labelled.
     """
     for row, score in zip(rows, scores, strict=True):
@@ -103,8 +107,12 @@ def step_measures(rows: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[f
     bins = calibration(p, label)
     clipped = np.clip(p, 1e-7, 1 - 1e-7)
     loss = -(label * np.log(clipped) + (1 - label) * np.log1p(-clipped))
+    rate = float(label.mean()) if len(p) else None
     return {
         "loss": float(loss.mean()) if len(p) else None,
+        "constant_loss": None if rate is None else constant_loss(rate),
+        "base_rate": rate,
+        "hard_base_rate": float((hard[graded] > 0.5).mean()) if graded.any() else None,
         "n_markers": len(p),
         "calibration": bins,
         "ece": sum(bin["count"] * abs(bin["predicted"] - bin["label"]) for bin in bins) / len(p) if len(p) else None,

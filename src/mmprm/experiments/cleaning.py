@@ -1,6 +1,5 @@
 """Methods that clean Monte-Carlo labels of the split train (`labels` of the configuration). In: trees. Out: labels.
 
-- pooled_counts: a step counts the rollouts of shorter prefixes too that went through the same steps
 - min_self_confidence, tolerance, reweight: SCAN (arXiv 2509.16548). An MC value is low where the policy is weak on the
   whole problem, and an error is located too late where the policy repairs it
 - keep_ratio: the paths with the highest Balanced-Information Score (arXiv 2602.04145, section 4)
@@ -9,17 +8,15 @@
 import math
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from mmprm.config.labels import LabelSet
 from mmprm.labels.cleaning import Cleaning
-from mmprm.labels.evidence import Evidence, Row, StateCounts, StepPath
-from mmprm.rollouts.rollout import Prefix
+from mmprm.labels.evidence import Evidence, Row, StepPath
 
-_POOLED_MORE, _POOLED_ALONE = "markers with more rollouts by pooling", "markers with rollouts by pooling alone"
 _UNSURE_PROBLEMS, _UNSURE_PATHS = "problems below min_self_confidence", "paths of these problems"
 _TOLERATED, _REWEIGHTED = "soft labels set to 1 beyond the tolerance", "soft labels reweighted"
 _UNINFORMATIVE = "paths beyond keep_ratio"
@@ -37,8 +34,6 @@ class ExperimentalCleaning(Cleaning):
         """Name what may be changed, in the order of the statistics, and whether its switch is on."""
         settings = self.settings
         return {
-            _POOLED_MORE: settings.pooled_counts,
-            _POOLED_ALONE: settings.pooled_counts,
             **super().counted(),
             _UNSURE_PROBLEMS: settings.min_self_confidence > 0,
             _UNSURE_PATHS: settings.min_self_confidence > 0,
@@ -46,10 +41,6 @@ class ExperimentalCleaning(Cleaning):
             _REWEIGHTED: settings.reweight,
             _UNINFORMATIVE: settings.keep_ratio is not None,
         }
-
-    def evidence(self, nodes: Iterable[Row], rollouts: Iterable[Row]) -> Evidence:
-        """Read what a tree says, with pooled counts where these are on."""
-        return PooledEvidence(nodes, rollouts) if self.settings.pooled_counts else Evidence(nodes, rollouts)
 
     def keeps_problem(self, evidence: Evidence, paths: list[StepPath]) -> bool:
         """Drop a problem whose pass rate is below min_self_confidence (SCAN); one without a verdict has 0."""
@@ -61,10 +52,6 @@ class ExperimentalCleaning(Cleaning):
 
     def soft_labels(self, evidence: Evidence, path: StepPath, labels: Row) -> list[float | None]:
         """Make the soft labels of a path, with reweighting and tolerance of SCAN; verdicts of answers stay."""
-        if self.settings.pooled_counts:
-            for step, (n, source) in enumerate(zip(labels["n_rollouts"], labels["label_source"], strict=True), start=1):
-                self.changes[_POOLED_ALONE] += source == "pooled"
-                self.changes[_POOLED_MORE] += source == "probed" and n > evidence.probed[path.steps[:step]].n_rollouts
         values = super().soft_labels(evidence, path, labels)
         return scan(path.kind, values, labels["label_source"], evidence.self_confidence, self.settings, self.changes)
 
@@ -113,41 +100,6 @@ def scan(
             elif index == last:
                 values[index] = 0.0
     return values
-
-
-class PooledEvidence(Evidence):
-    """A state's counts hold the rollouts of shorter states too that wrote the same steps.
-
-    From there on they are draws of the policy like the state's own. Left out is, for each path, the rollout that it was
-    made from, since it was taken for what became of it; and rollouts that do not parse, whose steps are unknown.
-    """
-
-    def __init__(self, nodes: Iterable[Row], rollouts: Iterable[Row]) -> None:
-        super().__init__(nodes, rollouts)
-        self._sampled_at: dict[StepPath, int] = {}  # steps of the shortest state whose rollout a path was made from
-        self._through: Counter[tuple[Prefix, str]] = Counter()  # (state, verdict) -> rollouts of shorter states
-        for path, rollout in self.solutions:
-            if rollout["verdict"] in ("correct", "incorrect"):
-                start = len(self.prefix_of[rollout["node_id"]])
-                lengths = range(start + 1, len(path) + 1)
-                self._through.update((path[:length], rollout["verdict"]) for length in lengths)
-
-    def unique(self, paths: Iterable[tuple[StepPath, Row]]) -> list[StepPath]:
-        """Return each path once, and note where it was sampled."""
-        paths = list(paths)
-        for path, rollout in paths:
-            start = len(self.prefix_of[rollout["node_id"]])
-            self._sampled_at[path] = min(start, self._sampled_at.get(path, start))
-        return super().unique(paths)
-
-    def state_counts(self, path: StepPath, length: int) -> StateCounts:
-        """Count the rollouts of the state after `length` steps of a path and those that went through it."""
-        counts = super().state_counts(path, length)
-        right, wrong = (self._through[path.steps[:length], verdict] for verdict in ("correct", "incorrect"))
-        if self._sampled_at.get(path, length) < length:  # one of these is the path's own
-            right, wrong = right - (path.kind == "positive"), wrong - (path.kind == "negative")
-        source = "probed" if counts.n_rollouts else "pooled"
-        return StateCounts(counts.n_correct + right, counts.n_rollouts + right + wrong, source)
 
 
 def balanced_information(scores: Sequence[float], smoothing: float) -> float:

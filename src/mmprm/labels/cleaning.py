@@ -7,7 +7,7 @@ settings are measured on the same labels. All choices are by value and by hash: 
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import zip_longest
 
 import pyarrow as pa
@@ -31,7 +31,7 @@ class Cleaning:
 
     def evidence(self, nodes: Iterable[Row], rollouts: Iterable[Row]) -> Evidence:
         """Read what a tree says about the states of its problem."""
-        return Evidence(nodes, rollouts)
+        return Evidence(nodes, rollouts, self.settings.outcome_steps)
 
     def keeps_problem(self, evidence: Evidence, paths: list[StepPath]) -> bool:
         """Decide whether these paths of a problem are used at all."""
@@ -40,8 +40,8 @@ class Cleaning:
     def soft_labels(self, evidence: Evidence, path: StepPath, labels: Row) -> list[float | None]:
         """Return the soft label of each marker of a path, None where there is none or a step has too few rollouts.
 
-        It is the MC value of a step, correct rollouts / rollouts (MM-PRM, arXiv 2505.13427), and the verdict of an
-        answer. labels: the columns of `Evidence.label`.
+        It is the MC value of a step, correct rollouts / rollouts (MM-PRM, arXiv 2505.13427), the verdict of an answer,
+        and 0 behind an error. labels: the columns of `Evidence.label`.
         """
         values: list[float | None] = []
         columns = (labels["n_correct"], labels["n_rollouts"], labels["label_source"])
@@ -49,6 +49,8 @@ class Cleaning:
             if source != "answer" and 0 < (n_rollouts or 0) < self.settings.min_rollouts:
                 self.changes[BELOW_MINIMUM] += 1
                 values.append(None)
+            elif source == "after_error":
+                values.append(0.0)
             else:
                 values.append(n_correct / n_rollouts if n_rollouts else None)
         return values
@@ -79,20 +81,23 @@ def choose(
     negatives: list[StepPath],
     outcomes: list[StepPath],
     settings: LabelSet,
+    dense: Callable[[StepPath], bool] = lambda path: False,
 ) -> list[StepPath]:
     """Choose at most max_positive_ratio positive paths for each negative one, and max_paths_per_problem in all.
 
     Outcome paths bring the wrong answers up to max_outcome_ratio for each right one. The choice is by hash, and takes
-    texts that differ by more than case and spaces first. Under the limit on all paths the kinds are taken in turn, so
-    that they keep their shares as far as possible.
+    paths of which every state was probed (`dense`) first, then texts that differ by more than case and spaces. Under
+    the limit on all paths the kinds are taken in turn, so that they keep their shares as far as possible.
     """
     positives, negatives = _shuffled(problem_id, positives), _shuffled(problem_id, negatives)
+    positives.sort(key=lambda path: not dense(path))
     if settings.max_positive_ratio is not None:
         positives = positives[: int(settings.max_positive_ratio * len(negatives) + 1e-9)]
     answered = {(path.steps, path.answer) for path in negatives}
     wrong_answers = sum(path.answer is not None for path in negatives)
     room = max(0, int(settings.max_outcome_ratio * len(positives) + 1e-9) - wrong_answers)
-    outcomes = [path for path in _shuffled(problem_id, outcomes) if (path.steps, path.answer) not in answered][:room]
+    outcomes = [path for path in _shuffled(problem_id, outcomes) if (path.steps, path.answer) not in answered]
+    outcomes = sorted(outcomes, key=lambda path: not dense(path))[:room]
     turns = [path for turn in zip_longest(negatives, positives, outcomes) for path in turn if path is not None]
     return turns[: settings.max_paths_per_problem]
 

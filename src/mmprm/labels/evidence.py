@@ -6,7 +6,12 @@ a prefix with MC > 0 has MC > 0 itself).
 
 Negative paths seldom hold an answer, since the error lies before it. Of these two kinds alone a PRM learns that
 whatever has an answer is right, and every aggregate that looks at the last marker is noise. Hence outcome paths: whole
-wrong solutions of which nothing is labelled but the answer, with 0.
+wrong solutions, labelled at the answer with 0. Their steps are labelled on request (`label_outcome_steps`): with what
+is known of them, and with 0 behind a wrong state. Else a PRM never sees a step after an error, and what it says of
+those in the candidates that it ranks is noise too.
+
+A state with MC 0 through which a right solution is known to go has no soft label. Its k rollouts were wrong by chance;
+the right one cannot be counted beside them, since it was drawn from another state, after other choices.
 """
 
 from collections.abc import Iterable
@@ -38,18 +43,14 @@ class Label(NamedTuple):
     label_source: str
 
 
-class StateCounts(NamedTuple):
-    """The rollouts that a state's MC value is taken from, and the `label_source` that they are."""
-
-    n_correct: int
-    n_rollouts: int
-    label_source: str
+_NOTHING = Label(None, None, None, "none")
 
 
 class Evidence:
     """What the nodes and rollouts of one problem say about its states."""
 
-    def __init__(self, nodes: Iterable[Row], rollouts: Iterable[Row]) -> None:
+    def __init__(self, nodes: Iterable[Row], rollouts: Iterable[Row], label_outcome_steps: bool = False) -> None:
+        self._label_outcome_steps = label_outcome_steps
         self.prefix_of = {node["node_id"]: tuple(node["steps"]) for node in nodes}
         self.probed = {
             self.prefix_of[node["node_id"]]: Counts(
@@ -81,8 +82,8 @@ class Evidence:
         return self._solutions("outcome", "incorrect")
 
     def _solutions(self, kind: str, verdict: str) -> list[StepPath]:
-        return self.unique(
-            (StepPath(kind, steps, rollout["answer"]), rollout)
+        return _unique(
+            StepPath(kind, steps, rollout["answer"])
             for steps, rollout in self.solutions
             if rollout["verdict"] == verdict
         )
@@ -93,7 +94,7 @@ class Evidence:
         A search locates none where the budget ended it, a verdict was undecided, or a right solution through the
         supposed error was found later.
         """
-        located: list[tuple[StepPath, Row]] = []
+        located: list[StepPath] = []
         unlocated = 0
         for steps, rollout in self.solutions:
             if rollout["searched"]:
@@ -102,29 +103,46 @@ class Evidence:
                     unlocated += 1
                 else:  # an error behind the last step is one of the answer
                     answer = rollout["answer"] if error > len(steps) else None
-                    located.append((StepPath("negative", steps[:error], answer), rollout))
-        return self.unique(located), unlocated
+                    located.append(StepPath("negative", steps[:error], answer))
+        return _unique(located), unlocated
 
-    def unique(self, paths: Iterable[tuple[StepPath, Row]]) -> list[StepPath]:
-        """Return each path once; paths: with the rollout that each was made from."""
-        return list(dict.fromkeys(path for path, _ in paths))
+    def is_dense(self, path: StepPath) -> bool:
+        """Tell whether every state of a path was probed."""
+        return all(path.steps[:length] in self.probed for length in range(1, len(path.steps) + 1))
 
     def label(self, path: StepPath) -> Row:
         """Make the label columns of a path: an entry for each step, and one for the answer where there is one."""
-        if path.kind == "outcome":
-            labels = [Label(None, None, None, "none")] * len(path.steps)
+        if path.kind != "outcome":
+            labels = [self._label_of_state(path.steps[:length]) for length in range(1, len(path.steps) + 1)]
+        elif self._label_outcome_steps:
+            labels = self._labels_of_outcome(path)
         else:
-            labels = [self._label_of_state(path, length) for length in range(1, len(path.steps) + 1)]
+            labels = [_NOTHING] * len(path.steps)
         if path.answer is not None:
             right = int(path.kind == "positive")
             labels.append(Label(right, 1, right, "answer"))
         return {name: [getattr(label, name) for label in labels] for name in Label._fields}
 
-    def _label_of_state(self, path: StepPath, length: int) -> Label:
-        counts, hard = self.state_counts(path, length), int(path.steps[:length] in self.right)
-        return Label(counts[0], counts[1], hard, counts[2]) if counts[1] else Label(None, None, hard, "implied")
+    def _label_of_state(self, state: Prefix) -> Label:
+        """Label a state of a path that was searched, or is right."""
+        counts, right = self.probed.get(state), state in self.right
+        if counts is None or not counts.n_rollouts or (right and not counts.n_correct):
+            return Label(None, None, int(right), "implied")
+        return Label(counts.n_correct, counts.n_rollouts, int(right), "probed")
 
-    def state_counts(self, path: StepPath, length: int) -> StateCounts:
-        """Count the rollouts of the state after `length` steps of a path."""
-        counts = self.probed.get(path.steps[:length])
-        return StateCounts(counts.n_correct, counts.n_rollouts, "probed") if counts else StateCounts(0, 0, "implied")
+    def _labels_of_outcome(self, path: StepPath) -> list[Label]:
+        """Label the states of a whole wrong solution: right ones and probed ones; 0 behind one that is wrong."""
+        labels, is_wrong = [], False
+        for length in range(1, len(path.steps) + 1):
+            state = path.steps[:length]
+            is_right, was_wrong = state in self.right, is_wrong
+            is_wrong = not is_right and (is_wrong or state in self.wrong)
+            if is_right or state in self.wrong:
+                labels.append(self._label_of_state(state))
+            else:
+                labels.append(Label(None, None, 0, "after_error") if was_wrong else _NOTHING)
+        return labels
+
+
+def _unique(paths: Iterable[StepPath]) -> list[StepPath]:
+    return list(dict.fromkeys(paths))

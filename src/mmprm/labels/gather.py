@@ -120,7 +120,8 @@ def problem_rows(
     rules, limits = (cleaning, cleaning.settings) if split == "train" else (Cleaning(LabelSet()), config.labels)
     evidence = rules.evidence(nodes, rollouts)
     negatives, unlocated = evidence.negatives()
-    paths = choose(name, evidence.positives(), negatives, evidence.outcomes(), limits)
+    dense = evidence.is_dense if config.annotation.dense_solutions else lambda path: False
+    paths = choose(name, evidence.positives(), negatives, evidence.outcomes(), limits, dense)
     rows = []
     for path in paths if rules.keeps_problem(evidence, paths) else []:
         labels = evidence.label(path)

@@ -63,6 +63,8 @@ def measure_labels(
     nodes = read([shard / "nodes.parquet" for shard in shards], schemas.NODES)
     rollouts = read([shard / "rollouts.parquet" for shard in shards], schemas.ROLLOUTS)
     measures = label_accuracy(world, rows, nodes, rollouts, ratio)
+    if config.annotation.dense_solutions:
+        measures["rows"] += dense_rows(world, rows, nodes, ratio)
     if agreed:
         for name, part in (("before", rows), ("after", read(agreed, schemas.PATHS))):
             train = [row for row in part if row["split"] == "train"]
@@ -95,7 +97,8 @@ def label_accuracy(world: MiniWorld, paths: list[Row], nodes: list[Row], rollout
     """Make the measures as JSON values.
 
     rows: {labels, source, threshold, k, precision, recall, right}: of hard labels by source, of soft labels by
-    threshold, and of probed states by their first k rollouts; `right` is the share of all called rightly.
+    threshold, and of probed states by their first k rollouts; `right` is the share of all called rightly. Where there
+    are dense solutions, `measure_labels` adds rows of theirs (labels: dense; without a threshold the hard ones).
     first_error: where negative paths end, beside the first step that is wrong.
     """
     markers, unreadable = path_markers(world, paths)
@@ -116,6 +119,24 @@ def label_accuracy(world: MiniWorld, paths: list[Row], nodes: list[Row], rollout
         "rows": rows,
         "first_error": first_errors(world, paths, ratio),
     }
+
+
+def dense_rows(world: MiniWorld, paths: Iterable[Row], nodes: Iterable[Row], ratio: Ratios) -> list[Row]:
+    """Measure the labels of paths of which every state was probed, beside those that searches gave."""
+    probed = {(node["problem_id"], tuple(node["steps"])) for node in nodes}
+    dense = [
+        row
+        for row in paths
+        if all((row["problem_id"], tuple(row["steps"][:step])) in probed for step in range(1, len(row["steps"]) + 1))
+    ]
+    markers, _ = path_markers(world, dense)
+    steps = markers[markers["source"] != "answer"]
+    rows = [_row("dense", "steps", _hard(steps, ratio))]
+    soft = steps[steps["soft"].notna()]
+    for threshold in THRESHOLDS:
+        called = measured(soft["wrong"], soft["soft"] <= threshold, ratio)
+        rows.append(_row("dense", "steps", called, threshold))
+    return rows
 
 
 def _row(labels: str, source: str, measures: Row, threshold: float | None = None, k: int | None = None) -> Row:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.mini.drawing import SIZE
-from mmprm.mini.problems import FAMILIES, draw_task
+from mmprm.mini.families import FAMILIES
+from mmprm.mini.splits import draw_lesson_task
 from mmprm.mini.statements import solve
 from mmprm.model import hf_env
 
@@ -38,7 +39,7 @@ def tokenizer(seed: int = 0) -> Any:
     words = ["Yes", "No", "Yes\n", "No\n", "user\n", "assistant\n", "system\n"] * 200
     for family in FAMILIES:
         for _ in range(200):
-            task = draw_task(family, "sft", rng)
+            task = draw_lesson_task(family, "sft", rng)
             words += [task.question, *(f"{step}? Yes" for step in solve(task, rng)[0])]
     bpe = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(_WORDS), behavior="isolated")

@@ -2,15 +2,15 @@
 
 Lessons read figures, state facts of arithmetic and operations on named quantities, and judge statements by the figure,
 by arithmetic and by what is asked. They contain neither step tags nor `<prm>`, and no solution is learnt. Figures come
-from the split sft (dev to measure), never from the split test.
+from the lessons' own split sft (dev to measure); no problem of it is in another split of the mini world than sft.
 """
 
 import random
 from collections.abc import Iterable
 
 from mmprm.mini import statements
-from mmprm.mini.families import MiniTask, apply
-from mmprm.mini.problems import FAMILIES, draw_task
+from mmprm.mini.families import FAMILIES, MiniTask, apply
+from mmprm.mini.splits import draw_lesson_task
 from mmprm.mini.statements import Statement
 
 Fact = tuple[str, int, int]  # sign, left, right
@@ -39,7 +39,7 @@ class Lesson:
 def _figure(split: str, rng: random.Random) -> tuple[MiniTask, bytes]:
     """Draw a task of any family, and its figure."""
     family = rng.choice(list(FAMILIES))
-    task = draw_task(family, split, rng)
+    task = draw_lesson_task(family, split, rng)
     return task, FAMILIES[family].draw(task.readings, rng).png()
 
 
@@ -51,7 +51,7 @@ def _shuffled(task: MiniTask, rng: random.Random) -> list[str]:
 
 def _with_readings(split: str, rng: random.Random, request: str) -> tuple[Lesson, list[str], MiniTask]:
     """Begin a lesson that states the readings of a figure as given."""
-    task = draw_task(rng.choice(list(FAMILIES)), split, rng)
+    task = draw_lesson_task(rng.choice(list(FAMILIES)), split, rng)
     lesson, names = Lesson(request.format(question=task.question)), _shuffled(task, rng)
     for name in names:
         lesson.add(statements.read_text(name, task.readings[name], rng) + "\n")
@@ -71,7 +71,7 @@ def task_facts(task: MiniTask, rng: random.Random) -> list[Fact]:
 def _some_facts(split: str, count: int, rng: random.Random) -> list[Fact]:
     facts: list[Fact] = []
     while len(facts) < count:
-        facts += task_facts(draw_task(rng.choice(list(FAMILIES)), split, rng), rng)
+        facts += task_facts(draw_lesson_task(rng.choice(list(FAMILIES)), split, rng), rng)
     rng.shuffle(facts)
     return facts[:count]
 

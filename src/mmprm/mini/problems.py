@@ -1,17 +1,18 @@
-"""Generate problems of the mini world. In: a split, a size, families, a seed. Out: problems with right solutions.
+"""Generate problems of the mini world. In: a split, a size, families, a seed. Out: problems with solutions.
 
-A hash of a problem's family, question and values assigns it to one split for all seeds, so that no figure of the split
-test occurs in training, in seeds or in the base model's lessons. Stories have no figure.
+Solutions are right, except for the share `wrong_routes` of the split sft, which take the wrong route of their question:
+what a policy learns that errs systematically. Stories have no figure. `splits` says which problem is of which split.
 """
 
-import hashlib
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mmprm.data.problem import Problem
 from mmprm.mini.families import FAMILIES, IN_DOMAIN, OUT_OF_DOMAIN, MiniTask
+from mmprm.mini.splits import SPLITS, draw_task, split_of, split_of_story
 from mmprm.mini.statements import solve, some_operation, some_reading
-from mmprm.mini.stories import STORIES, Story
+from mmprm.mini.stories import STORIES
 from mmprm.model.step_text import render_solution
 from mmprm.runtime.errors import UserError
 
@@ -19,36 +20,20 @@ __all__ = ["ALL_FAMILIES", "FAMILIES", "IN_DOMAIN", "OUT_OF_DOMAIN", "SPLITS", "
 
 _CHECK = "check"
 ALL_FAMILIES = (*FAMILIES, _CHECK, *STORIES)
-SPLITS = {"sft": 50, "seeds": 25, "dev": 8, "test": 17}  # shares of all problems, in percent
 _TRIES = 2_000  # to draw a problem that is not drawn yet
 
 
-def split_of(family: str, task: MiniTask | Story) -> str:
-    """Return the split of a problem, by a hash of its family, question and values."""
-    values = sorted(task.readings.items()) if isinstance(task, MiniTask) else []
-    key = f"{family}|{task.question}|{values}"
-    remainder = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 100
-    for split, share in SPLITS.items():
-        if remainder < share:
-            return split
-        remainder -= share
-    raise AssertionError("the shares add up to 100")
-
-
-def draw_task(family: str, split: str, rng: random.Random) -> MiniTask:
-    """Draw a task of the family that belongs to the split."""
-    while True:
-        task = FAMILIES[family].task(rng)
-        if split_of(family, task) == split:
-            return task
-
-
-def generate(split: str, size: int, families: Sequence[str], seed: int) -> list[Problem]:
-    """Generate `size` problems with right solutions, of the families in turn; UserError if a family has too few.
+def generate(split: str, size: int, families: Sequence[str], seed: int, wrong_routes: float = 0.0) -> list[Problem]:
+    """Generate `size` problems with solutions, of the families in turn; UserError if a family has too few.
 
     In the split sft, figures may share their values (each is drawn and solved anew); in the others, and among stories,
-    no two problems do.
+    no two problems do. wrong_routes: the share of the solutions that take their question's wrong route and end at a
+    wrong answer, beside the right gold answer; a larger share adds to those of a smaller one, and figures stay.
+    UserError where a family has no wrong route.
     """
+    straight = [family for family in families if family not in FAMILIES or not FAMILIES[family].wrong]
+    if wrong_routes and straight:
+        raise UserError(f"wrong_routes: the mini family {straight[0]} has no wrong route")
     problems = []
     for index, family in enumerate(families):
         rng = random.Random(f"{seed}/{split}/{family}")
@@ -61,11 +46,20 @@ def generate(split: str, size: int, families: Sequence[str], seed: int) -> list[
             elif family in STORIES:
                 problems.append(_told_problem(name, family, split, rng, seen))
             else:
-                problems.append(_solved_problem(name, family, split, rng, seen))
+                task, problem = _solved_problem(name, family, split, rng, seen)
+                aside = random.Random(f"{seed}/{name}/wrong route")
+                problems.append(misled(problem, task, aside) if aside.random() < wrong_routes else problem)
     return problems
 
 
-def _solved_problem(name: str, family: str, split: str, rng: random.Random, seen: set[str]) -> Problem:
+def misled(problem: Problem, task: MiniTask, rng: random.Random) -> Problem:
+    """Return the problem with a solution by the wrong route, unless that ends at the right answer by chance."""
+    route = FAMILIES[str(problem.family)].wrong[task.question]
+    steps, answer = solve(replace(task, routes=(route,)), rng)
+    return problem if answer == problem.answer else replace(problem, solution=render_solution(steps, answer))
+
+
+def _solved_problem(name: str, family: str, split: str, rng: random.Random, seen: set[str]) -> tuple[MiniTask, Problem]:
     """Make a problem of one of FAMILIES; `seen` holds the problems of the family that were drawn before."""
     for _ in range(_TRIES):
         task = draw_task(family, split, rng)
@@ -77,14 +71,14 @@ def _solved_problem(name: str, family: str, split: str, rng: random.Random, seen
     seen.add(key)
     steps, answer = solve(task, rng)
     image = FAMILIES[family].draw(task.readings, rng).png()
-    return _problem(name, family, task.question, steps, answer, (image,))
+    return task, _problem(name, family, task.question, steps, answer, (image,))
 
 
 def _told_problem(name: str, family: str, split: str, rng: random.Random, seen: set[str]) -> Problem:
     """Make a problem of one of STORIES, whose question none of `seen` is."""
     for _ in range(_TRIES):
         story = STORIES[family](rng)
-        if split_of(family, story) == split and story.question not in seen:
+        if split_of_story(family, story) == split and story.question not in seen:
             break
     else:
         raise UserError(f"the mini family {family} has no more than {len(seen)} problems of split {split}")

@@ -172,9 +172,9 @@ Its vision encoder first learnt which digits stand where in a figure. Then it wa
 (`read`), single facts of arithmetic (`compute`), single operations on quantities that were named before (`use`) or
 read (`use_figure`), and to tell a right single statement from a wrong one in plain question and answer:
 by a figure (`judge_figure`), by arithmetic (`judge_facts`), by what its names stand for (`judge_use`) and by what is
-asked (`judge_plan`). No lesson has a step tag, a `<prm>` marker or a figure of the splits seeds, dev or test,
-and none has a solution to write; the operations that are right in a `judge_plan` lesson are, in order, those of one way
-to its answer.
+asked (`judge_plan`). No lesson has a step tag, a `<prm>` marker or a problem (figure and question) of the splits
+seeds, dev, test or sealed, and none has a solution to write; the operations that are right in a `judge_plan` lesson
+are, in order, those of one way to its answer.
 
 Share of values and judgements predicted rightly on figures of the split dev:
 

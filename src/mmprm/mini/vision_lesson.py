@@ -14,7 +14,8 @@ from typing import Any
 from mmprm.data import tables
 from mmprm.mini.base_model import IMAGE_TOKENS
 from mmprm.mini.drawing import SIZE, Canvas
-from mmprm.mini.problems import FAMILIES, draw_task
+from mmprm.mini.families import FAMILIES
+from mmprm.mini.splits import draw_lesson_task
 from mmprm.runtime.log import log
 
 STEPS, WARMUP = 2_000, 50
@@ -70,7 +71,7 @@ def _batch(processor: Any, rng: random.Random) -> tuple[Any, Any]:
     import torch
 
     families = (rng.choice(list(FAMILIES)) for _ in range(BATCH))
-    canvases = [FAMILIES[name].draw(draw_task(name, "sft", rng).readings, rng) for name in families]
+    canvases = [FAMILIES[name].draw(draw_lesson_task(name, "sft", rng).readings, rng) for name in families]
     pixels = processor.image_processor([canvas.image for canvas in canvases], return_tensors="pt")["pixel_values"]
     return pixels, torch.tensor([squares(canvas) for canvas in canvases])
 

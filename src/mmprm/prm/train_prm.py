@@ -19,10 +19,11 @@ from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.training import launch
 from mmprm.training.assembly import ExampleSet
-from mmprm.training.example_store import StoredExamples
 from mmprm.training.examples import check_readable
 from mmprm.training.finish import finish, prm_card, write_refusals
 from mmprm.training.job import TrainJob
+from mmprm.training.loop import TrainResult
+from mmprm.training.losses import constant_loss
 
 
 def train_prm(
@@ -53,8 +54,8 @@ def train_prm(
     log.info(f"{title}: {len(train.examples)} paths with {n_markers} labelled markers to train on")
     write_refusals(out, train.refusals, train.n_rows, config.intake.max_refused_share, title)
     loss: Literal["counts", "markers"] = "counts" if recipe.label == "counts" else "markers"
-    trees = packing == "trees"
-    result = launch.fit(TrainJob(title, start, train.examples, loss, training, config.seed, work, trees, held_out), out)
+    trees, judged = packing == "trees", held_out.examples if held_out else ()
+    result = launch.fit(TrainJob(title, start, train.examples, loss, training, config.seed, work, trees, judged), out)
     info: dict[str, Any] = {
         "stage": "prm",
         "variant": variant,
@@ -71,12 +72,26 @@ def train_prm(
         "markers": n_markers,
         "mean_label": train.label_sum / n_markers,
     }
+    if held_out and recipe.label != "counts":  # whose likelihood has other constants
+        info["held_out_constant"] = _beside_a_constant(title, held_out, result)
     finish(out, work, title, info, train.refusals, result, functools.partial(prm_card, config))
+
+
+def _beside_a_constant(title: str, held_out: ExampleSet, result: TrainResult) -> float:
+    """Return the held-out loss of a constant, and warn where no checkpoint of the training was below it."""
+    constant = constant_loss(held_out.label_sum / sum(held_out.examples.example_index.n_labels))
+    best = min((row["loss"] for row in result.held_out), default=constant)
+    if best >= constant:
+        log.warning(
+            f"{title}: the lowest held-out loss is {best:.4f}, and always predicting the mean label loses "
+            f"{constant:.4f}: the PRM has learnt nothing that holds elsewhere; annotate more, or train for less"
+        )
+    return constant
 
 
 def _training_sets(
     config: Config, variant: str, start: Path, problems: ProblemFile, trajectories: Path, folder: Path
-) -> tuple[ExampleSet, StoredExamples | tuple[()]]:
+) -> tuple[ExampleSet, ExampleSet | None]:
     """Write the examples of split `train`, and of `dev` if training.keep_best needs them, to `folder`."""
     recipe, training = config.prm.variants[variant], config.prm.training_of(variant)
     processor = folders.load_processor(start)
@@ -84,10 +99,8 @@ def _training_sets(
     builder = ExampleBuilder(problems, processor, renderer, recipe.label, training.max_length)
     tokens, most = folders.token_fingerprint(start), recipe.max_paths_per_problem
     train = assemble(trajectories, "train", folder / "train", builder, most, config.seed, tokens)
-    held_out = (
-        assemble(trajectories, "dev", folder / "dev", builder, tokens=tokens).examples if training.keep_best else ()
-    )
-    if training.keep_best and not held_out:
+    held_out = assemble(trajectories, "dev", folder / "dev", builder, tokens=tokens) if training.keep_best else None
+    if held_out is not None and not held_out.examples:
         raise UserError(
             "prm.training.keep_best: no path of split dev has a label; raise labels.dev_share, or set it to false"
         )

@@ -54,9 +54,14 @@ def make_source(
     if isinstance(source, MiniSource):
         from mmprm.mini import problems
 
+        if source.split == "sealed" and source.seed is None:
+            raise UserError(
+                f"sources.{name}.seed: a sealed test is drawn by a seed of its own, not by the run's; set it"
+            )
+        seed = config.seed if source.seed is None else source.seed
         drawn = [
             replace(problem, problem_id=f"{name}/{problem.problem_id}", source=name)
-            for problem in problems.generate(source.split, source.size, source.families, config.seed)
+            for problem in problems.generate(source.split, source.size, source.families, seed, source.wrong_routes)
         ]
         write_problems(out, drawn)
         tables.write(refused, [], schemas.REFUSED)

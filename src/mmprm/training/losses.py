@@ -3,6 +3,7 @@
 Each is a mean over all labels of an update, across micro-batches and devices: a mean of means would weigh unequally.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,11 @@ from mmprm.training.examples import IGNORE, labelled_positions
 
 # The least parameter of a Beta distribution, for when P(yes) rounds to 0 or 1; the loss and the readers share it.
 SMALLEST = 1e-6
+
+
+def constant_loss(rate: float) -> float:
+    """Return the marker loss, in nats, of always predicting `rate`, the mean of the labels: what a PRM has to beat."""
+    return -sum(share * math.log(share) for share in (rate, 1 - rate) if share > 0)
 
 
 def token_loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:

@@ -13,7 +13,7 @@ from mmprm.report import figures, results
 from mmprm.report.results import Row, annotation_files, read_json
 
 _TENTHS = [f"{tenth / 10:.1f}" for tenth in range(11)]
-_ORIGINS = ("probed", "pooled", "implied", "answer", "given", "none")
+_ORIGINS = ("probed", "pooled", "implied", "after_error", "answer", "given", "none")
 _MEASURES = ("precision", "recall")
 _FILTERED = ("first_error_before_consensus", "first_error_after_consensus")
 
@@ -136,6 +136,9 @@ def _name(row: Row) -> str:
         return f"hard, {row['source']}"
     if row["labels"] == "soft":
         return f"soft, wrong where MC ≤ {row['threshold']:g}"
+    if row["labels"] == "dense":
+        rule = "hard labels" if row["threshold"] is None else f"wrong where MC ≤ {row['threshold']:g}"
+        return f"steps of dense solutions, {rule}"
     return f"probed states, first {row['k']} rollouts"
 
 
