@@ -1,6 +1,7 @@
 """Bench. In: benchmark problems, the policy, the PRMs. Out: N candidates a problem, their scores, and Best-of-N.
 
-Steps: sample_candidates > gather_candidates > score_candidates > measure > summarise. Step benchmarks are labelled
+Steps: sample_candidates > gather_candidates > score_candidates > measure, or of several trainings of a variant
+measure_trainings > summarise. Step benchmarks are labelled
 solutions from elsewhere, on which the PRMs' verdicts of steps are measured: score_steps > measure_steps.
 """
 
@@ -110,14 +111,37 @@ rule measure:
         " --outcome {input.outcome:q} --out {output:q} > {log:q} 2>&1"
 
 
+rule measure_trainings:
+    """Measure Best-of-N over all trainings of a variant (prm.replicates)."""
+    input:
+        problems=INPUTS.benchmark_problems,
+        candidates="<results>/bench/{benchmark}/candidates.parquet",
+        scores=INPUTS.scores_of_trainings,
+        outcome=INPUTS.outcome_scores_of_trainings,
+    output:
+        "<results>/bench/{benchmark}/{variant}/trainings.json",
+    log:
+        "<logs>/measure_trainings/{benchmark}/{variant}.log",
+    benchmark:
+        "<benchmarks>/measure_trainings/{benchmark}/{variant}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        *SETTINGS.affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=1),
+        config=RESOLVED,
+        benchmark=SETTINGS.entry("benchmarks", "benchmark"),
+    shell:
+        "mmprm measure-trainings --config {params.config:q} --benchmark {wildcards.benchmark}"
+        " --variant {wildcards.variant} --problems {input.problems:q} --candidates {input.candidates:q}"
+        " --scores {input.scores:q} --outcome {input.outcome:q} --out {output:q} > {log:q} 2>&1"
+
+
 rule summarise:
     """Put the metrics of all benchmarks and variants together."""
     input:
-        metrics=expand(
-            "<results>/bench/{benchmark}/{variant}/metrics.json",
-            benchmark=CONFIG.benchmarks,
-            variant=CONFIG.prm.variants,
-        ),
+        metrics=INPUTS.all_measures,
     output:
         "<results>/bench/summary.json",
     log:
@@ -193,7 +217,7 @@ rule step_benchmarks:
         expand(
             "<results>/steps/{benchmark}/{variant}/{file}",
             benchmark=CONFIG.step_benchmarks,
-            variant=CONFIG.prm.variants,
+            variant=CONFIG.prm.models,
             file=["scores.parquet", "metrics.json"],
         ),
 

@@ -62,7 +62,7 @@ pathvars:
 
 wildcard_constraints:
     source=r"[A-Za-z0-9_-]+",
-    variant=r"[A-Za-z0-9_-]+",
+    variant=r"[A-Za-z0-9_-]+(?:@[1-9][0-9]*)?",  # soft@1 is the second training of soft (prm.replicates)
     benchmark=r"[A-Za-z0-9_-]+",
     strategy=r"[A-Za-z0-9_-]+",
     ablation=r"[A-Za-z0-9_-]+",

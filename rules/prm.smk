@@ -66,10 +66,10 @@ rule evaluate_prm:
 
 
 rule prm:
-    """Train and evaluate all PRM variants."""
+    """Train and evaluate all PRM variants, each in prm.replicates trainings."""
     input:
         CHAINS.prm,
         made=expand(
             ["<results>/prm/{variant}/manifest.json", "<results>/prm/{variant}.heldout.json"],
-            variant=CONFIG.prm.variants,
+            variant=CONFIG.prm.models,
         ),

@@ -18,7 +18,11 @@ SETTINGS = {"learning_rate": 2e-3, "batch_size": 6, "micro_batch_size": 3, "max_
 
 
 def config_of(
-    base: Path, variants: dict[str, Any] | None = None, intake: dict[str, Any] | None = None, **training: Any
+    base: Path,
+    variants: dict[str, Any] | None = None,
+    intake: dict[str, Any] | None = None,
+    replicates: int = 1,
+    **training: Any,
 ) -> config.Config:
     """A configuration with this base model; `training` goes into both trainings, the others to their places."""
     settings = SETTINGS | training
@@ -33,7 +37,7 @@ def config_of(
             "intake": intake or {},
             "policy": {"base": str(base), "sources": ["mini"], "training": of_policy},
             "seeds": {"sources": ["mini"]},
-            "prm": {"training": settings, "variants": variants or {"soft": {}}},
+            "prm": {"training": settings, "variants": variants or {"soft": {}}, "replicates": replicates},
             "benchmarks": {"test": {"source": "test"}},
         }
     )

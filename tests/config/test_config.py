@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from mmprm import config
+from mmprm.config import training
 from mmprm.config.section import Section
 from mmprm.runtime.errors import UserError
 
@@ -237,6 +238,26 @@ def test_a_variant_may_override_any_key_of_the_training_and_is_written_with_it_a
     for prm in (first.prm, config.load(written).prm):
         assert prm.training_of("soft") == prm.training
         assert dict(prm.training_of("other")) == dict(prm.training) | {key: value}
+
+
+def test_replicates_are_further_trainings_of_each_variant_with_seeds_of_their_own() -> None:
+    values = changed("prm", {"variants": {"soft": {"epochs": 3}, "hard": {"label": "hard"}}, "replicates": 3})
+    for prm in (config.load(values).prm, config.load(json.loads(config.load(values).model_dump_json())).prm):
+        assert prm.models == ["soft", "soft@1", "soft@2", "hard", "hard@1", "hard@2"]
+        assert list(prm.variants) == ["soft", "hard"], "what users name"
+        assert prm.training_of("soft@2") == prm.training_of("soft") and prm.training_of("soft@2").epochs == 3
+        assert prm.recipe_of("hard@1").label == "hard" and prm.packing_of("hard@1") == "paths"
+    assert config.load(GOOD).prm.models == ["soft"], "one by default"
+    assert (training.split_model("soft"), training.split_model("soft@12")) == (("soft", 0), ("soft", 12))
+    seeds = {training.training_seed(seed, number) for seed in range(30) for number in range(30)}
+    assert training.training_seed(7, 0) == 7 and len(seeds) == 900 and max(seeds) < 2**32
+    assert training.training_seed(0, 1) == 2432666440, "that of a finished run: never another"
+
+
+@pytest.mark.parametrize("name", ["soft@1", "soft@", "@1"])
+def test_no_variant_has_the_name_of_a_replicate(name: str) -> None:
+    assert f"prm.variants.{name}" in message(changed("prm.variants", {name: {}}))
+    assert "prm.replicates: Input should be greater than or equal to 1" in message(changed("prm.replicates", 0))
 
 
 def test_a_variant_may_not_set_to_null_what_has_no_null() -> None:

@@ -44,7 +44,7 @@ def config() -> Config:
 def compared(folder: Path, groups: list[str], *variants: str) -> dict[str, dict[tuple[str, int], dict[str, Any]]]:
     scores = ranked_tables.write(folder, "drawn", "test", RIGHT, groups)
     place = folder / "bench/test/candidates.parquet"
-    return minus_first(config(), folder / "problems/drawn.parquet", place, {name: scores[name] for name in variants})
+    return minus_first(config(), folder / "problems/drawn.parquet", place, {name: [scores[name]] for name in variants})
 
 
 def test_a_difference_is_the_mean_of_those_in_each_problem(tmp_path: Path) -> None:
@@ -81,6 +81,23 @@ def test_problems_that_share_an_image_widen_the_interval(tmp_path: Path) -> None
     assert pairs["ci_high"] - pairs["ci_low"] > alone["ci_high"] - alone["ci_low"]
 
 
+def test_of_several_trainings_the_difference_is_their_mean_and_its_interval_holds_their_spread(tmp_path: Path) -> None:
+    """Three trainings of two recipes on 64 problems: right on eighths of them, so that the differences are known."""
+    eighths = {"soft": [4, 4, 4], "hard": [6, 4, 8]}
+    right = {f"{name}{at}": {n for n in range(64) if n % 8 < of} for name, each in eighths.items() for at, of in
+             enumerate(each)}  # fmt: skip
+    scores = ranked_tables.write(tmp_path, "drawn", "test", right, ALONE)
+    place = tmp_path / "bench/test/candidates.parquet"
+    trained = {name: [scores[f"{name}{at}"] for at in range(3)] for name in eighths}
+    found = minus_first(config(), tmp_path / "problems/drawn.parquet", place, trained)["hard"]["bon/min", 2]
+    assert found["value"] == pytest.approx(2 / 8)
+    assert (found["trainings"], found["lowest"], found["highest"]) == (3, 0, pytest.approx(4 / 8))
+    assert found["sd"] == pytest.approx(2 / 8)
+    single = compared(tmp_path, ALONE, "soft", "hard")["hard"]["bon/min", 2]
+    assert single["value"] == found["value"] and "trainings" not in single
+    assert found["ci_high"] - found["ci_low"] > 2 * (single["ci_high"] - single["ci_low"])
+
+
 def test_differences_are_those_of_the_accuracies_that_the_benchmark_reports(tmp_path: Path) -> None:
     found = compared(tmp_path, PAIRS, "soft", "hard")["hard"]
     reported = {}
@@ -100,7 +117,7 @@ def test_a_problem_without_verdicts_counts_for_neither(tmp_path: Path) -> None:
     rows = tables.read_rows(file, schemas.CANDIDATES)
     undecided = [row | {"verdict": "undecided"} if row["problem_id"] == "test-0" else row for row in rows]
     tables.write(file, undecided, schemas.CANDIDATES)
-    both = {name: scores[name] for name in ("soft", "hard")}
+    both = {name: [scores[name]] for name in ("soft", "hard")}
     found = minus_first(config(), tmp_path / "problems/drawn.parquet", file, both)
     assert found["hard"]["bon/min", 2]["value"] == pytest.approx(17 / 63)
     tables.write(file, [row | {"verdict": "undecided"} for row in rows], schemas.CANDIDATES)

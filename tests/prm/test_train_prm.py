@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmprm.config.training import training_seed
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems
 from mmprm.model import folders
@@ -21,9 +22,10 @@ from mmprm.model.step_text import MARKER, NO, YES, Renderer, control_ids
 from mmprm.prm import marker_examples, train_prm
 from mmprm.prm.scorers import TransformersScorer, TreeScorer
 from mmprm.runtime.errors import UserError
-from mmprm.training import losses
+from mmprm.training import launch, losses, update_plan
 from mmprm.training.batches import PaddedCollator
 from mmprm.training.examples import IGNORE
+from mmprm.training.job import TrainJob
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +165,58 @@ def test_a_policy_without_control_tokens_trains_no_prm(
     shutil.copy(base / "tokenizer.json", other / "tokenizer.json")
     with pytest.raises(UserError, match=r"other/tokenizer\.json"):
         train(other, *prm_tables, tmp_path / "work", tmp_path / "prm")
+
+
+def test_a_further_training_has_the_same_paths_and_the_same_start_in_another_order(
+    training_config,
+    mini_policy_folder: Path,
+    prm_tables: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Also where paths are drawn: what a variant is trained on is the variant's, not the training's."""
+    config = training_config(variants={"few": {"max_paths_per_problem": 1}}, replicates=3, batch_size=2)
+    jobs, starts = [], []
+
+    def fit(job: TrainJob, out: Path) -> None:
+        jobs.append(job)
+        starts.append(folders.fingerprint(job.start))
+        raise InterruptedError
+
+    monkeypatch.setattr(launch, "fit", fit)
+    for name in ("few", "few@1", "few@2"):
+        with pytest.raises(InterruptedError):
+            train_prm.train_prm(
+                config, name, mini_policy_folder, *prm_tables, tmp_path / name, tmp_path / f"prm/{name}"
+            )
+    paths = [[example.tokens["input_ids"].tolist() for example in job.examples] for job in jobs]
+    assert paths[0] == paths[1] == paths[2] and len(set(starts)) == 1
+    assert jobs[0].seed == config.seed and len({job.seed for job in jobs}) == 3
+    orders = []
+    for job in jobs:
+        plan, parts = update_plan.update_plan(job.examples, job.training, 1, job.seed)
+        orders.append([list(update) for update in update_plan.examples_by_update(plan, parts)])
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+@pytest.mark.slow
+def test_a_further_training_is_another_model_that_says_its_seed(
+    training_config, mini_policy_folder: Path, prm_tables: tuple[Path, Path], tmp_path: Path
+):
+    config = training_config(max_steps=2, batch_size=4, learning_rate=1e-2, replicates=2)
+    for name in ("soft", "soft@1"):
+        train_prm.train_prm(config, name, mini_policy_folder, *prm_tables, tmp_path / name, tmp_path / f"prm/{name}")
+    first, second = (folders.check_manifest(tmp_path / f"prm/{name}")["info"] for name in ("soft", "soft@1"))
+    assert (first["variant"], first["config"]["seed"]) == ("soft", config.seed)
+    assert (second["variant"], second["config"]["seed"]) == ("soft@1", training_seed(config.seed, 1))
+    assert {key: first[key] for key in ("base", "examples", "markers", "mean_label")} == {
+        key: second[key] for key in ("base", "examples", "markers", "mean_label")
+    }
+    weights = [
+        folders.load_model(tmp_path / f"prm/{name}").get_input_embeddings().weight for name in ("soft", "soft@1")
+    ]
+    assert not torch.equal(*weights)
+    assert f"| seed | {second['config']['seed']} |" in (tmp_path / "prm/soft@1/README.md").read_text()
 
 
 def test_the_best_checkpoint_needs_held_out_paths(

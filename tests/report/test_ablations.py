@@ -13,9 +13,10 @@ import ranked_tables
 from report_example import settings
 
 from mmprm import config as configuration
-from mmprm.config import Config
+from mmprm.config import Bench, Config
 from mmprm.data import tables
 from mmprm.evaluation.aggregates import AGGREGATES
+from mmprm.evaluation.measure import measure_trainings
 from mmprm.report.ablations import Ranked, write_ablation
 from mmprm.report.sections.label_charts import label_accuracy
 from mmprm.runtime.errors import UserError
@@ -121,10 +122,41 @@ def test_beside_each_accuracy_stands_the_paired_difference_to_the_first_variant(
     assert "+50.0" in page and "−25.0" in page
 
 
+def test_over_several_trainings_the_page_and_the_table_have_means_and_how_far_trainings_are_apart(
+    tmp_path: Path,
+) -> None:
+    values = config(one={"variants": ["soft", "hard"], "benchmarks": ["test"]}).model_dump(mode="json")
+    values["prm"]["replicates"] = 2
+    right = {"soft": {0}, "soft@1": {0, 1}, "hard": {0, 1, 2}, "hard@1": {0, 1}}
+    scores = ranked_tables.write(tmp_path, "test", "test", right, [""] * 4)
+    chosen, place = configuration.load(values), tmp_path / "bench/test"
+    tables_of = (tmp_path / "problems/test.parquet", place / "candidates.parquet")
+    measures = []
+    for name in ("soft", "hard"):
+        measures.append(place / name / "trainings.json")
+        own = [scores[name], scores[f"{name}@1"]]
+        measure_trainings(chosen.model_copy(update={"bench": bench(2)}), "test", name, *tables_of, own, measures[-1])
+    files = Ranked([tables_of[0]], [tables_of[1]], list(scores.values()), measures)
+    page, table = tmp_path / "page.html", tmp_path / "table.csv"
+    write_ablation(chosen.model_copy(update={"bench": bench(2)}), "one", files, page, table)
+    rows = {(row["variant"], row["n"], row["metric"]): row for row in csv.DictReader(table.open())}
+    soft, hard = (rows[name, "2", "bon/mean_odds"] for name in ("soft", "hard"))
+    assert (soft["value"], soft["trainings"], soft["lowest"], soft["highest"]) == ("0.375", "2", "0.25", "0.5")
+    assert float(hard["minus_first"]) == pytest.approx(0.25), "0.75 and 0.5, less 0.25 and 0.5"
+    text = page.read_text()
+    assert "2 trainings of each variant" in text and "over problems and trainings" in text and "[25.0–50.0]" in text
+
+
+def bench(n: int) -> Bench:
+    return Bench(n=n, resamples=200)
+
+
 def test_a_single_variant_has_its_curve_and_aggregates_and_no_comparison(written) -> None:
     page, rows = written(variants=["soft"], benchmarks=["test"])
     assert page.count("<svg") == 2 and "minus soft" not in page
     assert {row["minus_first"] for row in rows} == {""}
+    assert {(row["trainings"], row["lowest"], row["sd"]) for row in rows} == {("1", "", "")}
+    assert "one training of each variant" in page
 
 
 def test_what_a_training_has_cost_stands_beside_its_variant(tmp_path: Path) -> None:

@@ -72,3 +72,41 @@ def test_a_step_benchmark_has_a_line_a_subset_and_says_where_its_threshold_is_fr
     assert "macro f1, % primary" in page
     assert re.search(r"all – – – 61\.0 56\.0–66\.0 – 50\.0", page)
     assert re.search(r"MathVision – – – – – –", page)
+
+
+def several(folder: Path, values: dict[str, tuple[float, float, float]]) -> str:
+    """The text of the page of a run of three trainings; values: metric -> mean, lowest, highest."""
+    rows = [
+        row(name, mean, primary=name.startswith("bon") and "mean_odds" in name, trainings=3, sd=0.01)
+        | {"lowest": low, "highest": high, "problems": 640}
+        for name, (mean, low, high) in values.items()
+    ]
+    tables.write_json(folder / "bench/test/soft/trainings.json", {"rows": rows, "n_problems": 640, "mcnemar": []})
+    for name, loss in (("soft", 0.6), ("soft@1", 0.7), ("soft@2", 0.8)):
+        untrained = {"loss": 0.9, "n_markers": 5, "n_problems": 4}
+        tables.write_json(
+            folder / f"prm/{name}.heldout.json", {"trained": untrained | {"loss": loss}, "untrained": untrained}
+        )
+    config = settings().model_dump(mode="json")
+    config["prm"] |= {"replicates": 3, "variants": {"soft": {}}}
+    html = render(Config.model_validate(config), folder)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
+
+
+def test_values_of_several_trainings_stand_with_the_lowest_and_the_highest(tmp_path: Path) -> None:
+    values = {"random": (0.31, 0.31, 0.31), "majority": (0.42, 0.42, 0.42), "bon/mean_odds": (0.37, 0.33, 0.4)}
+    values |= {"bon_minus_random/mean_odds": (0.06, 0.02, 0.09), "oracle": (0.8, 0.8, 0.8)}
+    page = several(tmp_path, values)
+    assert "test in-domain PRM soft 3 trainings" in page and "one training" not in page
+    assert "PRM, mean_odds primary 37.0 32.0–42.0 [33.0–40.0] +6.0 +1.0 to +11.0 [+2.0 to +9.0]" in page
+    assert "random 31.0 26.0–36.0 " in page and "[31.0" not in page, "what no training changes has no range"
+    assert "paired over 640 problems and 3 trainings), single trainings from +2.0 to +9.0. The interval lies" in page
+    assert "made longer by what the 3 trainings of a PRM on the same labels add" in page
+    assert "cross-entropy against MC values 0.700 [0.600–0.800] 0.900 lower" in page
+
+
+def test_a_page_of_one_training_says_so_of_every_table(page: str) -> None:
+    assert "test in-domain PRM soft one training" in page
+    assert page.count("one training") >= 4, "of the headline, the table, the figure, and in the note"
+    assert "No interval holds how another training would differ: each PRM is one training." in page
+    assert "trainings from" not in page and "[" not in page[page.index("chosen by") : page.index("oracle 81.0")]

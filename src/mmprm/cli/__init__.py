@@ -13,8 +13,8 @@ for verb in (
     *(annotation.read_steps, annotation.gather_labels, annotation.judge_labels, annotation.measure_labels),
     *(evaluation.train_prm, evaluation.evaluate_prm, evaluation.mini_base, problems.curate, problems.set_aside),
     *(evaluation.sample_candidates, evaluation.gather_candidates, evaluation.score_candidates),
-    *(evaluation.decode_guided, evaluation.measure_guided, evaluation.measure, evaluation.summarise),
-    *(evaluation.score_steps, evaluation.measure_steps),
+    *(evaluation.decode_guided, evaluation.measure_guided, evaluation.measure, evaluation.measure_trainings),
+    *(evaluation.summarise, evaluation.score_steps, evaluation.measure_steps),
     *(report.write_report, report.write_data_card, report.write_ablation),
     *(evaluation.score, evaluation.evaluate, evaluation.grade, problems.look, report.clean),
 ):

@@ -138,8 +138,26 @@ def measure(
     measure(read_config(config), benchmark, variant, problems, candidates, scores, out, outcome or [])
 
 
+def measure_trainings(
+    config: ConfigFile,
+    benchmark: BenchmarkName,
+    variant: VariantName,
+    problems: ProblemTable,
+    candidates: CandidateTable,
+    scores: Annotated[list[Path], option("--scores", "bench/<benchmark>/<training>/scores.parquet of each training")],
+    out: Out,
+    outcome: Annotated[list[Path] | None, option("--outcome", "those by variants of the label `outcome`")] = None,
+) -> None:
+    """Measure the same over all trainings of a variant, with intervals over problems and trainings."""
+    from mmprm.evaluation.measure import measure_trainings
+
+    measure_trainings(read_config(config), benchmark, variant, problems, candidates, scores, out, outcome or [])
+
+
 def summarise(
-    config: ConfigFile, metrics: Annotated[list[Path], option("--metrics", "metrics.json of each pair")], out: Out
+    config: ConfigFile,
+    metrics: Annotated[list[Path], option("--metrics", "metrics.json (or trainings.json) of each pair")],
+    out: Out,
 ) -> None:
     """Put the measures of every benchmark and variant into one list."""
     from mmprm.evaluation.measure import summarise

@@ -1,5 +1,6 @@
 """Training of the policy and of PRMs, and the PRMs' variants. In: YAML values. Out: sections."""
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -8,6 +9,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, mode
 from mmprm.config.section import NO_RESULT, Name, Section, Share
 
 Packing = Literal["paths", "trees"]
+_AGAIN = "@"  # no name of a user's has it: see mmprm.config.section.Name
 
 
 class Lora(Section):
@@ -145,6 +147,27 @@ class Variant(TrainingOptions):
         return {key: values[key] for key in keys if key in values}
 
 
+def model_name(variant: str, replicate: int) -> str:
+    """Name a training of a variant: the first by the variant itself, soft, the next ones soft@1, soft@2, …"""
+    return f"{variant}{_AGAIN}{replicate}" if replicate else variant
+
+
+def split_model(model: str) -> tuple[str, int]:
+    """Return the variant that a model is a training of, and the number of that training, from 0."""
+    variant, _, replicate = model.partition(_AGAIN)
+    return variant, int(replicate or 0)
+
+
+def training_seed(seed: int, replicate: int) -> int:
+    """Return the seed of a training, below 2^32: the run's own for the first, and a hash of both for the next ones.
+
+    So no training of a run has the draws of another run's, as it would have with seed + replicate.
+    """
+    if replicate == 0:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"training/{seed}/{replicate}".encode()).digest()[:4], "big")
+
+
 class Prm(Section):
     """PRM training, from the policy's weights."""
 
@@ -157,14 +180,34 @@ class Prm(Section):
     variants: dict[Name, Variant] = Field(
         default_factory=lambda: {"soft": Variant()}, min_length=1, description="PRMs to train, by name"
     )
+    replicates: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="trainings of each variant on the same labels, which differ in the training's seed; with more than "
+        "one, tables hold their mean, its interval over problems and trainings, and how far they are apart",
+    )
 
-    def training_of(self, variant: str) -> Training:
+    def models_of(self, variant: str) -> list[str]:
+        """Name the trainings of a variant; the first has its name."""
+        return [model_name(variant, replicate) for replicate in range(self.replicates)]
+
+    @property
+    def models(self) -> list[str]:
+        """The names of all trainings, those of a variant together."""
+        return [model for variant in self.variants for model in self.models_of(variant)]
+
+    def recipe_of(self, model: str) -> Variant:
+        """Return the variant that a model is a training of."""
+        return self.variants[split_model(model)[0]]
+
+    def training_of(self, model: str) -> Training:
         """Return `training` with the variant's overrides; pydantic's ValidationError where they do not go together."""
-        return Training.model_validate(dict(self.training) | self.variants[variant].overrides)
+        return Training.model_validate(dict(self.training) | self.recipe_of(model).overrides)
 
-    def packing_of(self, variant: str) -> Packing:
+    def packing_of(self, model: str) -> Packing:
         """Return the variant's packing, or else `packing`."""
-        return self.variants[variant].packing or self.packing
+        return self.recipe_of(model).packing or self.packing
 
     @model_validator(mode="after")
     def _variants_are_valid(self) -> Self:

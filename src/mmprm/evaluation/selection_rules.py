@@ -30,8 +30,9 @@ from mmprm.evaluation.candidates import (
     was_skipped,
     within_problem,
 )
-from mmprm.evaluation.intervals import intervals, mcnemar
+from mmprm.evaluation.intervals import mcnemar
 from mmprm.evaluation.official_scores import official_scores
+from mmprm.evaluation.trainings import apart, over_trainings
 from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
@@ -59,36 +60,38 @@ def selection_metrics(
     seed: int,
     outcome: Sequence[str] = (),
     kind: str = "",
+    others: Sequence[Mapping[str, Sequence[Row]]] = (),
 ) -> dict[str, Any]:
     """Make everything that metrics.json says of one set of candidates.
 
     rows: problem id -> its candidates with `probabilities` (see candidates.join_scores); n: the largest number of
-    candidates a problem; outcome: see candidates.candidates_of; kind: of the source, for its official scores. A
-    row of `rows` is {n, metric, value, ci_low, ci_high,
-    problems, primary}. Raises UserError where no candidate has a verdict.
+    candidates a problem; outcome: see candidates.candidates_of; kind: of the source, for its official scores; others:
+    `rows` with the probabilities of the recipe's other trainings, if there are any. A row of `rows` is {n, metric,
+    value, ci_low, ci_high, problems, primary}; of several trainings the value is their mean, the interval is over
+    problems and trainings, {trainings, lowest, highest, sd} are added, and `by_training` lists each one's values.
+    Raises UserError where no candidate has a verdict.
     """
     shown = {name: group for name, group in rows.items() if not any(map(was_skipped, group))}
     if rows and not shown:
         raise UserError(all_skipped(len(rows)))
-    every = [candidates_of(problems[name], group, outcome) for name, group in shown.items()]
-    counted = [candidates for candidates in every if candidates is not None]
-    if not counted:
-        raise UserError("no problem has a graded candidate; was the grader working?")
+    trainings = [_counted(problems, {name: of[name] for name in shown}, outcome) for of in (rows, *others)]
+    counted = trainings[0]
     groups = [candidates.group for candidates in counted]
-    values = per_problem(counted, n, bench.primary, seed)
+    each = [per_problem(candidates, n, bench.primary, seed) for candidates in trainings]
+    values = each[0]
     differences = ["_minus_" in metric for metric, _ in values]
-    rows_of_values = np.stack(list(values.values()))
-    means, low, high = intervals(rows_of_values, bench.confidence, bench.resamples, seed, groups, differences)
+    stacked = np.stack([np.stack(list(of.values())) for of in each])
+    means, low, high = over_trainings(stacked, bench.confidence, bench.resamples, seed, groups, differences)
     summary = []
-    for (metric, at), *ends in zip(values, means, low, high, strict=True):
+    for (metric, at), *ends, more in zip(values, means, low, high, apart(stacked.mean(-1)), strict=True):
         primary = metric.startswith("bon") and metric.endswith(f"/{bench.primary}")
         row = {"n": at, "metric": metric, **dict(zip(_INTERVAL, map(float, ends), strict=True))}
-        summary.append(row | {"problems": len(counted), "primary": primary})
+        summary.append(row | {"problems": len(counted), "primary": primary} | more)
     most = max(candidates.size for candidates in counted)
     return {
         "n": n,
         "n_problems": len(counted),
-        "n_problems_undecided": len(every) - len(counted),
+        "n_problems_undecided": len(shown) - len(counted),
         **({"n_problems_needs_images": len(rows) - len(shown)} if len(shown) < len(rows) else {}),
         "n_groups": len(set(groups)),
         "primary": bench.primary,
@@ -99,30 +102,58 @@ def selection_metrics(
         "confidence": bench.confidence,
         "resamples": bench.resamples,
         **candidate_counts([row for group in shown.values() for row in group], len(shown)),
-        "auc_within_problem": within_problem(counted),
-        "mcnemar": mcnemar_tests(values, n, bench.primary, counted, seed),
-        "weighted_majority_gain": _gain_of_votes(values["weighted_majority", n], values["majority", n]),
+        "auc_within_problem": _means([within_problem(candidates) for candidates in trainings]),
+        # The test is of two choices: of one training's.
+        "mcnemar": [] if others else mcnemar_tests(values, n, bench.primary, counted, seed),
+        "weighted_majority_gain": _means(
+            [_gain_of_votes(of["weighted_majority", n], of["majority", n]) for of in each]
+        ),
         "pass_at_k": [
             {"k": row["n"], **{key: row[key] for key in _INTERVAL}} for row in summary if row["metric"] == "oracle"
         ],
         "accuracy": {row["metric"]: row["value"] for row in summary if row["n"] == n},
-        "official": _official(kind, [one.problem_id for one in counted], values, n, bench, seed),
+        "official": _official(kind, [one.problem_id for one in counted], each, n, bench, seed),
         "rows": summary,
         "curves": curves(summary),
+        **({"by_training": [_at(of, n) for of in each]} if others else {}),
     }
 
 
-def _official(kind: str, ids: Sequence[str], values: Values, n: int, bench: Bench, seed: int) -> list[Row]:
+def _counted(
+    problems: Mapping[str, Problem], rows: Mapping[str, Sequence[Row]], outcome: Sequence[str]
+) -> list[Candidates]:
+    """Return the problems that count, which follows from verdicts alone: the same ones whatever PRM has scored them."""
+    every = [candidates_of(problems[name], group, outcome) for name, group in rows.items()]
+    counted = [candidates for candidates in every if candidates is not None]
+    if not counted:
+        raise UserError("no problem has a graded candidate; was the grader working?")
+    return counted
+
+
+def _at(values: Values, n: int) -> dict[str, float]:
+    """Return the means over problems of what one training's metrics are with n candidates."""
+    return {metric: float(row.mean()) for (metric, at), row in values.items() if at == n}
+
+
+def _means(each: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """Return the mean of each entry over the trainings; that of one training as it is, None where one has none."""
+    if len(each) == 1:
+        return dict(each[0])
+    columns = {name: [of[name] for of in each] for name in each[0]}
+    return {name: None if None in column else float(np.mean(column)) for name, column in columns.items()}  # type: ignore[arg-type]
+
+
+def _official(kind: str, ids: Sequence[str], each: Sequence[Values], n: int, bench: Bench, seed: int) -> list[Row]:
     """List the official scores of the benchmark's kind with n candidates, {choice, score, value, ci_low, ci_high}."""
     found = []
     for choice in ("random", "majority", f"bon/{bench.primary}"):
-        for score, by_unit in official_scores(kind, ids, values[choice, n]).items():
-            if len(by_unit):
-                ends = (
-                    float(end[0])
-                    for end in intervals(by_unit, bench.confidence, bench.resamples, seed, differences=[False])
-                )
-                found.append({"choice": choice, "score": score, **dict(zip(_INTERVAL, ends, strict=True))})
+        scores = [official_scores(kind, ids, values[choice, n]) for values in each]
+        for score in scores[0]:
+            by_unit = np.stack([of[score] for of in scores])[:, None]
+            if by_unit.shape[-1]:
+                ends = over_trainings(by_unit, bench.confidence, bench.resamples, seed, differences=[False])
+                row = dict(zip(_INTERVAL, (float(end[0]) for end in ends), strict=True))
+                found.append({"choice": choice, "score": score, **row, **apart(by_unit.mean(-1))[0]})
     return found
 
 

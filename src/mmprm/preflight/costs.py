@@ -98,13 +98,15 @@ class Estimate:
         length = (self.prompt + self.solution).at_most(job.training.max_length)
         if self.config.prm.packing_of(str(job.variant)) == "trees":
             length = length * _SHARED_ON_TREES
-        return self._trained(stage, f"training on {_count(paths)} paths", job, paths, length)
+        times = "training" if job.times == 1 else f"{job.times} trainings"
+        return self._trained(stage, f"{times} on {_count(paths)} paths", job, paths, length)
 
     def _trained(self, stage: str, work: str, job: TrainingJob, examples: Range, length: Range) -> Cost:
         training = job.training
         passes = examples * training.epochs
         if training.max_steps and training.batch_labels is None:
             passes = passes.at_most(training.max_steps * training.batch_size)
+        passes = passes * float(job.times)
         tokens = passes * length
         pictures = passes * self.image
         operations = tokens * training_operations(self.shape, training, length.high)
@@ -140,18 +142,18 @@ class Estimate:
         return self.sampled("annotation", work, problems, rollouts, length, self.config.shards.annotation)
 
     def benchmark(self, name: str) -> Cost:
-        """Return the cost of a benchmark: its candidates, and their scores by every variant."""
+        """Return the cost of a benchmark: its candidates, and their scores by every training of every variant."""
         problems, why = self._rows([self.config.benchmarks[name].source])
         if problems is None:
             return Cost(f"bench {name}", "candidates and scores", why=why)
-        variants = len(self.config.prm.variants)
+        models = len(self.config.prm.models)
         candidates = problems * float(self.config.bench.n)
         shards = self.config.shards.bench
-        work = f"{self.config.bench.n} candidates of {_count(problems)} problems, scored by {variants} PRMs"
+        work = f"{self.config.bench.n} candidates of {_count(problems)} problems, scored by {models} PRMs"
         sampled = self.sampled(f"bench {name}", work, problems, candidates, self.solution, shards)
         # A scorer reads a problem's prompt once, or again for each candidate.
         read = candidates * self.solution + Range(problems.low, candidates.high) * self.prompt
-        scored = self._hours(read * (2.0 * self.shape.language * variants))
+        scored = self._hours(read * (2.0 * self.shape.language * models))
         hours = sampled.hours + scored if sampled.hours and scored else sampled.hours
         return Cost(sampled.stage, work, sampled.tokens, hours, sampled.gpus)
 

@@ -31,7 +31,7 @@ def disk_needs(config: Config, shape: BaseShape, results: Path | None = None) ->
         "prm": _STORE * sum(tables.get(name, 0.0) for name in config.seeds.sources),
     }
     for job in trainings(config):
-        needs[job.stage] = needs.get(job.stage, 0.0) + shape.stored_bytes  # what it exports
+        needs[job.stage] = needs.get(job.stage, 0.0) + job.times * shape.stored_bytes  # what it exports
     for job in trainings(config):
         peak = checkpoint_bytes(shape, job) * 3 + shape.stored_bytes  # two are kept while one is written; the start
         needs[f"{job.stage}: checkpoints"] = max(needs.get(f"{job.stage}: checkpoints", 0.0), peak)

@@ -20,6 +20,7 @@ class TrainingJob:
     variant: str | None
     training: Training
     packed: int | None
+    times: int = 1  # so many of them are run, one after the other or side by side
 
     @property
     def processes(self) -> int:
@@ -48,7 +49,7 @@ def trainings(config: Config) -> Iterator[TrainingJob]:
             variant.overrides.keys() & {"micro_batch_size", "max_length", "deepspeed", "gpus", "precision", "lora"}
         )
         key = f"prm.variants.{name}" if own else "prm.training"
-        yield TrainingJob("prm", key, name, config.prm.training_of(name), None)
+        yield TrainingJob("prm", key, name, config.prm.training_of(name), None, config.prm.replicates)
 
 
 def longest_prompt(config: Config, shape: BaseShape, image_tokens: int, images: int) -> int:

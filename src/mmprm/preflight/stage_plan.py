@@ -146,8 +146,10 @@ def _prm(config: Config, name: str, trained: Json, problems: int, cost: Cost | N
     if not seconds or not seen:
         return _of(cost, "training")
     a_path = _TREE if config.prm.packing_of(name) == "trees" else _PATH
-    hours = passes * a_path * (seconds / seen * max(1, config.policy.training.gpus) / 3600)
-    return Planned("scaled", f"training on {amount(paths)} paths", cost.tokens if cost else None, hours)
+    times = config.prm.replicates
+    hours = passes * float(times) * a_path * (seconds / seen * max(1, config.policy.training.gpus) / 3600)
+    work = "training" if times == 1 else f"{times} trainings"
+    return Planned("scaled", f"{work} on {amount(paths)} paths", cost.tokens if cost else None, hours)
 
 
 def _bench(config: Config, name: str, results: Path, pool: Json, measured: Json, cost: Cost | None) -> Planned:
@@ -161,11 +163,11 @@ def _bench(config: Config, name: str, results: Path, pool: Json, measured: Json,
     new = length * (candidates * pool["generated_tokens"] / pool["completions"])
     new = new.at_most(candidates * config.sampling.max_new_tokens)
     prompts = candidates * pool.get("prompt_tokens", 0) / pool["completions"]
-    variants = len(config.prm.variants)
+    models = len(config.prm.models)
     sampling = new / (_RATE * rate)
-    scoring = (new + Range(0.1 * prompts, prompts)) / (_READ * rate) * float(variants)
-    starts = config.shards.bench + variants * 2  # scorers, and transformers beside each
+    scoring = (new + Range(0.1 * prompts, prompts)) / (_READ * rate) * float(models)
+    starts = config.shards.bench + models * 2  # scorers, and transformers beside each
     start = Range(0.3, 2.0) * (measured["startup_seconds"] * starts)
     hours = (sampling + scoring + start) * (config.engine.tensor_parallel / 3600)
-    work = f"{candidates:,} candidates, scored by {variants} PRMs"
+    work = f"{candidates:,} candidates, scored by {models} PRMs"
     return Planned("scaled", work, new, hours)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmprm.config import Config
+from mmprm.config.training import split_model, training_seed
 from mmprm.data.problem import ProblemFile
 from mmprm.model import folders
 from mmprm.model.step_text import MARKER, Renderer, control_ids
@@ -38,10 +39,13 @@ def train_prm(
 ) -> None:
     """Train the named variant on the trajectories of split `train`; manifest.json is the last file of `out`.
 
+    variant: or a further training of it, soft@1: on the same paths with another seed (see config.training_seed).
+
     trajectories: labels/paths.parquet; extra: the problem tables of labels.extra. Resumes from work/checkpoints. Raises
     UserError if no trajectory has a label, or too many are refused (intake.max_refused_share).
     """
-    recipe, training = config.prm.variants[variant], config.prm.training_of(variant)
+    recipe, training = config.prm.recipe_of(variant), config.prm.training_of(variant)
+    seed = training_seed(config.seed, split_model(variant)[1])
     packing = config.prm.packing_of(variant)
     out.mkdir(parents=True, exist_ok=True)
     (out / folders.MANIFEST).unlink(missing_ok=True)
@@ -55,7 +59,7 @@ def train_prm(
     write_refusals(out, train.refusals, train.n_rows, config.intake.max_refused_share, title)
     loss: Literal["counts", "markers"] = "counts" if recipe.label == "counts" else "markers"
     trees, judged = packing == "trees", held_out.examples if held_out else ()
-    result = launch.fit(TrainJob(title, start, train.examples, loss, training, config.seed, work, trees, judged), out)
+    result = launch.fit(TrainJob(title, start, train.examples, loss, training, seed, work, trees, judged), out)
     info: dict[str, Any] = {
         "stage": "prm",
         "variant": variant,
@@ -65,7 +69,7 @@ def train_prm(
             | {"max_paths_per_problem": recipe.max_paths_per_problem, "label_set": recipe.label_set},
             "training": training.model_dump(mode="json"),
             "prompt": config.prompt.model_dump(mode="json"),
-            "seed": config.seed,
+            "seed": seed,
         },
         "examples": len(train.examples),
         "problems": len(set(train.examples.example_index.problem_ids)),
@@ -93,7 +97,7 @@ def _training_sets(
     config: Config, variant: str, start: Path, problems: ProblemFile, trajectories: Path, folder: Path
 ) -> tuple[ExampleSet, ExampleSet | None]:
     """Write the examples of split `train`, and of `dev` if training.keep_best needs them, to `folder`."""
-    recipe, training = config.prm.variants[variant], config.prm.training_of(variant)
+    recipe, training = config.prm.recipe_of(variant), config.prm.training_of(variant)
     processor = folders.load_processor(start)
     renderer = Renderer(processor, config.prompt.instruction)
     builder = ExampleBuilder(problems, processor, renderer, recipe.label, training.max_length)

@@ -28,6 +28,7 @@ COLUMNS = (
     *("benchmark", "variant", "by", "setting", "n", "metric", "value", "ci_low", "ci_high"),
     *("minus_first", "minus_first_low", "minus_first_high", "problems", "primary"),
     *("paths", "markers", "updates"),
+    *("trainings", "lowest", "highest", "sd"),
 )
 _SCALES = {"learning_rate": "log", "epochs": "linear", "max_paths_per_problem": "log2"}
 _AXES = {"learning_rate": "learning rate", "epochs": "epochs", "max_paths_per_problem": "paths a problem, at most"}
@@ -36,7 +37,8 @@ _AXES = {"learning_rate": "learning rate", "epochs": "epochs", "max_paths_per_pr
 @dataclass(frozen=True)
 class Ranked:
     """The files of an ablation: problem tables, each named by its source; the candidates in the folder of their
-    benchmark; scores.parquet and metrics.json in the folder of their variant below it."""
+    benchmark; in folders below it scores.parquet of each training, and metrics.json of each variant (of several
+    trainings: trainings.json)."""
 
     problems: Sequence[Path]
     candidates: Sequence[Path]
@@ -49,7 +51,8 @@ def write_ablation(config: Config, ablation: str, files: Ranked, page: Path, tab
     """Write the named ablation's page and its table: COLUMNS, every metric at every N.
 
     minus_first is the paired difference to the first variant, for all variants but the first; paths, markers (labelled
-    ones) and updates are those of the variant's training, where its manifest is given. Raises UserError where a file is
+    ones) and updates are those of the variant's first training, where its manifest is given; values and intervals are
+    over `trainings`, whose lowest, highest and sd follow where there are several. Raises UserError where a file is
     missing or is not of its kind.
     """
     settings = config.ablations[ablation]
@@ -60,7 +63,8 @@ def write_ablation(config: Config, ablation: str, files: Ranked, page: Path, tab
     differences = _differences(config, ablation, benchmarks, files)
     costs = {path.parent.name: _cost(path) for path in files.manifests}
     rows = [
-        {"by": settings.by, "setting": _setting(config, settings, variant), **row, **costs.get(variant, {})}
+        {"by": settings.by, "setting": _setting(config, settings, variant), "trainings": 1}
+        | {**row, **costs.get(variant, {})}
         | _in_columns(differences[benchmark].get(variant, {}).get((row["metric"], row["n"])))
         for benchmark in benchmarks
         for variant in settings.variants
@@ -76,6 +80,7 @@ def write_ablation(config: Config, ablation: str, files: Ranked, page: Path, tab
         run=config.run,
         primary=config.bench.primary,
         confidence=f"{100 * config.bench.confidence:g} %",
+        replicates=config.prm.replicates,
         recipes=[_recipe(config, variant) for variant in settings.variants],
         costs=costs,
         parts=[_part(config, settings, name, metrics, differences[name]) for name in benchmarks],
@@ -111,7 +116,10 @@ def _differences(config: Config, ablation: str, benchmarks: Sequence[str], files
             _entry(problems, config.benchmarks[name].source, f"{missing} problems of", files.problems),
             _entry(candidates, name, f"{missing} candidates of", files.candidates),
             {
-                variant: _entry(scores, (name, variant), f"{missing} scores of", files.scores)
+                variant: [
+                    _entry(scores, (name, model), f"{missing} scores of", files.scores)
+                    for model in config.prm.models_of(variant)
+                ]
                 for variant in config.ablations[ablation].variants
             },
         )

@@ -24,8 +24,9 @@ def headline(config: Config, folder: Path) -> list[str]:
 def _in_words(config: Config, line: Row) -> Iterator[str]:
     shares = {name: line[name]["value"] for name in ("random", "majority", "oracle") if line[name]}
     others = ", ".join(f"{name} {percent(value)} %" for name, value in shares.items())
+    of = "one training" if line["trainings"] == 1 else f"mean of {line['trainings']} trainings"
     chosen = f"best of {line['n']} by {config.bench.primary} {percent(line['chosen']['value'])} %"
-    yield f"{line['benchmark']} ({line['domain']}), PRM {line['variant']}: {chosen}; {others}"
+    yield f"{line['benchmark']} ({line['domain']}), PRM {line['variant']} ({of}): {chosen}; {others}"
     for comparison in line["comparisons"]:
         row = comparison["row"]
         if row is not None:

@@ -41,6 +41,7 @@ def render(config: Config, folder: Path, extras: Sequence[ReportExtra] = ()) -> 
         version=__version__,
         n=config.bench.n,
         primary=config.bench.primary,
+        replicates=config.prm.replicates,
         confidence=f"{100 * config.bench.confidence:g} %",
         bench=benchmarks,
         headlines=[line for line in map(benchmark_results.headline, benchmarks) if line],

@@ -22,7 +22,15 @@ Row = dict[str, Any]
 STAGES = (
     *("intake", "read_steps", "train_policy", "sample_seeds", "select_seeds", "annotate", "gather_labels"),
     *("gather_label_set", "judge_labels", "measure_labels", "train_prm", "evaluate_prm", "sample_candidates"),
-    *("gather_candidates", "score_candidates", "measure", "summarise", "score_steps", "measure_steps"),
+    *(
+        "gather_candidates",
+        "score_candidates",
+        "measure",
+        "measure_trainings",
+        "summarise",
+        "score_steps",
+        "measure_steps",
+    ),
 )
 
 
@@ -117,10 +125,10 @@ def _usage_files(config: Config, folder: Path) -> Iterable[tuple[str, Path]]:
     for benchmark in config.benchmarks:
         for name in shard_names(config, folder, "bench"):
             yield "sample_candidates", folder / "bench" / benchmark / "shards" / f"{name}.parquet.usage.json"
-        for variant in config.prm.variants:
+        for variant in config.prm.models:
             yield "score_candidates", folder / "bench" / benchmark / variant / "scores.parquet.usage.json"
     for benchmark in config.step_benchmarks:
-        for variant in config.prm.variants:
+        for variant in config.prm.models:
             yield "score_steps", folder / "steps" / benchmark / variant / "scores.parquet.usage.json"
 
 

@@ -74,7 +74,7 @@ def prm_card(config: Config, info: Mapping[str, Any]) -> str:
 def _render(template: str, config: Config, info: Mapping[str, Any], training: Mapping[str, Any], **values: Any) -> str:
     loader, undefined = jinja2.PackageLoader("mmprm.training", "."), jinja2.StrictUndefined
     templates = jinja2.Environment(loader=loader, undefined=undefined, trim_blocks=True, keep_trailing_newline=True)
-    options = {**training, "seed": config.seed, "optimizer": "AdamW", "schedule": "cosine with warm-up"}
+    options = {**training, "seed": info["config"]["seed"], "optimizer": "AdamW", "schedule": "cosine with warm-up"}
     refused = ", ".join(f"{reason} {count}" for reason, count in info["refused"].items()) or "none"
     values |= {"run": config.run, "info": info, "options": options, "refused": refused}
     return templates.get_template(template).render(values)

@@ -41,8 +41,8 @@ class Chains:
 
     @property
     def prm(self) -> list[str]:
-        """The labels, and all PRM variants."""
-        return [*self.labels, *(self._path(f"prm/{name}/manifest.json") for name in self._config.prm.variants)]
+        """The labels, and all trainings of all PRM variants."""
+        return [*self.labels, *(self._path(f"prm/{name}/manifest.json") for name in self._config.prm.models)]
 
     @property
     def bench(self) -> list[str]:
@@ -50,9 +50,11 @@ class Chains:
         config = self._config
         files = [*self.prm, *self._candidates(list(config.benchmarks))]
         files += [
-            self._path(f"bench/{bench}/{name}/scores.parquet") for bench in config.benchmarks for name in self._all
+            self._path(f"bench/{bench}/{name}/scores.parquet")
+            for bench in config.benchmarks
+            for name in config.prm.models
         ]
-        files += [self._path(f"bench/{bench}/{name}/metrics.json") for bench in config.benchmarks for name in self._all]
+        files += self._inputs.all_measures
         files += [
             path for name in config.step_benchmarks for path in self._inputs.step_tables(_wildcards(benchmark=name))
         ]
@@ -69,10 +71,6 @@ class Chains:
                 path for paths in self._inputs.ablation_tables(_wildcards(ablation=name)).values() for path in paths
             ]
         return list(dict.fromkeys([*self._inputs.extra_steps("paths.parquet"), *files]))
-
-    @property
-    def _all(self) -> list[str]:
-        return list(self._config.prm.variants)
 
     def _training_paths(self, variants: list[str]) -> list[str]:
         paths = [self._inputs.training_paths(_wildcards(variant=name)) for name in variants]

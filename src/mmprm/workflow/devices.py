@@ -4,7 +4,7 @@ from typing import Any
 
 from mmprm.config import Config
 from mmprm.config.data_files import DataFiles
-from mmprm.workflow.settings import chosen, is_local
+from mmprm.workflow.settings import chosen, is_local, recipe_of
 
 # Engines and training runs use every core they are given: at 8 threads (fewer where --cores is less) a small machine
 # runs one of them at a time.
@@ -32,7 +32,7 @@ class Devices:
 
     def prm(self, wildcards: Any) -> int:
         """Return the GPUs on which a variant is trained."""
-        chosen(self.config, "prm.variants", wildcards.variant)
+        recipe_of(self.config, wildcards.variant)
         return self.config.prm.training_of(wildcards.variant).gpus
 
     def tagging(self, wildcards: Any) -> int:

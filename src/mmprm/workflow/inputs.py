@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from mmprm.config import Config
 from mmprm.config.data_files import DataFiles
 from mmprm.config.overlap import known_apart, made_from, read_sources
 from mmprm.config.sources import StepBenchmark
+from mmprm.config.training import model_name, split_model
 from mmprm.data.shards import names, stage_count
 from mmprm.preflight.examine import require_files
 from mmprm.runtime.errors import UserError
-from mmprm.workflow.settings import chosen
+from mmprm.workflow.settings import chosen, recipe_of
 
 _NAME = "[A-Za-z0-9_-]"
 
@@ -111,7 +113,7 @@ class Inputs:
 
     def training_paths(self, wildcards: Any) -> str:
         """Return the labelled paths of a variant: its label set, or what the consensus filter keeps, or all."""
-        label_set = chosen(self.config, "prm.variants", wildcards.variant).label_set
+        label_set = recipe_of(self.config, wildcards.variant).label_set
         if label_set is not None:
             return f"{self.results}/labels/{label_set}/paths.parquet"
         return self.judged[0] if self.judged else f"{self.results}/labels/paths.parquet"
@@ -134,10 +136,37 @@ class Inputs:
         return self._problems(chosen(self.config, "benchmarks", wildcards.benchmark).source)
 
     def outcome_scores(self, wildcards: Any) -> list[str]:
-        """List the scores of the other variants that are trained on outcomes: the outcome reward model's baseline."""
+        """List the scores of the other variants that are trained on outcomes: the outcome reward model's baseline.
+
+        Of a variant's second training those of their second trainings.
+        """
         variants = [name for name, variant in self.config.prm.variants.items() if variant.label == "outcome"]
+        own, replicate = split_model(wildcards.variant)
         folder = f"{self.results}/bench/{wildcards.benchmark}"
-        return [f"{folder}/{name}/scores.parquet" for name in variants if name != wildcards.variant]
+        return [f"{folder}/{model_name(name, replicate)}/scores.parquet" for name in variants if name != own]
+
+    def scores_of_trainings(self, wildcards: Any) -> list[str]:
+        """List the scores of a benchmark's candidates by every training of a variant."""
+        recipe_of(self.config, wildcards.variant)
+        folder = f"{self.results}/bench/{wildcards.benchmark}"
+        return [f"{folder}/{model}/scores.parquet" for model in self.config.prm.models_of(wildcards.variant)]
+
+    def outcome_scores_of_trainings(self, wildcards: Any) -> list[str]:
+        """List outcome_scores of every training of a variant."""
+        models = self.config.prm.models_of(wildcards.variant)
+        each = (SimpleNamespace(benchmark=wildcards.benchmark, variant=model) for model in models)
+        return [path for one in each for path in self.outcome_scores(one)]
+
+    def measures(self, benches: Iterable[str], variants: Iterable[str]) -> list[str]:
+        """List the metrics of variants on benchmarks: of their one training, or over all trainings."""
+        file = "metrics" if self.config.prm.replicates == 1 else "trainings"
+        variants = list(variants)
+        return [f"{self.results}/bench/{bench}/{name}/{file}.json" for bench in benches for name in variants]
+
+    @property
+    def all_measures(self) -> list[str]:
+        """The metrics of all variants on all benchmarks."""
+        return self.measures(self.config.benchmarks, self.config.prm.variants)
 
     def step_tables(self, wildcards: Any) -> list[str]:
         """List the problems and the labelled paths of a step benchmark."""
@@ -151,7 +180,7 @@ class Inputs:
 
     @property
     def guided_measures(self) -> list[str]:
-        """The metrics of guided decoding of every benchmark and variant; none where no strategy is configured."""
+        """The metrics of guided decoding, of each benchmark and variant (its first training); or none."""
         variants = self.config.prm.variants if self.config.guided else ()
         folders = [
             f"{self.results}/bench/{bench}/{variant}" for bench in self.config.benchmarks for variant in variants
@@ -162,12 +191,12 @@ class Inputs:
         """Map problems, candidates, scores, metrics and manifests to the files that an ablation compares."""
         ablation = chosen(self.config, "ablations", wildcards.ablation)
         benches = ablation.benchmarks or list(self.config.benchmarks)
-        folders = [f"{self.results}/bench/{bench}/{variant}" for bench in benches for variant in ablation.variants]
+        models = [model for variant in ablation.variants for model in self.config.prm.models_of(variant)]
         return {
             "problems": sorted({self._problems(self.config.benchmarks[bench].source) for bench in benches}),
             "candidates": [f"{self.results}/bench/{bench}/candidates.parquet" for bench in benches],
-            "scores": [f"{folder}/scores.parquet" for folder in folders],
-            "metrics": [f"{folder}/metrics.json" for folder in folders],
+            "scores": [f"{self.results}/bench/{bench}/{model}/scores.parquet" for bench in benches for model in models],
+            "metrics": self.measures(benches, ablation.variants),
             "manifests": [f"{self.results}/prm/{variant}/manifest.json" for variant in ablation.variants],
         }
 

@@ -15,6 +15,7 @@ from typing import Any
 from mmprm.config import Config
 from mmprm.config.models import InstructedModel
 from mmprm.config.section import Section, is_result
+from mmprm.config.training import Variant, split_model
 from mmprm.runtime.errors import UserError
 
 # What every sampled solution depends on.
@@ -77,7 +78,7 @@ class Settings:
 
     def variant(self, wildcards: Any) -> str:
         """Return a variant's recipe: prm.training with the variant's own keys, and its labels."""
-        variant = chosen(self.config, "prm.variants", wildcards.variant)
+        variant = recipe_of(self.config, wildcards.variant)
         recipe = list(flat("training", self.config.prm.training_of(wildcards.variant)))
         labels = {name: getattr(variant, name) for name in ("label", "max_paths_per_problem")}
         recipe += [f"training.{name}={json.dumps(value)}" for name, value in labels.items() if value is not None]
@@ -96,7 +97,7 @@ class Settings:
         """Return what a strategy's choices depend on; `credibility` only for a PRM that was trained on counts."""
         key = f"guided.{wildcards.strategy}"
         settings = list(flat(key, chosen(self.config, "guided", wildcards.strategy)))
-        if chosen(self.config, "prm.variants", wildcards.variant).label != "counts":
+        if recipe_of(self.config, wildcards.variant).label != "counts":
             settings = [setting for setting in settings if not setting.startswith(f"{key}.credibility=")]
         return "; ".join(settings)
 
@@ -117,6 +118,16 @@ def chosen(config: Config, section: str, name: str) -> Any:
     if name not in entries:
         raise UserError(f"{section}: there is no {name!r} in the configuration; allowed: {sorted(entries)}")
     return entries[name]
+
+
+def recipe_of(config: Config, model: str) -> Variant:
+    """Return the variant of a model that a wildcard names, soft or soft@1; UserError lists those that exist."""
+    name, replicate = split_model(model)
+    variant: Variant = chosen(config, "prm.variants", name)
+    if replicate >= config.prm.replicates:
+        allowed = config.prm.models_of(name)
+        raise UserError(f"prm.replicates: {config.prm.replicates}, so there is no {model!r}; allowed: {allowed}")
+    return variant
 
 
 def flat(key: str, value: Any) -> Iterator[str]:

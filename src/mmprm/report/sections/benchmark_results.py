@@ -55,6 +55,7 @@ def results_at_largest_n(
                     "domain": _DOMAINS[settings.domain],
                     "development": settings.domain == "development",
                     "n": n,
+                    "trainings": next((row["trainings"] for row in rows if "trainings" in row), 1),
                     "problems": next((row["problems"] for row in rows if row.get("problems") is not None), None),
                     "metrics": metrics.get((benchmark, variant), {}),
                     "at_n": at_n,
@@ -70,12 +71,13 @@ def results_at_largest_n(
 
 
 def _benchmark_metrics(config: Config, folder: Path) -> dict[tuple[str, str], Row]:
-    """Read metrics.json of each benchmark and variant of the configuration that has one."""
+    """Read metrics.json (of several trainings: trainings.json) of each benchmark and variant that has one."""
+    file = "metrics.json" if config.prm.replicates == 1 else "trainings.json"
     return {
         (benchmark, variant): {"benchmark": benchmark, "variant": variant, **metrics}
         for benchmark in config.benchmarks
         for variant in config.prm.variants
-        if (metrics := read_json(folder / "bench" / benchmark / variant / "metrics.json")) is not None
+        if (metrics := read_json(folder / "bench" / benchmark / variant / file)) is not None
     }
 
 
@@ -135,7 +137,7 @@ def headline(entry: Row) -> Row | None:
     vote = entry["at_n"].get("weighted_majority_minus_majority")
     units = entry["metrics"].get("n_groups") or entry["problems"]
     return {
-        **{key: entry[key] for key in ("benchmark", "variant", "domain", "n", "problems")},
+        **{key: entry[key] for key in ("benchmark", "variant", "domain", "n", "problems", "trainings")},
         **{name: entry["at_n"].get(name) for name in ("random", "majority", "oracle")},
         "chosen": primary["row"],
         # The vote that the PRM weighs is the other use of it that was fixed beforehand.
@@ -189,10 +191,10 @@ def difference_chart(config: Config, entries: Sequence[Row]) -> Markup | None:
 
 
 def step_benchmarks(config: Config, folder: Path) -> list[Row]:
-    """Return metrics.json of each step benchmark and variant that has one, with `lines`: subset -> metric -> row."""
+    """Return metrics.json of each step benchmark and training that has one, with `lines`: subset -> metric -> row."""
     entries = []
     for name in config.step_benchmarks:
-        for variant in config.prm.variants:
+        for variant in config.prm.models:
             metrics = read_json(folder / "steps" / name / variant / "metrics.json")
             if metrics is None:
                 continue
@@ -205,10 +207,28 @@ def step_benchmarks(config: Config, folder: Path) -> list[Row]:
 
 def heldout_measures(config: Config, folder: Path) -> list[Row]:
     """Return each variant's measures on held-out problems, trained beside untrained; a variant without is left out."""
-    measured = {name: read_json(folder / "prm" / f"{name}.heldout.json") for name in config.prm.variants}
-    return [
-        _of_variant(variant, values, config.bench.primary) for variant, values in measured.items() if values is not None
-    ]
+    measures = []
+    for variant in config.prm.variants:
+        found = [read_json(folder / "prm" / f"{model}.heldout.json") for model in config.prm.models_of(variant)]
+        each = [_of_variant(variant, values, config.bench.primary) for values in found if values is not None]
+        measures += [_mean_of(each)] if each else []
+    return measures
+
+
+def _mean_of(each: Sequence[Row]) -> Row:
+    """Return the measures of trainings of a variant as one, {lowest, highest} added to rows; the chart is the first's.
+
+    What any of them lacks has no mean; one training is returned as it is.
+    """
+    rows = []
+    for same in zip(*(measures["rows"] for measures in each), strict=True):
+        values = [row["trained"] for row in same]
+        if len(each) > 1 and None not in values:
+            ends = {"trained": sum(values) / len(values), "lowest": min(values), "highest": max(values)}
+            rows.append(same[0] | ends)
+        else:
+            rows.append(same[0] if None not in values else same[0] | {"trained": None})
+    return {**each[0], "rows": rows, "trainings": len(each)}
 
 
 def _of_variant(variant: str, measured: Row, primary: str) -> Row:

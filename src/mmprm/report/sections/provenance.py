@@ -19,7 +19,7 @@ def provenance(config: Config, folder: Path) -> Row:
     An environment is {models, python, versions, locks}; models that have it in common are named together.
     """
     folders = {"policy": folder / "policy"}
-    folders |= {f"PRM {variant}": folder / "prm" / variant for variant in config.prm.variants}
+    folders |= {f"PRM {variant}": folder / "prm" / variant for variant in config.prm.models}
     manifests = {name: read_json(place / "manifest.json") for name, place in folders.items()}
     models: list[Row] = []
     environments: list[Row] = []
