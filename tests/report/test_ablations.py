@@ -191,7 +191,7 @@ def test_missing_and_torn_metrics_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no metrics of \('test', 'hard'\)"):
         write_ablation(chosen, "one", files, tmp_path / "p", tmp_path / "t")
     file.write_text("[]")
-    with pytest.raises(UserError, match=r"metrics\.json: not the metrics"):
+    with pytest.raises(UserError, match=r"metrics\.json: a list, not what the stage writes"):
         write_ablation(chosen, "one", files, tmp_path / "p", tmp_path / "t")
 
 

@@ -98,7 +98,7 @@ def read_metrics(files: Sequence[Path]) -> dict[tuple[str, str], Row]:
     by_pair = {}
     for path in files:
         metrics = results.read_json(path)
-        if not isinstance(metrics, dict) or not {"benchmark", "variant", "rows"} <= set(metrics):
+        if metrics is None or not {"benchmark", "variant", "rows"} <= set(metrics):
             raise UserError(f"{path}: not the metrics of a benchmark and variant; delete it and run again")
         by_pair[metrics["benchmark"], metrics["variant"]] = metrics
     return by_pair
