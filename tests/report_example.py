@@ -23,7 +23,7 @@ SPITE = "<script>alert('x')</script> & \"more\" <prm>"
 N = 4
 
 
-def settings(**report: Any) -> Config:
+def settings(engine: dict[str, Any] | None = None, **report: Any) -> Config:
     """A configuration with two benchmarks, two variants and two annotation shards."""
     families = list(IN_DOMAIN)
     mini = {"kind": "mini", "size": 12, "families": families}
@@ -46,6 +46,7 @@ def settings(**report: Any) -> Config:
             "bench": {"n": N, "resamples": 200},
             "shards": {"annotation": 2},
             "report": {"trees": 2, **report},
+            "engine": engine or {},
         }
     )
 

@@ -32,6 +32,7 @@ def test_there_is_a_file_of_rules_for_each_stage() -> None:
         "consensus",
         "curation",
         "guided",
+        "pages",
         "remote",
         "tagging",
         *STAGES,
@@ -99,6 +100,14 @@ def test_ablations_train_their_variants_and_repeat_no_shared_stage(workflow: Wor
     assert plan.count("train_prm") == plan.count("score_candidates") == plan.count("measure") == 2  # and not `slow`
     assert {plan.count(rule) for rule in ("train_policy", "select_seeds", "gather_labels", "sample_candidates")} == {1}
     assert not {"evaluate_prm", "write_report", "summarise"} & plan.rules
+
+
+def test_pages_to_look_at_are_made_when_they_are_asked_for_and_of_one_variant(workflow: Workflow) -> None:
+    plan = workflow.plan("trees", config=changed({"trees.variant": "slow"}))
+    assert {"results/small/trees/trees.html", "results/small/trees/values/slow.parquet"} <= set(plan.outputs)
+    assert plan.count("train_prm") == plan.count("score_trees") == 1 and "sample_candidates" not in plan.rules
+    plan = workflow.plan("trees", config=changed({"trees.prm_values": False}))
+    assert "write_trees" in plan.rules and not {"train_prm", "score_trees", "gather_labels"} & plan.rules
 
 
 def test_without_ablations_the_target_says_how_to_have_some(workflow: Workflow) -> None:

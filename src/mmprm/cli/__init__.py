@@ -3,7 +3,7 @@
 Stages are imported inside their verbs: `mmprm --help` loads neither torch nor vLLM.
 """
 
-from mmprm.cli import annotation, evaluation, problems, report
+from mmprm.cli import annotation, evaluation, pages, problems, report
 from mmprm.cli.program import Verb, app
 
 # In the order of `mmprm --help`.
@@ -16,6 +16,7 @@ for verb in (
     *(evaluation.decode_guided, evaluation.measure_guided, evaluation.measure, evaluation.measure_trainings),
     *(evaluation.summarise, evaluation.score_steps, evaluation.measure_steps),
     *(report.write_report, report.write_data_card, report.write_ablation),
+    *(pages.score_trees, pages.write_trees, pages.tree),
     *(evaluation.score, evaluation.evaluate, evaluation.grade, problems.look, report.clean),
 ):
     app.command(cls=Verb)(verb)

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from mmprm.config.annotation import Annotation, Plan, Seeds
-from mmprm.config.evaluation import Ablation, Bench, Benchmark, DataCard, Report, StepTest, check_step_tests
+from mmprm.config.evaluation import Ablation, Bench, Benchmark, DataCard, Report, StepTest, Trees, check_step_tests
 from mmprm.config.experiments import Strategy
 from mmprm.config.labels import Labels
 from mmprm.config.models import EngineSettings, GradingSettings, Prompt, Sampling
@@ -83,6 +83,7 @@ class Config(Section):
     )
     report: Report = Field(Report(), description="report.html")
     data_card: DataCard = Field(DataCard(), description="data_card.md")
+    trees: Trees = Field(Trees(), description="trees.html, for the target `trees`")
 
     @property
     def policy_weights(self) -> dict[str, float]:
@@ -109,6 +110,7 @@ class Config(Section):
             check_names(f"ablations.{name}.benchmarks", ablation.benchmarks or (), self.benchmarks)
         for name, variant in self.prm.variants.items():
             check_names(f"prm.variants.{name}.label_set", filter(None, [variant.label_set]), self.labels.sets)
+        check_names("trees.variant", filter(None, [self.trees.variant]), self.prm.variants)
         return self
 
     @model_validator(mode="after")

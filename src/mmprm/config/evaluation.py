@@ -100,6 +100,15 @@ class Report(Section):
     trees: int = Field(4, ge=0, description="annotated trees to show")
 
 
+class Trees(Section):
+    """The page of all annotated trees, for the target `trees`."""
+
+    prm_values: bool = Field(True, description="whether a PRM reads all trees (on a device); false: MC values alone")
+    variant: Name | None = Field(
+        None, description="the PRM whose values stand beside MC values; null: the first variant"
+    )
+
+
 class DataCard(Section):
     """data_card.md, and its part of the report."""
 

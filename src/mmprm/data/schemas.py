@@ -174,6 +174,8 @@ SCORES = _schema(
     probabilities=pa.list_(pa.float64()),  # P(yes) at each marker: the steps, then the answer
 )
 STEP_SCORES = _schema(path_id=pa.string(), probabilities=pa.list_(pa.float64()))  # the same for the rows of PATHS
+# P(yes) after each step of every state of the trees that was probed; empty where the state is too long for the PRM.
+STATE_SCORES = _schema(problem_id=pa.string(), node_id=pa.int32(), probabilities=pa.list_(pa.float64()))
 # How many rollouts each probability is worth, for a PRM that was trained on counts (step_scores).
 _CONCENTRATIONS = pa.field("concentrations", pa.list_(pa.float64()))
 COUNTED_SCORES = SCORES.append(_CONCENTRATIONS)

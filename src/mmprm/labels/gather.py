@@ -132,30 +132,34 @@ def problem_rows(
     return sorted(rows, key=itemgetter("path_id")), unlocated
 
 
-def trees(shards: Sequence[Path]) -> Iterator[tuple[str, list[Row], list[Row]]]:
-    """Yield (problem id, rows of NODE_COLUMNS, rows of ROLLOUT_COLUMNS) of each tree, shard by shard.
+def trees(
+    shards: Sequence[Path], nodes: Sequence[str] = NODE_COLUMNS, rollouts: Sequence[str] = ROLLOUT_COLUMNS
+) -> Iterator[tuple[str, list[Row], list[Row]]]:
+    """Yield (problem id, its rows of schemas.NODES and of schemas.ROLLOUTS) of each tree, shard by shard.
 
-    A problem without nodes is left out. Raises UserError where a problem has two trees, or the rollouts' problems have
-    another order than the nodes'.
+    nodes, rollouts: the columns to read. A problem without nodes is left out. Raises UserError where a problem has two
+    trees, or the rollouts' problems have another order than the nodes'.
     """
     advice = "delete the stale annotation and run again"
-    return tables.unique(_trees(shards), "the tree of problem", shards, advice, key=itemgetter(0))
+    found = (tree for shard in shards for tree in _trees(shard, nodes, rollouts))
+    return tables.unique(found, "the tree of problem", shards, advice, key=itemgetter(0))
 
 
-def _trees(shards: Sequence[Path]) -> Iterator[tuple[str, list[Row], list[Row]]]:
-    for shard in shards:
-        rollouts = _problems(shard / "rollouts.parquet", schemas.ROLLOUTS, ROLLOUT_COLUMNS)
-        following = next(rollouts, None)
-        for name, nodes in _problems(shard / "nodes.parquet", schemas.NODES, NODE_COLUMNS):
-            drawn: list[Row] = []
-            if following is not None and following[0] == name:
-                drawn, following = following[1], next(rollouts, None)
-            yield name, nodes, drawn
-        if following is not None:
-            raise UserError(
-                f"{shard}: rollouts.parquet has problem {following[0]!r} where nodes.parquet does not; the two are not "
-                "of one annotation: delete the folder and run again"
-            )
+def _trees(
+    shard: Path, node_columns: Sequence[str], rollout_columns: Sequence[str]
+) -> Iterator[tuple[str, list[Row], list[Row]]]:
+    rollouts = _problems(shard / "rollouts.parquet", schemas.ROLLOUTS, rollout_columns)
+    following = next(rollouts, None)
+    for name, nodes in _problems(shard / "nodes.parquet", schemas.NODES, node_columns):
+        drawn: list[Row] = []
+        if following is not None and following[0] == name:
+            drawn, following = following[1], next(rollouts, None)
+        yield name, nodes, drawn
+    if following is not None:
+        raise UserError(
+            f"{shard}: rollouts.parquet has problem {following[0]!r} where nodes.parquet does not; the two are not "
+            "of one annotation: delete the folder and run again"
+        )
 
 
 def _problems(path: Path, schema: pa.Schema, columns: Sequence[str]) -> Iterator[tuple[str, list[Row]]]:

@@ -45,6 +45,15 @@ class Chains:
         return [*self.labels, *(self._path(f"prm/{name}/manifest.json") for name in self._config.prm.models)]
 
     @property
+    def trees(self) -> list[str]:
+        """The trees; and where a PRM gives them values, what it was trained on, and itself."""
+        variants = self._inputs.tree_variants
+        if not variants:
+            return self.annotation
+        trained_on = [*self._inputs.extra_steps("paths.parquet"), *self._training_paths(variants)]
+        return [*self.annotation, *trained_on, *(self._path(f"prm/{name}/manifest.json") for name in variants)]
+
+    @property
     def bench(self) -> list[str]:
         """The PRMs, and all candidates and scores of benchmarks and step benchmarks."""
         config = self._config

@@ -207,6 +207,17 @@ class Inputs:
             raise UserError(f"ablations: the configuration names none; for those of the mini world: {example}")
         return [f"{self.results}/ablations/{name}.{end}" for name in self.config.ablations for end in ("html", "csv")]
 
+    @property
+    def tree_variants(self) -> list[str]:
+        """The PRM whose values stand in the page of trees; none where trees.prm_values is false."""
+        variant = self.config.trees.variant or next(iter(self.config.prm.variants))
+        return [variant] if self.config.trees.prm_values else []
+
+    @property
+    def tree_values(self) -> list[str]:
+        """The values that this PRM gives the states of all trees."""
+        return [f"{self.results}/trees/values/{variant}.parquet" for variant in self.tree_variants]
+
     def problem_tables(self, sources: Iterable[str]) -> list[str]:
         """List the problem tables of sources."""
         return [self._problems(source) for source in sources]

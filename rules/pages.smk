@@ -1,0 +1,70 @@
+"""Pages to look at beside the report, each made when it is asked for. In: tables of the run. Out: HTML.
+
+Steps: score_trees > write_trees. They open without a server; `mmprm tree` makes the page of one problem.
+"""
+
+
+rule score_trees:
+    """Give every state of the trees the value that a PRM sees in it."""
+    input:
+        prm="<results>/prm/{variant}/manifest.json",
+        seeds="<results>/seeds/seeds.parquet",
+        trees=expand(
+            "<results>/annotation/{shard}/nodes.parquet",
+            shard=INPUTS.shards("annotation"),
+        ),
+    output:
+        "<results>/trees/values/{variant}.parquet",
+    log:
+        "<logs>/score_trees/{variant}.log",
+    benchmark:
+        "<benchmarks>/score_trees/{variant}.tsv"
+    conda:
+        "../envs/rollout.yaml"
+    threads: HEAVY_THREADS
+    resources:
+        mem_mb=16000,
+        gpu=DEVICES.model,
+    params:
+        *SETTINGS.affects("prompt", "engine.max_model_len", version=1),
+        config=RESOLVED,
+        shards=INPUTS.every("annotation", "annotation/{shard}"),
+    shell:
+        "mmprm score-trees --config {params.config:q} --prm {input.prm:q} --seeds {input.seeds:q}"
+        " --shards {params.shards:q} --devices {resources.gpu} --out {output:q} > {log:q} 2>&1"
+
+
+rule write_trees:
+    """Write the page of all annotated trees."""
+    input:
+        "<results>/seeds/seeds.parquet",
+        expand(
+            "<results>/annotation/{shard}/status.parquet",
+            shard=INPUTS.shards("annotation"),
+        ),
+        values=INPUTS.tree_values,
+    output:
+        page="<results>/trees/trees.html",
+        parts=directory("<results>/trees/parts"),
+    log:
+        "<logs>/write_trees.log",
+    benchmark:
+        "<benchmarks>/write_trees.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem_mb=8000,
+    params:
+        *SETTINGS.affects("labels.dev_share", "seed", version=1),
+        config=RESOLVED,
+        results=INPUTS.results,
+    shell:
+        "mmprm write-trees --config {params.config:q} --results {params.results:q} --values {input.values:q}"
+        " --parts {output.parts:q} --out {output.page:q} > {log:q} 2>&1"
+
+
+rule trees:
+    """Make the page of all annotated trees, with the PRM's values beside the MC values."""
+    input:
+        CHAINS.trees,
+        made=rules.write_trees.output,

@@ -1,0 +1,49 @@
+"""The verbs of the pages to look at beside the report. In: the files of a run. Out: HTML."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmprm.cli.program import ConfigFile, Out, PrmFolder, SeedTable, TreeFolders, on_devices, option, read_config
+from mmprm.cli.report import RunFolder
+
+RunName = Annotated[str, option("--run", "the run's name, or its folder results/<run>")]
+PartFolder = Annotated[Path, option("--parts", "the folder beside the page to write its data into")]
+PageToWrite = Annotated[Path | None, option("--out", "the page to write; default: in the run's folder")]
+
+
+@on_devices
+def score_trees(config: ConfigFile, prm: PrmFolder, seeds: SeedTable, shards: TreeFolders, out: Out) -> None:
+    """Give every state of the trees the value that a PRM sees in it."""
+    from mmprm.pages.score_trees import score_trees
+
+    score_trees(read_config(config), prm, seeds, shards, out)
+
+
+def write_trees(
+    config: ConfigFile,
+    results: RunFolder,
+    out: Out,
+    parts: PartFolder,
+    values: Annotated[list[Path] | None, option("--values", "the table of score-trees")] = None,
+) -> None:
+    """Write the page of all annotated trees, which loads its data from the folder of parts."""
+    from mmprm.pages.trees import write_trees
+
+    write_trees(read_config(config), results, values or [], out, parts)
+
+
+def tree(
+    problem: Annotated[str, typer.Argument(help="the id of an annotated problem", show_default=False)],
+    run: RunName,
+    out: PageToWrite = None,
+) -> None:
+    """Write the page of one problem's tree, in one file, and print where it is."""
+    from mmprm.pages.run_folder import file_name, open_run
+    from mmprm.pages.trees import write_tree
+
+    config, folder = open_run(run)
+    page = out or folder / "trees" / "one" / f"{file_name(problem)}.html"
+    write_tree(config, folder, problem, page)
+    print(page)
