@@ -1,6 +1,6 @@
 """MM-PRM as a workflow: from problems to a process reward model and a report.
 
-problems > policy > seeds > annotation > labels > prm > bench > report, ablations; trees to look at
+problems > policy > seeds > annotation > labels > prm > bench > report, ablations; trees and candidates to look at
 A file given with --configfile is the whole configuration (merged with it, the default run would become part of every
 other one); without one, workflow_config.yaml is. Targets: `all` (the report), a stage, mini_base, ablations, any file.
 """

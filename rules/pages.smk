@@ -1,6 +1,6 @@
 """Pages to look at beside the report, each made when it is asked for. In: tables of the run. Out: HTML.
 
-Steps: score_trees > write_trees. They open without a server; `mmprm tree` makes the page of one problem.
+Steps: score_trees > write_trees; write_candidates. They open without a server; `mmprm tree` makes the page of one problem.
 """
 
 
@@ -68,3 +68,40 @@ rule trees:
     input:
         CHAINS.trees,
         made=rules.write_trees.output,
+
+
+rule write_candidates:
+    """Write the page of a benchmark's candidates, as a PRM sees them."""
+    input:
+        problems=INPUTS.benchmark_problems,
+        candidates="<results>/bench/{benchmark}/candidates.parquet",
+        scores="<results>/bench/{benchmark}/{variant}/scores.parquet",
+    output:
+        page="<results>/candidates/{benchmark}/{variant}/candidates.html",
+        parts=directory("<results>/candidates/{benchmark}/{variant}/parts"),
+    log:
+        "<logs>/write_candidates/{benchmark}/{variant}.log",
+    benchmark:
+        "<benchmarks>/write_candidates/{benchmark}/{variant}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem_mb=8000,
+    params:
+        *SETTINGS.affects("bench.primary", version=1),
+        config=RESOLVED,
+    shell:
+        "mmprm write-candidates --config {params.config:q} --benchmark {wildcards.benchmark}"
+        " --variant {wildcards.variant} --problems {input.problems:q} --candidates {input.candidates:q}"
+        " --scores {input.scores:q} --parts {output.parts:q} --out {output.page:q} > {log:q} 2>&1"
+
+
+rule candidates:
+    """Make the pages of all benchmarks' candidates, one a PRM variant."""
+    input:
+        CHAINS.bench,
+        made=expand(
+            "<results>/candidates/{benchmark}/{variant}/candidates.html",
+            benchmark=CONFIG.benchmarks,
+            variant=CONFIG.prm.variants,
+        ),

@@ -108,6 +108,8 @@ def test_pages_to_look_at_are_made_when_they_are_asked_for_and_of_one_variant(wo
     assert plan.count("train_prm") == plan.count("score_trees") == 1 and "sample_candidates" not in plan.rules
     plan = workflow.plan("trees", config=changed({"trees.prm_values": False}))
     assert "write_trees" in plan.rules and not {"train_prm", "score_trees", "gather_labels"} & plan.rules
+    plan = workflow.plan("candidates")
+    assert plan.count("write_candidates") == 4, "two benchmarks and two variants"
 
 
 def test_without_ablations_the_target_says_how_to_have_some(workflow: Workflow) -> None:

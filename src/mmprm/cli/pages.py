@@ -5,7 +5,21 @@ from typing import Annotated
 
 import typer
 
-from mmprm.cli.program import ConfigFile, Out, PrmFolder, SeedTable, TreeFolders, on_devices, option, read_config
+from mmprm.cli.program import (
+    BenchmarkName,
+    CandidateTable,
+    ConfigFile,
+    Out,
+    PrmFolder,
+    ProblemTable,
+    ScoreTable,
+    SeedTable,
+    TreeFolders,
+    VariantName,
+    on_devices,
+    option,
+    read_config,
+)
 from mmprm.cli.report import RunFolder
 
 RunName = Annotated[str, option("--run", "the run's name, or its folder results/<run>")]
@@ -47,3 +61,19 @@ def tree(
     page = out or folder / "trees" / "one" / f"{file_name(problem)}.html"
     write_tree(config, folder, problem, page)
     print(page)
+
+
+def write_candidates(
+    config: ConfigFile,
+    benchmark: BenchmarkName,
+    variant: VariantName,
+    problems: ProblemTable,
+    candidates: CandidateTable,
+    scores: ScoreTable,
+    out: Out,
+    parts: PartFolder,
+) -> None:
+    """Write the page of a benchmark's candidates, which loads its data from the folder of parts."""
+    from mmprm.pages.candidates import write_candidates
+
+    write_candidates(read_config(config), benchmark, variant, problems, candidates, scores, out, parts)
