@@ -229,6 +229,22 @@ def test_the_best_checkpoint_needs_held_out_paths(
         train_prm.train_prm(training_config(keep_best=True), "soft", *how)
 
 
+@pytest.mark.slow
+def test_a_training_that_stays_above_a_constant_on_held_out_problems_says_so(
+    training_config, mini_policy_folder: Path, prm_tables: tuple[Path, Path], tmp_path: Path, capsys
+):
+    """Where every label is 1/2 nobody predicts better than by always saying so."""
+    rows = tables.read_rows(prm_tables[1], schemas.PATHS)
+    rows = [row | {"soft": [0.5] * len(row["soft"])} if row["split"] == "dev" else row for row in rows]
+    tables.write(tmp_path / "even.parquet", rows, schemas.PATHS)
+    how = (mini_policy_folder, prm_tables[0], tmp_path / "even.parquet", tmp_path / "work", tmp_path / "prm")
+    train_prm.train_prm(training_config(keep_best=True, save_every=1, max_steps=1), "soft", *how)
+    info = json.loads((tmp_path / "prm" / "manifest.json").read_text())["info"]
+    assert info["held_out_constant"] == pytest.approx(np.log(2))
+    assert info["held_out_losses"][0]["loss"] > info["held_out_constant"]
+    assert "always predicting the mean label loses 0.6931" in capsys.readouterr().err
+
+
 def test_training_and_scoring_read_the_same_tokens(
     path_row, mini_problems: list[Problem], mini_policy_folder: Path, processor
 ):
