@@ -56,6 +56,14 @@ def test_fields_that_change_speed_alone_are_no_params() -> None:
     assert "policy.training.learning_rate=0.002" in params
 
 
+def test_dense_solutions_are_a_param_where_there_are_any_and_add_none_to_a_run_of_before() -> None:
+    plain, dense = settings().config.annotation, settings(annotation__dense_solutions=2).config.annotation
+    assert plain.dense == []
+    assert dense.dense == ["annotation.dense_solutions=2"]
+    rules = (Path(__file__).parents[2] / "rules" / "annotation.smk").read_text()
+    assert rules.count("*CONFIG.annotation.dense,") == 2, "of the plan and of the annotation"
+
+
 def test_only_known_fields_are_marked_as_no_result() -> None:
     """What is marked repeats nothing when it changes: a marked field that decides a result would leave stale tables."""
 
@@ -68,6 +76,7 @@ def test_only_known_fields_are_marked_as_no_result() -> None:
         "loader_workers",  # speed
         *("licence", "judge_after"),  # a card; when a bad source stops
         *("weight", "consensus", "sets"),  # params of other rules
+        "dense_solutions",  # a param of its own, see below
     }
     assert NO_RESULT == {"result": False}
 
