@@ -105,3 +105,37 @@ rule candidates:
             benchmark=CONFIG.benchmarks,
             variant=CONFIG.prm.variants,
         ),
+
+
+rule write_audit:
+    """Write the page on which people judge a sample of the run."""
+    input:
+        seeds="<results>/seeds/seeds.parquet",
+        paths="<results>/labels/paths.parquet",
+        candidates=expand(
+            "<results>/bench/{benchmark}/candidates.parquet",
+            benchmark=CONFIG.benchmarks,
+        ),
+    output:
+        "<results>/audit/audit.html",
+    log:
+        "<logs>/write_audit.log",
+    benchmark:
+        "<benchmarks>/write_audit.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem_mb=8000,
+    params:
+        *SETTINGS.affects("audit", "seed", version=1),
+        config=RESOLVED,
+        results=INPUTS.results,
+    shell:
+        "mmprm write-audit --config {params.config:q} --results {params.results:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule audit:
+    """Make the page on which people judge a sample of the run; `mmprm audit` reads their marks."""
+    input:
+        CHAINS.audit,
+        made=rules.write_audit.output,

@@ -110,6 +110,8 @@ def test_pages_to_look_at_are_made_when_they_are_asked_for_and_of_one_variant(wo
     assert "write_trees" in plan.rules and not {"train_prm", "score_trees", "gather_labels"} & plan.rules
     plan = workflow.plan("candidates")
     assert plan.count("write_candidates") == 4, "two benchmarks and two variants"
+    plan = workflow.plan("audit")
+    assert "results/small/audit/audit.html" in plan.outputs and "train_prm" not in plan.rules
 
 
 def test_without_ablations_the_target_says_how_to_have_some(workflow: Workflow) -> None:

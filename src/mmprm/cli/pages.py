@@ -77,3 +77,26 @@ def write_candidates(
     from mmprm.pages.candidates import write_candidates
 
     write_candidates(read_config(config), benchmark, variant, problems, candidates, scores, out, parts)
+
+
+def write_audit(config: ConfigFile, results: RunFolder, out: Out) -> None:
+    """Write the page on which people judge a sample of labelled steps, verdicts and refusals."""
+    from mmprm.audit.page import write_audit
+
+    write_audit(read_config(config), results, out)
+
+
+def audit(
+    marks: Annotated[list[Path], typer.Argument(help="CSV files that the audit's page saved, one a person")],
+    out: Annotated[Path | None, option("--out", "also write all numbers as JSON")] = None,
+) -> None:
+    """Measure how far people agree with the run and with each other, and print a paragraph for the data card."""
+    from mmprm.audit.agreement import agreement
+    from mmprm.audit.marks import read_marks
+    from mmprm.audit.words import in_words
+    from mmprm.data.tables import write_json
+
+    measured = agreement(read_marks(marks))
+    print(in_words(measured))
+    if out is not None:
+        write_json(out, measured)

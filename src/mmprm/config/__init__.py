@@ -12,7 +12,17 @@ from typing import Any, Literal, Self, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from mmprm.config.annotation import Annotation, Plan, Seeds
-from mmprm.config.evaluation import Ablation, Bench, Benchmark, DataCard, Report, StepTest, Trees, check_step_tests
+from mmprm.config.evaluation import (
+    Ablation,
+    Audit,
+    Bench,
+    Benchmark,
+    DataCard,
+    Report,
+    StepTest,
+    Trees,
+    check_step_tests,
+)
 from mmprm.config.experiments import Strategy
 from mmprm.config.labels import Labels
 from mmprm.config.models import EngineSettings, GradingSettings, Prompt, Sampling
@@ -84,6 +94,7 @@ class Config(Section):
     report: Report = Field(Report(), description="report.html")
     data_card: DataCard = Field(DataCard(), description="data_card.md")
     trees: Trees = Field(Trees(), description="trees.html, for the target `trees`")
+    audit: Audit = Field(Audit(), description="audit.html, for the target `audit`")
 
     @property
     def policy_weights(self) -> dict[str, float]:

@@ -109,6 +109,14 @@ class Trees(Section):
     )
 
 
+class Audit(Section):
+    """The page on which people judge a sample of the run, for the target `audit`."""
+
+    steps: int = Field(120, ge=0, description="labelled steps to judge, evenly of each range of MC values")
+    verdicts: int = Field(40, ge=0, description="graded answers of benchmarks' candidates, evenly of each method")
+    refusals: int = Field(40, ge=0, description="problems that curation refused, evenly of each reason")
+
+
 class DataCard(Section):
     """data_card.md, and its part of the report."""
 

@@ -2,7 +2,8 @@
 //
 // browse({noun, rows, search, filters, orders, entry, show}): a row has id, part and at, and whatever the functions
 // read. filters: [{name, label, long, options: [[value, text]], test(row, value)}], orders: [{name, text, compare(a, b)}], the
-// first is used where none is chosen. entry(row): what stands in the list. show(item, row, address): the open one.
+// first is used where none is chosen. entry(row): what stands in the list. title(item, row), show(item, row): the open
+// one. Returns {refresh(): draw the list again, go(test): open the next row that passes}.
 
 const A_PAGE = 50; // rows of the list that are shown at a time
 
@@ -123,7 +124,7 @@ function browse(what) {
     }
     loadPart(row.part).then((items) => {
       if (open !== id) return; // another one was opened in the meantime
-      const heading = el("h2", { tabindex: "-1" }, id);
+      const heading = el("h2", { tabindex: "-1" }, what.title ? what.title(items[row.at], row) : id);
       detail.replaceChildren(back(), steps(id), heading, what.show(items[row.at], row));
       if (document.activeElement !== search) heading.focus({ preventScroll: true });
       detail.scrollTop = 0;
@@ -145,7 +146,17 @@ function browse(what) {
 
   function go(by) {
     const at = shown.indexOf(byId.get(open));
-    const target = open === null ? 0 : at < 0 ? 0 : at + by;
+    openAt(open === null || at < 0 ? 0 : at + by);
+  }
+
+  // Open the next row behind the open one that passes the test, or the first one that does.
+  function goTo(test) {
+    const at = shown.indexOf(byId.get(open));
+    const later = shown.findIndex((index, place) => place > at && test(what.rows[index]));
+    openAt(later >= 0 ? later : shown.findIndex((index) => test(what.rows[index])));
+  }
+
+  function openAt(target) {
     if (shown[target] === undefined) return;
     const page_ = Math.floor(target / A_PAGE) * A_PAGE;
     if (page_ !== first) { first = page_; fill(); }
@@ -157,4 +168,5 @@ function browse(what) {
   onKey("/", "search", () => { if (open !== null && search.offsetParent === null) location.hash = addressWith({ id: null }); search.focus(); });
   addEventListener("hashchange", follow);
   follow();
+  return { refresh: fill, go: goTo };
 }

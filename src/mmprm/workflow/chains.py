@@ -54,6 +54,12 @@ class Chains:
         return [*self.annotation, *trained_on, *(self._path(f"prm/{name}/manifest.json") for name in variants)]
 
     @property
+    def audit(self) -> list[str]:
+        """The labels, and the candidates of all benchmarks."""
+        labels = [*self.annotation, *self._inputs.extra_steps("paths.parquet"), self._path("labels/paths.parquet")]
+        return list(dict.fromkeys([*labels, *self._candidates(list(self._config.benchmarks))]))
+
+    @property
     def bench(self) -> list[str]:
         """The PRMs, and all candidates and scores of benchmarks and step benchmarks."""
         config = self._config
