@@ -33,7 +33,7 @@ from mmprm.prm.score_candidates import score_candidates
 from mmprm.prm.scorers import TransformersScorer
 from mmprm.prm.step_scores import Item, StepScores
 from mmprm.prm.train_prm import train_prm
-from mmprm.prm.vllm_scorer import unread
+from mmprm.prm.vllm_head import unread
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.parent_death import end_with_parent
 from mmprm.training.train_policy import train_policy

@@ -19,10 +19,11 @@ from mmprm import config as configuration
 from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, read_problems, write_problems
+from mmprm.hub.licences import licence_of, lineage
 from mmprm.report import figures
-from mmprm.report.data_card import data_section, gather, licence_of, write_data_card
+from mmprm.report.data_card import data_section, gather, write_data_card
 from mmprm.report.page import render
-from mmprm.report.sections import data_funnel, examples
+from mmprm.report.sections import examples
 from mmprm.report.templates import escaped
 
 DETAIL = "there is no file 'a.png' in /home/someone/data/pictures, see /srv/x.txt"
@@ -119,7 +120,7 @@ def test_the_funnels_follow_the_problems_from_rows_to_paths_and_to_training(run:
 
 def test_a_source_that_two_are_made_of_is_read_once() -> None:
     config = settings(seeds={"sources": ["curated", "pool"], "rollouts": 4})
-    assert data_funnel.lineage(config, config.seeds.sources) == ["pool", "own", "curated"]
+    assert lineage(config, config.seeds.sources) == ["pool", "own", "curated"]
 
 
 def test_the_card_says_who_is_made_of_whom_and_every_count(card: str) -> None:

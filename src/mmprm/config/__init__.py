@@ -28,6 +28,7 @@ from mmprm.config.labels import Labels
 from mmprm.config.models import EngineSettings, GradingSettings, Prompt, Sampling
 from mmprm.config.overlap import check_curated, check_derived, share_problems, weights_of
 from mmprm.config.planning import Expected, Hardware
+from mmprm.config.publish import Publish
 from mmprm.config.section import LocalFile, Name, Section, StoreAddress, check_names
 from mmprm.config.sources import KINDS, Intake, Source, StepBenchmark, StepSource
 from mmprm.config.training import Policy, Prm, Training
@@ -95,6 +96,7 @@ class Config(Section):
     data_card: DataCard = Field(DataCard(), description="data_card.md")
     trees: Trees = Field(Trees(), description="trees.html, for the target `trees`")
     audit: Audit = Field(Audit(), description="audit.html, for the target `audit`")
+    publish: Publish = Field(Publish(), description="what cards and uploads to the hub say")
 
     @property
     def policy_weights(self) -> dict[str, float]:

@@ -18,7 +18,8 @@ from mmprm.prm import score_stamp
 from mmprm.prm.cross_check import TOLERANCE, largest_difference, spread, what_differs
 from mmprm.prm.scorers import TransformersScorer, TreeScorer
 from mmprm.prm.step_scores import Item, Scorer, StepScores
-from mmprm.prm.vllm_scorer import VllmScorer, unread
+from mmprm.prm.vllm_head import unread
+from mmprm.prm.vllm_scorer import VllmScorer
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.runtime.progress import Progress
@@ -27,7 +28,7 @@ from mmprm.runtime.progress import Progress
 def open_scorer(config: Settings, prm: Path) -> Scorer:
     """Open the scorer that engine.kind names; vLLM also with a sampling server, which does not serve the PRM.
 
-    transformers where vLLM would read the model wrongly (`vllm_scorer.unread`), whatever samples.
+    transformers where vLLM would read the model wrongly (`vllm_head.unread`), whatever samples.
     """
     engine = config.engine
     if engine.kind != "transformers":

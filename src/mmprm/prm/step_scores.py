@@ -120,9 +120,11 @@ class ScoredTokens:
 
 
 def scored_tokens(folder: Path, tokenizer: Any) -> ScoredTokens:
-    """Return the tokens of a PRM, by the same derivation as in training (`control_ids`).
+    """Return the tokens of a PRM, by the same derivation as in training (`control_ids`)."""
+    return tokens_of(tokenizer, folders.trained_on_counts(folder))
 
-    No and Yes; for a PRM that was trained on counts the marker's own logit too.
-    """
+
+def tokens_of(tokenizer: Any, counted: bool) -> ScoredTokens:
+    """Return No and Yes; for a PRM that was trained on counts the marker's own logit too."""
     ids = control_ids(tokenizer)
-    return ScoredTokens(ids[MARKER], [ids[NO], ids[YES], *([ids[MARKER]] if folders.trained_on_counts(folder) else [])])
+    return ScoredTokens(ids[MARKER], [ids[NO], ids[YES], *([ids[MARKER]] if counted else [])])

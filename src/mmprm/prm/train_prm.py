@@ -14,14 +14,17 @@ from mmprm.config.training import split_model, training_seed
 from mmprm.data.problem import ProblemFile
 from mmprm.model import folders
 from mmprm.model.step_text import MARKER, Renderer, control_ids
+from mmprm.prm import vllm_head
+from mmprm.prm.card import prm_card
 from mmprm.prm.marker_examples import ExampleBuilder, assemble
+from mmprm.prm.step_scores import tokens_of
 from mmprm.runtime import disk
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
 from mmprm.training import launch
 from mmprm.training.assembly import ExampleSet
 from mmprm.training.examples import check_readable
-from mmprm.training.finish import finish, prm_card, write_refusals
+from mmprm.training.finish import finish, write_refusals
 from mmprm.training.job import TrainJob
 from mmprm.training.loop import TrainResult
 from mmprm.training.losses import constant_loss
@@ -78,7 +81,9 @@ def train_prm(
     }
     if held_out and recipe.label != "counts":  # whose likelihood has other constants
         info["held_out_constant"] = _beside_a_constant(title, held_out, result)
-    finish(out, work, title, info, train.refusals, result, functools.partial(prm_card, config))
+    tokenizer = folders.load_processor(out).tokenizer
+    vllm_head.write(out, tokens_of(tokenizer, recipe.label == "counts"), tokenizer)
+    finish(out, work, title, info, train.refusals, result, functools.partial(prm_card, config, out))
 
 
 def _beside_a_constant(title: str, held_out: ExampleSet, result: TrainResult) -> float:

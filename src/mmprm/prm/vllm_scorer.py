@@ -12,22 +12,8 @@ from pathlib import Path
 from mmprm.config.offline import Settings
 from mmprm.engine.decoding import TooLongError
 from mmprm.model import folders
+from mmprm.prm import vllm_head
 from mmprm.prm.step_scores import Input, Item, StepScores, scored_tokens
-
-# Families whose output layer is not in vLLM's language model, where it looks for the rows: it would read random ones.
-_HEADLESS = ("idefics3", "smolvlm")
-# Families whose image tokens see each other, which vLLM's attention on the CPU does not know.
-_BIDIRECTIONAL = ("gemma3",)
-
-
-def unread(folder: Path) -> str | None:
-    """Say why vLLM cannot score with this model on this machine; None if it can."""
-    family = folders.model_type(folder)
-    if family in _HEADLESS:
-        return f"vLLM does not find the output layer of {family}"
-    if family in _BIDIRECTIONAL and folders.device() == "cpu":
-        return f"vLLM on the CPU lets no image token of {family} see a later one, as the model does"
-    return None
 
 
 class VllmScorer:
@@ -46,18 +32,14 @@ class VllmScorer:
         self._window = 2 * config.engine.max_running
         tokenizer = folders.load_processor(folder).tokenizer
         tokens = scored_tokens(folder, tokenizer)
-        n_read = len(tokens.read)
-        head = {"method": "no_post_processing", "classifier_from_token": tokens.pieces(tokenizer), "num_labels": n_read}
-        # vLLM reads it from the language model's configuration, where the Qwen-VL families do not have it.
-        head["tie_word_embeddings"] = folders.ties_embeddings(folder)
         self._model = VllmModel(
             config,
             folder,
             max_num_seqs=config.engine.max_running,
             runner="pooling",
             convert="classify",
-            hf_overrides={"num_labels": n_read, "text_config": head} if folders.reads_images(folder) else head,
-            pooler_config=PoolerConfig(task="token_classify", tok_pooling_type="STEP", step_tag_id=tokens.marker),
+            hf_overrides=vllm_head.hf_overrides(folder, tokens, tokenizer),
+            pooler_config=PoolerConfig(**vllm_head.pooler(tokens)),
             # Cached tokens are not computed, so they would have no score; neither would those of an earlier chunk.
             enable_prefix_caching=False,
             enable_chunked_prefill=False,

@@ -5,15 +5,15 @@ run's folder can be published as a data set. The report shows the same in its se
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
 from mmprm import __version__
 from mmprm.config import Config
 from mmprm.data import tables
+from mmprm.hub.licences import licence_of, lineage
 from mmprm.report import figures, results
 from mmprm.report.results import Row
 from mmprm.report.sections import data_funnel, examples
@@ -21,7 +21,6 @@ from mmprm.report.sections.examples import data_uri
 from mmprm.report.templates import CardPart, ReportExtra, render_template
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-_LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")  # the form of the hub's identifiers
 
 
 def gather(config: Config, folder: Path, extras: Sequence[ReportExtra] = ()) -> Row:
@@ -55,10 +54,16 @@ def data_section(config: Config, folder: Path) -> Row:
 
 
 def write_data_card(
-    config: Config, results: Path, out: Path, pictures: Path, extras: Sequence[ReportExtra] = ()
+    config: Config,
+    results: Path,
+    out: Path,
+    pictures: Path,
+    extras: Sequence[ReportExtra] = (),
+    named: Sequence[Mapping[str, str]] | None = None,
 ) -> None:
     """Write the card of the run in the folder `results`, and its pictures into the folder `pictures` beside it:
-    seeds.svg, policy.svg, example-1.png, ...; examples of an earlier card are removed."""
+    seeds.svg, policy.svg, example-1.png, ...; examples of an earlier card are removed. named: the tables beside the
+    card (`config_name`, `data_files`); None: those of the run's own folder."""
     card = gather(config, results, extras)
     for old in pictures.glob("example-*.png"):
         old.unlink()
@@ -70,48 +75,43 @@ def write_data_card(
         if example["thumbnail"]:
             with tables.replacing(pictures / f"example-{number}.png") as temporary:
                 temporary.write_bytes(example["thumbnail"])
-    tables.write_text(out, render(config, card))
+    tables.write_text(out, render(config, card, named))
 
 
-def render(config: Config, card: Row) -> str:
+def source_licences(config: Config, results: Path) -> dict[str, str | None]:
+    """Return the licence of each source that is read and of all step data; None where problems were drawn here."""
+    known = data_funnel.sources(config, results)
+    read = {name: row["licence"] for name, row in known.items() if not row["made_of"]}
+    return read | {name: data.licence for name, data in config.step_data.items()}
+
+
+def render(config: Config, card: Row, named: Sequence[Mapping[str, str]] | None = None) -> str:
     """Return the card as markdown. Whatever comes from data is escaped, and stays on its line."""
-    front = front_matter(config, card)
+    front = front_matter(config, card, named)
     names = {"run": config.run, "seed": config.seed, "version": __version__}
     text = render_template("data_card.md.jinja", **{**card, **names, "front": front})
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 
-def front_matter(config: Config, card: Row) -> str:
-    """Return what the hub reads: YAML between two lines of dashes."""
+def front_matter(config: Config, card: Row, named: Sequence[Mapping[str, str]] | None = None) -> str:
+    """Return what the hub reads: YAML between two lines of dashes. named: see write_data_card."""
     from huggingface_hub import DatasetCardData
 
     labels = card["labels"] or {}
     extras: list[CardPart] = card["extras"]
     files = ["paths"] * bool(labels) + [name for part in extras for name in part.tables]
     known = {row["name"]: row for row in card["sources"]}
-    read = [known[name] for name in data_funnel.lineage(config, config.seeds.sources) if not known[name]["made_of"]]
+    read = [known[name] for name in lineage(config, config.seeds.sources) if not known[name]["made_of"]]
     size = next((name for limit, name in _SIZES if labels.get("paths", 0) < limit), "n>1M")
+    own = [{"config_name": name, "data_files": f"labels/{name}.parquet"} for name in files] or None
     data = DatasetCardData(
         language=list(config.data_card.language),
         pretty_name=f"Step labels of the run {config.run}",
         task_categories=["visual-question-answering"],
         tags=["process-reward-model", "mathematics", "mmprm"],
         size_categories=size if "paths" in labels else None,
-        configs=[{"config_name": name, "data_files": f"labels/{name}.parquet"} for name in files] or None,
+        configs=own if named is None else [dict(one) for one in named],
     )
     for key, value in licence_of(row["licence"] for row in read).items():
         data[key] = value
     return f"---\n{data.to_yaml()}\n---"
-
-
-def licence_of(licences: Iterable[str | None]) -> dict[str, Any]:
-    """Return the hub's licence, or licences, of what is made from data under these; unknown, if that of any is.
-
-    Where one of them is not an identifier of the hub, the licence is `other`, with all of them as its name.
-    """
-    names = sorted({name or "drawn-here" for name in licences})
-    if not names or "unknown" in names:
-        return {"license": "unknown"}
-    if all(_LICENCE.fullmatch(name) for name in names) and "drawn-here" not in names:
-        return {"license": names[0] if len(names) == 1 else names}
-    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", " ".join(names).lower()).strip("-")}

@@ -10,6 +10,7 @@ import jinja2
 
 from mmprm.config import Config
 from mmprm.data import tables
+from mmprm.hub.front_matter import model_front_matter
 from mmprm.model import folders
 from mmprm.model.step_text import NEEDS_IMAGES
 from mmprm.runtime.log import log
@@ -49,30 +50,20 @@ def finish(
     log.info(f"{title}: {result.steps} updates in {result.seconds:.0f} s, loss {result.loss:.4f}")
 
 
-def policy_card(config: Config, info: Mapping[str, Any]) -> str:
+def policy_card(config: Config, folder: Path, info: Mapping[str, Any]) -> str:
     """Write the card of a policy that was fine-tuned on step-tagged solutions."""
     sources = ", ".join(f"`{name}`" for name in config.policy.sources)
     options = info["config"]["policy"]["training"]
-    return _render("policy_card.md.jinja", config, info, options, base=config.policy.base.name, sources=sources)
+    front = model_front_matter(config, "policy", folders.reads_images(folder))
+    names = {"base": config.policy.base.name, "sources": sources, "front": front}
+    return render_card("training", "policy_card.md.jinja", config, info, options, **names)
 
 
-def prm_card(config: Config, info: Mapping[str, Any]) -> str:
-    """Write the card of a process reward model."""
-    recipe = info["config"]["prm"]
-    judge = config.labels.consensus
-    selected = f", of paths whose first error `{judge.shown}` finds in the same place" if judge else ""
-    if recipe["label_set"] is not None:  # it may be without the judge
-        changed = "; ".join(f"{key}: {value}" for key, value in config.labels.changed(recipe["label_set"]).items())
-        selected = f" (label set `{recipe['label_set']}`: {changed})"
-    step_data = ", ".join(f"`{name}` ({config.step_data[name].about})" for name in config.labels.extra)
-    extra = f"; and those that came with {step_data}" if step_data else ""
-    shown = {"label": recipe["label"], "marker_init": repr(recipe["marker_init"])}
-    training = info["config"]["training"]
-    return _render("prm_card.md.jinja", config, info, training, **shown, selected=selected, extra=extra)
-
-
-def _render(template: str, config: Config, info: Mapping[str, Any], training: Mapping[str, Any], **values: Any) -> str:
-    loader, undefined = jinja2.PackageLoader("mmprm.training", "."), jinja2.StrictUndefined
+def render_card(
+    room: str, template: str, config: Config, info: Mapping[str, Any], training: Mapping[str, Any], **values: Any
+) -> str:
+    """Fill in a card's template, of the room `mmprm.{room}`. info: the manifest's; training: the options to list."""
+    loader, undefined = jinja2.PackageLoader(f"mmprm.{room}", "."), jinja2.StrictUndefined
     templates = jinja2.Environment(loader=loader, undefined=undefined, trim_blocks=True, keep_trailing_newline=True)
     options = {**training, "seed": info["config"]["seed"], "optimizer": "AdamW", "schedule": "cosine with warm-up"}
     refused = ", ".join(f"{reason} {count}" for reason, count in info["refused"].items()) or "none"

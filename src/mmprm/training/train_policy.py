@@ -73,7 +73,7 @@ def train_policy(config: Config, problems: list[Path], work: Path, out: Path) ->
         },
         "examples": len(examples),
     }
-    finish(out, work, "policy", info, found.refusals, result, functools.partial(policy_card, config))
+    finish(out, work, "policy", info, found.refusals, result, functools.partial(policy_card, config, out))
     store_cached(key, out)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from mmprm.config import Config
 from mmprm.config.sources import DERIVED
 from mmprm.data import schemas, tables
+from mmprm.hub.licences import lineage
 from mmprm.report import results
 from mmprm.report.results import Row
 
@@ -54,22 +55,6 @@ def used_for(config: Config, name: str) -> list[str]:
     """Return the stages that read the source's table directly."""
     stages = [stage for stage in ("policy", "seeds") if name in getattr(config, stage).sources]
     return stages + [f"benchmark {bench}" for bench, settings in config.benchmarks.items() if settings.source == name]
-
-
-def lineage(config: Config, names: Sequence[str]) -> list[str]:
-    """Return the sources and all that they are made of, each after its parents."""
-    ordered: list[str] = []
-
-    def visit(name: str) -> None:
-        settings = config.sources[name]
-        for parent in settings.sources if isinstance(settings, DERIVED) else ():
-            visit(parent)
-        if name not in ordered:
-            ordered.append(name)
-
-    for name in names:
-        visit(name)
-    return ordered
 
 
 def of_sources(config: Config, known: Mapping[str, Row], names: Sequence[str]) -> list[Row]:
