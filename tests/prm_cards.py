@@ -66,7 +66,7 @@ def build(folder: Path, family: str, dtype: str = "float32", label: str = "soft"
     config = config_of(base, variants={"soft": {"label": label}})
     config = config.model_copy(update={"prompt": Prompt(instruction=INSTRUCTION)})
     recipe = {"label": label, "label_set": None, "marker_init": "?"}
-    settings = {"prm": recipe, "training": config.prm.training.model_dump(mode="json")}
+    settings = {"prm": recipe, "training": config.prm.training.model_dump(mode="json"), "seed": config.seed}
     counts = {"examples": 1, "problems": 1, "markers": 1, "mean_label": 0.5, "steps": 0, "final_loss": 0.0}
     info = {"variant": "soft", "base": "0" * 32, "config": settings, "refused": {}} | counts
     vllm_head.write(folder, tokens_of(both.tokenizer, label == "counts"), both.tokenizer)
