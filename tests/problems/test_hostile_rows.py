@@ -247,7 +247,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "olympiadbench": {"id": 1, "question": "q <image_1>", "final_answer": ["1"], "context": None, "image_1": "a.png"}
     | {"is_multiple_answer": False, "unit": None, "answer_type": "Numerical", "error": "1e-3"},
     "visualprm400k": {"image": "a.png", "question": "q", "answer": "1", "steps_with_score": [PIECE, PIECE]},
-    "math_shepherd": {"prompt": "q", "completions": ["a", "b"], "labels": [True, False]},
+    "math_shepherd": {"prompt": "q", "completions": ["a", "b"], "labels": [True, False], "images": ["a.png"]},
+    "exported": {"question": "q", "answer": "1", "images": ["a.png"], "choices": ["1", "2"], "group": "g"}
+    | {"kind": "positive", "steps": ["a"], "final_answer": "A", "n_correct": [1, 1], "n_rollouts": [2, 1]}
+    | {"hard": [1, 1], "label_source": ["probed", "answer"], "soft": [0.5, 1.0]},
     "visualprocessbench": {"image": "a.png", "question": "q", "answer": "1"}
     | {"response": {"steps": ["a", "b"], "process_correctness": [1, -1]}},
     "processbench": {"id": "gsm8k-0", "problem": "q", "steps": ["a", "b"], "label": 1},
@@ -292,9 +295,10 @@ def _path(form: str, row: Any, context: SourceContext, counts: Counter[str]) -> 
     reader.name, reader.source = "real", KINDS["step_data"][form].model_construct()
     try:
         with one_row():
-            problem, path, labels = read_steps._labelled_path(READERS[form][1](object_of(row)), context)
+            raw = READERS[form][1](object_of(row))
+            problem, path = read_steps._labelled_path(raw, context)
     except RowRefusedError as error:
         counts[error.reason] += 1
         return None
     counts["taken"] += 1
-    return reader._path_row("id", problem.problem_id, path, labels)
+    return reader._path_row("id", problem.problem_id, path, raw)

@@ -4,6 +4,7 @@ Stages are imported inside their verbs: `mmprm --help` loads neither torch nor v
 """
 
 from mmprm.cli import annotation, evaluation, pages, problems, report
+from mmprm.cli import annotation, evaluation, hub, problems, report
 from mmprm.cli.program import Verb, app
 
 # In the order of `mmprm --help`.
@@ -19,6 +20,7 @@ for verb in (
     *(pages.score_trees, pages.write_trees, pages.tree, pages.write_candidates),
     *(pages.write_audit, pages.audit),
     *(evaluation.score, evaluation.evaluate, evaluation.grade, problems.look, report.clean),
+    *(hub.export, hub.push),
 ):
     app.command(cls=Verb)(verb)
 app.command("try", cls=Verb)(problems.try_data)  # a keyword of Python

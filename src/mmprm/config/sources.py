@@ -219,6 +219,13 @@ class MathShepherdSteps(DataFiles):
     split: Literal["train", "test"] = Field("train", description="which of its splits")
 
 
+class ExportedSteps(DataFiles):
+    """data/labels.parquet of `mmprm export`: another run's paths, with counts, hard and soft labels, and answers."""
+
+    DEFAULT_FILES = ("*labels.parquet",)
+    kind: Literal["exported"]
+
+
 class VisualProcessBenchSteps(DataFiles):
     """OpenGVLab/VisualProcessBench: a benchmark."""
 
@@ -241,7 +248,7 @@ class PrmBenchSteps(DataFiles):
 
 
 StepBenchmark = VisualProcessBenchSteps | ProcessBenchSteps | PrmBenchSteps
-StepSource = Annotated[VisualPrmSteps | MathShepherdSteps | StepBenchmark, Field(discriminator="kind")]
+StepSource = Annotated[VisualPrmSteps | MathShepherdSteps | ExportedSteps | StepBenchmark, Field(discriminator="kind")]
 
 # Section of the configuration -> kind -> its class.
 KINDS: dict[str, dict[str, type[Section]]] = {

@@ -24,7 +24,8 @@ from mmprm.problems.refusals import RowRefusedError, object_of, one_row, with_pl
 from mmprm.problems.values import text_of
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.log import log
-from mmprm.step_data.readers import OPTIONAL, READERS, RawStepRow
+from mmprm.step_data.raw import RawStepRow
+from mmprm.step_data.readers import OPTIONAL, READERS
 
 
 def read_steps(config: Config, name: str, benchmarks: list[Path], out: Path) -> None:
@@ -66,7 +67,8 @@ class _StepReader:
             n_rows, problem_id = number + 1, None
             try:
                 with one_row():
-                    problem, path, labels = _labelled_path(read(object_of(row)), context)
+                    raw = read(object_of(row))
+                    problem, path = _labelled_path(raw, context)
                 problem_id = problem.problem_id
                 if new := problem_id not in benchmark_of:
                     benchmark_of[problem_id] = self.known.match(problem)
@@ -80,15 +82,17 @@ class _StepReader:
                 self.refused.append({"source": self.name, "row": number, **refusal})
                 continue
             path_ids.add(identity)
-            self.paths.append(self._path_row(identity, problem_id, path, labels))
+            self.paths.append(self._path_row(identity, problem_id, path, raw))
             if new:
                 yield row_of(problem)
         self._check_share(n_rows, stopped)
 
-    def _path_row(self, identity: str, problem_id: str, path: StepPath, labels: list[Label]) -> dict[str, Any]:
+    def _path_row(self, identity: str, problem_id: str, path: StepPath, raw: RawStepRow) -> dict[str, Any]:
         split = "test" if isinstance(self.source, StepBenchmark) else "train"
         row = {"path_id": identity, "problem_id": problem_id, "source": self.name, "split": split}
-        soft = [(label.n_correct or 0) / label.n_rollouts if label.n_rollouts else label.hard for label in labels]
+        labels, soft = raw.labels, raw.soft
+        if soft is None:
+            soft = [(label.n_correct or 0) / label.n_rollouts if label.n_rollouts else label.hard for label in labels]
         columns = {field: [getattr(label, field) for label in labels] for field in Label._fields}
         return row | vars(path) | {"steps": list(path.steps), "soft": soft} | columns
 
@@ -108,23 +112,28 @@ class _StepReader:
         return f"{len(self.paths)} paths taken, {len(self.refused)} refused" + (f" ({counts})" if counts else "")
 
 
-def _labelled_path(row: RawStepRow, context: SourceContext) -> tuple[Problem, StepPath, list[Label]]:
-    """Return the problem, its solution, and a label for each step. Raises RowRefusedError if one is not usable.
+def _labelled_path(row: RawStepRow, context: SourceContext) -> tuple[Problem, StepPath]:
+    """Return the problem, and its solution. Raises RowRefusedError if one, or a label, is not usable.
 
     A problem's id is a hash of what is shown and of the subset, so that the solutions of one problem share it.
     """
-    if not isinstance(row.steps, list) or len(row.steps) != len(row.labels):
+    if not isinstance(row.steps, list) or len(row.steps) + (row.final is not None) != len(row.labels):
         raise RowRefusedError("bad_value", f"{len(row.labels)} labels do not belong to the steps")
-    steps = tuple(text_of(step, "a step").strip() for step in row.steps)
-    for step in steps:
-        if not step:
-            raise RowRefusedError("bad_value", "a step is blank")
-        if has_control(step):
-            raise RowRefusedError("control_string", f"a tag or model token stands in {step!r:.80}")
+    steps = tuple(_block(step, "a step") for step in row.steps)
+    final = None if row.final is None else _block(row.final, "the answer")
     if all(label.hard is None for label in row.labels):
         raise RowRefusedError("no_label", "no step has a label")
     shown = (row.question, row.answer, row.image)
-    problem = problem_of(RowFields("-", *shown, row.has_image, has_answer=False, family=row.subset), context)
+    fields = RowFields("-", *shown, row.has_image, has_answer=False, family=row.subset, **row.further)
+    problem = problem_of(fields, context)
     digest = hashlib.sha256(f"{problem.fingerprint}\x1f{problem.family}".encode()).hexdigest()[:16]
-    problem = replace(problem, problem_id=f"{context.source}/{digest}")
-    return problem, StepPath("given", steps, None), row.labels
+    return replace(problem, problem_id=f"{context.source}/{digest}"), StepPath(row.kind, steps, final)
+
+
+def _block(value: Any, name: str) -> str:
+    text = text_of(value, name).strip()
+    if not text:
+        raise RowRefusedError("bad_value", f"{name} is blank")
+    if has_control(text):
+        raise RowRefusedError("control_string", f"a tag or model token stands in {text!r:.80}")
+    return text

@@ -3,28 +3,15 @@
 Every reader raises RowRefusedError for a row that is not of its form.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from mmprm.labels.evidence import Label
 from mmprm.problems.refusals import RowRefusedError
+from mmprm.step_data.exported import COLUMNS, FURTHER, read_exported
+from mmprm.step_data.raw import RawStepRow, integer_of, list_of
 
-_LARGEST = 2**31 - 1  # of what tables can hold
 NO_LABEL = Label(None, None, None, "none")
-
-
-@dataclass(frozen=True)
-class RawStepRow:
-    """A solution with a label for each step. `subset`: a part of a benchmark that is measured separately."""
-
-    question: Any
-    steps: Any
-    labels: list[Label]
-    image: Any = None
-    has_image: bool = False
-    answer: Any = None  # the gold answer, if the data set has one
-    subset: Any = None
 
 
 def _external_label(right: bool) -> Label:
@@ -32,32 +19,18 @@ def _external_label(right: bool) -> Label:
     return Label(None, None, int(right), "given")
 
 
-def _list(row: dict[str, Any], name: str) -> list[Any]:
-    value = row.get(name)
-    if not isinstance(value, list) or not value:
-        raise RowRefusedError("missing_value", f"{name} is not a list with entries")
-    return value
-
-
-def _integer(value: Any, name: str, allowed: Sequence[int] | None = None) -> int:
-    """Return an integer, which hub tables may hold as a float."""
-    integral = isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
-    if not integral or abs(value) > _LARGEST or (allowed is not None and int(value) not in allowed):
-        raise RowRefusedError("bad_value", f"{name} is {value!r}")
-    return int(value)
-
-
 def _math_shepherd(row: dict[str, Any]) -> RawStepRow:
-    """Read trl-lib/math_shepherd, in the "stepwise supervision" form, text only.
+    """Read trl-lib/math_shepherd, in the "stepwise supervision" form; of other tables `images` too, where they have it.
 
         {"prompt": "Janet's ducks lay 16 eggs …", "completions": ["Step 1: She eats 3 …", …], "labels": [true, false]}
 
     A label says whether any rollout from the step reached the right answer; the counts were not published.
     """
-    labels = _list(row, "labels")
+    labels = list_of(row, "labels")
     if not all(isinstance(label, bool) for label in labels):
         raise RowRefusedError("bad_value", f"labels are true or false, these are {labels!r:.80}")
-    return RawStepRow(row.get("prompt"), _list(row, "completions"), [_external_label(label) for label in labels])
+    given = [_external_label(label) for label in labels]
+    return RawStepRow(row.get("prompt"), list_of(row, "completions"), given, row.get("images") or None)
 
 
 def _prmbench(row: dict[str, Any]) -> RawStepRow:
@@ -70,12 +43,12 @@ def _prmbench(row: dict[str, Any]) -> RawStepRow:
     The modified question and process are judged, as in the official evaluation. `error_steps` counts from 1; every
     other step is right. `subset` is the class of the error.
     """
-    steps = _list(row, "modified_process")
+    steps = list_of(row, "modified_process")
     errors = row.get("error_steps")
     if not isinstance(errors, list):  # an empty list: the solution is right
         raise RowRefusedError("missing_value", "error_steps is not a list")
     numbers = range(1, len(steps) + 1)
-    wrong = {_integer(error, "error_steps", numbers) for error in errors}
+    wrong = {integer_of(error, "error_steps", numbers) for error in errors}
     labels = [_external_label(number not in wrong) for number in numbers]
     return RawStepRow(row.get("modified_question"), steps, labels, subset=row.get("classification"))
 
@@ -89,8 +62,8 @@ def _processbench(row: dict[str, Any]) -> RawStepRow:
     `label` is the index of the first wrong step, -1 if there is none. The steps behind the first error have no label.
     `subset` is the first part of the id: gsm8k, math, olympiadbench or omnimath.
     """
-    steps = _list(row, "steps")
-    first_error = _integer(row.get("label"), "label", range(-1, len(steps)))
+    steps = list_of(row, "steps")
+    first_error = integer_of(row.get("label"), "label", range(-1, len(steps)))
     n_right = len(steps) if first_error == -1 else first_error
     labels = [_external_label(index < n_right) if index <= n_right else NO_LABEL for index in range(len(steps))]
     row_id = row.get("id")
@@ -110,10 +83,10 @@ def _visualprocessbench(row: dict[str, Any]) -> RawStepRow:
     response = row.get("response")
     if not isinstance(response, dict):
         raise RowRefusedError("bad_value", "response is not an object with steps and process_correctness")
-    values = _list(response, "process_correctness")
-    judgements = [_integer(value, "process_correctness", (1, 0, -1)) for value in values]
+    values = list_of(response, "process_correctness")
+    judgements = [integer_of(value, "process_correctness", (1, 0, -1)) for value in values]
     labels = [_external_label(judgement == 1) if judgement else NO_LABEL for judgement in judgements]
-    shown = (row.get("question"), _list(response, "steps"), labels, row.get("image"))
+    shown = (row.get("question"), list_of(response, "steps"), labels, row.get("image"))
     return RawStepRow(*shown, has_image=True, answer=row.get("answer"), subset=row.get("data_source"))
 
 
@@ -129,7 +102,7 @@ def _visualprm400k(row: dict[str, Any]) -> RawStepRow:
     is 1 then, since the right completion of the longer prefix completes it too (arXiv 2406.06592, section 3). Soft
     labels stay as they were measured.
     """
-    steps = _list(row, "steps_with_score")
+    steps = list_of(row, "steps_with_score")
     counts = [_counts(step, row.get("num_mc_sequences")) for step in steps]
     last = max((index for index, (correct, _) in enumerate(counts) if correct), default=-1)
     labels = [Label(*pair, int(index <= last), "probed") for index, pair in enumerate(counts)]
@@ -142,10 +115,10 @@ def _counts(step: Any, sequences: Any) -> tuple[int, int]:
     if not isinstance(step, dict):
         raise RowRefusedError("bad_value", f"a step is not an object but {type(step).__name__}")
     if step.get("num_mc_total") is not None:
-        correct = _integer(step.get("num_mc_correct"), "num_mc_correct")
-        total = _integer(step["num_mc_total"], "num_mc_total")
+        correct = integer_of(step.get("num_mc_correct"), "num_mc_correct")
+        total = integer_of(step["num_mc_total"], "num_mc_total")
     else:
-        total = _integer(sequences, "num_mc_sequences")
+        total = integer_of(sequences, "num_mc_sequences")
         score = step.get("score")
         if not isinstance(score, int | float) or abs(score * total - round(score * total)) > 1e-3 * total:
             raise RowRefusedError("bad_value", f"a step's score {score!r} is no share of {total} rollouts")
@@ -156,7 +129,9 @@ def _counts(step: Any, sequences: Any) -> tuple[int, int]:
 
 
 # Columns that are read where a file has them.
-OPTIONAL = {
+OPTIONAL: dict[str, tuple[str, ...]] = {
+    "math_shepherd": ("images",),
+    "exported": FURTHER,
     "visualprm400k": ("question_orig", "answer", "num_mc_sequences"),
     "visualprocessbench": ("answer", "data_source"),
 }
@@ -166,5 +141,6 @@ READERS: dict[str, tuple[tuple[str, ...], Callable[[dict[str, Any]], RawStepRow]
     "math_shepherd": (("prompt", "completions", "labels"), _math_shepherd),
     "visualprocessbench": (("image", "question", "response"), _visualprocessbench),
     "processbench": (("id", "problem", "steps", "label"), _processbench),
+    "exported": (COLUMNS, read_exported),
     "prmbench": (("modified_question", "modified_process", "error_steps", "classification"), _prmbench),
 }

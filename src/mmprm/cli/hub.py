@@ -1,0 +1,55 @@
+"""The verbs that bring a run elsewhere: an exported folder, an upload to the hub. In: results/<run>. Out: folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmprm.cli.program import option, read_config
+from mmprm.runtime.errors import UserError
+
+
+def export(
+    run: Annotated[str, typer.Argument(help="the run's name, or its folder results/<run>")],
+    folder: Annotated[Path, typer.Argument(help="the folder to write, which must not be there yet")],
+    parts: Annotated[
+        list[str] | None, option("--parts", "of labels, candidates, prm, policy, metrics; default: all")
+    ] = None,
+    config: Annotated[
+        Path | None, option("--config", "another configuration than the run's own: what `publish` says now")
+    ] = None,
+) -> None:
+    """Write a run's labels, models, candidates and metrics as folders that `datasets` and transformers load."""
+    from mmprm.experiments.sections import EXTRAS
+    from mmprm.hub.export import PARTS, export
+    from mmprm.report.data_card import source_licences, write_data_card
+
+    results = Path(run) if "/" in run else Path("results") / run
+    if not (results / "config.json").is_file():
+        raise UserError(f"{results}: not the folder of a run (it has no config.json)")
+    settings = read_config(config or results / "config.json")
+
+    def card(path: Path, named: list[dict[str, str]]) -> None:
+        write_data_card(settings, results, path, path.with_name("data_card"), EXTRAS, named)
+
+    export(settings, results, folder, source_licences(settings, results), card, parts or PARTS)
+
+
+def push(
+    folder: Annotated[Path, typer.Argument(help="a folder that `mmprm export` wrote")],
+    repo: Annotated[str, typer.Argument(help="owner/name on the hub")],
+    part: Annotated[str, option("--part", "data, policy, or prm/<variant>; default: data")] = "data",
+    public: Annotated[bool, typer.Option("--public", help="make a new repository public; default: private")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be uploaded, and ask nobody")] = False,
+) -> None:
+    """Upload a part of an exported folder to the Hugging Face hub; refused where a licence is unknown or forbids it."""
+    from mmprm.hub.push import planned, push
+
+    upload = planned(folder, part, repo)
+    print(f"{upload.kind} {upload.repo}: {len(upload.files)} files, {upload.size / 2**20:.1f} MiB")
+    if dry_run:
+        print("\n".join(upload.files))
+    else:
+        print(push(upload, private=not public))
