@@ -80,8 +80,8 @@ def export(
         if named:
             write_card(run.out / "README.md", named)
         if "prm" in parts:
-            for variant in config.prm.variants:
-                _model(run, f"prm/{variant}")
+            for model in config.prm.models:
+                _model(run, f"prm/{model}")
         if "policy" in parts:
             _model(run, "policy")
         if "metrics" in parts:
@@ -106,14 +106,14 @@ def _labels(run: Exported) -> list[dict[str, str]]:
 
 
 def _candidates(run: Exported) -> list[dict[str, str]]:
-    variants = list(run.config.prm.variants)
-    scores = [(f"scores_{name}", pa.list_(pa.float64())) for name in variants]
+    models = run.config.prm.models
+    scores = [(f"scores_{name}", pa.list_(pa.float64())) for name in models]
     schema = pa.schema([*schemas.CANDIDATES, *scores])
     named = []
     for benchmark in run.config.benchmarks:
         folder = f"bench/{benchmark}"
         rows = tables.read_rows(run.needed(f"{folder}/candidates.parquet"), schemas.CANDIDATES)
-        for name in variants:
+        for name in models:
             table = tables.read_rows(run.needed(f"{folder}/{name}/scores.parquet"), schemas.SCORES)
             found = {(row["problem_id"], row["candidate"]): row["probabilities"] for row in table}
             for row in rows:
@@ -140,7 +140,7 @@ def _model(run: Exported, name: str) -> None:
 
 def _metrics(run: Exported) -> None:
     names = {"best_of_n.json": "bench/summary.json"}
-    names |= {f"{variant}.heldout.json": f"prm/{variant}.heldout.json" for variant in run.config.prm.variants}
+    names |= {f"{model}.heldout.json": f"prm/{model}.heldout.json" for model in run.config.prm.models}
     (run.out / "metrics").mkdir()
     for name, source in names.items():
         shutil.copyfile(run.needed(source), run.out / "metrics" / name)
@@ -153,6 +153,6 @@ def _manifest(config: Config, licences: dict[str, str | None], parts: Collection
     base = {config.policy.base.name: base_licence(config)}
     given = {name: licences[name] for name in config.labels.extra}
     of = {"labels": annotated, "candidates": base | taught, "policy": base | taught}
-    of |= {f"prm/{variant}": base | taught | annotated | given for variant in config.prm.variants}
+    of |= {f"prm/{model}": base | taught | annotated | given for model in config.prm.models}
     kept = {name: stated for name, stated in of.items() if name.partition("/")[0] in parts}
     return {"run": config.run, "version": __version__, "licences": kept}
