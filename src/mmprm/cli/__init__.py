@@ -3,8 +3,7 @@
 Stages are imported inside their verbs: `mmprm --help` loads neither torch nor vLLM.
 """
 
-from mmprm.cli import annotation, evaluation, pages, problems, report
-from mmprm.cli import annotation, evaluation, hub, problems, report
+from mmprm.cli import annotation, evaluation, hub, pages, problems, report
 from mmprm.cli.program import Verb, app
 
 # In the order of `mmprm --help`.
