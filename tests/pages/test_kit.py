@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from browser import Browser
+from real_data import sample
 
 from mmprm.pages.kit import Look, Parts, as_json, parts_in, write_page
 
@@ -20,6 +22,7 @@ HOSTILE = (
     "a\x00b\x1b[31m\ud83dc\uffff",
     "javascript:window.broken=1",
     "__proto__",
+    "w" * 300,
 )
 
 
@@ -67,6 +70,9 @@ def test_a_hostile_text_stays_a_text_in_every_place(own_files: bool, tmp_path: P
         browser.js("document.querySelectorAll('.detail details').forEach(e => { e.open = true; })")
         browser.wait("document.querySelectorAll('.rollouts > li').length === 2")
         assert browser.js(f"document.querySelector('.detail').textContent.split({shown}).length") > 9
+        browser.look(400)
+        assert browser.js("document.documentElement.scrollWidth - innerWidth") <= 0, "nothing is cut off"
+        browser.look()
     assert browser.js("typeof window.broken") == "undefined"
     assert browser.js("document.scripts.length") == scripts, "a script of a part is removed when it has run"
     assert browser.js("document.querySelectorAll('main script, main iframe, main object, main [onerror]').length") == 0
@@ -120,3 +126,23 @@ def test_a_file_of_data_that_was_left_behind_is_named_and_looked_for_again(tmp_p
     browser.wait("!location.hash.includes('id=')")
     browser.click(".entries a")
     browser.wait("document.querySelector('.detail h2')")
+
+
+def test_the_texts_of_published_problems_are_shown_to_the_letter(tmp_path: Path, browser: Browser) -> None:
+    """MathVision's questions: formulas, tags of pictures, many lines."""
+    questions = [str(text) for text in pq.read_table(sample("mathvision"))["question"].to_pylist()]
+    rows = []
+    with parts_in(tmp_path / "parts") as kept:
+        for number, text in enumerate(questions):
+            part, at = kept.add(item(text) | {"id": f"q{number}", "images": []})
+            rows.append(row(text) | {"id": f"q{number}", "part": part, "at": at})
+    look = Look("MathVision", ("steps.js", "browse.js", "trees.js"))
+    write_page(tmp_path / "page.html", look, {"rows": rows, "scored_by": None, "truth": False}, kept)
+    browser.open(tmp_path / "page.html")
+    shown = []
+    for number in range(len(questions)):
+        browser.js(f"location.hash = 'id=q{number}'")
+        browser.wait(f"document.querySelector('.detail h2')?.textContent === 'q{number}'")
+        shown.append(browser.js("document.querySelector('.question').textContent"))
+    assert shown == questions and len(questions) > 50
+    assert browser.said == []
