@@ -117,7 +117,7 @@ class Reader:
         self._process.wait()
 
     def score(self, folder: Path, block: str, place: Path, url: str = "") -> list[list[float]]:
-        """P(yes) of the solutions, by a block of the folder's card."""
+        """P(yes) of the solutions, by a block of the folder's card; `url` stands in the place of the server's there."""
         place.mkdir(parents=True, exist_ok=True)
         rows = []
         for problem, steps, answer in solutions(folder):
@@ -127,7 +127,8 @@ class Reader:
                 Path(files[-1]).write_bytes(image)
             row = {"question": problem.question, "choices": list(problem.choices), "images": files}
             rows.append(row | {"steps": list(steps), "answer": answer})
-        asked = {"folder": str(folder), "code": blocks(folder)[block], "solutions": rows, "url": url}
+        code = blocks(folder)[block].replace("http://127.0.0.1:8000", url or "http://127.0.0.1:8000")
+        asked = {"folder": str(folder), "code": code, "solutions": rows, "url": url}
         asked["pictures"] = folders.reads_images(folder)
         (place / "asked.json").write_text(json.dumps(asked))
         assert self._process.stdin is not None and self._process.stdout is not None
