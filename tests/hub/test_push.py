@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_server import hub
+from hub_server import Hub, hub
 from typer.testing import CliRunner
 
 from mmprm.cli import app
-from mmprm.hub.push import planned, push
+from mmprm.hub.push import planned
 from mmprm.runtime.errors import UserError
 
 
@@ -27,11 +30,20 @@ def folder(path: Path, **licences: str | None) -> Path:
     return path
 
 
+def pushed(there: Hub, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `mmprm push` with the stand-in as the hub, in a process of its own: other tests have put this one offline."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    command = [sys.executable, "-c", "from mmprm.cli import app; app()", "push", *arguments]
+    asked = {"env": environment | {"HF_ENDPOINT": there.url, "HF_TOKEN": "hf_of_the_tests"}, "text": True}
+    return subprocess.run(command, capture_output=True, check=False, **asked)  # type: ignore[call-overload, no-any-return]
+
+
 def test_the_data_go_to_a_data_set_and_a_prm_to_a_model(tmp_path: Path) -> None:
     made = folder(tmp_path, mm_k12="apache-2.0", drawn=None)
     with hub() as there:
-        push(planned(made, "data", "me/steps"), private=True, endpoint=there.url)
-        push(planned(made, "prm/soft", "me/prm"), private=False, endpoint=there.url)
+        for more in (["me/steps"], ["me/prm", "--part", "prm/soft", "--public"]):
+            done = pushed(there, str(made), *more)
+            assert done.returncode == 0 and "/commit/" in done.stdout, done.stderr
     data, model = there.files["datasets/me/steps"], there.files["models/me/prm"]
     assert set(data) == {"README.md", "data/labels.parquet", "data_card/seeds.svg", "metrics/best_of_n.json"}
     assert set(model) == {"README.md", "config.json"} and data["README.md"] == b"# card"
@@ -71,8 +83,9 @@ def test_what_the_hub_refuses_is_said(tmp_path: Path) -> None:
     made = folder(tmp_path, pool="mit")
     with hub() as there:
         there.refuses = (403, "You have no write access")
-        with pytest.raises(UserError, match=r"me/steps: the hub did not take it: .*403"):
-            push(planned(made, "data", "me/steps"), private=True, endpoint=there.url)
+        done = pushed(there, str(made), "me/steps")
+    assert done.returncode == 2 and "mmprm push: me/steps: the hub did not take it" in done.stderr
+    assert "403" in done.stderr and "hf_of_the_tests" not in done.stderr
 
 
 @pytest.mark.parametrize("damage", [None, "{", '{"licences": [1]}', "[]"])
