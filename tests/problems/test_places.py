@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from table_pictures import picture
 
@@ -93,6 +95,28 @@ def test_pictures_come_as_base64_data_uris_and_file_uris(intake: Intake, tmp_pat
     }
     reasons = ["corrupt_image", "corrupt_image", "path_outside", "missing_file", "truncated_image"]
     assert [bad[row] for row in sorted(bad)] == reasons
+
+
+@pytest.mark.parametrize("form", ["own.jsonl", "own.csv", "own.parquet"])
+def test_a_table_may_mix_rows_with_and_without_pictures_where_it_says_so(
+    intake: Intake, tmp_path: Path, form: str
+) -> None:
+    """The other rows are published questions of GSM8K's kind, whose cell for the picture is empty in three ways."""
+    (tmp_path / "a.png").write_bytes(picture())
+    cells = ["a.png", None, "" if form != "own.parquet" else None]
+    table = [{"id": str(at), "question": f"q{at}", "answer": "1", "image": cell} for at, cell in enumerate(cells)]
+    if form == "own.jsonl":
+        (tmp_path / form).write_text("\n".join(map(json.dumps, table)))
+    elif form == "own.csv":
+        lines = [",".join("" if value is None else value for value in row.values()) for row in table]
+        (tmp_path / form).write_text("\n".join(["id,question,answer,image", *lines]))
+    else:
+        images = pa.array([{"bytes": picture(), "path": "a.png"}, {"bytes": None, "path": None}, None])
+        pq.write_table(pa.Table.from_pylist(table).set_column(3, "image", images), tmp_path / form)
+    problems, reasons = intake(kind="table", path=tmp_path / form, image_optional=True)
+    assert [len(problem.images) for problem in problems.values()] == [1, 0, 0] and not reasons
+    problems, reasons = intake(kind="table", path=tmp_path / form)
+    assert len(problems) == 1 and set(reasons.values()) == {"missing_value"}
 
 
 def test_a_refusal_does_not_hold_the_picture(intake: Intake, tmp_path: Path) -> None:

@@ -90,6 +90,9 @@ class MappedFiles(ProblemFiles):
     composite: bool = Field(
         False, description="one picture may hold what the question calls <image1>, <image2>, … (as MathVision's do)"
     )
+    image_optional: bool = Field(
+        False, description="rows whose cell for images is empty are problems of text alone; false: they are refused"
+    )
 
 
 class TableSource(MappedFiles):

@@ -58,7 +58,8 @@ def problem_of(fields: RowFields, context: SourceContext) -> Problem:
     needed = {"id": True, "question": True, "answer": fields.has_answer, "image": fields.has_image}
     for field in filter(needed.get, needed):
         if getattr(fields, field) in (None, []):
-            raise RowRefusedError("missing_value", f"there is no value for {field}")
+            optional = "; `image_optional: true` takes such rows of a table" if field == "image" else ""
+            raise RowRefusedError("missing_value", f"there is no value for {field}{optional}")
     choices = choices_of(fields.choices)
     question = text_of(fields.question, "question")
     if fields.places:

@@ -19,6 +19,7 @@ _MATHVERSE_TYPES = {"multi-choice": "choice", "free-form": "auto"}
 _MATHVISTA_TYPES = {"text": "auto", "integer": "integer", "float": "number", "list": "auto"}
 _OLYMPIAD_TYPES = ("Numerical", "Expression", "Equation", "Tuple", "Interval")
 _LETTER = re.compile(r"\(?([A-Z])[).]?")
+_NO_IMAGE = (None, "", [], {"bytes": None, "path": None})  # as CSV, JSON and the hub's Image feature have an empty cell
 _CHOICE = "choice "  # and a number: one of several columns of choices
 
 
@@ -50,9 +51,11 @@ def table(row: dict[str, Any], columns: dict[str, str], source: TableSource | Im
         while several and several[-1] is None:  # MMBench has four columns, and questions with two options
             several.pop()
         values["choices"] = several
+    if source.image_optional and values["image"] in _NO_IMAGE:
+        values["image"] = None
     return RowFields(
         **values,
-        has_image="image" in columns,
+        has_image="image" in columns and not source.image_optional,
         answer_is=source.answer_is,
         places=True,
         composite=source.composite,
