@@ -79,6 +79,20 @@ def write_candidates(
     write_candidates(read_config(config), benchmark, variant, problems, candidates, scores, out, parts)
 
 
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="names of runs, or their folders; all are compared with the first")],
+    out: PageToWrite = None,
+) -> None:
+    """Compare finished runs: settings, differences on shared problems, cost; a page, and a CSV beside it."""
+    from mmprm.pages.compare import open_runs, write_comparison
+    from mmprm.pages.run_folder import file_name
+
+    opened = open_runs(runs)
+    page = out or opened[0].folder / "compare" / f"{'-'.join(file_name(run.name) for run in opened[1:])}.html"
+    write_comparison(opened, page)
+    print(page)
+
+
 def write_audit(config: ConfigFile, results: RunFolder, out: Out) -> None:
     """Write the page on which people judge a sample of labelled steps, verdicts and refusals."""
     from mmprm.audit.page import write_audit

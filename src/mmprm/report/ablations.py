@@ -71,7 +71,7 @@ def write_ablation(config: Config, ablation: str, files: Ranked, page: Path, tab
         for row in metrics[benchmark, variant]["rows"]
     ]
     # As objects: a column of integers with gaps stays one of integers.
-    cells = [{name: _no_formula(cell) for name, cell in row.items()} for row in rows]
+    cells = [{name: no_formula(cell) for name, cell in row.items()} for row in rows]
     tables.write_text(table, pd.DataFrame(cells, columns=COLUMNS, dtype=object).to_csv(index=False))
     text = render_template(
         "ablation.html.jinja",
@@ -88,7 +88,7 @@ def write_ablation(config: Config, ablation: str, files: Ranked, page: Path, tab
     tables.write_text(page, text)
 
 
-def _no_formula(cell: Any) -> Any:
+def no_formula(cell: Any) -> Any:
     """Put an apostrophe before a text that a spreadsheet would run."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
