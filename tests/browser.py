@@ -54,6 +54,7 @@ class Browser:
         self._buffer, self._number = b"", 0
         self._loads: set[str] = set()  # loads that have ended
         self._session: str | None = None
+        self._theme: list[dict[str, str]] = []
         self._send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads))
         target = self._send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -176,8 +177,12 @@ class Browser:
         """Give the window a size and the theme."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 700}
         self._send("Emulation.setDeviceMetricsOverride", **size)
-        theme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self._send("Emulation.setEmulatedMedia", features=theme)
+        self._theme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self._send("Emulation.setEmulatedMedia", features=self._theme)
+
+    def print_media(self) -> None:
+        """Show the page as it is printed, in the theme that the window has."""
+        self._send("Emulation.setEmulatedMedia", media="print", features=self._theme)
 
     def screenshot(self, path: Path, whole: bool = False) -> None:
         """Write what is seen, or the whole page, as PNG."""

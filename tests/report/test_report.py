@@ -197,8 +197,17 @@ def test_a_large_image_is_shown_smaller_and_a_broken_one_is_not() -> None:
     assert examples.data_uri(b"no image") is None
 
 
-def test_colours_go_from_red_to_green_and_unknown_is_grey() -> None:
-    assert [tree_view.colour(mc) for mc in (0.0, 0.5, 1.0, None)] == ["#c43c2e", "#d9971c", "#2c8a57", "#9a9a9a"]
+def luminance(colour: str) -> float:
+    """The relative luminance of #rrggbb (WCAG 2)."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_badges_go_from_orange_to_blue_and_white_can_be_read_on_all_of_them() -> None:
+    assert [tree_view.colour(mc) for mc in (0.0, 0.5, 1.0, None)] == ["#a84600", "#666c72", "#005a8e", "#5b6066"]
+    colours = [tree_view.colour(None), *(tree_view.colour(mc / 100) for mc in range(101))]
+    assert min(1.05 / (luminance(colour) + 0.05) for colour in colours) >= 4.5
 
 
 def test_mc_values_of_exactly_0_and_1_stand_apart() -> None:

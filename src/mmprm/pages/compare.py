@@ -134,15 +134,14 @@ def _comparisons(runs: Sequence[Run], base: Path) -> tuple[list[Row], list[str]]
                 left_out.append(f"{benchmark} is no benchmark of {' and '.join(lacking)}")
                 continue
             for pair in _variants(first.config, other.config):
-                files = [_ranked(run, benchmark, variant) for run, variant in zip((first, other), pair, strict=True)]
-                absent = [
-                    path for of in files for path in (of.problems, of.candidates, *of.scores) if not path.is_file()
-                ]
+                ours, theirs = _ranked(first, benchmark, pair[0]), _ranked(other, benchmark, pair[1])
+                files = [path for of in (ours, theirs) for path in (of.problems, of.candidates, *of.scores)]
+                absent = [path for path in files if not path.is_file()]
                 if absent:
                     left_out.append(f"{benchmark}, PRM {' and '.join(dict.fromkeys(pair))}: {absent[0]} is not there")
                     continue
                 try:
-                    found = paired(*files, first.config.bench, first.config.seed)
+                    found = paired(ours, theirs, first.config.bench, first.config.seed)
                 except UserError as error:
                     left_out.append(f"{benchmark}: {error}")
                     continue

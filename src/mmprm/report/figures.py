@@ -26,8 +26,10 @@ COLOURS = {
     **dict.fromkeys(("oracle", "right", "exact"), _GREEN),
     **dict.fromkeys(("random", "untrained", "minus random"), _GREY),
     **dict.fromkeys(("between", "off"), _PALE),
-    **{"negative path": "#e69f00", "lost": "#d6dbe0"},
+    **{"negative path": "#e69f00", "lost": "#d6dbe0", "weighted majority": "#cc79a7"},
 }
+_TAG = re.compile(r"<\w[^>]*>")
+_ROLE = re.compile(r' (?:role|aria-\w+)="[^"]*"')
 _LOST = 3  # reasons that a funnel names at a stage
 _OTHERS = ["#cc79a7", "#e69f00", "#56b4e9", "#b0a000", "#332288", "#117733", "#882255", "#44aa99", "#a0522d", "#aa4499"]
 
@@ -41,6 +43,7 @@ def _svg(chart: Any, label: str) -> str:
     spec = chart.configure(
         font=FONT,
         background="white",
+        aria=False,
         view={"stroke": None},
         axis={"gridColor": "#e6e6e6", "domainColor": "#888", "tickColor": "#888", "labelColor": "#333"}
         | {"labelFontSize": 11, "titleColor": "#333", "titleFontSize": 11, "titleFontWeight": "normal"},
@@ -49,6 +52,7 @@ def _svg(chart: Any, label: str) -> str:
         title={"fontSize": 12, "fontWeight": 600, "anchor": "start", "color": "#222", "offset": 8},
     ).to_dict()
     svg = str(vl_convert.vegalite_to_svg(_printable(spec)))
+    svg = _TAG.sub(lambda tag: _ROLE.sub("", tag[0]), svg)  # the chart has a label as a whole
     digest = hashlib.sha256(svg.encode()).hexdigest()[:8]
     svg = re.sub(r"""(\bid="|url\(#|href="#)""", rf"\g<1>c{digest}-", svg)
     return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(printable(label))}" ', 1)
@@ -85,11 +89,13 @@ def _in_percent(rows: Sequence[Row]) -> list[Row]:
     return [row | {key: 100 * row[key] for key in keys if row[key] is not None} for row in rows]
 
 
-def curves(rows: Sequence[Row], x: str, y: str, title: str, scale: str = "log2", width: int = 330) -> str:
+def curves(
+    rows: Sequence[Row], x: str, y: str, title: str, scale: str = "log2", width: int = 330, legend: bool = True
+) -> str:
     """Draw lines of shares over a number. rows: {x, series, value, low, high}, fractions; intervals as bands.
 
     A series of one row is a point, its interval a bar. scale: log2, log or linear; the ticks are the values of x (of
-    lines, where there are any).
+    lines, where there are any). legend: False where the page has one for several charts.
     """
     count = Counter(row["series"] for row in rows)
     rows = [row | {"alone": count[row["series"]] == 1} for row in rows]
@@ -104,14 +110,15 @@ def curves(rows: Sequence[Row], x: str, y: str, title: str, scale: str = "log2",
     }
     axis = alt.Axis(values=ticks, format=tick_format, grid=False)
     base = _chart(_in_percent(rows), title=title).encode(
-        x=alt.X("x:Q", title=x, scale=scales[scale], axis=axis), color=alt.Color("series:N", scale=_scale(list(count)))
+        x=alt.X("x:Q", title=x, scale=scales[scale], axis=axis),
+        color=alt.Color("series:N", scale=_scale(list(count)), **({} if legend else {"legend": None})),
     )
     ends = {"y": alt.Y("low:Q", scale=y_scale, title=y), "y2": "high:Q"}
     band = base.transform_filter("isValid(datum.low) && !datum.alone").mark_area(opacity=0.13).encode(**ends)
     bar = base.transform_filter("isValid(datum.low) && datum.alone").mark_rule(strokeWidth=1.5).encode(**ends)
     line = base.mark_line(point={"size": 28, "filled": True}, strokeWidth=2)
     line = line.encode(y=alt.Y("value:Q", scale=y_scale, title=y))
-    return _svg((band + bar + line).properties(width=width, height=210), title)
+    return _svg((band + bar + line).properties(width=width, height=round(width * 7 / 11)), title)
 
 
 def differences(rows: Sequence[Row], title: str) -> str:
@@ -219,4 +226,4 @@ def durations(rows: Sequence[Row], title: str) -> str:
     )
     text = base.mark_text(align="left", dx=4, fontSize=11, color="#333")
     chart = base.mark_bar(color=_PALE) + text.encode(text=alt.Text("seconds:Q", format=",.0f"))
-    return _svg(chart.properties(width=480, height=19 * len(rows), title=title), title)
+    return _svg(chart.properties(width=330, height=19 * len(rows), title=title), title)

@@ -16,6 +16,7 @@ from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.report import data_card, figures, results
 from mmprm.report.sections import benchmark_results, tree_view
+from mmprm.report.sections.first_screen import first_screen
 from mmprm.report.sections.label_charts import label_accuracy, label_charts, seed_filter
 from mmprm.report.sections.provenance import provenance
 from mmprm.report.templates import ReportExtra, render_template
@@ -33,6 +34,7 @@ def render(config: Config, folder: Path, extras: Sequence[ReportExtra] = ()) -> 
     costs = results.costs_by_rule(config, folder)
     timed = [row for row in costs if row["seconds"]]
     benchmarks = benchmark_results.results_at_largest_n(config, folder, extras)
+    made = provenance(config, folder)
     return render_template(
         "page.html.jinja",
         title=config.report.title,
@@ -43,6 +45,7 @@ def render(config: Config, folder: Path, extras: Sequence[ReportExtra] = ()) -> 
         primary=config.bench.primary,
         replicates=config.prm.replicates,
         confidence=f"{100 * config.bench.confidence:g} %",
+        screen=first_screen(config, folder, benchmarks, costs, made["models"]),
         bench=benchmarks,
         headlines=[line for line in map(benchmark_results.headline, benchmarks) if line],
         differences=benchmark_results.difference_chart(config, benchmarks),
@@ -63,6 +66,6 @@ def render(config: Config, folder: Path, extras: Sequence[ReportExtra] = ()) -> 
         },
         sources=results.sources(config, folder),
         statuses=[{"status": status, "reason": reason, "count": n} for (status, reason), n in statuses],
-        provenance=provenance(config, folder),
+        provenance=made,
         configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110),
     )

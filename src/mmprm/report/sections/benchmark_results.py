@@ -64,10 +64,22 @@ def results_at_largest_n(
                     "chart": _chart_over_n(rows, config.bench.primary, f"{benchmark}, PRM {variant}")
                     if charts
                     else None,
+                    "official": _official(metrics.get((benchmark, variant), {}).get("official") or []),
                     "extras": [text for text in additions if text],
                 }
             )
     return entries
+
+
+def _official(rows: Sequence[Row]) -> Row | None:
+    """Return the choices and score -> their values of official scores; None for a benchmark that has none."""
+    choices = list(dict.fromkeys(row["choice"] for row in rows))
+    scores = {row["score"]: {} for row in rows}
+    for row in rows:
+        scores[row["score"]][row["choice"]] = row
+    by_score = {score: [of.get(choice) for choice in choices] for score, of in scores.items()}
+    named = [choice.replace("bon/", "PRM, ") for choice in choices]
+    return {"choices": named, "scores": by_score} if rows else None
 
 
 def _benchmark_metrics(config: Config, folder: Path) -> dict[tuple[str, str], Row]:
@@ -123,7 +135,7 @@ def _chart_over_n(rows: Sequence[Row], primary: str, title: str) -> Markup | Non
         if row["metric"] == name and row["value"] is not None
     ]
     return (
-        Markup(figures.curves(shown, "candidates (N)", "accuracy (%)", title))
+        Markup(figures.curves(shown, "candidates (N)", "accuracy (%)", title, width=230, legend=False))
         if len({row["x"] for row in shown}) > 1
         else None
     )

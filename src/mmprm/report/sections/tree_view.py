@@ -17,6 +17,7 @@ from mmprm.runtime.errors import UserError
 
 _MAX_ROLLOUTS = 6  # a node's rollouts that are shown; the page says how many more there are
 _MAX_TEXT = 600  # characters of an unparsed rollout
+_GREY = "#5b6066"  # of a state that nothing could be graded from
 
 
 def shown_trees(config: Config, folder: Path) -> list[Row]:
@@ -112,9 +113,9 @@ def _shown(rollouts: list[Row]) -> list[Row]:
 
 
 def colour(mc: float | None) -> str:
-    """Return a colour from red (0) over amber (0.5) to green (1); grey where nothing could be graded."""
+    """Return a colour from orange (0) over grey (0.5) to blue (1), all dark enough for white text; None: grey."""
     if mc is None:
-        return "#9a9a9a"
-    stops = [(0xC4, 0x3C, 0x2E), (0xD9, 0x97, 0x1C), (0x2C, 0x8A, 0x57)]
+        return _GREY
+    stops = [(0xA8, 0x46, 0x00), (0x66, 0x6C, 0x72), (0x00, 0x5A, 0x8E)]
     low, high, share = (stops[0], stops[1], mc * 2) if mc < 0.5 else (stops[1], stops[2], mc * 2 - 1)
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(low, high, strict=True))
