@@ -17,7 +17,7 @@ for verb in (
     *(evaluation.summarise, evaluation.score_steps, evaluation.measure_steps),
     *(report.write_report, report.write_data_card, report.write_ablation),
     *(pages.score_trees, pages.write_trees, pages.tree, pages.write_candidates),
-    *(pages.write_audit, pages.audit, pages.compare),
+    *(pages.write_audit, pages.audit, pages.compare, pages.watch),
     *(evaluation.score, evaluation.evaluate, evaluation.grade, problems.look, report.clean),
     *(hub.export, hub.push),
 ):

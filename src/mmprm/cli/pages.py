@@ -1,5 +1,9 @@
 """The verbs of the pages to look at beside the report. In: the files of a run. Out: HTML."""
 
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -91,6 +95,31 @@ def compare(
     page = out or opened[0].folder / "compare" / f"{'-'.join(file_name(run.name) for run in opened[1:])}.html"
     write_comparison(opened, page)
     print(page)
+
+
+def watch(
+    run: Annotated[str, typer.Argument(help="the run's name, or its folder results/<run>, which may be a shared one")],
+    every: Annotated[float, typer.Option("--every", help="seconds between two looks")] = 5.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="look once; so does a watch whose output is no terminal")
+    ] = False,
+) -> None:
+    """Watch a run that goes on elsewhere: stages, rates, time left, what failed and why. Only its folder is read."""
+    from mmprm.pages.run_folder import open_run
+    from mmprm.workflow.terminal import watch
+
+    config, folder = open_run(run)
+    if once or not sys.stdout.isatty():
+        print("\n".join(watch.in_words(watch.look(config, folder, time.time()))))
+        return
+
+    def states() -> Iterator[watch.RunState]:
+        while True:
+            yield watch.look(config, folder, time.time())
+            time.sleep(max(0.5, every))
+
+    with contextlib.suppress(KeyboardInterrupt):
+        watch.show(states())
 
 
 def write_audit(config: ConfigFile, results: RunFolder, out: Out) -> None:

@@ -111,7 +111,7 @@ def curves(
     axis = alt.Axis(values=ticks, format=tick_format, grid=False)
     base = _chart(_in_percent(rows), title=title).encode(
         x=alt.X("x:Q", title=x, scale=scales[scale], axis=axis),
-        color=alt.Color("series:N", scale=_scale(list(count)), **({} if legend else {"legend": None})),
+        color=alt.Color("series:N", scale=_scale(list(count)), legend=alt.Undefined if legend else None),
     )
     ends = {"y": alt.Y("low:Q", scale=y_scale, title=y), "y2": "high:Q"}
     band = base.transform_filter("isValid(datum.low) && !datum.alone").mark_area(opacity=0.13).encode(**ends)

@@ -74,7 +74,7 @@ def results_at_largest_n(
 def _official(rows: Sequence[Row]) -> Row | None:
     """Return the choices and score -> their values of official scores; None for a benchmark that has none."""
     choices = list(dict.fromkeys(row["choice"] for row in rows))
-    scores = {row["score"]: {} for row in rows}
+    scores: dict[str, Row] = {row["score"]: {} for row in rows}
     for row in rows:
         scores[row["score"]][row["choice"]] = row
     by_score = {score: [of.get(choice) for choice in choices] for score, of in scores.items()}

@@ -74,14 +74,15 @@ def failure(board: Board) -> list[str]:
     else:  # such as an output that is missing, of which Snakemake speaks itself
         lines = ["The run has failed; the error stands above."]
     for job in failures[:_JOBS]:
-        lines += ["", *_of_job(job)]
+        lines += ["", *of_job(job)]
     if len(failures) > _JOBS:
         lines += ["", "and " + ", ".join(job.name for job in failures[_JOBS:])]
     kept = "what was finished is kept, and what was begun goes on from its checkpoint or journal"
     return [*lines, "", f"continue with    {command()}", f"                 ({kept})"]
 
 
-def _of_job(job: JobState) -> Iterator[str]:
+def of_job(job: JobState) -> Iterator[str]:
+    """Yield what is said of a job that failed: its name, the ends of its logs, what to do."""
     yield job.name
     found = ""
     for log in job.logs:
