@@ -1,8 +1,7 @@
-"""MM-PRM as a workflow: from problems to a process reward model and a report.
+"""MM-PRM as a workflow: problems > policy > seeds > annotation > labels > prm > bench > report.
 
-problems > policy > seeds > annotation > labels > prm > bench > report, ablations; trees and candidates to look at
-A file given with --configfile is the whole configuration (merged with it, the default run would become part of every
-other one); without one, workflow_config.yaml is. Targets: `all` (the report), a stage, mini_base, ablations, any file.
+A file given with --configfile is the whole configuration (else the default run would be part of it); without one that is
+workflow_config.yaml. Targets: `all` (the report), a stage, mini_base, ablations, sealed, trees, candidates, audit, a file.
 """
 
 from snakemake.utils import min_version
@@ -27,6 +26,7 @@ include: "rules/annotation.smk"
 include: "rules/labels.smk"
 include: "rules/prm.smk"
 include: "rules/bench.smk"
+include: "rules/sealed.smk"
 include: "rules/experiments/consensus.smk"
 include: "rules/experiments/guided.smk"
 include: "rules/report.smk"

@@ -104,7 +104,7 @@ rule measure:
     params:
         *SETTINGS.affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=2),
         config=RESOLVED,
-        benchmark=SETTINGS.entry("benchmarks", "benchmark"),
+        benchmark=SETTINGS.test,
     shell:
         "mmprm measure --config {params.config:q} --benchmark {wildcards.benchmark} --variant {wildcards.variant}"
         " --problems {input.problems:q} --candidates {input.candidates:q} --scores {input.scores:q}"
@@ -131,7 +131,7 @@ rule measure_trainings:
     params:
         *SETTINGS.affects("bench.n", "bench.primary", "bench.confidence", "bench.resamples", "seed", version=1),
         config=RESOLVED,
-        benchmark=SETTINGS.entry("benchmarks", "benchmark"),
+        benchmark=SETTINGS.test,
     shell:
         "mmprm measure-trainings --config {params.config:q} --benchmark {wildcards.benchmark}"
         " --variant {wildcards.variant} --problems {input.problems:q} --candidates {input.candidates:q}"

@@ -66,6 +66,7 @@ wildcard_constraints:
     benchmark=r"[A-Za-z0-9_-]+",
     strategy=r"[A-Za-z0-9_-]+",
     ablation=r"[A-Za-z0-9_-]+",
+    test=r"[A-Za-z0-9_-]+",
     shard=r"\d+-of-\d+",
     steps=r"[A-Za-z0-9_-]+",
     label_set=r"[A-Za-z0-9_-]+",

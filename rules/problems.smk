@@ -1,6 +1,6 @@
 """Problems. In: the configured sources. Out: a problem table a source, the rows that were refused, and the counts.
 
-Steps: intake. Sources of the kinds curated, set_aside and tagged are made by rules/curation.smk and rules/tagging.smk.
+Steps: intake. Sources of the kinds curated, set_aside and tagged are made by rules/curation.smk and rules/tagging.smk, those of sealed tests by rules/sealed.smk.
 """
 
 
@@ -17,7 +17,7 @@ rule intake:
     benchmark:
         "<benchmarks>/intake/{source}.tsv"
     wildcard_constraints:
-        source=INPUTS.not_of_kind("curated", "set_aside", "tagged"),
+        source=INPUTS.not_of_kind("curated", "set_aside", "tagged", "sealed"),
     conda:
         "../envs/cpu.yaml"
     threads: DEVICES.checking_threads
@@ -35,6 +35,6 @@ rule intake:
 
 
 rule problems:
-    """Make the problem tables of all sources."""
+    """Make the problem tables of all sources but those of sealed tests."""
     input:
-        expand("<results>/problems/{source}.parquet", source=CONFIG.sources),
+        expand("<results>/problems/{source}.parquet", source=CONFIG.open_sources),

@@ -38,7 +38,7 @@ rule write_data_card:
     """Write the data card, with its funnels and examples."""
     input:
         rules.problems.input,
-        expand("<results>/problems/{source}.refused.parquet", source=CONFIG.sources),
+        expand("<results>/problems/{source}.refused.parquet", source=CONFIG.open_sources),
         rules.seeds.input.made,
         rules.policy.input.made,
         rules.annotation.input.made,
@@ -73,5 +73,5 @@ rule report:
         rules.write_report.input,
         rules.write_data_card.output,
         CHAINS.bench,
-        expand("<results>/problems/{source}.refused.parquet", source=CONFIG.sources),
+        expand("<results>/problems/{source}.refused.parquet", source=CONFIG.open_sources),
         rules.step_data.input,

@@ -308,21 +308,37 @@ def test_drawn_problems_are_named_after_their_source(tmp_path: Path) -> None:
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
-def test_a_sealed_test_is_drawn_by_its_own_seed_and_never_by_the_runs(tmp_path: Path) -> None:
-    def drawn(run_seed: int, **sealed: Any) -> list[Problem]:
+def test_the_problems_of_a_sealed_test_are_drawn_by_no_intake(tmp_path: Path) -> None:
+    mini = {"kind": "mini", "size": 6, "families": ["bars", "table"]}
+    values = {
+        "run": "test",
+        "sources": {
+            "sealed": mini | {"split": "sealed"},
+            "pool": mini | {"split": "sft"},
+            "dev": mini | {"split": "dev"},
+        },
+        "policy": {"base": "none", "sources": ["pool"]},
+        "seeds": {"sources": ["pool"]},
+        "benchmarks": {"dev": {"source": "dev"}},
+    }
+    with pytest.raises(UserError, match=r"sources\.sealed: .* drawn at its first look, by `snakemake sealed`"):
+        make_source(config.load(values), "sealed", tmp_path / "sealed.parquet", tmp_path / "refused.parquet")
+
+
+def test_a_source_may_be_drawn_by_a_seed_of_its_own(tmp_path: Path) -> None:
+    def drawn(run_seed: int, seed: int | None) -> list[Problem]:
         mini = {"kind": "mini", "size": 6, "families": ["bars", "table"]}
         values = {
             "run": "test",
             "seed": run_seed,
-            "sources": {"sealed": mini | {"split": "sealed", **sealed}, "pool": mini | {"split": "sft"}},
+            "sources": {"fixed": mini | {"split": "test", "seed": seed}, "pool": mini | {"split": "sft"}},
             "policy": {"base": "none", "sources": ["pool"]},
             "seeds": {"sources": ["pool"]},
-            "benchmarks": {"sealed": {"source": "sealed"}},
+            "benchmarks": {"fixed": {"source": "fixed"}},
         }
-        out = tmp_path / "sealed.parquet"
-        make_source(config.load(values), "sealed", out, tmp_path / "refused.parquet")
+        out = tmp_path / "fixed.parquet"
+        make_source(config.load(values), "fixed", out, tmp_path / "refused.parquet")
         return read_problems(out)
 
-    with pytest.raises(UserError, match=r"sources\.sealed\.seed: a sealed test is drawn by a seed of its own"):
-        drawn(0)
-    assert drawn(0, seed=7) == drawn(1, seed=7) != drawn(0, seed=8)
+    assert drawn(0, 7) == drawn(1, 7) != drawn(0, 8)
+    assert drawn(0, None) == drawn(5, 0) != drawn(1, None)

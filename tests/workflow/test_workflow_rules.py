@@ -34,6 +34,7 @@ def test_there_is_a_file_of_rules_for_each_stage() -> None:
         "guided",
         "pages",
         "remote",
+        "sealed",
         "tagging",
         *STAGES,
     }
@@ -56,7 +57,7 @@ def test_a_rule_is_short_has_a_log_a_benchmark_and_an_environment_and_calls_one_
 def test_targets_have_a_docstring_and_final_artefacts_are_in_the_report_of_snakemake() -> None:
     assert all(body.startswith('    """') for body in RULES.values())
     reported = {name for name, body in JOBS.items() if "report(" in body.split("    log:")[0]}
-    assert reported == {"write_report", "write_data_card", "write_ablation"}
+    assert reported == {"write_report", "write_data_card", "write_ablation", "write_sealed"}
     captions = set(re.findall(r'"(captions/.*?\.rst)"', "".join(TEXTS.values())))
     assert captions == {f"captions/{path.name}" for path in (ROOT / "rules/captions").iterdir()}
 

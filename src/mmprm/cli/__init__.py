@@ -18,6 +18,7 @@ for verb in (
     *(report.write_report, report.write_data_card, report.write_ablation),
     *(pages.score_trees, pages.write_trees, pages.tree, pages.write_candidates),
     *(pages.write_audit, pages.audit, pages.compare, pages.watch),
+    *(problems.open_seal, problems.draw_sealed, report.write_sealed),
     *(evaluation.score, evaluation.evaluate, evaluation.grade, problems.look, report.clean),
     *(hub.export, hub.push),
 ):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmprm.cli.program import ConfigFile, Out, Problems, Work, on_devices, option, read_config
+from mmprm.cli.program import ConfigFile, Out, PolicyFolder, Problems, Work, folder_of, on_devices, option, read_config
 from mmprm.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -147,6 +147,35 @@ def curate(
     from mmprm.curation.curate import Outputs, curate
 
     curate(read_config(config), source, problems, tested, work, Outputs(out, refused, funnel, test), workers)
+
+
+def open_seal(
+    config: ConfigFile,
+    test: Annotated[str, option("--test", "a key of sealed")],
+    policy: PolicyFolder,
+    prms: Annotated[
+        list[Path], option("--prms", "the PRMs' model folders", lambda paths: [folder_of(path) for path in paths])
+    ],
+    out: Out,
+) -> None:
+    """Enter a look at a sealed test into the ledger, before its problems are drawn."""
+    from mmprm.sealed.look import open_seal
+
+    open_seal(read_config(config), test, policy, prms, out)
+
+
+def draw_sealed(
+    config: ConfigFile,
+    source: Annotated[str, option("--source", "a key of sources, of kind mini with split sealed, or sample")],
+    look: Annotated[Path, option("--look", "the look of open-seal, which has the seed")],
+    out: Out,
+    refused: Annotated[Path, option("--refused", "the table of refused rows to write, which has none")],
+    parents: Annotated[list[Path] | None, option("--parents", "the table that a sample is of")] = None,
+) -> None:
+    """Draw the problems of a sealed test by the seed of its look."""
+    from mmprm.sealed.look import draw_sealed
+
+    draw_sealed(read_config(config), source, look, parents or [], out, refused)
 
 
 def set_aside(

@@ -51,6 +51,18 @@ def write_ablation(
     write_ablation(read_config(config), ablation, files, out, table)
 
 
+def write_sealed(
+    config: ConfigFile,
+    test: Annotated[str, option("--test", "a key of sealed")],
+    results: RunFolder,
+    out: Out,
+) -> None:
+    """Write the page of a sealed test: what was claimed, the looks, and what it showed."""
+    from mmprm.report.sealed import write_sealed
+
+    write_sealed(read_config(config), test, results, out)
+
+
 def clean(
     run: Annotated[str, typer.Argument(help="the run's name, or its folder results/<run>")],
     remove: Annotated[list[str] | None, option("--remove", "kinds to remove, e.g. checkpoints journals")] = None,

@@ -23,6 +23,7 @@ from mmprm.config.evaluation import (
     Trees,
     check_step_tests,
 )
+from mmprm.config.evidence import Evidence, SealedTest, check_sealed, is_sealed
 from mmprm.config.experiments import Strategy
 from mmprm.config.labels import Labels
 from mmprm.config.models import EngineSettings, GradingSettings, Prompt, Sampling
@@ -81,6 +82,10 @@ class Config(Section):
     prm: Prm = Field(Prm(), description="process reward models, one a variant")
     ablations: dict[Name, Ablation] = Field({}, description="comparisons of variants, for the target `ablations`")
     benchmarks: dict[Name, Benchmark] = Field(min_length=1, description="where candidates are ranked, by name")
+    sealed: dict[Name, SealedTest] = Field(
+        {}, description="benchmarks for the target `sealed` alone, by names that no other benchmark has"
+    )
+    evidence: Evidence = Field(Evidence(), description="what was claimed of sealed tests, and the looks at them")
     step_benchmarks: dict[Name, StepTest] = Field({}, description="labelled steps on which PRMs are measured")
     bench: Bench = Field(Bench(), description="Best-of-N")
     guided: dict[Name, Strategy] = Field(default_factory=dict, description="strategies beside Best-of-N, by name")
@@ -103,16 +108,31 @@ class Config(Section):
         """The weights other than 1 of the policy's sources: how often their problems are taken in an epoch."""
         return weights_of(self.sources, self.policy.sources)
 
+    @property
+    def tests(self) -> dict[str, Benchmark | SealedTest]:
+        """The benchmarks, and behind them the sealed ones."""
+        return {**self.benchmarks, **self.sealed}
+
+    @property
+    def open_sources(self) -> list[str]:
+        """The sources but those whose problems are drawn at the first look at a sealed test."""
+        return [name for name, source in self.sources.items() if not is_sealed(source)]
+
     def _trained_on(self) -> dict[str, list[str]]:
         """Map the keys that name training sources to these sources."""
         return {"policy.sources": list(self.policy.sources), "seeds.sources": list(self.seeds.sources)}
 
     @model_validator(mode="after")
     def _references_exist(self) -> Self:
-        tested = {f"benchmarks.{name}.source": [bench.source] for name, bench in self.benchmarks.items()}
-        for key, names in (self._trained_on() | tested).items():
+        used = self._trained_on() | {f"benchmarks.{name}.source": [one.source] for name, one in self.benchmarks.items()}
+        sealed = {f"sealed.{name}.source": [test.source] for name, test in self.sealed.items()}
+        for key, names in (used | sealed).items():
             check_names(key, names, self.sources, "source ")
         check_derived(self.sources)
+        used |= {f"sources.{name}": list(getattr(source, "sources", ())) for name, source in self.sources.items()}
+        check_sealed(self.sources, self.sealed, ((key, name) for key, names in used.items() for name in names))
+        if both := sorted(set(self.sealed) & set(self.benchmarks)):
+            raise ValueError(f"sealed.{both[0]}: a benchmark has this name too; rename one")
         for name, source in self.sources.items():
             against = getattr(source, "against", None) or ()
             check_names(f"sources.{name}.against", against, self.benchmarks, "benchmark ")
@@ -139,11 +159,12 @@ class Config(Section):
     def _tests_are_not_trained_on(self) -> Self:
         """Refuse benchmarks whose problems are trained on; sources of different names may read the same rows."""
         trained = [(key, name) for key, names in self._trained_on().items() for name in names]
-        for bench, settings in self.benchmarks.items():
+        for bench, settings in self.tests.items():
+            section = "sealed" if bench in self.sealed else "benchmarks"
             for key, name in trained:
                 if share_problems(self.sources, settings.source, name):
                     raise ValueError(
-                        f"benchmarks.{bench}.source: {settings.source!r} shares problems with {name!r} of {key}; "
+                        f"{section}.{bench}.source: {settings.source!r} shares problems with {name!r} of {key}; "
                         "give a benchmark problems of its own (of mini problems, another split)"
                     )
         return self

@@ -1,4 +1,4 @@
-"""Sources made from others: curated (which problems are fit, and which are held out), set aside, and tagged."""
+"""Sources made from others: curated (which problems are fit, and which are held out), set aside, sampled, tagged."""
 
 from typing import Literal, Self
 
@@ -97,6 +97,24 @@ class SetAsideSource(Section):
     def about(self) -> str:
         """Its description in the report."""
         return f"set aside of {self.of}"
+
+
+class SampledSource(Section):
+    """A part of another source's problems, in whole groups, drawn at the first look at a sealed test (see `sealed`)."""
+
+    kind: Literal["sample"]
+    of: Name = Field(description="a source that nothing is trained on; its problems are known, the part is not")
+    size: int = Field(ge=1, description="problems, at least, of the groups whose names come first by a keyed hash")
+
+    @property
+    def sources(self) -> list[str]:
+        """The source that it is made from."""
+        return [self.of]
+
+    @property
+    def about(self) -> str:
+        """Its description in the report."""
+        return f"{self.size} problems of {self.of}, drawn at the first look"
 
 
 TAGGING_PROMPT = "1"  # the version of what the rewriting model is asked, and of how its replies are read

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations, product
 
 from mmprm.config.data_files import DataFiles
-from mmprm.config.derived import CuratedSource, SetAsideSource, TaggedSource
+from mmprm.config.derived import CuratedSource, SampledSource, SetAsideSource, TaggedSource
 from mmprm.config.section import Section, check_names
 from mmprm.config.sources import DERIVED, BenchmarkSource, MathVisionSource, MiniSource, TableSource
 
@@ -15,7 +15,7 @@ def check_derived(sources: Mapping[str, Section]) -> None:
     for name, source in sources.items():
         if not isinstance(source, DERIVED):
             continue
-        key = f"sources.{name}.{'of' if isinstance(source, SetAsideSource) else 'sources'}"
+        key = f"sources.{name}.{'of' if isinstance(source, SetAsideSource | SampledSource) else 'sources'}"
         check_names(key, [other for other in source.sources if other != name], set(sources) - {name}, "source ")
         for other in source.sources:
             parent = sources[other]
@@ -74,6 +74,10 @@ def made_from(sources: Mapping[str, Section], start: str, goal: str) -> bool:
 
 def share_problems(sources: Mapping[str, Section], first: str, second: str) -> bool:
     """Tell whether two sources, by name, may share a problem. What a curated one keeps and holds out shares none."""
+    first, second = (
+        getattr(sources[name], "of", name) if isinstance(sources[name], SampledSource) else name
+        for name in (first, second)
+    )
     for name, other in ((first, second), (second, first)):
         held_out = sources[name]
         if isinstance(held_out, SetAsideSource):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from mmprm.config.data_files import DataFiles, ProblemFiles, Weight
-from mmprm.config.derived import CuratedSource, SetAsideSource, TaggedSource
+from mmprm.config.derived import CuratedSource, SampledSource, SetAsideSource, TaggedSource
 from mmprm.config.section import NO_RESULT, Section, Share
 
 Column = Literal[
@@ -47,8 +47,8 @@ class MiniSource(Section):
 
     kind: Literal["mini"]
     split: Literal["sft", "seeds", "dev", "test", "sealed"] = Field(
-        description="the splits never share a figure, nor a mirror twin of one; sealed: for a test that is looked at "
-        "once, with a `seed` of its own"
+        description="the splits never share a figure, nor a mirror twin of one; sealed: for tests that the "
+        "target `sealed` draws at the first look"
     )
     size: int = Field(ge=1, description="how many problems")
     families: list[Family] = Field(
@@ -56,7 +56,9 @@ class MiniSource(Section):
         description="kinds of problems, drawn in turn; story and long_story are word problems without a figure, for a "
         "base that reads text alone",
     )
-    seed: int | None = Field(None, ge=0, description="of the problems that are drawn; null: the run's seed")
+    seed: int | None = Field(
+        None, ge=0, description="of the problems that are drawn; null: the run's; none of split sealed"
+    )
     wrong_routes: Share = Field(
         0,
         description="of the split sft: the share of the solutions that take a wrong route (a perimeter without "
@@ -203,7 +205,7 @@ class LogicVistaSource(ProblemFiles):
 
 NewerSource = MmmuSource | DynaMathSource | WeMathSource | LogicVistaSource
 BenchmarkSource = MmK12Source | MathVistaSource | MathVerseSource | MathVisionSource | OlympiadBenchSource | NewerSource
-DERIVED = CuratedSource | TaggedSource | SetAsideSource
+DERIVED = CuratedSource | TaggedSource | SetAsideSource | SampledSource
 OwnSource = TableSource | ImageFolderSource | ConversationSource
 Source = Annotated[MiniSource | OwnSource | BenchmarkSource | DERIVED, Field(discriminator="kind")]
 

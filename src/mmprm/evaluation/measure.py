@@ -67,13 +67,13 @@ def measure_trainings(
     variants = list(dict.fromkeys(_training(path)[0] for path in outcome))
     first, *others = (_with_scores(rows, path, [one for one in outcome if _is_of(one, path)]) for path in scores)
     try:
-        kind = config.sources[config.benchmarks[benchmark].source].kind
+        kind = config.sources[config.tests[benchmark].source].kind
         metrics = selection_metrics(by_id, first, config.bench, n, config.seed, variants, kind, others)
     except UserError as error:
         raise UserError(f"{candidates}: {error}") from error
     names = {"benchmark": benchmark, "variant": variant}
     metrics["rows"] = [names | row for row in metrics["rows"]]
-    tables.write_json(out, names | {"domain": config.benchmarks[benchmark].domain} | metrics)
+    tables.write_json(out, names | {"domain": config.tests[benchmark].domain} | metrics)
 
 
 def _training(scores: Path) -> tuple[str, int]:

@@ -72,7 +72,7 @@ def _files(config: Config) -> Iterator[Finding]:
 def _readers(config: Config) -> dict[str, set[str]]:
     """Map each source to the stages that read it, through the sources made of it."""
     uses = [(name, "policy") for name in config.policy.sources] + [(name, "seeds") for name in config.seeds.sources]
-    uses += [(bench.source, "bench") for bench in config.benchmarks.values()]
+    uses += [(bench.source, "bench") for bench in config.tests.values()]
     stages: dict[str, set[str]] = {}
     while uses:
         name, stage = uses.pop()

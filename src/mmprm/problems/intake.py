@@ -56,7 +56,7 @@ def make_source(
 
         if source.split == "sealed" and source.seed is None:
             raise UserError(
-                f"sources.{name}.seed: a sealed test is drawn by a seed of its own, not by the run's; set it"
+                f"sources.{name}: the problems of a sealed test are drawn at its first look, by `snakemake sealed`"
             )
         seed = config.seed if source.seed is None else source.seed
         drawn = [

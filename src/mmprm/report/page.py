@@ -15,6 +15,7 @@ from mmprm import __version__
 from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.report import data_card, figures, results
+from mmprm.report.sealed import looks_at
 from mmprm.report.sections import benchmark_results, tree_view
 from mmprm.report.sections.first_screen import first_screen
 from mmprm.report.sections.label_charts import label_accuracy, label_charts, seed_filter
@@ -48,6 +49,8 @@ def render(config: Config, folder: Path, extras: Sequence[ReportExtra] = ()) -> 
         screen=first_screen(config, folder, benchmarks, costs, made["models"]),
         bench=benchmarks,
         headlines=[line for line in map(benchmark_results.headline, benchmarks) if line],
+        sealed={name: looks_at(config, name) for name in config.sealed},
+        ledger=config.evidence.ledger,
         differences=benchmark_results.difference_chart(config, benchmarks),
         labels=label_charts(config, folder),
         label_extras=[text for extra in extras if (text := extra.in_labels(config, folder))],

@@ -49,7 +49,7 @@ def read_json(path: Path, kind: type = dict) -> Any:
 
 def shard_names(config: Config, results: Path, stage: str) -> list[str]:
     """Return the names of a stage's shards in the run's folder; stage: a key of `shards`."""
-    count = shards.stage_count(stage, getattr(config.shards, stage), str(results), config.benchmarks)
+    count = shards.stage_count(stage, getattr(config.shards, stage), str(results), config.tests)
     return shards.names(count)
 
 

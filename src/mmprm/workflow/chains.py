@@ -5,6 +5,7 @@ those of an earlier run stand behind them, and a target that names the last alon
 """
 
 from types import SimpleNamespace
+from typing import Any
 
 from mmprm.config import Config
 from mmprm.workflow.inputs import Inputs
@@ -75,6 +76,15 @@ class Chains:
         ]
         return list(dict.fromkeys(files))
 
+    def sealed(self, wildcards: Any) -> list[str]:
+        """List the PRMs, and the looks, problems, candidates, scores and metrics of all sealed tests."""
+        config, files = self._config, list(self.prm)
+        for name, test in config.sealed.items():
+            files += [self._path(f"sealed/{name}/look.json"), *self._inputs.problem_tables([test.source])]
+            files += self._candidates_of(name)
+            files += [self._path(f"bench/{name}/{model}/scores.parquet") for model in config.prm.models]
+        return [*files, *self._inputs.measures(config.sealed, config.prm.variants)]
+
     @property
     def ablations(self) -> list[str]:
         """What the configured ablations compare, and no other variant."""
@@ -93,10 +103,11 @@ class Chains:
 
     def _candidates(self, benches: list[str]) -> list[str]:
         files = self._problems([self._config.benchmarks[bench].source for bench in benches])
-        for bench in benches:
-            files += [self._path(f"bench/{bench}/shards/{shard}.parquet") for shard in self._inputs.shards("bench")]
-            files.append(self._path(f"bench/{bench}/candidates.parquet"))
-        return files
+        return files + [path for bench in benches for path in self._candidates_of(bench)]
+
+    def _candidates_of(self, bench: str) -> list[str]:
+        shards = [self._path(f"bench/{bench}/shards/{shard}.parquet") for shard in self._inputs.shards("bench")]
+        return [*shards, self._path(f"bench/{bench}/candidates.parquet")]
 
     def _problems(self, names: list[str]) -> list[str]:
         """Name the tables of sources, of those that they are made from, and of those that they are held against."""

@@ -7,15 +7,18 @@ from typing import Any
 
 from mmprm.config import Config
 from mmprm.config.data_files import DataFiles
+from mmprm.config.derived import SampledSource
+from mmprm.config.evidence import is_sealed
 from mmprm.config.overlap import known_apart, made_from, read_sources
 from mmprm.config.sources import StepBenchmark
 from mmprm.config.training import model_name, split_model
 from mmprm.data.shards import names, stage_count
 from mmprm.preflight.examine import require_files
 from mmprm.runtime.errors import UserError
-from mmprm.workflow.settings import chosen, recipe_of
+from mmprm.workflow.settings import chosen, recipe_of, test_of
 
 _NAME = "[A-Za-z0-9_-]"
+SEALED = "sealed"  # stands for a kind of sources: see Inputs.of_kind
 
 
 class Inputs:
@@ -41,8 +44,16 @@ class Inputs:
         return f"{self.results}/work/{folder}"
 
     def of_kind(self, *kinds: str) -> str:
-        """Return a pattern of the names of all sources of these kinds; it matches nothing where there are none."""
-        return "|".join(name for name, source in self.config.sources.items() if source.kind in kinds) or "(?!)"
+        """Return a pattern of the names of all sources of these kinds; it matches nothing where there are none.
+
+        Sources whose problems are drawn at the first look at a sealed test are of the kind SEALED, and of no other.
+        """
+        named = (
+            name
+            for name, source in self.config.sources.items()
+            if (SEALED if is_sealed(source) else source.kind) in kinds
+        )
+        return "|".join(named) or "(?!)"
 
     def not_of_kind(self, *kinds: str) -> str:
         """Return a pattern of all names but those of the sources of these kinds.
@@ -80,7 +91,7 @@ class Inputs:
         source = chosen(self.config, "sources", name)
         sources, benchmarks = self.config.sources, self.config.benchmarks
         against = benchmarks if source.against is None else source.against
-        tested = [bench.source for key, bench in benchmarks.items() if key in against]
+        tested = [bench.source for key, bench in benchmarks.items() if key in against] + self._sampled()
         return self._benchmark_tables(
             bench for bench in tested if not made_from(sources, bench, name) and not known_apart(sources, bench, name)
         )
@@ -98,7 +109,13 @@ class Inputs:
         """List the problems that training data must not have, of all benchmarks; none for a step benchmark itself."""
         if isinstance(chosen(self.config, "step_data", wildcards.steps), StepBenchmark):
             return []
-        return self._benchmark_tables(bench.source for bench in self.config.benchmarks.values())
+        open_ = [bench.source for bench in self.config.benchmarks.values()]
+        return self._benchmark_tables([*open_, *self._sampled()])
+
+    def _sampled(self) -> list[str]:
+        """List the sources of which sealed tests are samples: training data must have none of their problems."""
+        tests = [self.config.sources[test.source] for test in self.config.sealed.values()]
+        return [source.of for source in tests if isinstance(source, SampledSource)]
 
     def extra_steps(self, file: str) -> list[str]:
         """List a file of each entry of step_data that is trained on."""
@@ -133,7 +150,29 @@ class Inputs:
 
     def benchmark_problems(self, wildcards: Any) -> str:
         """Return the problem table of a benchmark."""
-        return self._problems(chosen(self.config, "benchmarks", wildcards.benchmark).source)
+        return self._problems(test_of(self.config, wildcards.benchmark).source)
+
+    def look(self, wildcards: Any) -> str:
+        """Return the look at the sealed test whose problems a source is."""
+        tests = [name for name, test in self.config.sealed.items() if test.source == wildcards.source]
+        if not tests:
+            raise UserError(f"sources.{wildcards.source}: no entry of `sealed` names it, and nothing else can draw it")
+        return f"{self.results}/sealed/{tests[0]}/look.json"
+
+    def sampled_tables(self, wildcards: Any) -> list[str]:
+        """List the table of which a sealed test's problems are a part; none where they are drawn."""
+        source = chosen(self.config, "sources", wildcards.source)
+        return self.problem_tables(source.sources) if isinstance(source, SampledSource) else []
+
+    def sealed_measures(self, wildcards: Any) -> list[str]:
+        """List the metrics of all variants on a sealed test."""
+        return self.measures([wildcards.test], self.config.prm.variants)
+
+    def sealed_pages(self, wildcards: Any) -> list[str]:
+        """List the pages of all sealed tests; UserError where none is configured."""
+        if not self.config.sealed:
+            raise UserError("sealed: the configuration names no sealed test (docs/sealed.md)")
+        return [f"{self.results}/sealed/{name}.html" for name in self.config.sealed]
 
     def outcome_scores(self, wildcards: Any) -> list[str]:
         """List the scores of the other variants that are trained on outcomes: the outcome reward model's baseline.
@@ -243,5 +282,5 @@ class Inputs:
     def _shard_count(self, stage: str) -> int:
         if stage not in self._shard_counts:
             configured = getattr(self.config.shards, stage)
-            self._shard_counts[stage] = stage_count(stage, configured, self.results, self.config.benchmarks)
+            self._shard_counts[stage] = stage_count(stage, configured, self.results, self.config.tests)
         return self._shard_counts[stage]

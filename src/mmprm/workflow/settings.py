@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from mmprm.config import Config
+from mmprm.config.evaluation import Benchmark
+from mmprm.config.evidence import SealedTest
 from mmprm.config.models import InstructedModel
 from mmprm.config.section import Section, is_result
 from mmprm.config.training import Variant, split_model
 from mmprm.runtime.errors import UserError
+from mmprm.sealed.recipe import recipe_digest, settings_digest
 
 # What every sampled solution depends on.
 SAMPLED = ("sampling", "prompt", "seed", "engine.max_model_len", "grading.judge.identity")
@@ -55,6 +58,21 @@ class Settings:
             return "; ".join(flat(f"{section}.{name}", chosen(self.config, section, name)))
 
         return params
+
+    def test(self, wildcards: Any) -> str:
+        """Return the params of the benchmark that a wildcard names, a sealed one or another."""
+        section = "sealed" if wildcards.benchmark in self.config.sealed else "benchmarks"
+        return self.entry(section, "benchmark")(wildcards)
+
+    def look(self, wildcards: Any) -> str:
+        """Return what makes another look at a sealed test: its problems, settings, and what was claimed beforehand."""
+        chosen(self.config, "sealed", wildcards.test)
+        registration = Path(self.config.evidence.registration)
+        claims = hashlib.sha256(registration.read_bytes()).hexdigest() if registration.is_file() else ""
+        return (
+            f"problems={recipe_digest(self.config, wildcards.test)}; "
+            f"settings={settings_digest(self.config, wildcards.test)}; registration={claims}"
+        )
 
     def source_weights(self) -> list[str]:
         """List the weights other than 1 of the sources that the policy is trained on."""
@@ -118,6 +136,12 @@ def chosen(config: Config, section: str, name: str) -> Any:
     if name not in entries:
         raise UserError(f"{section}: there is no {name!r} in the configuration; allowed: {sorted(entries)}")
     return entries[name]
+
+
+def test_of(config: Config, name: str) -> Benchmark | SealedTest:
+    """Return the benchmark that a wildcard names; UserError lists those that are not sealed."""
+    test: Benchmark | SealedTest = chosen(config, "sealed" if name in config.sealed else "benchmarks", name)
+    return test
 
 
 def recipe_of(config: Config, model: str) -> Variant:

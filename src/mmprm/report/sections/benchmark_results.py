@@ -3,7 +3,7 @@
 In: prm/<variant>.heldout.json, bench/, steps/. Out: tables, charts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
@@ -32,15 +32,23 @@ _DOMAINS = {"in_domain": "in-domain", "out_of_domain": "out-of-domain", "develop
 
 
 def results_at_largest_n(
-    config: Config, folder: Path, extras: Sequence[ReportExtra] = (), charts: bool = True
+    config: Config,
+    folder: Path,
+    extras: Sequence[ReportExtra] = (),
+    charts: bool = True,
+    sealed: str | None = None,
 ) -> list[Row]:
-    """Return for each measured benchmark and variant its rows at the largest N by metric, and its chart over N."""
-    metrics = _benchmark_metrics(config, folder)
-    summary = read_json(folder / "bench" / "summary.json", list)
+    """Return for each measured benchmark and variant its rows at the largest N by metric, and its chart over N.
+
+    sealed: a sealed test, of which alone the rows are returned; by default those of all other benchmarks.
+    """
+    tests = config.benchmarks if sealed is None else {sealed: config.sealed[sealed]}
+    metrics = _benchmark_metrics(config, folder, tests)
+    summary = None if sealed else read_json(folder / "bench" / "summary.json", list)
     if summary is None:
         summary = [row for entry in metrics.values() for row in entry.get("rows", [])]
     entries = []
-    for benchmark, settings in config.benchmarks.items():
+    for benchmark, settings in tests.items():
         for variant in config.prm.variants:
             rows = [row for row in summary if (row["benchmark"], row["variant"]) == (benchmark, variant)]
             if not rows:
@@ -82,12 +90,12 @@ def _official(rows: Sequence[Row]) -> Row | None:
     return {"choices": named, "scores": by_score} if rows else None
 
 
-def _benchmark_metrics(config: Config, folder: Path) -> dict[tuple[str, str], Row]:
+def _benchmark_metrics(config: Config, folder: Path, tests: Iterable[str]) -> dict[tuple[str, str], Row]:
     """Read metrics.json (of several trainings: trainings.json) of each benchmark and variant that has one."""
     file = "metrics.json" if config.prm.replicates == 1 else "trainings.json"
     return {
         (benchmark, variant): {"benchmark": benchmark, "variant": variant, **metrics}
-        for benchmark in config.benchmarks
+        for benchmark in tests
         for variant in config.prm.variants
         if (metrics := read_json(folder / "bench" / benchmark / variant / file)) is not None
     }

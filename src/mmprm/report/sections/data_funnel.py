@@ -54,7 +54,7 @@ def sources(config: Config, folder: Path) -> dict[str, Row]:
 def used_for(config: Config, name: str) -> list[str]:
     """Return the stages that read the source's table directly."""
     stages = [stage for stage in ("policy", "seeds") if name in getattr(config, stage).sources]
-    return stages + [f"benchmark {bench}" for bench, settings in config.benchmarks.items() if settings.source == name]
+    return stages + [f"benchmark {bench}" for bench, settings in config.tests.items() if settings.source == name]
 
 
 def of_sources(config: Config, known: Mapping[str, Row], names: Sequence[str]) -> list[Row]:
