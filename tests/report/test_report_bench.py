@@ -13,6 +13,7 @@ from report_example import settings
 from mmprm.config import Config
 from mmprm.data import tables
 from mmprm.report.page import render
+from mmprm.report.sections.benchmark_results import finding
 
 
 def row(metric: str, value: float | None, **more: Any) -> dict[str, Any]:
@@ -110,3 +111,12 @@ def test_a_page_of_one_training_says_so_of_every_table(page: str) -> None:
     assert page.count("one training") >= 4, "of the headline, the table, the figure, and in the note"
     assert "No interval holds how another training would differ: each PRM is one training." in page
     assert "trainings from" not in page and "[" not in page[page.index("chosen by") : page.index("oracle 81.0")]
+
+
+def test_a_verdict_on_one_training_is_of_that_training() -> None:
+    above = {"value": 0.1, "ci_low": 0.02, "ci_high": 0.2}
+    assert finding(above, "majority voting", 640).endswith("better than majority voting, for this one training.")
+    assert finding(above | {"trainings": 5}, "majority voting", 640).endswith("better than majority voting.")
+    below = {"value": -0.1, "ci_low": -0.2, "ci_high": -0.02}
+    assert finding(below, "majority voting", 640).endswith("worse than majority voting, for this one training.")
+    assert "too few" in finding(above, "majority voting", 29)

@@ -22,7 +22,7 @@ class Bench(Section):
 
     n: int = Field(16, ge=1, description="candidates a problem")
     primary: Aggregate = Field(
-        "mean_odds", description="aggregate of a candidate's step scores that counts; chosen on development problems"
+        "mean_odds", description="aggregate of a candidate's step scores that counts: fixed before a test is looked at"
     )
     confidence: float = Field(0.95, gt=0, lt=1, description="of intervals")
     resamples: int = Field(10_000, ge=100, description="of the bootstrap over problems")

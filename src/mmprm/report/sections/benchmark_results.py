@@ -182,15 +182,19 @@ def _primary_line(entry: Row) -> Row | None:
 
 
 def finding(difference: Row | None, against: str, units: int | None = None) -> str:
-    """Say in a sentence what the interval of a paired difference shows; units: problems, one a group of problems."""
+    """Say in a sentence what the interval of a paired difference shows; units: problems, one a group of problems.
+
+    Of one training the sentence is about that training: its interval does not hold what another would change.
+    """
     if difference is None or difference.get("ci_low") is None or difference.get("ci_high") is None:
         return f"No interval of the difference to {against} was computed, so nothing can be said of it."
     if units is not None and units < FEW:
         return f"{units} problems are too few for a verdict, which takes {FEW}."
+    of = "" if "trainings" in difference else ", for this one training"
     if difference["ci_low"] > 0:
-        return f"The interval lies above zero: better than {against}."
+        return f"The interval lies above zero: better than {against}{of}."
     if difference["ci_high"] < 0:
-        return f"The interval lies below zero: worse than {against}."
+        return f"The interval lies below zero: worse than {against}{of}."
     return f"The interval includes zero: no difference to {against} is shown."
 
 
