@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.ExifTags import Base
 
 from mmprm.report import figures
-from mmprm.report.ablations import _no_formula
+from mmprm.report.ablations import no_formula
 from mmprm.report.sections.examples import data_uri, thumbnail, without_folders
 from mmprm.report.templates import printable
 
@@ -67,5 +67,5 @@ def test_folders_of_this_machine_are_cut(text: str, shown: str) -> None:
 
 @pytest.mark.parametrize("cell", ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\t=1"])
 def test_no_cell_of_a_table_is_a_formula(cell: str) -> None:
-    assert _no_formula(cell) == f"'{cell}"
-    assert (_no_formula("soft"), _no_formula(-0.5), _no_formula(None)) == ("soft", -0.5, None)
+    assert no_formula(cell) == f"'{cell}"
+    assert (no_formula("soft"), no_formula(-0.5), no_formula(None)) == ("soft", -0.5, None)

@@ -14,11 +14,11 @@ from toy_world import rows
 
 def cut(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration with a few rows, updates and rollouts."""
-    sizes = {"sft": 64, "pool": 6, "test": 4, "far": 2}
+    sizes = {"sft": 192, "sft_far": 16, "pool": 12, "test": 4, "far": 2}
     for name, size in sizes.items():
         config["sources"][name]["size"] = size
     config["policy"]["base"] = str(smollm2())
-    config["policy"]["training"] |= {"batch_size": 8, "save_every": 100}
+    config["policy"]["training"] |= {"save_every": 100}
     config["prm"]["training"] |= {"max_steps": 2}
     config["seeds"] |= {"rollouts": 4}
     config["annotation"] |= {"max_searches": 2, "max_rollouts": 12}

@@ -19,7 +19,12 @@ _MATHVERSE_TYPES = {"multi-choice": "choice", "free-form": "auto"}
 _MATHVISTA_TYPES = {"text": "auto", "integer": "integer", "float": "number", "list": "auto"}
 _OLYMPIAD_TYPES = ("Numerical", "Expression", "Equation", "Tuple", "Interval")
 _LETTER = re.compile(r"\(?([A-Z])[).]?")
-_NO_IMAGE = (None, "", [], {"bytes": None, "path": None})  # as CSV, JSON and the hub's Image feature have an empty cell
+_NO_IMAGE: tuple[Any, ...] = (
+    None,
+    "",
+    [],
+    {"bytes": None, "path": None},
+)  # as CSV, JSON and the hub's Image feature have an empty cell
 _CHOICE = "choice "  # and a number: one of several columns of choices
 
 
