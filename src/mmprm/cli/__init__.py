@@ -20,7 +20,7 @@ for verb in (
     *(pages.write_audit, pages.audit, pages.compare, pages.watch),
     *(problems.open_seal, problems.draw_sealed, report.write_sealed),
     *(evaluation.score, evaluation.evaluate, evaluation.grade, problems.look, report.clean),
-    *(hub.export, hub.push),
+    *(hub.export, hub.push, hub.serve),
 ):
     app.command(cls=Verb)(verb)
 app.command("try", cls=Verb)(problems.try_data)  # a keyword of Python

@@ -1,4 +1,4 @@
-"""The verbs that bring a run elsewhere: an exported folder, an upload to the hub. In: results/<run>. Out: folders."""
+"""The verbs that bring a run elsewhere: an exported folder, an upload to the hub, a server. In: results/<run>."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmprm.cli.program import option, read_config
+from mmprm.cli.program import folder_of, on_devices, option, read_config
 from mmprm.runtime.errors import UserError
 
 
@@ -53,3 +53,24 @@ def push(
         print("\n".join(upload.files))
     else:
         print(push(upload, private=not public))
+
+
+@on_devices
+def serve(
+    prm: Annotated[Path, typer.Argument(help="the PRM's model folder, results/<run>/prm/<variant>")],
+    host: Annotated[
+        str, option("--host", "address to listen on; default: 127.0.0.1, this machine alone")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="port to listen on")] = 8000,
+    config: Annotated[
+        Path | None, option("--config", "YAML with the sections prompt or engine; default: the PRM's own prompt")
+    ] = None,
+) -> None:
+    """Serve a PRM by vLLM's own server, for `mmprm.client`; ends when told to (Ctrl-C)."""
+    from mmprm.config.offline import read_offline_settings
+    from mmprm.model import folders
+    from mmprm.serving.server import serve
+
+    folder = folder_of(prm)
+    settings = read_offline_settings(config).fitted(folders.check_manifest(folder))
+    raise typer.Exit(serve(settings, folder, host, port))

@@ -1,6 +1,8 @@
 """Settings of the verbs that need no run. In: perhaps a file with sections of a configuration. Out: the settings."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Self
 
 import yaml
 from pydantic import Field, ValidationError
@@ -18,6 +20,16 @@ class OfflineSettings(Section):
     bench: Bench = Bench()
     engine: EngineSettings = EngineSettings()
     grading: GradingSettings = GradingSettings()
+
+    def fitted(self, manifest: Mapping[str, Any], most_images: int | None = None) -> Self:
+        """Complete what was not given: the instruction of the PRM's training, and the most images of a problem."""
+        changes: dict[str, Any] = {}
+        if "prompt" not in self.model_fields_set:
+            trained = manifest.get("info", {}).get("config", {}).get("prompt")
+            changes["prompt"] = Prompt.model_validate(trained or {})
+        if most_images is not None and "max_images" not in self.engine.model_fields_set:
+            changes["engine"] = self.engine.model_copy(update={"max_images": max(1, most_images)})
+        return self.model_copy(update=changes)
 
 
 # What scoring takes: a run's configuration, or these sections of one.

@@ -169,6 +169,6 @@ class Chat(Renderer):
         content: list[dict[str, Any]] = [
             {"type": "image_url", "image_url": {"url": self._data_uri(image)}} for image in problem.images
         ]
-        content.append({"type": "text", "text": question_text(problem, self.instruction, self._control)})
+        content.append({"type": "text", "text": question_text(problem, self.instruction, self.control)})
         started = [{"role": "assistant", "content": render_steps(prefix)}] if prefix else []
         return [{"role": "user", "content": content}, *started]

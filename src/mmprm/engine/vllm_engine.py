@@ -58,7 +58,7 @@ class VllmModel:
         gc.freeze()  # vLLM calls the collector several times while it starts
         if self.device == "cpu":
             _register_here(folder)
-        arguments = _engine_arguments(config, folder, self.device) | options
+        arguments = engine_arguments(config, folder, self.device) | options
         self.max_model_len: int = arguments["max_model_len"]
         # Without a context vLLM takes the batches of a server that answers one user: 2,048 tokens.
         self.engine = LLMEngine.from_engine_args(EngineArgs(**arguments), UsageContext.LLM_CLASS)
@@ -236,7 +236,8 @@ def _register_here(folder: Path) -> None:
             ModelRegistry.register_model(architecture, known.load_model_cls())
 
 
-def _engine_arguments(config: Settings, folder: Path, device: str) -> dict[str, Any]:
+def engine_arguments(config: Settings, folder: Path, device: str) -> dict[str, Any]:
+    """Return vLLM's engine arguments for a model folder on a device, whatever it is loaded for."""
     engine = config.engine
     arguments: dict[str, Any] = {
         "model": str(folder),

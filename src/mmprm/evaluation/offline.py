@@ -8,7 +8,6 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from mmprm.config import Prompt
 from mmprm.config.offline import OfflineSettings, read_offline_settings
 from mmprm.data import schemas, tables
 from mmprm.evaluation.candidates import by_problem, join_scores
@@ -38,7 +37,8 @@ def score(prm: Path, problems: Path | None, candidates: Path, out: Path, config:
     manifest = folders.check_manifest(prm)
     external = read_candidates(problems, candidates)
     _log_statuses(external)
-    settings = _fitted(read_offline_settings(config), manifest, external)
+    most_images = max(len(problem.images) for problem in external.problems.values())
+    settings = read_offline_settings(config).fitted(manifest, most_images)
     write_scores(settings, prm, external.problems, external.rows, out, {_BY: str(prm)})
     log.info(f"{out}: scores of {len(external.rows)} candidates of {len(external.problems)} problems")
 
@@ -68,18 +68,6 @@ def evaluate(
     by_size = {str(size): count for size, count in sorted(sizes.items())}
     tables.write_json(out, names | {"domain": None, "candidates_a_problem": by_size} | metrics)
     print(summary(metrics))
-
-
-def _fitted(settings: OfflineSettings, manifest: dict[str, Any], external: ExternalCandidates) -> OfflineSettings:
-    """Complete the settings from the PRM's training and the problems."""
-    changes: dict[str, Any] = {}
-    if "prompt" not in settings.model_fields_set:
-        trained = manifest.get("info", {}).get("config", {}).get("prompt")
-        changes["prompt"] = Prompt.model_validate(trained or {})
-    if "max_images" not in settings.engine.model_fields_set:
-        most = max(len(problem.images) for problem in external.problems.values())
-        changes["engine"] = settings.engine.model_copy(update={"max_images": max(1, most)})
-    return settings.model_copy(update=changes)
 
 
 def _log_statuses(external: ExternalCandidates) -> None:

@@ -132,7 +132,7 @@ class Renderer:
         # Special tokens, and any others added in brackets; not the words or white space that some models add.
         added = [token for token in self.tokenizer.added_tokens_decoder.values() if token.content not in (YES, NO)]
         control = {token.content for token in added if token.special or token.content[:1] in ("<", "[")}
-        self._control = tuple(sorted(control - set(TAGS), key=lambda token: (-len(token), token)))
+        self.control = tuple(sorted(control - set(TAGS), key=lambda token: (-len(token), token)))
 
     def reads(self, problem: Problem) -> bool:
         """Return whether the model can be shown the problem: one that reads text alone is shown none with images."""
@@ -146,7 +146,7 @@ class Renderer:
                 "images, or a vision-language model as policy.base"
             )
         content: list[dict[str, str]] = [{"type": "image"} for _ in problem.images]
-        content.append({"type": "text", "text": question_text(problem, self.instruction, self._control)})
+        content.append({"type": "text", "text": question_text(problem, self.instruction, self.control)})
         chat = [{"role": "user", "content": content}]
         return str(self.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
 

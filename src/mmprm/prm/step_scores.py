@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,15 @@ class StepScores:
         logits = logits.double()
         probabilities = logits[:, :2].softmax(dim=-1)[:, 1].tolist()
         return cls(probabilities, concentration(logits).tolist() if logits.shape[1] > 2 else None, read)
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[Sequence[float]]) -> StepScores:
+        """Compute the same from lists of logits, without torch."""
+        probabilities = [(1 + math.tanh((yes - no) / 2)) / 2 for no, yes, *_ in rows]
+        if not rows or len(rows[0]) < 3:
+            return cls(probabilities)
+        excess = [float(np.logaddexp(no, yes)) - marker for no, yes, marker in rows]
+        return cls(probabilities, [float(np.logaddexp(0, value)) + 1e-3 for value in excess])
 
     def columns(self, counted: bool) -> dict[str, list[float]]:
         """Return the columns of a score table, the concentrations only if the PRM was trained on counts."""

@@ -8,12 +8,36 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmprm.config.offline import Settings
 from mmprm.engine.decoding import TooLongError
 from mmprm.model import folders
 from mmprm.prm import vllm_head
 from mmprm.prm.step_scores import Input, Item, StepScores, scored_tokens
+
+
+def scoring_options(config: Settings, folder: Path) -> dict[str, Any]:
+    """Return the engine arguments that make vLLM score with a PRM, of which `pooler_config` is a dictionary."""
+    tokenizer = folders.load_processor(folder).tokenizer
+    tokens = scored_tokens(folder, tokenizer)
+    return {
+        "max_num_seqs": config.engine.max_running,
+        "runner": "pooling",
+        "convert": "classify",
+        "hf_overrides": vllm_head.hf_overrides(folder, tokens, tokenizer),
+        "pooler_config": vllm_head.pooler(tokens),
+        # Cached tokens are not computed, so they would have no score; neither would those of an earlier chunk.
+        "enable_prefix_caching": False,
+        "enable_chunked_prefill": False,
+    }
+
+
+def scoring_arguments(config: Settings, folder: Path, device: str) -> dict[str, Any]:
+    """Return all engine arguments of a PRM on a device."""
+    from mmprm.engine.vllm_engine import engine_arguments
+
+    return engine_arguments(config, folder, device) | scoring_options(config, folder)
 
 
 class VllmScorer:
@@ -30,20 +54,9 @@ class VllmScorer:
 
         self.prompt_tokens = 0
         self._window = 2 * config.engine.max_running
-        tokenizer = folders.load_processor(folder).tokenizer
-        tokens = scored_tokens(folder, tokenizer)
-        self._model = VllmModel(
-            config,
-            folder,
-            max_num_seqs=config.engine.max_running,
-            runner="pooling",
-            convert="classify",
-            hf_overrides=vllm_head.hf_overrides(folder, tokens, tokenizer),
-            pooler_config=PoolerConfig(**vllm_head.pooler(tokens)),
-            # Cached tokens are not computed, so they would have no score; neither would those of an earlier chunk.
-            enable_prefix_caching=False,
-            enable_chunked_prefill=False,
-        )
+        options = scoring_options(config, folder)
+        options["pooler_config"] = PoolerConfig(**options["pooler_config"])
+        self._model = VllmModel(config, folder, **options)
 
     def score(self, items: Sequence[Item]) -> list[StepScores]:
         """Score the items (see `Scorer`). Keeps the engine's batch full with at most two batches of rendered items."""
