@@ -135,6 +135,21 @@ def test_nothing_of_a_candidate_is_cut_off_at_any_width(
         assert browser.serious() == []
 
 
+def test_the_list_begins_where_a_better_choice_was_there(
+    candidate_page: Path, example_run: Path, browser: Browser
+) -> None:
+    _, rows = items_of(example_run)
+    hopeless = {row["id"] for row in rows if not row["right"]}
+    assert hopeless
+    browser.open(candidate_page)
+    assert browser.text(".detail") == "Choose a problem from the list."
+    names = browser.texts(".entries .name")
+    assert set(names[-len(hopeless) :]) == hopeless
+    surely = {row["id"]: row["surely"] if row["surely"] is not None else -9 for row in rows}
+    ranked = [surely[name] for name in names[: -len(hopeless)]]
+    assert ranked == sorted(ranked, reverse=True)
+
+
 def test_the_parts_hold_every_candidate_of_every_problem(candidate_page: Path) -> None:
     parts = sorted(candidate_page.with_name("parts").iterdir())
     texts = [path.read_text(encoding="utf-8").partition(", ")[2].removesuffix(");\n") for path in parts]

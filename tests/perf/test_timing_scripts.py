@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import browser as chromium
 import pytest
 import yaml
 
@@ -120,3 +121,17 @@ def test_the_seeds_script_saves_rollouts_and_decides_nothing_otherwise_where_the
     result = json.loads(ended.stdout)
     assert (result["problems"], result["rollouts"]) == (1, 8)
     assert result["settings"]["some right, some wrong, blocks of 4"]["saved_tokens"] == 0.5
+
+
+def test_the_pages_script_opens_both_pages_in_a_browser() -> None:
+    if chromium.CHROMIUM is None:
+        pytest.skip(chromium.ABSENT)
+    sizes = {"trees": 6, "states": 3, "rollouts": 2, "problems": 5, "candidates": 2}
+    ended = run("pages", *(word for name, size in sizes.items() for word in (f"--{name}", str(size))))
+    assert ended.returncode == 0, ended.stderr
+    (line,) = ended.stdout.splitlines()
+    result = json.loads(line)
+    assert result["sizes"] == sizes and result["load"] >= 0
+    for page in ("trees", "candidates"):
+        assert set(result[page]) == {"open_s", "item_s", "filter_s", "page_mib", "parts_mib"}
+        assert result[page]["parts_mib"] > 0

@@ -12,7 +12,7 @@ function browse(what) {
   const texts = what.rows.map((row) => what.search(row).toLowerCase());
   let shown = []; // indices of rows
   let first = 0;
-  let open = null; // id
+  let open; // id; null: none, not set: nothing was shown yet
   let listed = null; // the filters that `shown` was made by
 
   const search = el("input", { type: "search", id: "q", autocomplete: "off", spellcheck: "false" });
@@ -114,7 +114,7 @@ function browse(what) {
     }
     open = id;
     if (id === null) {
-      detail.replaceChildren(el("p", { class: "missing" }, "Choose a " + what.noun + " from the list."));
+      detail.replaceChildren(el("p", { class: "missing" }, "Choose " + (/^[aeiou]/.test(what.noun) ? "an " : "a ") + what.noun + " from the list."));
       return;
     }
     const row = what.rows[byId.get(id)];

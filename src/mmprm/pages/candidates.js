@@ -87,7 +87,7 @@ browse({
     { name: "family", label: "Family", options: optionsOf("family"), test: (row, value) => row.family === value },
   ],
   orders: [
-    { name: "surely", text: "the PRM most surely wrong", compare: (a, b) => (b.surely ?? -9) - (a.surely ?? -9) },
+    { name: "surely", text: "the PRM most surely wrong", compare: (a, b) => (b.right > 0) - (a.right > 0) || (b.surely ?? -9) - (a.surely ?? -9) },
     { name: "id", text: "by name" },
     { name: "right", text: "fewest right candidates", compare: (a, b) => a.right - b.right },
   ],

@@ -22,6 +22,8 @@ from mmprm.report.sections.label_charts import label_accuracy, label_charts, see
 from mmprm.report.sections.provenance import provenance
 from mmprm.report.templates import ReportExtra, render_template
 
+_CHARTED = 8  # stages of the chart of times; the table has all
+
 
 def write_report(config: Config, results: Path, out: Path, extras: Sequence[ReportExtra] = ()) -> None:
     """Write the report of the run in the folder `results` as one HTML file, atomically."""
@@ -65,10 +67,19 @@ def render(config: Config, folder: Path, extras: Sequence[ReportExtra] = ()) -> 
             "rows": costs,
             "seconds": sum(row["seconds"] for row in timed),
             "tokens": sum(row.get("used_generated_tokens", 0) for row in costs),
-            "chart": Markup(figures.durations(timed, "Time a stage")) if timed else None,
+            "chart": Markup(figures.durations(_longest(timed), "Time a stage")) if timed else None,
         },
         sources=results.sources(config, folder),
         statuses=[{"status": status, "reason": reason, "count": n} for (status, reason), n in statuses],
         provenance=made,
         configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110),
     )
+
+
+def _longest(timed: Sequence[results.Row]) -> list[results.Row]:
+    """Return the stages that took most time, in their order, and behind them all others as one."""
+    ranked = sorted(timed, key=lambda row: -row["seconds"])
+    kept = [row for row in timed if row in ranked[:_CHARTED]]
+    if others := ranked[_CHARTED:]:
+        kept.append({"stage": f"{len(others)} others", "seconds": sum(row["seconds"] for row in others)})
+    return kept
