@@ -7,6 +7,7 @@ kit, and opened by Chromium over file://. Out: one JSON line, seconds and sizes.
 from __future__ import annotations
 
 import argparse
+import importlib
 import itertools
 import os
 import random
@@ -127,8 +128,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     sizes = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    import browser as chromium  # which drives Chromium in the tests
-
+    chromium: Any = importlib.import_module("browser")  # which drives Chromium in the tests
     with user_errors("pages"), tempfile.TemporaryDirectory() as scratch:
         if chromium.CHROMIUM is None:
             raise UserError(chromium.ABSENT)

@@ -116,3 +116,32 @@ def test_the_report_is_printed_dark_on_white_without_what_paper_cannot_do(report
     assert browser.js("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert browser.js("getComputedStyle(document.querySelector('nav')).display") == "none"
     assert browser.js("getComputedStyle(document.querySelector('.wide')).overflowX") == "visible"
+
+
+def test_a_prm_that_learnt_nothing_is_said_to_and_its_curves_are_there(example_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(example_run, folder)
+    path = folder / "prm/soft.heldout.json"
+    measured = json.loads(path.read_text())
+    before = render(report_example.settings(), folder)
+    curve = [{"false_positive": x, "true_positive": x**0.5} for x in (0.0, 0.25, 1.0)]
+    for name, loss in (("trained", 0.7), ("untrained", 0.9)):
+        deep = [{"depth": at, "n_markers": 9, "loss": loss, "constant_loss": 0.69, "auc_steps": 0.6} for at in (1, 2)]
+        measured[name] |= {"loss": loss, "constant_loss": 0.69, "roc": curve, "by_depth": deep}
+    path.write_text(json.dumps(measured))
+    (folder / "prm/soft").mkdir()
+    losses = [{"step": step, "loss": 1 / step, "learning_rate": 0.1} for step in range(1, 1200)]
+    (folder / "prm/soft/losses.json").write_text(json.dumps(losses))
+    page = render(report_example.settings(), folder)
+    for title in ("Steps right or wrong (ROC), PRM soft", "Loss by depth, PRM soft", "AUC by depth, PRM soft"):
+        assert f'aria-label="{title}"' in page and title not in before
+    assert 'aria-label="Training of PRM soft"' in page
+    assert page.count("not below that of a constant") == 1 and "not below" not in before
+    assert 'the same of the best constant</td><td class="n">0.690' in page
+
+
+def test_where_first_errors_lie_and_what_trees_took_stands_beside_the_trees(report_page: Path) -> None:
+    page = report_page.read_text(encoding="utf-8")
+    text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    assert "7 trees: a problem took 1 searches and 12 rollouts, 240 tokens on average. 7 ended by pool empty." in text
+    assert 'aria-label="Where first errors lie"' in page

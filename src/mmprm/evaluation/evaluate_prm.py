@@ -19,6 +19,7 @@ from mmprm.config import Config
 from mmprm.data import schemas, tables
 from mmprm.data.problem import ProblemFile
 from mmprm.evaluation.aggregates import AGGREGATES, auc, auc_within_problem
+from mmprm.evaluation.step_curves import by_depth, roc
 from mmprm.model import folders
 from mmprm.model.step_text import Status
 from mmprm.prm.marker_examples import marker_labels
@@ -92,7 +93,8 @@ def step_measures(rows: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[f
     """Measure scores against labels: loss, n_markers, calibration, ece (soft labels), auc_steps (hard labels).
 
     base_rate is the mean soft label, constant_loss what always predicting it would lose: a PRM above that has learnt
-    nothing that holds on other problems. hard_base_rate is the share of right markers.
+    nothing that holds on other problems. hard_base_rate is the share of right markers. roc and by_depth: see
+    `step_curves`.
 
     rows: PATHS rows; scores: P(yes) at each of their markers. A measure is None if nothing is labelled.
     """
@@ -102,6 +104,7 @@ def step_measures(rows: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[f
     predicted = np.concatenate([np.asarray(score, dtype=np.float64) for score in scores])
     soft = np.concatenate([marker_labels(row, "soft") for row in rows])
     hard = np.concatenate([marker_labels(row, "hard") for row in rows])
+    depth = np.concatenate([np.arange(1, len(score) + 1) for score in scores])
     known, graded = soft != IGNORE, hard != IGNORE
     p, label = predicted[known], soft[known].astype(np.float64)
     bins = calibration(p, label)
@@ -117,6 +120,8 @@ def step_measures(rows: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[f
         "calibration": bins,
         "ece": sum(bin["count"] * abs(bin["predicted"] - bin["label"]) for bin in bins) / len(p) if len(p) else None,
         "auc_steps": auc(predicted[graded].tolist(), (hard[graded] > 0.5).tolist()),
+        "roc": roc(predicted[graded], hard[graded] > 0.5),
+        "by_depth": by_depth(depth, predicted, np.where(known, soft, np.nan), np.where(graded, hard, np.nan)),
     }
 
 

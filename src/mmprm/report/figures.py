@@ -227,3 +227,32 @@ def durations(rows: Sequence[Row], title: str) -> str:
     text = base.mark_text(align="left", dx=4, fontSize=11, color="#333")
     chart = base.mark_bar(color=_PALE) + text.encode(text=alt.Text("seconds:Q", format=",.0f"))
     return _svg(chart.properties(width=330, height=19 * len(rows), title=title), title)
+
+
+def roc(rows: Sequence[Row], title: str) -> str:
+    """Draw ROC curves. rows: {series, false_positive, true_positive}; the diagonal is chance."""
+    unit = alt.Scale(domain=[0, 1])
+    x, y = "wrong steps called right", "right steps called right"
+    diagonal = _chart([{"x": 0, "y": 0}, {"x": 1, "y": 1}]).mark_line(strokeDash=[4, 4], color="#aaa")
+    diagonal = diagonal.encode(x=alt.X("x:Q", scale=unit, title=x), y=alt.Y("y:Q", scale=unit, title=y))
+    lines = _chart([row | {"at": at} for at, row in enumerate(rows)]).mark_line(strokeWidth=2)
+    lines = lines.encode(
+        x=alt.X("false_positive:Q", scale=unit),
+        y=alt.Y("true_positive:Q", scale=unit),
+        order="at:Q",
+        color=alt.Color("series:N", scale=_scale(list(dict.fromkeys(row["series"] for row in rows)))),
+    )
+    return _svg((diagonal + lines).properties(width=250, height=220, title=title), title)
+
+
+def lines(rows: Sequence[Row], x: str, y: str, title: str) -> str:
+    """Draw lines of values over a number. rows: {series, x, value}."""
+    axis = alt.Axis(tickMinStep=1, format="d", grid=False)
+    base = _chart(rows, title=title).encode(
+        x=alt.X("x:Q", title=x, axis=axis, scale=alt.Scale(zero=False, nice=False)),
+        y=alt.Y("value:Q", title=y, scale=alt.Scale(zero=False)),
+        color=alt.Color("series:N", scale=_scale(list(dict.fromkeys(row["series"] for row in rows)))),
+    )
+    alone = len({row["x"] for row in rows}) == 1
+    marks = base.mark_point(filled=True, size=60) if alone else base.mark_line(strokeWidth=1.5)
+    return _svg(marks.properties(width=250, height=200), title)

@@ -18,7 +18,8 @@ from mmprm.report import data_card, figures, results
 from mmprm.report.sealed import looks_at
 from mmprm.report.sections import benchmark_results, tree_view
 from mmprm.report.sections.first_screen import first_screen
-from mmprm.report.sections.label_charts import label_accuracy, label_charts, seed_filter
+from mmprm.report.sections.heldout import heldout_measures, training_curves
+from mmprm.report.sections.label_charts import annotation_facts, label_accuracy, label_charts, seed_filter
 from mmprm.report.sections.provenance import provenance
 from mmprm.report.templates import ReportExtra, render_template
 
@@ -57,11 +58,13 @@ def render(config: Config, folder: Path, extras: Sequence[ReportExtra] = ()) -> 
         labels=label_charts(config, folder),
         label_extras=[text for extra in extras if (text := extra.in_labels(config, folder))],
         quality=label_accuracy(folder),
-        heldout=benchmark_results.heldout_measures(config, folder),
+        heldout=heldout_measures(config, folder),
+        trainings_curves=training_curves(config, folder),
         steps=benchmark_results.step_benchmarks(config, folder),
         step_metrics=benchmark_results.STEP_METRICS,
         seeds=seed_filter(folder),
         data=data_card.data_section(config, folder),
+        annotated=annotation_facts(config, folder),
         trees=tree_view.shown_trees(config, folder),
         costs={
             "rows": costs,

@@ -1,6 +1,6 @@
-"""The sections on PRMs: held-out measures, Best-of-N beside random, votes and oracle, step benchmarks.
+"""The sections on what a PRM chooses: Best-of-N beside random, votes and oracle, and step benchmarks.
 
-In: prm/<variant>.heldout.json, bench/, steps/. Out: tables, charts.
+In: bench/, steps/. Out: tables, charts.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,11 +23,6 @@ BASELINES = {
 STEP_METRICS = ("first_error", "accuracy_wrong", "accuracy_right", "macro_f1", "f1_right", "f1_wrong")
 # Lines of the result table; what is not named here comes before the oracle.
 _ORDER = {name: rank for rank, name in enumerate([*BASELINES, "weighted_majority", "orm", "bon", "", "oracle"])}
-_HELDOUT = (
-    ("loss", "cross-entropy against MC values", "lower"),
-    ("ece", "calibration error (ECE)", "lower"),
-    ("auc_steps", "AUC over all steps", "higher"),
-)
 _DOMAINS = {"in_domain": "in-domain", "out_of_domain": "out-of-domain", "development": "development"}
 
 
@@ -227,57 +222,3 @@ def step_benchmarks(config: Config, folder: Path) -> list[Row]:
                 lines.setdefault(row["subset"], {})[row["metric"]] = row if row["value"] is not None else None
             entries.append(metrics | {"lines": lines})
     return entries
-
-
-def heldout_measures(config: Config, folder: Path) -> list[Row]:
-    """Return each variant's measures on held-out problems, trained beside untrained; a variant without is left out."""
-    measures = []
-    for variant in config.prm.variants:
-        found = [read_json(folder / "prm" / f"{model}.heldout.json") for model in config.prm.models_of(variant)]
-        each = [_of_variant(variant, values, config.bench.primary) for values in found if values is not None]
-        measures += [_mean_of(each)] if each else []
-    return measures
-
-
-def _mean_of(each: Sequence[Row]) -> Row:
-    """Return the measures of trainings of a variant as one, {lowest, highest} added to rows; the chart is the first's.
-
-    What any of them lacks has no mean; one training is returned as it is.
-    """
-    rows = []
-    for same in zip(*(measures["rows"] for measures in each), strict=True):
-        values = [row["trained"] for row in same]
-        if len(each) > 1 and None not in values:
-            ends = {"trained": sum(values) / len(values), "lowest": min(values), "highest": max(values)}
-            rows.append(same[0] | ends)
-        else:
-            rows.append(same[0] if None not in values else same[0] | {"trained": None})
-    return {**each[0], "rows": rows, "trainings": len(each)}
-
-
-def _of_variant(variant: str, measured: Row, primary: str) -> Row:
-    models = {name: measured.get(name) or {} for name in ("trained", "untrained")}
-    rows = [
-        {"name": label, "better": better, "primary": False, **{name: of.get(key) for name, of in models.items()}}
-        for key, label, better in _HELDOUT
-    ]
-    within = {name: of.get("auc_within_problem") or {} for name, of in models.items()}
-    aggregates = {aggregate for values in within.values() for aggregate in values}
-    rows += [
-        {"name": f"AUC within a problem, {aggregate}", "better": "higher", "primary": aggregate == primary}
-        | {name: of.get(aggregate) for name, of in within.items()}
-        for aggregate in sorted(aggregates, key=lambda aggregate: (aggregate != primary, aggregate))
-    ]
-    bins = [
-        {"series": name, **entry}
-        for name, of in models.items()
-        for entry in of.get("calibration") or []
-        if entry.get("count")
-    ]
-    return {
-        "variant": variant,
-        "rows": rows,
-        "markers": models["trained"].get("n_markers"),
-        "problems": models["trained"].get("n_problems"),
-        "chart": Markup(figures.calibration(bins, f"Calibration, PRM {variant}")) if bins else None,
-    }

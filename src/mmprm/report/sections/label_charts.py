@@ -167,3 +167,41 @@ def _accuracy_charts(rows: list[Row], first_error: Row) -> list[str]:
         names = ["no error", "0", *map(str, late)]
         charts.append(figures.stacked(bars, names, "steps after the first wrong one", "paths", "Located first errors"))
     return charts
+
+
+def annotation_facts(config: Config, folder: Path) -> Row | None:
+    """Return means a tree of searches, rollouts and tokens, how trees ended, and where first errors lie.
+
+    cached: the share of prompt tokens that the engine had, None where it does not say. None without a tree.
+    """
+    status = tables.read_rows(annotation_files(config, folder, "status"), schemas.STATUS)
+    trees = [row for row in status if row["n_nodes"]]
+    if not trees:
+        return None
+    usage = next((row for row in results.costs_by_rule(config, folder) if row["stage"] == "annotate"), {})
+    prompt, cached = usage.get("used_prompt_tokens"), usage.get("used_cached_prompt_tokens")
+    means = {
+        name: sum(row[f"n_{name}"] or 0 for row in trees) / len(trees) for name in ("searches", "rollouts", "tokens")
+    }
+    return {
+        "trees": len(trees),
+        **{name: round(value, 1) for name, value in means.items()},
+        "ended": dict(Counter(row["reason"] or row["status"] for row in trees).most_common()),
+        "cached": cached / prompt if prompt and cached is not None else None,
+        "chart": _first_errors(folder),
+    }
+
+
+def _first_errors(folder: Path) -> Markup | None:
+    """Draw at which step the located first errors lie: the last of a negative path."""
+    path = folder / "labels" / "paths.parquet"
+    if not path.is_file():
+        return None
+    columns = ("kind", "steps", "answer")
+    rows = (row for part in tables.batches(path, schemas.PATHS, columns) for row in part.to_pylist())
+    depths = Counter(len(row["steps"]) + (row["answer"] is not None) for row in rows if row["kind"] == "negative")
+    if not depths:
+        return None
+    order = [str(depth) for depth in range(1, max(depths) + 1)]
+    bars = [{"bin": depth, "count": depths[int(depth)], "kind": "negative path"} for depth in order]
+    return Markup(figures.stacked(bars, order, "step of the first error", "paths", "Where first errors lie"))
