@@ -217,7 +217,7 @@ rule step_benchmarks:
         expand(
             "<results>/steps/{benchmark}/{variant}/{file}",
             benchmark=CONFIG.step_benchmarks,
-            variant=CONFIG.prm.models,
+            variant=CONFIG.prm.step_models,
             file=["scores.parquet", "metrics.json"],
         ),
 

@@ -1,6 +1,6 @@
 """PRM. In: the policy and the labelled paths. Out: a model a variant, and its metrics on held-out problems.
 
-Steps: train_prm > evaluate_prm.
+Steps: train_prm > evaluate_prm; of a published PRM (prm.variants, external) take_prm alone.
 """
 
 
@@ -17,6 +17,8 @@ rule train_prm:
         "<logs>/train_prm/{variant}.log",
     benchmark:
         "<benchmarks>/train_prm/{variant}.tsv"
+    wildcard_constraints:
+        variant=INPUTS.trained,
     conda:
         "../envs/train.yaml"
     threads: HEAVY_THREADS
@@ -32,6 +34,30 @@ rule train_prm:
         "mmprm train-prm --config {params.config:q} --variant {wildcards.variant} --policy {input.policy:q}"
         " --seeds {input.seeds:q} --paths {input.paths:q} --extra {input.extra:q} --work {params.work:q}"
         " --devices {resources.gpu} --out {output.manifest:q} > {log:q} 2>&1"
+
+
+rule take_prm:
+    """Check a published PRM, and note what it is, in place of a training."""
+    input:
+        INPUTS.external_file,
+    output:
+        "<results>/prm/{variant}/manifest.json",
+    log:
+        "<logs>/take_prm/{variant}.log",
+    benchmark:
+        "<benchmarks>/take_prm/{variant}.tsv"
+    wildcard_constraints:
+        variant=INPUTS.external,
+    conda:
+        "../envs/cpu.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        *SETTINGS.affects(version=1),
+        config=RESOLVED,
+        asked=SETTINGS.external,
+    shell:
+        "mmprm take-prm --config {params.config:q} --variant {wildcards.variant} --out {output:q} > {log:q} 2>&1"
 
 
 rule evaluate_prm:
@@ -69,7 +95,5 @@ rule prm:
     """Train and evaluate all PRM variants, each in prm.replicates trainings."""
     input:
         CHAINS.prm,
-        made=expand(
-            ["<results>/prm/{variant}/manifest.json", "<results>/prm/{variant}.heldout.json"],
-            variant=CONFIG.prm.models,
-        ),
+        made=expand("<results>/prm/{variant}/manifest.json", variant=CONFIG.prm.models),
+        measured=expand("<results>/prm/{variant}.heldout.json", variant=CONFIG.prm.trained_models),

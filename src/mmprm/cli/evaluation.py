@@ -62,6 +62,13 @@ def train_prm(
     train_prm(read_config(config), variant, policy, seeds, paths, work, out, extra or [])
 
 
+def take_prm(config: ConfigFile, variant: VariantName, out: OutFolder) -> None:
+    """Check a published PRM (prm.variants, external), and note what it is."""
+    from mmprm.prm.external import take_prm
+
+    take_prm(read_config(config), variant, out)
+
+
 @on_devices
 def evaluate_prm(
     config: ConfigFile,

@@ -139,11 +139,11 @@ class Config(Section):
         check_curated(self.sources, {name: bench.source for name, bench in self.benchmarks.items()})
         check_step_tests(self.step_benchmarks)
         for name, ablation in self.ablations.items():
-            check_names(f"ablations.{name}.variants", ablation.variants, self.prm.variants)
+            check_names(f"ablations.{name}.variants", ablation.variants, self.prm.trained)
             check_names(f"ablations.{name}.benchmarks", ablation.benchmarks or (), self.benchmarks)
         for name, variant in self.prm.variants.items():
             check_names(f"prm.variants.{name}.label_set", filter(None, [variant.label_set]), self.labels.sets)
-        check_names("trees.variant", filter(None, [self.trees.variant]), self.prm.variants)
+        check_names("trees.variant", filter(None, [self.trees.variant]), self.prm.trained)
         return self
 
     @model_validator(mode="after")

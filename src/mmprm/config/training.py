@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
+from mmprm.config.external import External
 from mmprm.config.section import NO_RESULT, Name, Section, Share
 
 Packing = Literal["paths", "trees"]
@@ -130,6 +131,17 @@ class Variant(TrainingOptions):
     max_paths_per_problem: int | None = Field(None, ge=1, description="train on at most so many paths; null: on all")
     packing: Packing | None = Field(None, description="null: as prm.packing")
     label_set: Name | None = Field(None, description="train on this one of labels.sets; null: the run's labels")
+    external: External | None = Field(
+        None, description="a published PRM in place of a training: no other key goes with it"
+    )
+
+    @model_validator(mode="after")
+    def _external_is_not_trained(self) -> Self:
+        if self.external and (
+            others := sorted(self.model_fields_set - {"external", "label", "learning_rate", "epochs"})
+        ):
+            raise ValueError(f"{others[0]}: an external PRM is not trained; remove the key")
+        return self
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -144,6 +156,7 @@ class Variant(TrainingOptions):
         values = dump(self)
         keys = ["label", "learning_rate", "epochs", "max_paths_per_problem", "packing", "label_set"]
         keys += [key for key in self.overrides if key not in keys]
+        keys += ["external"] if self.external else []  # params of finished runs have no such key
         return {key: values[key] for key in keys if key in values}
 
 
@@ -190,12 +203,29 @@ class Prm(Section):
 
     def models_of(self, variant: str) -> list[str]:
         """Name the trainings of a variant; the first has its name."""
-        return [model_name(variant, replicate) for replicate in range(self.replicates)]
+        times = 1 if self.variants[variant].external else self.replicates
+        return [model_name(variant, replicate) for replicate in range(times)]
 
     @property
     def models(self) -> list[str]:
         """The names of all trainings, those of a variant together."""
         return [model for variant in self.variants for model in self.models_of(variant)]
+
+    @property
+    def trained(self) -> list[str]:
+        """The variants that the run trains."""
+        return [name for name, variant in self.variants.items() if variant.external is None]
+
+    @property
+    def trained_models(self) -> list[str]:
+        """The names of all trainings, without published PRMs."""
+        return [model for variant in self.trained for model in self.models_of(variant)]
+
+    @property
+    def step_models(self) -> list[str]:
+        """The PRMs that can score any solution: not those whose scores are in a file."""
+        files = {name for name, one in self.variants.items() if one.external and one.external.kind == "scores_file"}
+        return [model for variant in self.variants if variant not in files for model in self.models_of(variant)]
 
     def recipe_of(self, model: str) -> Variant:
         """Return the variant that a model is a training of."""
@@ -211,6 +241,8 @@ class Prm(Section):
 
     @model_validator(mode="after")
     def _variants_are_valid(self) -> Self:
+        if not self.trained:
+            raise ValueError("variants: all are external; a run trains at least one PRM")
         for name in self.variants:
             try:
                 self.training_of(name)

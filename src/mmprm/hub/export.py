@@ -80,7 +80,7 @@ def export(
         if named:
             write_card(run.out / "README.md", named)
         if "prm" in parts:
-            for model in config.prm.models:
+            for model in config.prm.trained_models:
                 _model(run, f"prm/{model}")
         if "policy" in parts:
             _model(run, "policy")
@@ -140,7 +140,7 @@ def _model(run: Exported, name: str) -> None:
 
 def _metrics(run: Exported) -> None:
     names = {"best_of_n.json": "bench/summary.json"}
-    names |= {f"{model}.heldout.json": f"prm/{model}.heldout.json" for model in run.config.prm.models}
+    names |= {f"{model}.heldout.json": f"prm/{model}.heldout.json" for model in run.config.prm.trained_models}
     (run.out / "metrics").mkdir()
     for name, source in names.items():
         shutil.copyfile(run.needed(source), run.out / "metrics" / name)
@@ -153,6 +153,6 @@ def _manifest(config: Config, licences: dict[str, str | None], parts: Collection
     base = {config.policy.base.name: base_licence(config)}
     given = {name: licences[name] for name in config.labels.extra}
     of = {"labels": annotated, "candidates": base | taught, "policy": base | taught}
-    of |= {f"prm/{model}": base | taught | annotated | given for model in config.prm.models}
+    of |= {f"prm/{model}": base | taught | annotated | given for model in config.prm.trained_models}
     kept = {name: stated for name, stated in of.items() if name.partition("/")[0] in parts}
     return {"run": config.run, "version": __version__, "licences": kept}

@@ -22,7 +22,7 @@ _HEAD_BYTES, _HEAD_ROWS = 2**21, 1000  # of a text file, from which its columns 
 
 def missing(config: Config) -> list[Finding]:
     """List everything that is missing, in the order of the configuration."""
-    return [*_base(config), *_files(config), *_local_models(config), *_servers(config)]
+    return [*_base(config), *_external(config), *_files(config), *_local_models(config), *_servers(config)]
 
 
 def _base(config: Config) -> Iterator[Finding]:
@@ -50,6 +50,13 @@ def _base(config: Config) -> Iterator[Finding]:
         (base / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
     ):
         yield found("policy.base", f"{base} has no tokenizer; {_how(base)}", "policy")
+
+
+def _external(config: Config) -> Iterator[Finding]:
+    for name, variant in config.prm.variants.items():
+        if variant.external and not variant.external.file.is_file():
+            key = f"prm.variants.{name}.external.path"
+            yield found(key, f"{variant.external.file}: no such file; {_how(variant.external.path)}", "bench")
 
 
 def _how(base: Path) -> str:

@@ -44,7 +44,8 @@ class TrainingJob:
 def trainings(config: Config) -> Iterator[TrainingJob]:
     """Yield the policy's training and those of the PRM variants."""
     yield TrainingJob("policy", "policy.training", None, config.policy.training, config.policy.packed_tokens)
-    for name, variant in config.prm.variants.items():
+    for name in config.prm.trained:
+        variant = config.prm.variants[name]
         own = bool(
             variant.overrides.keys() & {"micro_batch_size", "max_length", "deepspeed", "gpus", "precision", "lora"}
         )

@@ -61,7 +61,7 @@ def plan_stages(config: Config, policy: Path, seeds: Path, out: Path) -> None:
         "seeds": _seeds(config, pool, calculated.get("seeds")),
         "annotation": _annotation(measured),
     }
-    for name in config.prm.variants:
+    for name in config.prm.trained:
         stages[f"prm {name}"] = _prm(config, name, trained, measured["problems"], calculated.get(f"prm {name}"))
     for name in config.benchmarks:
         stages[f"bench {name}"] = _bench(config, name, results, pool, measured, calculated.get(f"bench {name}"))

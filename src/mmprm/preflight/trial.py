@@ -202,7 +202,8 @@ def _training_name(what: str, config: Config, variant: str | None) -> str:
 def _distinct(config: Config) -> list[str]:
     """Return a variant of each combination of label, packing, precision, ZeRO and adapters."""
     chosen: dict[object, str] = {}
-    for name, variant in config.prm.variants.items():
+    for name in config.prm.trained:
+        variant = config.prm.variants[name]
         training = config.prm.training_of(name)
         lora = training.lora is not None
         parts = (variant.label, config.prm.packing_of(name), training.precision, training.deepspeed, lora)

@@ -14,6 +14,7 @@ from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, problems_by_id
 from mmprm.model import folders
 from mmprm.model.step_text import NEEDS_IMAGES, Status
+from mmprm.prm import external as externals
 from mmprm.prm import score_stamp
 from mmprm.prm.cross_check import TOLERANCE, largest_difference, spread, what_differs
 from mmprm.prm.scorers import TransformersScorer, TreeScorer
@@ -31,6 +32,10 @@ def open_scorer(config: Settings, prm: Path) -> Scorer:
     transformers where vLLM would read the model wrongly (`vllm_head.unread`), whatever samples.
     """
     engine = config.engine
+    if external := externals.external_of(prm):
+        from mmprm.prm.external_scorer import ExternalScorer
+
+        return ExternalScorer(external, engine)
     if engine.kind != "transformers":
         why = unread(prm)
         if why is None:
@@ -67,7 +72,13 @@ def write_scores(
     rows = sorted(rows, key=lambda row: (row["problem_id"], row["candidate"]))  # an image is processed once
     parsed = _readable([row for row in rows if row["status"] == Status.OK], problems, prm)
     items: list[Item] = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in parsed]
-    scores, usage = score_items(config, prm, items)
+    external = externals.external_of(prm)
+    if external and external.kind == "scores_file":
+        scores, usage = externals.looked_up(external.path, rows, parsed), _usage(0.0, 0, 0)
+        for item, score in zip(items, scores, strict=True):
+            check_scores(item, score)
+    else:
+        scores, usage = score_items(config, prm, items)
     by_row = {(row["problem_id"], row["candidate"]): score for row, score in zip(parsed, scores, strict=True)}
     counted = folders.trained_on_counts(prm)
     schema = schemas.COUNTED_SCORES if counted else schemas.SCORES
@@ -84,7 +95,7 @@ def write_scores(
 def _readable(rows: list[Mapping[str, Any]], problems: Mapping[str, Problem], prm: Path) -> list[Mapping[str, Any]]:
     """Return the candidates whose problems the model can be shown; all where that is none, so that one is named."""
     pictured = sum(bool(problems[row["problem_id"]].images) for row in rows)
-    if not 0 < pictured < len(rows) or not folders.reads_text_alone(prm):
+    if not 0 < pictured < len(rows) or not externals.reads_text_alone(prm):
         return rows
     about = "are of problems with images, and the PRM reads text alone: no score"
     log.warning(f"{pictured} of {len(rows)} candidates {about} ({NEEDS_IMAGES})")
@@ -109,9 +120,13 @@ def score_items(config: Settings, prm: Path, items: Sequence[Item]) -> tuple[lis
     if too_long:
         log.info(f"{too_long} of {len(items)} candidates are too long for engine.max_model_len: no score")
     _cross_check(config, prm, items, scores)
-    usage: dict[str, Any] = {"seconds": round(time.monotonic() - started, 3), "requests": len(items), "completions": 0}
+    return scores, _usage(time.monotonic() - started, len(items), prompt_tokens)
+
+
+def _usage(seconds: float, requests: int, prompt_tokens: int) -> dict[str, Any]:
+    usage: dict[str, Any] = {"seconds": round(seconds, 3), "requests": requests, "completions": 0}
     usage |= {"generated_tokens": 0, "prompt_tokens": prompt_tokens, "cached_prompt_tokens": 0}
-    return scores, usage | {"replayed_completions": 0}
+    return usage | {"replayed_completions": 0}
 
 
 def _score_all(scorer: Scorer, items: Sequence[Item]) -> list[StepScores]:
@@ -155,7 +170,7 @@ def _open_reference(config: Settings, prm: Path) -> TransformersScorer:
 def _cross_check(config: Settings, prm: Path, items: Sequence[Item], scores: Sequence[StepScores]) -> None:
     """Raise UserError if scores differ from the reference's by more than bench.tolerance (by default, rounding)."""
     chosen = [index for index in spread(items) if scores[index].probabilities][: config.bench.cross_check]
-    if not chosen:
+    if not chosen or externals.external_of(prm):  # a published PRM is read one by one, in transformers
         return
     reference = _open_reference(config, prm)
     try:

@@ -60,7 +60,8 @@ class Server:
         contract = Path(self._scratch.name) / "contract.json"
         self.contract.write(contract)
         self.process = subprocess.Popen(
-            parent_death.to_me(_command(settings, prm, host, port, self.contract.name)),
+            # By a signal that vLLM passes on: its engine has a process of its own.
+            parent_death.to_me(_command(settings, prm, host, port, self.contract.name), signal.SIGTERM),
             env=_environment(contract, folders.device()),
             stdout=output,
             stderr=output,

@@ -37,7 +37,7 @@ class Chains:
     @property
     def labels(self) -> list[str]:
         """The trees, and the paths on which PRM variants are trained."""
-        variants = list(self._config.prm.variants)
+        variants = self._config.prm.trained
         return [*self.annotation, *self._inputs.extra_steps("paths.parquet"), *self._training_paths(variants)]
 
     @property

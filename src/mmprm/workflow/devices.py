@@ -27,7 +27,7 @@ class Devices:
     @property
     def largest(self) -> int:
         """The most GPUs of any job, at least 1."""
-        variants = [self.config.prm.training_of(name).gpus for name in self.config.prm.variants]
+        variants = [self.config.prm.training_of(name).gpus for name in self.config.prm.trained]
         return max(1, self.model, self.policy, *variants)
 
     def prm(self, wildcards: Any) -> int:

@@ -196,6 +196,25 @@ class Inputs:
         each = (SimpleNamespace(benchmark=wildcards.benchmark, variant=model) for model in models)
         return [path for one in each for path in self.outcome_scores(one)]
 
+    @property
+    def external(self) -> str:
+        """A pattern of the names of published PRMs; it matches nothing where there are none."""
+        variants = self.config.prm.variants.items()
+        return "|".join(name for name, variant in variants if variant.external) or "(?!)"
+
+    @property
+    def trained(self) -> str:
+        """A pattern of all other names of models: Snakemake would train a published PRM whose files are missing."""
+        return f"(?!(?:{self.external})(?![A-Za-z0-9_@-])){_NAME}+(?:@[1-9][0-9]*)?"  # else as rules/common.smk says
+
+    def external_file(self, wildcards: Any) -> str:
+        """Return a file of a published PRM; UserError with everything that the run lacks where it is missing."""
+        external = recipe_of(self.config, wildcards.variant).external
+        assert external is not None  # the rule's names are those of `external`
+        if not external.file.exists():
+            self._require_files()
+        return str(external.file)
+
     def measures(self, benches: Iterable[str], variants: Iterable[str]) -> list[str]:
         """List the metrics of variants on benchmarks: of their one training, or over all trainings."""
         file = "metrics" if self.config.prm.replicates == 1 else "trainings"
@@ -220,7 +239,7 @@ class Inputs:
     @property
     def guided_measures(self) -> list[str]:
         """The metrics of guided decoding, of each benchmark and variant (its first training); or none."""
-        variants = self.config.prm.variants if self.config.guided else ()
+        variants = self.config.prm.trained if self.config.guided else ()
         folders = [
             f"{self.results}/bench/{bench}/{variant}" for bench in self.config.benchmarks for variant in variants
         ]
@@ -249,7 +268,7 @@ class Inputs:
     @property
     def tree_variants(self) -> list[str]:
         """The PRM whose values stand in the page of trees; none where trees.prm_values is false."""
-        variant = self.config.trees.variant or next(iter(self.config.prm.variants))
+        variant = self.config.trees.variant or self.config.prm.trained[0]
         return [variant] if self.config.trees.prm_values else []
 
     @property

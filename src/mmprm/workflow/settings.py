@@ -107,6 +107,10 @@ class Settings:
         recipe = self.variant(wildcards)
         return f"{recipe}; prm.packing={json.dumps(self.config.prm.packing_of(wildcards.variant))}"
 
+    def external(self, wildcards: Any) -> str:
+        """Return how a published PRM is asked."""
+        return "; ".join(flat("external", recipe_of(self.config, wildcards.variant).external))
+
     def step_split(self, wildcards: Any) -> str:
         """Return the split of its paths that a step benchmark measures."""
         return str(chosen(self.config, "step_benchmarks", wildcards.benchmark).split)

@@ -213,7 +213,7 @@ def step_benchmarks(config: Config, folder: Path) -> list[Row]:
     """Return metrics.json of each step benchmark and training that has one, with `lines`: subset -> metric -> row."""
     entries = []
     for name in config.step_benchmarks:
-        for variant in config.prm.models:
+        for variant in config.prm.step_models:
             metrics = read_json(folder / "steps" / name / variant / "metrics.json")
             if metrics is None:
                 continue

@@ -44,9 +44,10 @@ def _facts(
     config: Config, folder: Path, benchmarks: Sequence[Row], costs: Sequence[Row], models: Sequence[Row]
 ) -> Iterator[tuple[str, str]]:
     yield "policy", f"{config.policy.base}, trained on {', '.join(config.policy.sources) or 'nothing'}"
-    labels = {name: variant.label for name, variant in config.prm.variants.items()}
+    variants = config.prm.variants.items()
+    made = {name: "published" if one.external else f"{one.label} labels" for name, one in variants}
     again = f", each trained {config.prm.replicates} times" if config.prm.replicates > 1 else ""
-    yield "PRM", ", ".join(f"{name} ({label} labels)" for name, label in labels.items()) + again
+    yield "PRM", ", ".join(f"{name} ({how})" for name, how in made.items()) + again
     yield "data", " → ".join(_data(config, folder)) or "–"
     counted = {entry["benchmark"]: entry for entry in benchmarks}
     measured = [f"{name} ({number(entry['problems'])} problems)" for name, entry in counted.items()]

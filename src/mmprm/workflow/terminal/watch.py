@@ -121,7 +121,7 @@ def _times(folder: Path) -> Iterator[float]:
 
 def expected_jobs(config: Config, folder: Path) -> dict[str, int]:
     """Return how many jobs of each stage every run with this configuration has; optional stages are left out."""
-    benchmarks, models = len(config.benchmarks), len(config.prm.models)
+    benchmarks, models, trained = len(config.benchmarks), len(config.prm.models), len(config.prm.trained_models)
     samples = sum(len(shard_names(config, folder, "bench")) for _ in config.benchmarks)
     return {
         "train_policy": 1,
@@ -129,8 +129,8 @@ def expected_jobs(config: Config, folder: Path) -> dict[str, int]:
         "select_seeds": 1,
         "annotate": len(shard_names(config, folder, "annotation")),
         "gather_labels": 1,
-        "train_prm": models,
-        "evaluate_prm": models,
+        "train_prm": trained,
+        "evaluate_prm": trained,
         "sample_candidates": samples,
         "gather_candidates": benchmarks,
         "score_candidates": benchmarks * models,
