@@ -57,7 +57,7 @@ rule write_trees:
     params:
         *SETTINGS.affects("labels.dev_share", "seed", version=1),
         config=RESOLVED,
-        results=INPUTS.results,
+        results=subpath(output.page, ancestor=2),
     shell:
         "mmprm write-trees --config {params.config:q} --results {params.results:q} --values {input.values:q}"
         " --parts {output.parts:q} --out {output.page:q} > {log:q} 2>&1"
@@ -117,7 +117,7 @@ rule write_audit:
             benchmark=CONFIG.benchmarks,
         ),
     output:
-        "<results>/audit/audit.html",
+        page="<results>/audit/audit.html",
     log:
         "<logs>/write_audit.log",
     benchmark:
@@ -129,7 +129,7 @@ rule write_audit:
     params:
         *SETTINGS.affects("audit", "seed", version=1),
         config=RESOLVED,
-        results=INPUTS.results,
+        results=subpath(output.page, ancestor=2),
     shell:
         "mmprm write-audit --config {params.config:q} --results {params.results:q} --out {output:q} > {log:q} 2>&1"
 
