@@ -95,5 +95,7 @@ rule prm:
     """Train and evaluate all PRM variants, each in prm.replicates trainings."""
     input:
         CHAINS.prm,
-        made=expand("<results>/prm/{variant}/manifest.json", variant=CONFIG.prm.models),
-        measured=expand("<results>/prm/{variant}.heldout.json", variant=CONFIG.prm.trained_models),
+        made=[
+            *expand("<results>/prm/{variant}/manifest.json", variant=CONFIG.prm.models),
+            *expand("<results>/prm/{variant}.heldout.json", variant=CONFIG.prm.trained_models),
+        ],
