@@ -11,6 +11,7 @@ import pytest
 import report_example
 from status_records import failed, finished, record, started
 
+from mmprm.config import load
 from mmprm.report.headline import headline
 from mmprm.report.page import render
 from mmprm.workflow.terminal import endings
@@ -70,6 +71,15 @@ def test_a_run_up_to_a_stage_names_the_command_that_goes_on(board: Board) -> Non
         "  files   results/example/",
         "  next    .venv/bin/snakemake --cores 2 --config 'sampling={temperature: 1.3}'     up to the report",
     ]
+
+
+def test_a_look_at_a_sealed_test_asks_for_its_line_to_be_committed(board: Board) -> None:
+    values = report_example.settings().model_dump(mode="json")
+    mini = {"kind": "mini", "split": "sealed", "size": 8, "families": ["bars"]}
+    values["sources"]["sealed"], values["sealed"] = mini, {"once": {"source": "sealed"}}
+    lines = endings.success(load(values), {"write_sealed"}, board, {"sealed"})
+    assert "  sealed  results/example/sealed/once.html" in lines
+    assert any("git add evidence/ledger.jsonl && git commit" in line for line in lines)
 
 
 def test_a_damaged_summary_does_not_end_a_run_that_ended_well(board: Board, called_as: Path) -> None:

@@ -45,6 +45,9 @@ def success(config: Config, made: Collection[str], board: Board, targets: Collec
     report = folder / "report.html"
     done = board.jobs[0]
     lines = [f"{config.run}: {done} job{'s' * (done != 1)} done in {duration(board.clock() - board.started)}"]
+    if "write_sealed" in made:
+        lines += [f"  sealed  {folder}/sealed/{name}.html" for name in config.sealed]
+        lines += [f"          git add {config.evidence.ledger} && git commit     the look is on record when this is"]
     if "write_report" not in made or not report.is_file():
         rest = command(leave_out=targets)
         return [*lines, f"  files   {folder}/", f"  next    {rest}     up to the report"]
