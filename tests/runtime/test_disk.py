@@ -187,7 +187,8 @@ def test_texts_are_utf8_whatever_the_locale(tmp_path: Path) -> None:
         "from mmprm.data import tables; from mmprm.report import results\n"
         "assert locale.getpreferredencoding(False).upper() not in ('UTF-8', 'UTF8'), 'this is a UTF-8 locale'\n"
         "words = Path(sys.argv[1]).read_bytes().decode()\n"
-        "tables.write_json(Path(sys.argv[2]), [words]); assert results.read_json(Path(sys.argv[2])) == [words]\n"
+        "tables.write_json(Path(sys.argv[2]), {'words': words})\n"
+        "assert results.read_json(Path(sys.argv[2])) == {'words': words}\n"
         "from mmprm.cli import app; sys.argv = ['mmprm', 'config', sys.argv[3]]; app()"
     )
     (tmp_path / "words").write_text(WORDS, encoding="utf-8")
