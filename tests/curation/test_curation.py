@@ -251,6 +251,7 @@ def test_a_set_aside_needs_a_test_size() -> None:
     assert load(values).benchmarks["held"].source == "held"
 
 
+@pytest.mark.heavy
 def test_the_real_sample_is_curated_and_each_refusal_is_known(tmp_path: Path) -> None:
     """125 problems of MM-K12 as they were published: see tests/curation/real_labels.csv."""
     from mmprm.problems.intake import make_source

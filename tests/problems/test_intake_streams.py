@@ -87,6 +87,7 @@ def undisturbed(source: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
     return take(tmp_path_factory.mktemp("undisturbed"), settings_of(source))
 
 
+@pytest.mark.heavy
 def test_after_kills_in_reading_and_in_writing_the_tables_are_those_of_an_undisturbed_run(
     source: dict[str, Any], undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ PLACE = {"slurm_partition: gpu": "urgent", "slurm_account: my-account": "main", 
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_the_profile_gives_a_training_several_nodes_where_its_head_says(slurm: Path, tmp_path: Path) -> None:
     before, rule, after = (ROOT / "slurm/config.yaml").read_text().partition("  train_policy:\n")
     lead, block = after.split("    # nodes: 2\n")

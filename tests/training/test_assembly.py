@@ -77,6 +77,7 @@ def check(found: ExampleSet, expected: tuple[Sequence[Example], Sequence[str]]) 
     assert found.n_rows == ROWS
 
 
+@pytest.mark.heavy
 def test_a_killed_assembly_goes_on_to_the_same_store(
     table: Path, expected: tuple[list[Example], list[str]], mini_policy_folder: Path, tmp_path: Path, monkeypatch
 ) -> None:
