@@ -98,8 +98,7 @@ class Inputs:
 
     def heldout_test(self, wildcards: Any) -> str:
         """Return the table that a curated source holds out for a source of kind set_aside."""
-        source = chosen(self.config, "sources", wildcards.source)
-        return f"{self.results}/curation/{source.of}.test.parquet"
+        return f"{self.results}/curation/{chosen(self.config, 'sources', wildcards.source).of}.test.parquet"
 
     def step_files(self, wildcards: Any) -> list[str]:
         """List the files that an entry of step_data reads; none for a fixed commit of the hub."""
@@ -175,10 +174,7 @@ class Inputs:
         return [f"{self.results}/sealed/{name}.html" for name in self.config.sealed]
 
     def outcome_scores(self, wildcards: Any) -> list[str]:
-        """List the scores of the other variants that are trained on outcomes: the outcome reward model's baseline.
-
-        Of a variant's second training those of their second trainings.
-        """
+        """List the scores of other variants trained on outcomes, a baseline; of a second training those of theirs."""
         variants = [name for name, variant in self.config.prm.variants.items() if variant.label == "outcome"]
         own, replicate = split_model(wildcards.variant)
         folder = f"{self.results}/bench/{wildcards.benchmark}"
@@ -199,8 +195,7 @@ class Inputs:
     @property
     def external(self) -> str:
         """A pattern of the names of published PRMs; it matches nothing where there are none."""
-        variants = self.config.prm.variants.items()
-        return "|".join(name for name, variant in variants if variant.external) or "(?!)"
+        return "|".join(name for name, each in self.config.prm.variants.items() if each.external) or "(?!)"
 
     @property
     def trained(self) -> str:
