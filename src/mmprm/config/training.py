@@ -201,6 +201,11 @@ class Prm(Section):
         "one, tables hold their mean, its interval over problems and trainings, and how far they are apart",
     )
 
+    @property
+    def measures(self) -> str:
+        """The name of a variant's measures on a benchmark: of its one training, or over all of them."""
+        return "metrics.json" if self.replicates == 1 else "trainings.json"
+
     def models_of(self, variant: str) -> list[str]:
         """Name the trainings of a variant; the first has its name."""
         times = 1 if self.variants[variant].external else self.replicates

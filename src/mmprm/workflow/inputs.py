@@ -212,9 +212,8 @@ class Inputs:
 
     def measures(self, benches: Iterable[str], variants: Iterable[str]) -> list[str]:
         """List the metrics of variants on benchmarks: of their one training, or over all trainings."""
-        file = "metrics" if self.config.prm.replicates == 1 else "trainings"
-        variants = list(variants)
-        return [f"{self.results}/bench/{bench}/{name}/{file}.json" for bench in benches for name in variants]
+        variants, file = list(variants), self.config.prm.measures
+        return [f"{self.results}/bench/{bench}/{name}/{file}" for bench in benches for name in variants]
 
     @property
     def all_measures(self) -> list[str]:

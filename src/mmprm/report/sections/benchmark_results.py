@@ -87,12 +87,11 @@ def _official(rows: Sequence[Row]) -> Row | None:
 
 def _benchmark_metrics(config: Config, folder: Path, tests: Iterable[str]) -> dict[tuple[str, str], Row]:
     """Read metrics.json (of several trainings: trainings.json) of each benchmark and variant that has one."""
-    file = "metrics.json" if config.prm.replicates == 1 else "trainings.json"
     return {
         (benchmark, variant): {"benchmark": benchmark, "variant": variant, **metrics}
         for benchmark in tests
         for variant in config.prm.variants
-        if (metrics := read_json(folder / "bench" / benchmark / variant / file)) is not None
+        if (metrics := read_json(folder / "bench" / benchmark / variant / config.prm.measures)) is not None
     }
 
 
