@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from mmprm.cli.program import folder_of, on_devices, option, read_config
-from mmprm.runtime.errors import UserError
 
 
 def export(
@@ -22,13 +21,12 @@ def export(
     ] = None,
 ) -> None:
     """Write a run's labels, models, candidates and metrics as folders that `datasets` and transformers load."""
+    from mmprm.config.runs import find_run
     from mmprm.experiments.sections import EXTRAS
     from mmprm.hub.export import PARTS, export
     from mmprm.report.data_card import source_licences, write_data_card
 
-    results = Path(run) if "/" in run else Path("results") / run
-    if not (results / "config.json").is_file():
-        raise UserError(f"{results}: not the folder of a run (it has no config.json)")
+    results = find_run(run)
     settings = read_config(config or results / "config.json")
 
     def card(path: Path, named: list[dict[str, str]]) -> None:

@@ -58,7 +58,8 @@ def tree(
     out: PageToWrite = None,
 ) -> None:
     """Write the page of one problem's tree, in one file, and print where it is."""
-    from mmprm.pages.run_folder import file_name, open_run
+    from mmprm.config.runs import open_run
+    from mmprm.pages.file_name import file_name
     from mmprm.pages.trees import write_tree
 
     config, folder = open_run(run)
@@ -89,7 +90,7 @@ def compare(
 ) -> None:
     """Compare finished runs: settings, differences on shared problems, cost; a page, and a CSV beside it."""
     from mmprm.pages.compare import open_runs, write_comparison
-    from mmprm.pages.run_folder import file_name
+    from mmprm.pages.file_name import file_name
 
     opened = open_runs(runs)
     page = out or opened[0].folder / "compare" / f"{'-'.join(file_name(run.name) for run in opened[1:])}.html"
@@ -105,7 +106,7 @@ def watch(
     ] = False,
 ) -> None:
     """Watch a run that goes on elsewhere: stages, rates, time left, what failed and why. Only its folder is read."""
-    from mmprm.pages.run_folder import open_run
+    from mmprm.config.runs import open_run
     from mmprm.workflow.terminal import watch
 
     config, folder = open_run(run)

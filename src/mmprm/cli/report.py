@@ -68,9 +68,10 @@ def clean(
     remove: Annotated[list[str] | None, option("--remove", "kinds to remove, e.g. checkpoints journals")] = None,
 ) -> None:
     """Show what of a finished run can go, and remove what is asked: checkpoints, journals, parts, logs."""
+    from mmprm.config.runs import find_run
     from mmprm.runtime import clean
 
-    folder = Path(run) if "/" in run else Path("results") / run
+    folder = find_run(run)
     for kind, size in clean.sizes(folder).items():
         print(f"{kind:12} {size / 2**20:10.1f} MiB   {clean.KINDS[kind][0]}")
     if remove:

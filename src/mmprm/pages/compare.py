@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mmprm.config import Config
+from mmprm.config.runs import open_run
 from mmprm.data import tables
 from mmprm.evaluation.between_runs import RankedBy, paired
 from mmprm.pages.kit import Look, Row, parts_in, write_page
-from mmprm.pages.run_folder import open_run
 from mmprm.report.ablations import no_formula
 from mmprm.report.results import costs_by_rule, read_json
 from mmprm.report.sections.benchmark_results import finding
