@@ -12,11 +12,9 @@ import re
 import select
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +24,8 @@ from typing import Any
 import tiny_families
 import tiny_qwen
 from training_fixtures import config_of
-from waiting import HANG, wait_for
+from vllm_process import MODULE, ended, environment, free_port, wait_until_it_answers
+from waiting import HANG
 
 from mmprm.config.models import Prompt
 from mmprm.data import tables
@@ -146,35 +145,16 @@ def served(folder: Path, place: Path) -> Iterator[str]:
     """The server of the card's own line; `vllm serve` by its module: the CPU build has another name. Its address."""
     arguments = shlex.split(blocks(folder)["serve"])
     assert arguments[:3] == ["vllm", "serve", "."]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-I", "-m", "vllm.entrypoints.openai.api_server", "--model", ".", *arguments[3:]]
+    port = free_port()
+    command = [sys.executable, "-I", "-m", MODULE, "--model", ".", *arguments[3:]]
     command += f"--host 127.0.0.1 --port {port} --enforce-eager".split()
-    environment = {name: value for name, value in os.environ.items() if name != "VLLM_ENABLE_V1_MULTIPROCESSING"}
-    environment |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    environment |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     place.mkdir(parents=True, exist_ok=True)
     with (place / "log").open("w") as log:
-        started: dict[str, Any] = {"cwd": folder, "env": environment, "stdout": log, "stderr": log}
+        started: dict[str, Any] = {"cwd": folder, "env": environment(), "stdout": log, "stderr": log}
         process = subprocess.Popen(parent_death.to_me(command), start_new_session=True, **started)
-    try:
-        wait_for(lambda: _healthy(port), "an answer of the server", process, place / "log", pause=0.2)
+    with ended(process):
+        wait_until_it_answers(port, process, place / "log")
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # whatever it has left
-        process.wait()
-
-
-def _healthy(port: int) -> bool:
-    try:
-        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=HANG).status == 200)
-    except OSError:
-        return False
 
 
 def largest(found: Sequence[Sequence[float]], ours: Sequence[Sequence[float]]) -> float:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import vllm_process
 from drain import drain
 from pictures import transparent
-from waiting import HANG, wait_for
+from vllm_process import MODULE, ended, free_port, wait_until_it_answers
 
 from mmprm.config import Config, Sampling
 from mmprm.data.problem import Problem
@@ -39,41 +35,22 @@ def vllm_server(mini_policy_folder: Path, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("server")
     # vLLM's processes import torchvision, which needs compat.prepare where it is built for another torch.
     (folder / "sitecustomize.py").write_text("from mmprm.model.hf_env import prepare\nprepare()\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # `vllm serve` looks for a package called vllm, and the CPU build has another name.
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(mini_policy_folder)]
+    port = free_port()
+    command = [sys.executable, "-m", MODULE, "--model", str(mini_policy_folder)]
     command += f"--host 127.0.0.1 --port {port} --dtype float32 --max-model-len 320 --seed 0".split()
     command += ["--enable-prompt-tokens-details", "--served-model-name", "policy", "other-name"]
     if folders.device() == "cpu":
         command += ["--enforce-eager", "--no-enable-chunked-prefill", "--block-size", "32"]
-    environment = {name: value for name, value in os.environ.items() if name != "VLLM_ENABLE_V1_MULTIPROCESSING"}
-    environment |= {"PYTHONPATH": str(folder), "VLLM_API_KEY": KEY, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    environment = vllm_process.environment() | {"PYTHONPATH": str(folder), "VLLM_API_KEY": KEY}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 
     def address() -> str:
-        wait_for(lambda: _healthy(port), "an answer of the server", process, folder / "log", pause=0.2)
+        wait_until_it_answers(port, process, folder / "log")
         return f"http://127.0.0.1:{port}/v1"
 
-    try:
+    with ended(process):
         yield address
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # whatever it has left
-        process.wait()
-
-
-def _healthy(port: int) -> bool:
-    try:
-        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=HANG).status == 200)
-    except OSError:
-        return False
 
 
 def test_a_real_server_reads_the_same_tokens_and_draws_the_same_completions_as_the_local_engine(
