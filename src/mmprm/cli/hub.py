@@ -65,10 +65,16 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a PRM by vLLM's own server, for `mmprm.client`; ends when told to (Ctrl-C)."""
+    from mmprm.client import Service, solution
     from mmprm.config.offline import read_offline_settings
     from mmprm.model import folders
     from mmprm.serving.server import serve
 
     folder = folder_of(prm)
     settings = read_offline_settings(config).fitted(folders.check_manifest(folder))
-    raise typer.Exit(serve(settings, folder, host, port))
+
+    def trial(url: str) -> list[float]:
+        with Service(url) as service:
+            return service.score([solution("What is 2 + 3?", ["2 + 3 = 5"], "5")])[0].probabilities
+
+    raise typer.Exit(serve(settings, folder, host, port, trial))

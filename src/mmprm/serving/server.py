@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -107,12 +107,11 @@ def served(
         server.close()
 
 
-def serve(settings: Settings, prm: Path, host: str, port: int) -> int:
+def serve(settings: Settings, prm: Path, host: str, port: int, trial: Callable[[str], list[float]]) -> int:
     """Serve a PRM until vLLM ends or this process is told to; returns vLLM's status.
 
-    Beside vLLM's own health check one solution is scored over HTTP before it is called ready.
+    trial: scores one solution over HTTP, by the server's address; the server is called ready after it, too.
     """
-    from mmprm.client import Service, solution
 
     def end(*_: object) -> None:
         raise KeyboardInterrupt
@@ -120,9 +119,7 @@ def serve(settings: Settings, prm: Path, host: str, port: int) -> int:
     signal.signal(signal.SIGTERM, end)
     try:
         with served(settings, prm, host, port) as server:
-            with Service(server.url) as service:
-                probe = service.score([solution("What is 2 + 3?", ["2 + 3 = 5"], "5")])[0]
-            log.info(f"{server.url}: serves {server.contract.name}; P(yes) of a trial: {probe.probabilities}")
+            log.info(f"{server.url}: serves {server.contract.name}; P(yes) of a trial: {trial(server.url)}")
             return server.process.wait()
     except KeyboardInterrupt:
         return 0
