@@ -63,6 +63,7 @@ def test_trained_and_untrained_prm_stand_side_by_side_on_the_development_split(
     mini_problems: list[Problem],
     prm_tables: tuple[Path, Path],
     tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ):
     config = training_config(max_steps=2)
     seeds, paths = prm_tables
@@ -102,3 +103,12 @@ def test_trained_and_untrained_prm_stand_side_by_side_on_the_development_split(
     folders.write_manifest(other, {})
     with pytest.raises(UserError, match=r"prm: it was not trained from the policy .*other"):
         evaluate_prm(config, "soft", other, tmp_path / "prm", seeds, paths, shards, tmp_path / "soft.heldout.json")
+    table = tables.read(paths, schemas.PATHS)
+    none = table.set_column(table.schema.get_field_index("split"), "split", [["train"] * len(table)])
+    tables.write(tmp_path / "none.parquet", none.to_pylist(), schemas.PATHS)
+    out = tmp_path / "none.json"
+    evaluate_prm(config, "soft", mini_policy_folder, tmp_path / "prm", seeds, tmp_path / "none.parquet", shards, out)
+    assert "none.parquet has no path of split dev; raise labels.dev_share" in capsys.readouterr().err
+    nothing = json.loads(out.read_text())
+    assert set(nothing) == set(found) and set(nothing["trained"]) == set(found["trained"])
+    assert nothing["trained"]["loss"] is None and nothing["trained"]["n_problems"] == 0

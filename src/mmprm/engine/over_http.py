@@ -62,7 +62,7 @@ class HttpEngine:
         draws = [asyncio.ensure_future(self._http.ask("POST", "/chat/completions", body)) for body in bodies]
         try:
             self._done.put((request, await asyncio.gather(*draws)))
-        except Exception as error:
+        except Exception as error:  # raised where the replies are read, in the caller's thread
             self._done.put((request, error))
         finally:
             for draw in draws:

@@ -8,7 +8,7 @@ learnt which problems are hard does well on the first and is useless.
 import math
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def evaluate_prm(
     """Write {"trained": measures, "untrained": measures} over the trajectories and root rollouts of the split `dev`.
 
     trajectories: labels/paths.parquet; shards: folders with rollouts.parquet. The measures are those of `step_measures`
-    and `ranking_measures`. Raises UserError if the PRM is not of this policy, or `dev` has no trajectory.
+    and `ranking_measures`, all None where `dev` has no trajectory. Raises UserError if the PRM is not of this policy.
     """
     folders.check_manifest(policy)
     if folders.check_manifest(prm)["info"].get("base") != folders.fingerprint(policy):
@@ -54,13 +54,19 @@ def evaluate_prm(
     problems = ProblemFile(seeds)
     parts = tables.batches(trajectories, schemas.PATHS)
     rows = [row for part in parts for row in part.to_pylist() if row["split"] == "dev"]
-    if not rows:
-        raise UserError(f"{trajectories}: no path of split dev; raise labels.dev_share or annotate more problems")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if not rows:  # all stages before have their results, and those behind want none of this one's
+        log.warning(
+            f"prm {variant} held out: nothing is measured, {trajectories} has no path of split dev; raise "
+            "labels.dev_share or annotate more problems"
+        )
+        nothing = step_measures((), ()) | ranking_measures((), ())
+        tables.write_json(out, {"trained": nothing, "untrained": nothing})
+        return
     dev = {row["problem_id"] for row in rows}
     rollouts = root_rollouts(shards, dev)
     items = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in (*rows, *rollouts)]
     log.info(f"prm {variant} held out: {len(rows)} paths and {len(rollouts)} rollouts of {len(dev)} problems")
-    out.parent.mkdir(parents=True, exist_ok=True)
     result = {}
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         for name, folder in (("trained", prm), ("untrained", initial_prm(config, policy, Path(scratch)))):
@@ -101,10 +107,10 @@ def step_measures(rows: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[f
     for row, score in zip(rows, scores, strict=True):
         if len(score) != len(row["hard"]):
             raise UserError(f"path {row['path_id']}: {len(score)} scores, {len(row['hard'])} labels")
-    predicted = np.concatenate([np.asarray(score, dtype=np.float64) for score in scores])
-    soft = np.concatenate([marker_labels(row, "soft") for row in rows])
-    hard = np.concatenate([marker_labels(row, "hard") for row in rows])
-    depth = np.concatenate([np.arange(1, len(score) + 1) for score in scores])
+    predicted = _joined(np.asarray(score, dtype=np.float64) for score in scores)
+    soft = _joined(marker_labels(row, "soft") for row in rows)
+    hard = _joined(marker_labels(row, "hard") for row in rows)
+    depth = _joined(np.arange(1, len(score) + 1) for score in scores)
     known, graded = soft != IGNORE, hard != IGNORE
     p, label = predicted[known], soft[known].astype(np.float64)
     bins = calibration(p, label)
@@ -123,6 +129,10 @@ def step_measures(rows: Sequence[Mapping[str, Any]], scores: Sequence[Sequence[f
         "roc": roc(predicted[graded], hard[graded] > 0.5),
         "by_depth": by_depth(depth, predicted, np.where(known, soft, np.nan), np.where(graded, hard, np.nan)),
     }
+
+
+def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.zeros(0), *parts])
 
 
 def calibration(predicted: np.ndarray, label: np.ndarray) -> list[dict[str, Any]]:

@@ -61,5 +61,5 @@ def one_row() -> Iterator[None]:
         yield
     except (RowRefusedError, MemoryError):
         raise
-    except Exception as error:
+    except Exception as error:  # whatever a foreign row provokes is its refusal, and no end of the source
         raise RowRefusedError("bad_row", f"it cannot be read: {type(error).__name__}: {error}") from error

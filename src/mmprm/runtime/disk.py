@@ -80,7 +80,7 @@ def filling(folder: Path) -> Iterator[None]:
     try:
         with naming(folder):
             yield
-    except Exception as error:
+    except Exception as error:  # libraries name a full disk in exceptions of their own
         if isinstance(error, OSError) and error.errno is not None:
             raise
         if "os error 28" in str(error) or _is_full(folder):

@@ -36,7 +36,7 @@ class _StderrHandler(logging.Handler):
                 _rich_handler().emit(record)
             else:
                 print(f"mmprm: {self.format(record)}", file=sys.stderr, flush=True)
-        except Exception:
+        except Exception:  # as every handler of logging does: what cannot be shown ends no command
             self.handleError(record)
 
 
