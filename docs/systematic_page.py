@@ -32,18 +32,18 @@ RULES = {
     "oracle": "oracle",
 }
 HEAD = """\
-# A world with systematic errors
+# Systematic errors
 
 <!-- Made by `python docs/systematic_page.py` from docs/systematic.json, which `scripts/systematic.sh` writes. -->
 
-**When does a PRM's pick beat the vote?** In the [mini world](design.md) as it is, a policy's errors are scattered:
-wrong answers rarely agree, so that a vote finds the right one, and no pick by a PRM comes near it. Real models also
-err in ways of their own, again and again alike, and a vote then elects the error.
+**When does a PRM's pick beat the vote?** Where a policy's errors are scattered, wrong answers rarely agree: a vote
+finds the right one, and no pick by a PRM comes near it. Real models also err in ways of their own, again and again
+alike, and a vote then elects the error.
 
-This world is made to show that, and **it is made by us**: a share of the solutions that the policy learns in the four
-families in domain takes a fixed wrong route, written as fluently as the right one, and ends at its wrong answer
-(`wrong_routes` of a mini source; the routes stand beside the right ones in `src/mmprm/mini/families.py`). Problems,
-gold answers and tests are those of the mini world.
+The [mini world](design.md) shows both, and **it is made by us**: a share of the solutions that the policy learns in the
+four families in domain takes a fixed wrong route, written as fluently as the right one, and ends at its wrong answer
+(`wrong_routes` of a mini source; the routes stand beside the right ones in `src/mmprm/mini/families.py`). The share is
+0.4 in `workflow_config.yaml`. Problems, gold answers and tests are the same at every share.
 
 | question | the wrong route |
 |---|---|

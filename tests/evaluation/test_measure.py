@@ -146,6 +146,27 @@ def test_official_scores_of_a_benchmark_of_variants_stand_beside_accuracy(run: R
     assert all(0 <= row["ci_low"] <= row["value"] <= row["ci_high"] <= 1 for row in scores.values())
 
 
+def test_a_kind_of_problem_has_the_values_that_its_problems_have_alone(run: Run) -> None:
+    bars = {"a": [RIGHT, WRONG, WRONG, WRONG], "b": [RIGHT, RIGHT, WRONG, broken()]}
+    run.write(**bars, c=[WRONG] * 4)
+    families = {"a": "bars", "b": "bars", "c": None}
+    problems = [Problem(name, "s", "q", "7", family=family) for name, family in families.items()]
+    write_problems(run.folder / "p.parquet", problems)
+    kinds = {(row["key"], row["kind"]): row for row in run.measured()["by_kind"]}
+    assert kinds.keys() == {("family", "bars"), ("family", "")}, (
+        "with one type of answer there is nothing to tell apart"
+    )
+    assert kinds["family", ""]["random"]["value"] == 0 and kinds["family", ""]["problems"] == 1
+    run.write(**bars)
+    alone = run.measured()
+    assert alone["by_kind"] == []
+    of_bars = {metric: row for metric, row in kinds["family", "bars"].items() if isinstance(row, dict)}
+    assert {"random", "bon/min", "majority", "bon_minus_majority/min"} <= of_bars.keys()
+    for metric, row in of_bars.items():
+        ends = next(one for one in alone["rows"] if (one["metric"], one["n"]) == (metric, N))
+        assert row == {key: pytest.approx(ends[key]) for key in ("value", "ci_low", "ci_high")}
+
+
 def test_values_of_a_run_small_enough_to_do_by_hand(run: Run) -> None:
     run.write(a=[RIGHT, WRONG, WRONG, WRONG], b=[RIGHT, RIGHT, WRONG, broken()])
     found = run.measured()

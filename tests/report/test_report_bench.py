@@ -35,9 +35,14 @@ def page(tmp_path: Path) -> str:
     rows = [row(name, value, primary=name.startswith("bon") and "mean_odds" in name) for name, value in values.items()]
     test = {"choice": "bon/mean_odds", "against": "majority", "n": 4, "both": 3, "neither": 3, "only_ours": 1.5}
     test |= {"only_theirs": 5, "by_lot": 1, "p_value": 0.4531, "p_low": 0.3, "p_high": 0.6}
+    ends = {"value": 0.25, "ci_low": 0.125, "ci_high": 0.5}
+    shown = ("random", "bon/mean_odds", "majority", "weighted_majority", "oracle")
+    minus = {f"bon_minus_{other}/mean_odds": ends for other in ("random", "majority")}
+    kind = {"key": "family", "kind": "<i>plane</i>", "problems": 4} | dict.fromkeys(shown, ends) | minus
     tables.write_json(
         tmp_path / "bench/test/soft/metrics.json",
-        {"rows": rows, "mcnemar": [test], "n_groups": 6, "n_problems": 9, "weighted_majority_by": "average"},
+        {"rows": rows, "mcnemar": [test], "n_groups": 6, "n_problems": 9, "weighted_majority_by": "average"}
+        | {"by_kind": [kind, kind | {"kind": "", "problems": 5}]},
     )
     steps = {"benchmark": "vpb", "variant": "soft", "metric": "macro_f1", "threshold": 0.625, "n_paths": 12}
     steps |= {"threshold_chosen_on": "dev", "development": False, "n_problems": 7, "n_steps": 40, "n_wrong_steps": 11}
@@ -65,6 +70,12 @@ def test_mcnemar_and_groups_are_said(page: str) -> None:
     assert "1.5 problems right by the PRM alone, 5 by the vote alone, p = 0.45 (1 problems are tied" in page
     assert "95 % have a p from 0.3 to 0.6)" in page
     assert "9 problems, 4 candidates each in 6 groups that share no image" in page
+
+
+def test_kinds_of_problems_have_a_line_each(page: str) -> None:
+    line = " 25.0 12.5–50.0" * 5 + " +25.0 +12.5 to +50.0" * 2
+    assert "By family (2), best of 4" in page and "By type of answer" not in page
+    assert f"<i>plane</i> 4{line}" in page and f"– 5{line}" in page
 
 
 def test_a_step_benchmark_has_a_line_a_subset_and_says_where_its_threshold_is_from(page: str) -> None:

@@ -22,6 +22,7 @@ from mmprm.data.problem import Problem
 from mmprm.evaluation import votes
 from mmprm.evaluation.aggregates import AGGREGATES
 from mmprm.evaluation.best_of_n import expected_accuracy, oracle, random_pick, sizes
+from mmprm.evaluation.by_kind import by_kind
 from mmprm.evaluation.candidates import (
     Candidates,
     all_skipped,
@@ -113,6 +114,7 @@ def selection_metrics(
         ],
         "accuracy": {row["metric"]: row["value"] for row in summary if row["n"] == n},
         "official": _official(kind, [one.problem_id for one in counted], each, n, bench, seed),
+        "by_kind": by_kind([problems[one.problem_id] for one in counted], each, n, bench, seed, groups),
         "rows": summary,
         "curves": curves(summary),
         **({"by_training": [_at(of, n) for of in each]} if others else {}),

@@ -67,6 +67,7 @@ def results_at_largest_n(
                     "chart": _chart_over_n(rows, config.bench.primary, f"{benchmark}, PRM {variant}")
                     if charts
                     else None,
+                    "by_kind": _by_kind(metrics.get((benchmark, variant), {}), config.bench.primary),
                     "official": _official(metrics.get((benchmark, variant), {}).get("official") or []),
                     "extras": [text for text in additions if text],
                 }
@@ -83,6 +84,28 @@ def _official(rows: Sequence[Row]) -> Row | None:
     by_score = {score: [of.get(choice) for choice in choices] for score, of in scores.items()}
     named = [choice.replace("bon/", "PRM, ") for choice in choices]
     return {"choices": named, "scores": by_score} if rows else None
+
+
+_BY_KIND = {"family": "family", "answer_type": "type of answer"}
+
+
+def _by_kind(metrics: Row, primary: str) -> list[Row]:
+    """Return a table for each key by which problems are told apart: {key, lines: [{kind, problems, cells, minus}]}."""
+    rules = ("random", f"bon/{primary}", "majority", "weighted_majority", "oracle")
+    tables = []
+    for key, name in _BY_KIND.items():
+        lines = [
+            {
+                "kind": row["kind"] or "–",
+                "problems": row["problems"],
+                "cells": [row[rule] for rule in rules],
+                "minus": [row[f"bon_minus_{other}/{primary}"] for other in ("random", "majority")],
+            }
+            for row in metrics.get("by_kind") or []
+            if row["key"] == key
+        ]
+        tables += [{"key": name, "lines": lines}] if lines else []
+    return tables
 
 
 def _benchmark_metrics(config: Config, folder: Path, tests: Iterable[str]) -> dict[tuple[str, str], Row]:
