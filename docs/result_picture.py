@@ -1,4 +1,4 @@
-"""Write the README's picture, accuracy over N of a finished run, as docs/images/<benchmark>.svg.
+"""Write the pictures of docs/reproducing.md, accuracy over N of a finished run, as docs/images/<benchmark>.svg.
 
 python docs/result_picture.py results/mini
 """
@@ -19,7 +19,7 @@ def main(results: Path) -> None:
     FOLDER.mkdir(exist_ok=True)
     config = read(results / "config.json")
     first = next(iter(config.prm.variants))
-    for entry in results_at_largest_n(config, results):
+    for entry in results_at_largest_n(config, results, legend=True):
         if entry["variant"] == first and entry["chart"] is not None:
             (FOLDER / f"{entry['benchmark']}.svg").write_text(str(entry["chart"]), encoding="utf-8")
 

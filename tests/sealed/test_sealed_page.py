@@ -77,7 +77,7 @@ def test_a_second_look_is_told_and_so_is_one_without_claims() -> None:
     write_sealed(config(), "sealed", results, Path("page.html"))
     page = text(Path("page.html").read_text())
     assert "2 looks" in page and "what later looks show may have been chosen by what earlier ones showed" in page
-    assert "This run is look number 2. evidence/ledger.jsonl has 2 looks at 1 sealed tests." in page
+    assert "This run is look number 2. evidence/ledger.jsonl has 2 looks at 1 sealed test." in page
     report = text(render(config(), results))
     assert re.search(
         r"Sealed test sealed: looked at 2 times, by run small on \S+ \(not registered\), run small on", report

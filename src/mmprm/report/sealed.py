@@ -20,7 +20,7 @@ def write_sealed(config: Config, test: str, results: Path, out: Path) -> None:
     """Write the page of a sealed test of the run in `results`; UserError where its look or its metrics are missing."""
     path = results / "sealed" / test / "look.json"
     look = read_json(path)
-    entries = benchmark_results.results_at_largest_n(config, results, sealed=test)
+    entries = benchmark_results.results_at_largest_n(config, results, sealed=test, legend=True)
     if look is None or not entries:
         raise UserError(f"{path}: sealed.{test} was not looked at, or not measured; run `snakemake sealed`")
     claimed = look["claims"] and Registered.model_validate(look["claims"])

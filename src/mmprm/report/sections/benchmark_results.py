@@ -32,10 +32,12 @@ def results_at_largest_n(
     extras: Sequence[ReportExtra] = (),
     charts: bool = True,
     sealed: str | None = None,
+    legend: bool = False,
 ) -> list[Row]:
     """Return for each measured benchmark and variant its rows at the largest N by metric, and its chart over N.
 
-    sealed: a sealed test, of which alone the rows are returned; by default those of all other benchmarks.
+    sealed: a sealed test, of which alone the rows are returned; by default those of all other benchmarks. legend: of
+    each chart, where the page has none for all.
     """
     tests = config.benchmarks if sealed is None else {sealed: config.sealed[sealed]}
     metrics = _benchmark_metrics(config, folder, tests)
@@ -64,7 +66,7 @@ def results_at_largest_n(
                     "at_n": at_n,
                     "table": _table(at_n, config.bench.primary),
                     "falls": [row for row in rows if row["metric"].startswith("bon_minus_fewer/") and row["value"] < 0],
-                    "chart": _chart_over_n(rows, config.bench.primary, f"{benchmark}, PRM {variant}")
+                    "chart": _chart_over_n(rows, config.bench.primary, f"{benchmark}, PRM {variant}", legend)
                     if charts
                     else None,
                     "by_kind": _by_kind(metrics.get((benchmark, variant), {}), config.bench.primary),
@@ -143,7 +145,7 @@ def _table(at_n: dict[str, Row], primary: str) -> list[Row]:
     return lines
 
 
-def _chart_over_n(rows: Sequence[Row], primary: str, title: str) -> Markup | None:
+def _chart_over_n(rows: Sequence[Row], primary: str, title: str, legend: bool) -> Markup | None:
     names = {"random": "random", "majority": "majority", "weighted_majority": "weighted majority"}
     names |= {f"bon/{primary}": "best of N (PRM)", "oracle": "oracle"}
     shown = [
@@ -160,7 +162,9 @@ def _chart_over_n(rows: Sequence[Row], primary: str, title: str) -> Markup | Non
         if row["metric"] == name and row["value"] is not None
     ]
     return (
-        Markup(figures.curves(shown, "candidates (N)", "accuracy (%)", title, width=230, legend=False))
+        Markup(
+            figures.curves(shown, "candidates (N)", "accuracy (%)", title, width=330 if legend else 230, legend=legend)
+        )
         if len({row["x"] for row in shown}) > 1
         else None
     )
