@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mmprm.data.problem import Problem
 from mmprm.evaluation.candidates import candidates_by_problem, join_scores
 from mmprm.pages.candidate_items import candidate_item, candidate_row
 from mmprm.pages.candidates import write_candidates
+from mmprm.report.page import write_report
 
 
 def tables_of(run: Path) -> tuple[Path, Path, Path]:
@@ -24,8 +26,9 @@ def tables_of(run: Path) -> tuple[Path, Path, Path]:
 
 @pytest.fixture(scope="module")
 def candidate_page(example_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of the example's benchmark `test` as the variant `soft` sees it."""
-    out = tmp_path_factory.mktemp("candidates") / "candidates.html"
+    """The page of the example's benchmark `test` as the variant `soft` sees it, where a run has it."""
+    run = shutil.copytree(example_run, tmp_path_factory.mktemp("candidates") / "example")
+    out = run / "candidates/test/soft/candidates.html"
     config = report_example.settings()
     write_candidates(config, "test", "soft", *tables_of(example_run), out, out.with_name("parts"))
     return out
@@ -96,13 +99,17 @@ def test_tied_choices_are_all_named_and_count_as_their_share() -> None:
     assert none["strategies"] == none["votes"] == [] and candidate_row(none, PROBLEM)["prm"] is None
 
 
-def test_from_the_worst_case_to_its_step_in_three_clicks(
+def test_from_the_reports_number_to_the_worst_step_in_four_clicks(
     candidate_page: Path, example_run: Path, browser: Browser
 ) -> None:
     _, rows = items_of(example_run)
     missed = [row for row in rows if row["prm"] < 0.5 and row["right"]]
     assert missed
-    browser.open(candidate_page)
+    run = candidate_page.parents[3]
+    write_report(report_example.settings(), run, run / "report.html")
+    browser.open(run / "report.html")
+    browser.click("table.first a")
+    browser.wait("document.querySelector('.count') !== null")
     browser.choose("#f-case", "missed")
     assert browser.text(".count") == f"{len(missed)} of {len(rows)} problems"
     worst = max(missed, key=lambda row: row["surely"])
