@@ -101,7 +101,7 @@ def check(data: bytes, max_pixels: int) -> None:
                 image.verify()  # the checksums of a PNG, which decoding does not check
             with open_image(data) as image:
                 image.load()
-                ImageOps.exif_transpose(image)
+                ImageOps.exif_transpose(image, in_place=True)
         except RowRefusedError:
             raise
         except UnidentifiedImageError as error:
