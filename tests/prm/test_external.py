@@ -318,6 +318,11 @@ def test_settings_that_do_not_go_together_are_refused(external: dict[str, Any], 
         variant(tmp_path, external)
 
 
+def test_a_run_reads_its_own_configuration_of_an_external_variant_again(tmp_path: Path) -> None:
+    config = variant(tmp_path / "theirs", SKYWORK)
+    assert Config.model_validate_json(config.model_dump_json()) == config
+
+
 def test_an_external_variant_is_not_trained(tmp_path: Path) -> None:
     config = variant(tmp_path, SKYWORK)
     assert (config.prm.trained, config.prm.models) == (["soft"], ["soft", "theirs"])

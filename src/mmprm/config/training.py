@@ -137,10 +137,10 @@ class Variant(TrainingOptions):
 
     @model_validator(mode="after")
     def _external_is_not_trained(self) -> Self:
-        if self.external and (
-            others := sorted(self.model_fields_set - {"external", "label", "learning_rate", "epochs"})
-        ):
-            raise ValueError(f"{others[0]}: an external PRM is not trained; remove the key")
+        if self.external:  # a resolved configuration names keys that are as by default
+            given = sorted(self.model_fields_set - {"external"})
+            if others := [key for key in given if getattr(self, key) != type(self).model_fields[key].default]:
+                raise ValueError(f"{others[0]}: an external PRM is not trained; remove the key")
         return self
 
     @property
