@@ -191,6 +191,18 @@ def test_scores_are_those_of_a_straightforward_forward_pass(kind: str, taken: An
     assert scorer.prompt_tokens > 0
 
 
+def test_one_that_reads_no_pictures_judges_the_text_and_says_so(
+    taken: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scorer = open_scorer(*taken(skywork(tmp_path / "published"), SKYWORK))
+    assert all(problem.images for problem, _, _ in items(pictures=True)[:6])
+    assert scorer.score(items(pictures=True)) == scorer.score(items(pictures=False))
+    scorer.close()
+    assert (
+        "published reads no pictures: of 3 problems with some it has judged the text alone" in capsys.readouterr().err
+    )
+
+
 def candidates(path: Path, asked: list[Problem]) -> Path:
     """Two candidates a problem, one of which cannot be read."""
     rows = []

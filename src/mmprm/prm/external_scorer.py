@@ -19,6 +19,7 @@ from mmprm.model.hf_env import prepare
 from mmprm.model.step_text import question_text
 from mmprm.prm.step_scores import Input, Item, StepScores
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.log import log
 
 
 class ExternalScorer:
@@ -30,6 +31,7 @@ class ExternalScorer:
             raise UserError(f"{external.path}: a table of scores: it can score no other solutions")
         prepare()
         self.prompt_tokens = 0
+        self._unseen: set[str] = set()  # problems whose pictures it does not read
         self._external = external
         self._device = folders.device()
         dtype = folders.working_dtype(engine.dtype, self._device)
@@ -44,7 +46,12 @@ class ExternalScorer:
         return [self._score(item) for item in items]
 
     def close(self) -> None:
-        """Free the model."""
+        """Free the model; warn of pictures that it has not seen."""
+        if self._unseen:
+            log.warning(
+                f"{self._external.path} reads no pictures: of {len(self._unseen)} problems with some it has judged the "
+                "text alone"
+            )
         del self._model, self._read
 
     def written(self, item: Item) -> tuple[str, list[int]]:
@@ -86,7 +93,9 @@ class ExternalScorer:
                 f"{places.index(None) + 1} of a solution of problem {item[0].problem_id!r}: name another one"
             )
         inputs: dict[str, Any] = {"input_ids": torch.tensor([ids])}
-        if item[0].images:
+        if item[0].images and self._processor is None:
+            self._unseen.add(item[0].problem_id)
+        elif item[0].images:
             inputs, places = self._with_pictures(text, item[0], ids, places)
         length = inputs["input_ids"].shape[1]
         if length > self._longest:
