@@ -12,6 +12,7 @@ from report_example import settings
 
 from mmprm.config import Config
 from mmprm.data import tables
+from mmprm.report.headline import headline
 from mmprm.report.page import render
 from mmprm.report.sections.benchmark_results import finding
 
@@ -131,3 +132,17 @@ def test_a_verdict_on_one_training_is_of_that_training() -> None:
     below = {"value": -0.1, "ci_low": -0.2, "ci_high": -0.02}
     assert finding(below, "majority voting", 640).endswith("worse than majority voting, for this one training.")
     assert "too few" in finding(above, "majority voting", 29)
+    assert finding(above, "majority voting", 640, one_training=False).endswith("better than majority voting.")
+
+
+def test_a_published_prm_is_of_no_training(tmp_path: Path) -> None:
+    config = settings().model_dump(mode="json", exclude_none=True)
+    config["prm"]["variants"]["theirs"] = {"external": {"kind": "scores_file", "path": "their.parquet"}}
+    values = {"random": 0.31, "majority": 0.42, "bon/mean_odds": 0.52, "bon_minus_majority/mean_odds": 0.1}
+    for variant in ("soft", "theirs"):
+        rows = [row(name, value, variant=variant, problems=640) for name, value in values.items()]
+        tables.write_json(tmp_path / f"bench/test/{variant}/metrics.json", {"rows": rows, "n_problems": 640})
+    lines = "\n".join(headline(Config.model_validate(config), tmp_path))
+    ours, theirs = lines.split("PRM theirs (published): ")
+    assert "PRM soft (one training): " in ours and "better than majority voting, for this one training." in ours
+    assert theirs.endswith("better than majority voting.")

@@ -24,7 +24,7 @@ def headline(config: Config, folder: Path) -> list[str]:
 def _in_words(config: Config, line: Row) -> Iterator[str]:
     shares = {name: line[name]["value"] for name in ("random", "majority", "oracle") if line[name]}
     others = ", ".join(f"{name} {percent(value)} %" for name, value in shares.items())
-    of = "one training" if line["trainings"] == 1 else f"mean of {line['trainings']} trainings"
+    of = {0: "published", 1: "one training"}.get(line["trainings"], f"mean of {line['trainings']} trainings")
     chosen = f"best of {line['n']} by {config.bench.primary} {percent(line['chosen']['value'])} %"
     yield f"{line['benchmark']} ({line['domain']}), PRM {line['variant']} ({of}): {chosen}; {others}"
     for comparison in line["comparisons"]:

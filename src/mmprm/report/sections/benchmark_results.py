@@ -60,7 +60,7 @@ def results_at_largest_n(
                     "domain": _DOMAINS[settings.domain],
                     "development": settings.domain == "development",
                     "n": n,
-                    "trainings": next((row["trainings"] for row in rows if "trainings" in row), 1),
+                    "trainings": _trainings(config, variant, rows),
                     "problems": next((row["problems"] for row in rows if row.get("problems") is not None), None),
                     "metrics": metrics.get((benchmark, variant), {}),
                     "at_n": at_n,
@@ -86,6 +86,13 @@ def _official(rows: Sequence[Row]) -> Row | None:
     by_score = {score: [of.get(choice) for choice in choices] for score, of in scores.items()}
     named = [choice.replace("bon/", "PRM, ") for choice in choices]
     return {"choices": named, "scores": by_score} if rows else None
+
+
+def _trainings(config: Config, variant: str, rows: Iterable[Row]) -> int:
+    """Return how many trainings the rows are of; 0 for a PRM that others published."""
+    if config.prm.variants[variant].external:
+        return 0
+    return next((int(row["trainings"]) for row in rows if "trainings" in row), 1)
 
 
 _BY_KIND = {"family": "family", "answer_type": "type of answer"}
@@ -177,21 +184,22 @@ def headline(entry: Row) -> Row | None:
         return None
     vote = entry["at_n"].get("weighted_majority_minus_majority")
     units = entry["metrics"].get("n_groups") or entry["problems"]
+    one = entry["trainings"] == 1
     return {
         **{key: entry[key] for key in ("benchmark", "variant", "domain", "n", "problems", "trainings")},
         **{name: entry["at_n"].get(name) for name in ("random", "majority", "oracle")},
         "chosen": primary["row"],
         # The vote that the PRM weighs is the other use of it that was fixed beforehand.
-        "vote": vote and {**vote, "finding": finding(vote, "the vote alone", units)},
+        "vote": vote and {**vote, "finding": finding(vote, "the vote alone", units, one)},
         "vote_by": entry["metrics"].get("weighted_majority_by"),
         "vote_gain": entry["metrics"].get("weighted_majority_gain"),
-        "falls": [{**row, "finding": finding(row, "fewer candidates", units)} for row in entry["falls"]],
+        "falls": [{**row, "finding": finding(row, "fewer candidates", units, one)} for row in entry["falls"]],
         "tests": [test for test in entry["metrics"].get("mcnemar", []) if test["choice"] == primary["metric"]],
         "comparisons": [
             {
                 "against": words,
                 "row": primary["minus"][other],
-                "finding": finding(primary["minus"][other], words, units),
+                "finding": finding(primary["minus"][other], words, units, one),
             }
             for other, words in BASELINES.items()
         ],
@@ -202,7 +210,7 @@ def _primary_line(entry: Row) -> Row | None:
     return next((line for line in entry["table"] if line["primary"]), None)
 
 
-def finding(difference: Row | None, against: str, units: int | None = None) -> str:
+def finding(difference: Row | None, against: str, units: int | None = None, one_training: bool = True) -> str:
     """Say in a sentence what the interval of a paired difference shows; units: problems, one a group of problems.
 
     Of one training the sentence is about that training: its interval does not hold what another would change.
@@ -211,7 +219,7 @@ def finding(difference: Row | None, against: str, units: int | None = None) -> s
         return f"No interval of the difference to {against} was computed, so nothing can be said of it."
     if units is not None and units < FEW:
         return f"{units} problems are too few for a verdict, which takes {FEW}."
-    of = "" if "trainings" in difference else ", for this one training"
+    of = "" if "trainings" in difference or not one_training else ", for this one training"
     if difference["ci_low"] > 0:
         return f"The interval lies above zero: better than {against}{of}."
     if difference["ci_high"] < 0:
