@@ -1,8 +1,8 @@
 """The mini pipeline on a SLURM that lives as long as the demonstration: `make slurm-demo`. Debian or Ubuntu, as root.
 
 Gets SLURM's packages where they are missing, starts a cluster of two nodes on this machine, checks what configs/ci.yaml
-needs, runs it on the cluster by the profile (first the plan of all stages, then the rest), shows what SLURM's
-accounting says, and takes the cluster down, whatever happens.
+needs, runs it on the cluster by the profile (first the plan of all stages, then the rest, then a sealed test with two
+trainings of the PRM), shows what SLURM's accounting says, and takes the cluster down, whatever happens.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import cluster
 ROOT = Path(__file__).parents[2]
 RUN = "slurm-demo"
 CONFIG = "configs/ci.yaml"
+SEALED = "tests/slurm/demo_sealed.yaml"
 # Jobs take seconds here: they are looked at more often than on a cluster where they take hours.
 OFTEN = ("--slurm-init-seconds-before-status-checks", "3", "--seconds-between-status-checks", "3")
 
@@ -52,11 +53,14 @@ def main() -> int:
 
 def _run(folder: Path) -> int:
     shutil.rmtree(ROOT / "results" / RUN, ignore_errors=True)
-    snakemake = ["--profile", "slurm", "--configfile", CONFIG, "--config", f"run={RUN}", *OFTEN]
+    (ROOT / f"logs/{RUN}-ledger.jsonl").unlink(missing_ok=True)
+    named = ["--config", f"run={RUN}", *OFTEN]
+    snakemake = ["--profile", "slurm", "--configfile", CONFIG, *named]
     for program, arguments in (
         ("mmprm", ["check", CONFIG]),
         ("snakemake", [*snakemake, "--", "plan"]),
         ("snakemake", snakemake),
+        ("snakemake", ["--profile", "slurm", "--configfile", CONFIG, SEALED, *named, "--", "sealed"]),
     ):
         _say(f"{program} {' '.join(arguments)}")
         command = [str(Path(sys.executable).with_name(program)), *arguments]
@@ -67,7 +71,7 @@ def _run(folder: Path) -> int:
     columns = "JobID,Comment%36,State%10,NodeList%4,AllocCPUS%4,ReqMem%8,MaxRSS%9,Elapsed"
     print(cluster.command(folder, "sacct", f"--format={columns}"))
     if not status:
-        _say(f"the report: results/{RUN}/report.html")
+        _say(f"the report: results/{RUN}/report.html; the sealed test: results/{RUN}/sealed/demo.html")
     return status
 
 
