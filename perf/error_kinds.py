@@ -19,7 +19,7 @@ from typing import Any
 from mmprm.data import schemas, tables
 from mmprm.data.problem import problems_by_id
 from mmprm.evaluation.aggregates import auc
-from mmprm.mini.truth import Judgement, Truth, figure_of
+from mmprm.mini.truth import Judgement, Truth, figures_of
 from perf.common import finish, need, user_errors
 
 Cell = tuple[str, str]  # a family, and a kind of error
@@ -44,7 +44,7 @@ def measure(results: Path, benchmark: str, variant: str) -> dict[str, Any]:
     scores = folder / variant / "scores.parquet"
     need(*files, scores)
     problems = problems_by_id(files[0])
-    figures = {name: figure for name, problem in problems.items() if (figure := figure_of(problem)) is not None}
+    figures = figures_of(problems)
     by_candidate = {
         (row["problem_id"], row["candidate"]): row["probabilities"] for row in tables.read_rows(scores, schemas.SCORES)
     }

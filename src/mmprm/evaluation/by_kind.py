@@ -10,7 +10,7 @@ import numpy as np
 
 from mmprm.config import Bench
 from mmprm.data.problem import Problem
-from mmprm.evaluation.trainings import apart, over_trainings
+from mmprm.evaluation.trainings import measured
 
 MOST = 40  # kinds of a table; where there are more (a topic a problem) it would tell nothing
 _KEYS = ("family", "answer_type")  # fields of a problem
@@ -42,10 +42,7 @@ def by_kind(
             within = [group for group, is_in in zip(groups, chosen, strict=True) if is_in]
             part = values[:, :, chosen]
             differences = ["_minus_" in metric for metric in metrics]
-            ends = over_trainings(part, bench.confidence, bench.resamples, seed, within, differences)
-            found = {
-                metric: {"value": float(value), "ci_low": float(low), "ci_high": float(high)} | more
-                for metric, value, low, high, more in zip(metrics, *ends, apart(part.mean(-1)), strict=True)
-            }
-            rows.append({"key": key, "kind": name, "problems": int(chosen.sum()), **found})
+            found = measured(part, bench.confidence, bench.resamples, seed, within, differences)
+            named = dict(zip(metrics, found, strict=True))
+            rows.append({"key": key, "kind": name, "problems": int(chosen.sum()), **named})
     return rows

@@ -17,7 +17,7 @@ from mmprm.config.training import split_model
 from mmprm.data import tables
 from mmprm.evaluation.candidates import Row, candidates_by_problem, candidates_of, join_scores
 from mmprm.evaluation.selection_rules import per_problem, selection_metrics
-from mmprm.evaluation.trainings import apart, over_trainings
+from mmprm.evaluation.trainings import measured
 from mmprm.runtime.errors import UserError
 
 _RULES = ("bon", "weighted_majority")  # what a PRM decides; two PRMs have the baselines in common
@@ -140,11 +140,7 @@ def minus_first(
     compared = {}
     for name in others:
         differences = values[name] - values[first]
-        ends = over_trainings(
-            differences, bench.confidence, bench.resamples, config.seed, groups, [True] * differences.shape[1]
-        )
-        compared[name] = {
-            key: {"value": float(value), "ci_low": float(low), "ci_high": float(high)} | more
-            for key, value, low, high, more in zip(keys, *ends, apart(differences.mean(-1)), strict=True)
-        }
+        paired = [True] * differences.shape[1]
+        found = measured(differences, bench.confidence, bench.resamples, config.seed, groups, paired)
+        compared[name] = dict(zip(keys, found, strict=True))
     return compared

@@ -33,7 +33,7 @@ from mmprm.evaluation.candidates import (
 )
 from mmprm.evaluation.intervals import mcnemar
 from mmprm.evaluation.official_scores import official_scores
-from mmprm.evaluation.trainings import apart, over_trainings
+from mmprm.evaluation.trainings import apart, measured, over_trainings
 from mmprm.runtime.errors import UserError
 
 Row = dict[str, Any]
@@ -153,9 +153,8 @@ def _official(kind: str, ids: Sequence[str], each: Sequence[Values], n: int, ben
         for score in scores[0]:
             by_unit = np.stack([of[score] for of in scores])[:, None]
             if by_unit.shape[-1]:
-                ends = over_trainings(by_unit, bench.confidence, bench.resamples, seed, differences=[False])
-                row = dict(zip(_INTERVAL, (float(end[0]) for end in ends), strict=True))
-                found.append({"choice": choice, "score": score, **row, **apart(by_unit.mean(-1))[0]})
+                (row,) = measured(by_unit, bench.confidence, bench.resamples, seed, differences=[False])
+                found.append({"choice": choice, "score": score, **row})
     return found
 
 

@@ -48,6 +48,22 @@ def over_trainings(
     return means, low, high
 
 
+def measured(
+    values: np.ndarray,
+    confidence: float,
+    resamples: int,
+    seed: int,
+    groups: Sequence[str] | None = None,
+    differences: Sequence[bool] | np.ndarray | None = None,
+) -> list[dict[str, float]]:
+    """Return {value, ci_low, ci_high} of each metric, as of `over_trainings`, and how its trainings lie apart."""
+    ends = over_trainings(values, confidence, resamples, seed, groups, differences)
+    return [
+        {"value": float(value), "ci_low": float(low), "ci_high": float(high)} | more
+        for value, low, high, more in zip(*ends, apart(values.mean(-1)), strict=True)
+    ]
+
+
 def _contributions(values: np.ndarray, groups: Sequence[str] | None) -> np.ndarray:
     """Return what each unit (a group of problems) adds to a training's mean: (trainings, units, metrics).
 

@@ -22,7 +22,7 @@ from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, problems_by_id
 from mmprm.evaluation.best_of_n import sizes
 from mmprm.evaluation.intervals import intervals
-from mmprm.mini.truth import Figure, Truth, figure_of, so_far
+from mmprm.mini.truth import Figure, Truth, figures_of, so_far
 from mmprm.runtime.log import log
 
 Row = dict[str, Any]
@@ -53,7 +53,7 @@ def measure_labels(
     agreed: the table of paths that the consensus filter has kept, where there is one.
     """
     problems = problems_by_id(seeds)
-    figures = {name: figure for name, problem in problems.items() if (figure := figure_of(problem)) is not None}
+    figures = figures_of(problems)
     world, ratio = MiniWorld(problems, figures), Ratios(config)
 
     def read(files: Sequence[Path], schema: Any) -> list[Row]:

@@ -136,6 +136,11 @@ def figure_of(problem: Problem) -> Figure | None:
     return make_figure(shown, routes) if set(shown) == set(family.ranges) else None
 
 
+def figures_of(problems: Mapping[str, Problem]) -> dict[str, Figure]:
+    """Return the figures of those of the problems that are mini ones, by id."""
+    return {name: figure for name, problem in problems.items() if (figure := figure_of(problem)) is not None}
+
+
 def make_figure(shown: Mapping[str, int], routes: Routes) -> Figure:
     """Make a figure of its values and the routes to the answer."""
     readings = {
