@@ -20,6 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from mmprm.runtime import disk
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.log import write_line
 
 if TYPE_CHECKING:
     from mmprm.config import Config
@@ -36,7 +37,7 @@ class Program(TyperGroup):
             with disk.explained():
                 return super().invoke(ctx)
         except UserError as error:
-            print(f"mmprm {ctx.invoked_subcommand}: {error}", file=sys.stderr)
+            write_line(f"mmprm {ctx.invoked_subcommand}: {error}")
             sys.exit(2)
 
 

@@ -27,6 +27,16 @@ def _rich_handler() -> RichHandler:
     return RichHandler(console=console(), show_path=False)
 
 
+def write_line(line: str) -> None:
+    """Write a line to stderr in one call.
+
+    An unbuffered print() (PYTHONUNBUFFERED, as images of containers set it) writes the line's end by itself, and what
+    another process writes to the same log meanwhile would stand on the same line.
+    """
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
 class _StderrHandler(logging.Handler):
     """Looks up sys.stderr at each message, and imports rich only for a terminal: the import takes 0.1 s."""
 
@@ -35,7 +45,7 @@ class _StderrHandler(logging.Handler):
             if sys.stderr.isatty():
                 _rich_handler().emit(record)
             else:
-                print(f"mmprm: {self.format(record)}", file=sys.stderr, flush=True)
+                write_line(f"mmprm: {self.format(record)}")
         except Exception:  # as every handler of logging does: what cannot be shown ends no command
             self.handleError(record)
 

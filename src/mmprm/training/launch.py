@@ -15,6 +15,7 @@ from mmprm.data import tables
 from mmprm.model import folders
 from mmprm.runtime import disk, locks, loopback, parent_death
 from mmprm.runtime.errors import UserError
+from mmprm.runtime.log import write_line
 from mmprm.training import loop, nodes
 from mmprm.training.job import TrainJob
 
@@ -95,7 +96,7 @@ def main() -> int:
         with disk.explained():
             result = loop.fit(job, out)
     except UserError as error:
-        print(error, file=sys.stderr)
+        write_line(str(error))
         return 1
     if int(os.environ.get("RANK", "0")) == 0:
         tables.write_json(result_file, asdict(result))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from mmprm.runtime.log import log
+from mmprm.runtime.log import log, write_line
 from mmprm.runtime.progress import duration
 from mmprm.workflow.terminal.board import Board, JobState, StageState
 
@@ -131,13 +131,11 @@ class LiveLines(StatusLines):
             return  # a target, which does nothing itself
         jobs = f"{stage.total} job{'s' * (stage.total > 1)}"
         took = duration(self.board.clock() - stage.started)
-        self._print(f"\x1b[32m✓\x1b[0m {stage.name:<24} {jobs:>9}  {took:>7}  \x1b[2m{stage.count}\x1b[0m")
+        # To where Snakemake writes, for what it says to keep its place.
+        write_line(f"\x1b[32m✓\x1b[0m {stage.name:<24} {jobs:>9}  {took:>7}  \x1b[2m{stage.count}\x1b[0m")
 
     def show_failed(self, job: JobState) -> None:
-        self._print(f"\x1b[31m✗\x1b[0m {job.name} failed: {' '.join(map(str, job.logs))}")
-
-    def _print(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)  # as Snakemake does, so that what it says stands in its place
+        write_line(f"\x1b[31m✗\x1b[0m {job.name} failed: {' '.join(map(str, job.logs))}")
 
     def show(self) -> None:
         # Rich asks 0, 1 and 2, which may all lead elsewhere.
