@@ -19,7 +19,7 @@ rule plan:
     retries: RETRIES
     conda:
         "../envs/rollout.yaml"
-    threads: HEAVY_THREADS
+    threads: DEVICES.engine_threads
     resources:
         mem_mb=16000,
         gpu=DEVICES.sampling,
@@ -51,7 +51,7 @@ rule annotate:
     retries: RETRIES
     conda:
         "../envs/rollout.yaml"
-    threads: HEAVY_THREADS
+    threads: DEVICES.engine_threads
     resources:
         mem_mb=16000,
         gpu=DEVICES.sampling,

@@ -20,7 +20,8 @@ rule sample_candidates:
     retries: RETRIES
     conda:
         "../envs/rollout.yaml"
-    threads: HEAVY_THREADS
+    threads: DEVICES.engine_threads
+    priority: -1  # nothing but the score waits for it: the PRM, which takes longer, comes first
     resources:
         mem_mb=16000,
         gpu=DEVICES.sampling,
@@ -72,7 +73,7 @@ rule score_candidates:
         "<benchmarks>/score_candidates/{benchmark}/{variant}.tsv"
     conda:
         "../envs/rollout.yaml"
-    threads: HEAVY_THREADS
+    threads: DEVICES.engine_threads
     resources:
         mem_mb=16000,
         gpu=DEVICES.model,
@@ -172,7 +173,7 @@ rule score_steps:
         "<benchmarks>/score_steps/{benchmark}/{variant}.tsv"
     conda:
         "../envs/rollout.yaml"
-    threads: HEAVY_THREADS
+    threads: DEVICES.engine_threads
     resources:
         mem_mb=16000,
         gpu=DEVICES.model,

@@ -51,7 +51,7 @@ if workflow.is_main_process:
 
 # GPU jobs of one machine run one after another unless --resources gpu=N says otherwise.
 if LOCAL and workflow.is_main_process and "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", DEVICES.largest)
+    workflow.register_resource("gpu", DEVICES.at_once(workflow.resource_settings.cores or 1))
 
 
 pathvars:

@@ -21,7 +21,7 @@ rule score_trees:
         "<benchmarks>/score_trees/{variant}.tsv"
     conda:
         "../envs/rollout.yaml"
-    threads: HEAVY_THREADS
+    threads: DEVICES.engine_threads
     resources:
         mem_mb=16000,
         gpu=DEVICES.model,

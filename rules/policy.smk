@@ -17,7 +17,7 @@ rule train_policy:
         "<benchmarks>/train_policy.tsv"
     conda:
         "../envs/train.yaml"
-    threads: HEAVY_THREADS
+    threads: DEVICES.policy_threads
     resources:
         mem_mb=16000,
         gpu=DEVICES.policy,

@@ -21,7 +21,7 @@ rule train_prm:
         variant=INPUTS.trained,
     conda:
         "../envs/train.yaml"
-    threads: HEAVY_THREADS
+    threads: DEVICES.prm_threads
     resources:
         mem_mb=16000,
         gpu=DEVICES.prm,
@@ -76,7 +76,7 @@ rule evaluate_prm:
         "<benchmarks>/evaluate_prm/{variant}.tsv"
     conda:
         "../envs/train.yaml"
-    threads: HEAVY_THREADS
+    threads: DEVICES.prm_threads
     resources:
         mem_mb=16000,
         gpu=1,

@@ -18,7 +18,7 @@ rule sample_seeds:
     retries: RETRIES
     conda:
         "../envs/rollout.yaml"
-    threads: HEAVY_THREADS
+    threads: DEVICES.engine_threads
     resources:
         mem_mb=16000,
         gpu=DEVICES.sampling,

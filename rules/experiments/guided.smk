@@ -19,7 +19,7 @@ rule decode_guided:
     retries: RETRIES
     conda:
         "../../envs/rollout.yaml"
-    threads: HEAVY_THREADS
+    threads: DEVICES.engine_threads
     resources:
         mem_mb=16000,
         gpu=DEVICES.model,

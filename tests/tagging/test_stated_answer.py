@@ -97,6 +97,8 @@ def test_of_real_solutions_in_prose_those_that_state_their_answer_are_tagged(tmp
         ("B", ("2:3", "3:2", "1:1"), "The ratio of the sides is $AB : CD = 6:4 = 3:2$.", "B"),
         ("2", (), "In each row three are left, so two frogs have to jump to the 3rd row or the 4th.", "two"),
         ("7", (), "We found 7 above. The answer is 5.", "5"),  # what the solution calls its answer counts
+        ("3", (), "Ken is 5 votes behind. Hence only Henry, India and Jenny still have a chance of winning.", "3"),
+        ("2", (), "There are 9 rows. Hence only Henry, India and Jenny still have a chance of winning.", None),
         ("7", (), "There are 7 in the first row. In the end $x = 12$ and $y = 13$.", None),
     ],
 )

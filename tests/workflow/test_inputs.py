@@ -11,6 +11,7 @@ import pytest
 from snake import changed
 
 from mmprm.config import load
+from mmprm.runtime import gpu_lease
 from mmprm.runtime.errors import UserError
 from mmprm.workflow.devices import HEAVY_THREADS, Devices
 from mmprm.workflow.inputs import Inputs
@@ -117,6 +118,21 @@ def test_gpus_follow_from_the_engine_and_from_each_variants_training() -> None:
     assert (devices.prm(named(variant="soft")), devices.prm(named(variant="slow")), devices.largest) == (1, 4, 4)
     served = {"engine.kind": "server", "engine.url": "http://host/v1"}
     assert Devices(load(changed(served))).sampling == 0
+
+
+def test_threads_follow_from_the_engine_and_from_each_variants_training() -> None:
+    changes = {"engine.threads": 1, "prm.training.threads": 2, "prm.variants.slow.threads": 4}
+    devices = Devices(load(changed(changes)))
+    assert (devices.engine_threads, devices.policy_threads) == (1, HEAVY_THREADS)
+    assert (devices.prm_threads(named(variant="soft")), devices.prm_threads(named(variant="slow"))) == (2, 4)
+
+
+@pytest.mark.parametrize(("listed", "at_once"), [([], 6), (["0", "1", "2", "3", "4", "5", "6", "7"], 2)])
+def test_only_where_there_are_gpus_do_jobs_that_need_one_wait_for_each_other(
+    listed: list[str], at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_lease, "pool", lambda: [gpu_lease.Device(number, number) for number in listed])
+    assert Devices(load(changed({"engine.tensor_parallel": 2}))).at_once(6) == at_once
 
 
 def test_a_local_model_that_tags_takes_a_gpu_and_rules_take_none() -> None:

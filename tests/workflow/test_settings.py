@@ -49,6 +49,7 @@ def test_fields_that_change_speed_alone_are_no_params() -> None:
         "save_every",
         "deepspeed",
         "gpus",
+        "threads",
         "report_to",
         "loader_workers",
     }
@@ -73,7 +74,7 @@ def test_only_known_fields_are_marked_as_no_result() -> None:
     marked = {name for section in sections(Section) for name in section.no_results()}
     assert marked == {
         *("micro_batch_size", "gradient_checkpointing", "save_every", "deepspeed", "gpus", "report_to"),  # speed
-        "loader_workers",  # speed
+        *("threads", "loader_workers"),  # speed
         *("licence", "judge_after"),  # a card; when a bad source stops
         *("weight", "consensus", "sets"),  # params of other rules
         "dense_solutions",  # a param of its own, see below

@@ -13,7 +13,9 @@ Column = Literal["answer_type", "family", "source"]
 class CurationRules(Section):
     """Which rules refuse problems, in their order. A rule for single problems that is off still flags them."""
 
-    image_missing: bool = Field(True, description="no picture, or fewer than the question's text has links to")
+    image_missing: bool = Field(
+        True, description="no picture, fewer than the text has links to, or an icon where it sends to a figure"
+    )
     image_tiny: bool = Field(False, description="no picture's shorter side has min_side pixels")
     image_blank: bool = Field(True, description="every picture is nearly uniform: see min_detail")
     proof: bool = Field(False, description="it asks for a proof")

@@ -41,6 +41,7 @@ class EngineSettings(Section):
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of a GPU's memory that vLLM takes")
     kv_cache_gib: int = Field(4, ge=1, description="size of the KV cache on the CPU, in GiB")
     tensor_parallel: int = Field(1, ge=1, description="GPUs that a model is spread over, and that a job waits for")
+    threads: int = Field(8, ge=1, description="CPU threads of a job that samples or scores; at most --cores of them")
     max_images: int = Field(1, ge=1, description="the most images a problem may have")
     open_problems: int = Field(512, ge=1, description="searches in flight over one engine")
 

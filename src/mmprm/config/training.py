@@ -53,6 +53,7 @@ class TrainingOptions(Section):
         description="GPUs on one machine that a training waits for; more than one need deepspeed",
         json_schema_extra=NO_RESULT,
     )
+    threads: int = Field(8, ge=1, description="CPU threads; at most --cores of them", json_schema_extra=NO_RESULT)
     loader_workers: int | None = Field(
         None,
         ge=0,

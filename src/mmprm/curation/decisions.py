@@ -25,6 +25,7 @@ _ASKED = {
     "open_question": "it is an open question",
     "several_questions": "it asks several questions",
 }
+ICON = 64  # pixels: a picture whose longer side is below this is an icon or a formula in the text, not a figure
 
 
 class PoolDecisions:
@@ -123,11 +124,17 @@ def _refusals(
 
 def broken_rules(pool: ProblemIndex, n_rows: int, settings: CuratedSource) -> Iterator[tuple[int, str, str]]:
     """Yield (row, rule, a sentence for a person) for each rule for single problems that a row breaks, on or off."""
-    columns = {name: pool.column(name) for name in ("named", "fault", *_ASKED)}
+    columns = {name: pool.column(name) for name in ("named", "figure", "fault", *_ASKED)}
     for row in range(n_rows):
         values = {name: column[row] for name, column in columns.items()}
         for rule, detail in _faults(pool, row, values, settings):
             yield row, rule, detail
+
+
+def _longest(pool: ProblemIndex, row: int) -> int:
+    """Return the longer side of a row's largest picture, in pixels."""
+    longer = pool.side[row] * np.maximum(pool.aspect[row], 1 / pool.aspect[row])
+    return int(np.rint(longer.max()))
 
 
 def _faults(pool: ProblemIndex, row: int, values: dict[str, Any], settings: CuratedSource) -> Iterator[tuple[str, str]]:
@@ -137,6 +144,9 @@ def _faults(pool: ProblemIndex, row: int, values: dict[str, Any], settings: Cura
         yield "image_missing", "it has no picture"
     elif len(sides) < values["named"]:
         yield "image_missing", f"its text has links to {values['named']} pictures, and it has {len(sides)}"
+    elif values["figure"] and (longest := _longest(pool, row)) < ICON:
+        # An icon or a formula of the text's is what is left where a publication has lost the figure itself.
+        yield "image_missing", f"{values['figure']!r}, and its largest picture is {longest} pixels long"
     if len(sides) and max(sides) < settings.min_side:
         yield "image_tiny", f"the shorter side of its largest picture has {max(sides)} pixels"
     if len(sides) and max(details) < settings.min_detail:

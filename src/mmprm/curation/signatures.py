@@ -29,7 +29,7 @@ from mmprm.runtime.errors import UserError
 from mmprm.runtime.parent_death import end_with_parent
 from mmprm.runtime.progress import Progress
 
-VERSION = "2"  # to be raised with every change of the content of signatures
+VERSION = "3"  # to be raised with every change of the content of signatures
 _AHEAD = 2  # row groups that are submitted at a time, for each process
 _FEW = 8  # row groups that are finished before processes would have started
 _BATCH = 16  # problems whose images are in memory, in each process
@@ -43,6 +43,7 @@ SIGNATURES = pa.schema(
         ("kind", pa.string()),  # what grading takes the answer for; `several`: one part for each blank
         ("n_parts", pa.int32()),  # of the answer
         ("named", pa.int32()),  # pictures for which the text has placeholders
+        ("figure", pa.string()),  # the words by which the text sends to a figure
         ("fault", pa.string()),  # why the answer cannot be verified
         ("pending", pa.list_(pa.string())),  # wrong answers on which the rules of grading cannot decide
         *((name, pa.string()) for name in ("proof", "drawing", "open_question", "several_questions")),
@@ -82,6 +83,7 @@ def _sign(problem: Problem, max_words: int) -> dict[str, Any]:
         "kind": checked.kind,
         "n_parts": checked.n_parts,
         "named": texts.pictures_named(problem.question),
+        "figure": texts.figure_named(problem.question),
         "fault": fault,
         "pending": pending,
         **vars(questions.find_faults(problem.question, checked.n_parts, bool(problem.choices))),

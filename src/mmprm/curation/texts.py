@@ -32,6 +32,13 @@ text mathrm cdot times left right circ angle triangle
 COMMON = frozenset(_COMMON.split())
 _PICTURE = re.compile(r"!?\[image\]\([^)]*\)|<image(?:[ _]?\d+)?>|<img[^>]*>", re.IGNORECASE)
 _LINK = re.compile(r"!?\[image\]\([^)]*\)|<img[^>]*>", re.IGNORECASE)
+# Words that send the reader to a picture: "as shown in the figure", "the diagram below", 如图.
+_FIGURE = re.compile(
+    r"\b(?:in|on|of|from|to|by|see) the (?:\w+ ){0,2}(?:figure|diagram|graph|chart|picture|image|drawing|map)s?\b"
+    r"|\b(?:figure|diagram|graph|chart|picture|image|drawing|map)s? (?:is |are )?(?:shown|below|above|given|on the)\b"
+    r"|如[^，。]{0,4}图|图中|图所示",
+    re.IGNORECASE,
+)
 _TYPESET = re.compile(
     r"\\(?:left|right|bigl?|bigr?|displaystyle|quad|qquad|text|mathrm|mathbf|rm|mbox|unit|number|ce|operatorname)"
     r"(?![a-z])|\\[,;!: ]|\$+"
@@ -129,3 +136,9 @@ def pictures_named(question: str) -> int:
     those of other sources. On 3,040 problems of MATH-V, one of 335 refusals by such places was right.
     """
     return len(set(_LINK.findall(question)))
+
+
+def figure_named(question: str) -> str | None:
+    """Return the words by which the question sends its reader to a figure, or None."""
+    found = _FIGURE.search(question)
+    return found[0] if found else None

@@ -22,6 +22,9 @@ _LETTER = re.compile(
     r"(?:\$\s*)?(?:\\(?:mathrm|text|mathbf)\s*\{\s*)?([A-J])\b(?!\s*[a-z]\w)"
 )
 _UNITS = re.compile(r"\\(?:mathrm|text|operatorname|mbox)\s*\{[^{}]*\}(?:\^\{?\d\}?)?|\\[,;!: ]|~")
+_HOW_MANY = re.compile(r"\bhow many\b", re.IGNORECASE)
+# "only Henry, India and Jenny", "just A, C and E": names alone, since other words would count what is not asked for.
+_NAMES = re.compile(r"\b(?:only|just)\s+((?:[A-Z]\w*,\s+)*[A-Z]\w*,?\s+and\s+[A-Z]\w*)")
 _LAST = 3  # sentences from the end in which the first with a value is looked for
 _SHORT = 2  # characters of an option's text below which it is too common to be found in prose
 
@@ -42,8 +45,9 @@ def confirmed_answer(problem: Problem, text: str) -> str | None:
             decided = rules.decide(target, value)
             if decided and decided.verdict is Verdict.CORRECT:
                 return value
-        if found or _counted(sentence, problem.question, target):
-            return _counted(sentence, problem.question, target)
+        counted = _counted(sentence, problem.question, target) or _named(sentence, problem.question, target)
+        if found or counted:
+            return counted
     return None
 
 
@@ -70,6 +74,15 @@ def _counted(sentence: str, question: str, target: rules.Target) -> str | None:
         if following and following[1][:5] in stems and value == target.number.value:
             return match[0]
     return None
+
+
+def _named(sentence: str, question: str, target: rules.Target) -> str | None:
+    """Return how many names the sentence lists ("only Henry, India and Jenny"), if that many is the gold answer."""
+    listed = _NAMES.search(sentence)
+    if target.number is None or listed is None or not _HOW_MANY.search(question):
+        return None
+    count = len(re.findall(r"[A-Z]\w*", listed[1]))
+    return str(count) if count == target.number.value else None
 
 
 def _options(options: tuple[str, ...], sentence: str, values: list[str]) -> frozenset[int]:

@@ -47,7 +47,7 @@ def fit(job: TrainJob, out: Path) -> TrainResult:
     updates = math.ceil(len(plan) / n_parts)
     # Before the model: ZeRO-3 shards the weights while they are loaded, and learns that from these arguments.
     arguments = training_arguments(job, updates, n_parts // processes)
-    settings = job.training.model_dump_json(exclude={"save_every", "report_to", "gpus", "loader_workers"})
+    settings = job.training.model_dump_json(exclude={"save_every", "report_to", "gpus", "threads", "loader_workers"})
     start, by_update = folders.fingerprint(job.start), examples_by_update(plan, n_parts)
 
     def identity(data: str) -> list[str]:

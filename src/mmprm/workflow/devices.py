@@ -4,10 +4,10 @@ from typing import Any
 
 from mmprm.config import Config
 from mmprm.config.data_files import DataFiles
+from mmprm.runtime import gpu_lease
 from mmprm.workflow.settings import chosen, is_local, recipe_of
 
-# Engines and training runs use every core they are given: at 8 threads (fewer where --cores is less) a small machine
-# runs one of them at a time.
+# What has no setting of its own uses every core it is given: a small machine runs one such job at a time.
 HEAVY_THREADS = 8
 
 
@@ -23,6 +23,7 @@ class Devices:
         self.sampling = 0 if config.engine.kind == "server" else self.model
         self.policy = config.policy.training.gpus
         self.judge = int(is_local(config.labels.consensus))
+        self.engine_threads, self.policy_threads = config.engine.threads, config.policy.training.threads
 
     @property
     def largest(self) -> int:
@@ -34,6 +35,18 @@ class Devices:
         """Return the GPUs on which a variant is trained."""
         recipe_of(self.config, wildcards.variant)
         return self.config.prm.training_of(wildcards.variant).gpus
+
+    def prm_threads(self, wildcards: Any) -> int:
+        """Return the CPU threads on which a variant is trained, and measured on held-out paths."""
+        recipe_of(self.config, wildcards.variant)
+        return self.config.prm.training_of(wildcards.variant).threads
+
+    def at_once(self, cores: int) -> int:
+        """Return the resource `gpu` of a machine with so many cores: jobs that need one run one after another.
+
+        Where there is none, their threads alone decide how many run at once.
+        """
+        return self.largest if gpu_lease.pool() else max(self.largest, cores)
 
     def tagging(self, wildcards: Any) -> int:
         """Return 1 where a local model tags; rules and a server need no device here."""
