@@ -98,10 +98,13 @@ def check(data: bytes, max_pixels: int) -> None:
                 if max(width, height) > ASPECT * min(width, height):
                     detail = f"{width:,} x {height:,} pixels: one side is more than {ASPECT} times the other"
                     raise RowRefusedError("image_aspect", detail)
-                image.verify()  # the checksums of a PNG, which decoding does not check
-            with open_image(data) as image:
-                image.load()
-                ImageOps.exif_transpose(image, in_place=True)
+                if image.format == "PNG":
+                    image.verify()  # checksums, which decoding does not check; then the image must be opened again
+                else:
+                    _decode(image)
+            if image.format == "PNG":
+                with open_image(data) as image:
+                    _decode(image)
         except RowRefusedError:
             raise
         except UnidentifiedImageError as error:
@@ -114,6 +117,12 @@ def check(data: bytes, max_pixels: int) -> None:
             cut = "truncat" in str(error).lower() or isinstance(error, EOFError)
             reason = "truncated_image" if cut else "corrupt_image"
             raise RowRefusedError(reason, f"it does not decode: {error}") from error
+
+
+def _decode(image: Image.Image) -> None:
+    """Decode an open image as its readers will."""
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
 
 
 def _other_format(data: bytes) -> str | None:
