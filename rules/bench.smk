@@ -76,7 +76,7 @@ rule score_candidates:
     threads: DEVICES.engine_threads
     resources:
         mem_mb=16000,
-        gpu=DEVICES.model,
+        gpu=DEVICES.scoring,
     params:
         *SETTINGS.affects("prompt", "engine.max_model_len", version=1),
         config=RESOLVED,
@@ -176,7 +176,7 @@ rule score_steps:
     threads: DEVICES.engine_threads
     resources:
         mem_mb=16000,
-        gpu=DEVICES.model,
+        gpu=DEVICES.scoring,
     params:
         *SETTINGS.affects("prompt", "engine.max_model_len", version=1),
         config=RESOLVED,

@@ -7,10 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mmprm.config.models import InstructedModel
+from mmprm.config.models import FIRST_ERROR_PROMPT, InstructedModel
 from mmprm.config.section import Aggregate, Section, Share
-
-CONSENSUS_PROMPT = "1"  # the version of what the judging model is asked, and of how its replies are read
 
 
 class Consensus(InstructedModel):
@@ -23,7 +21,7 @@ class Consensus(InstructedModel):
     @property
     def identity(self) -> str:
         """What the kept paths depend on beside the labelled ones."""
-        return f"{self.asked(CONSENSUS_PROMPT)}, {self.tries} tries"
+        return f"{self.asked(FIRST_ERROR_PROMPT)}, {self.tries} tries"
 
 
 class TreeDecoding(Section):

@@ -91,6 +91,7 @@ class InstructedModel(Section):
         return f"{self.model}, prompt {prompt}, {sampling}{length}, images {self.images}"
 
 
+FIRST_ERROR_PROMPT = "1"  # the version of llm.first_error: what is asked, and how replies are read
 JUDGE_PROMPT = "1"  # the version of what grading.judge is asked, and of how its replies are read
 
 

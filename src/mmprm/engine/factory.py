@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmprm.config import Config, Prompt
 from mmprm.config.models import InstructedModel
+from mmprm.config.offline import Settings
 from mmprm.engine.base import Engine
 from mmprm.model import folders
 from mmprm.runtime.http_client import Server
@@ -26,7 +27,7 @@ def open_engine(config: Config, policy: Path) -> Engine:
     return _open_local(config, policy, tags=True)
 
 
-def open_instructed(config: Config, settings: InstructedModel, server: Server) -> Engine:
+def open_instructed(config: Settings, settings: InstructedModel, server: Server) -> Engine:
     """Open an instruction model, not a policy: its prompts are problems' questions, its replies free text.
 
     A local one runs as `config.engine` says, except for what `settings` says. UserError if its folder is incomplete.
@@ -40,7 +41,7 @@ def open_instructed(config: Config, settings: InstructedModel, server: Server) -
     return _open_local(local, Path(settings.model), tags=False)
 
 
-def _open_local(config: Config, folder: Path, tags: bool) -> Engine:
+def _open_local(config: Settings, folder: Path, tags: bool) -> Engine:
     if config.engine.kind == "vllm":
         from mmprm.engine.vllm_engine import VllmEngine
 

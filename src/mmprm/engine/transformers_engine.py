@@ -8,7 +8,8 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from mmprm.config import Config, Sampling
+from mmprm.config import Sampling
+from mmprm.config.offline import Settings
 from mmprm.data.problem import Problem, decode_image
 from mmprm.engine.base import Completion, EngineStats, Finished, Request
 from mmprm.engine.decoding import Decoder, TooLongError
@@ -50,7 +51,7 @@ class TransformersModel:
 class TransformersEngine:
     """engine.base.Engine on transformers. A step finishes one request. `tags`: see decoding."""
 
-    def __init__(self, config: Config, policy: Path, tags: bool = True) -> None:
+    def __init__(self, config: Settings, policy: Path, tags: bool = True) -> None:
         self.stats = EngineStats()
         self._model = TransformersModel(
             policy, config.prompt.instruction, config.engine.dtype, config.engine.max_model_len, tags

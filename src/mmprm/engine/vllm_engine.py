@@ -14,7 +14,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from mmprm.config import Config
 from mmprm.config.offline import Settings
 from mmprm.data.problem import Problem, decode_image
 from mmprm.engine.base import Completion, EngineStats, Finished, Request
@@ -114,7 +113,7 @@ class VllmModel:
 class VllmEngine:
     """engine.base.Engine on vLLM. `tags`: false for a model that writes free text (see decoding)."""
 
-    def __init__(self, config: Config, policy: Path, tags: bool = True) -> None:
+    def __init__(self, config: Settings, policy: Path, tags: bool = True) -> None:
         self.stats = EngineStats()
         self._model = VllmModel(config, policy, tags, max_num_seqs=config.engine.max_running)
         self._decoder = Decoder(policy, self._model.processor.tokenizer, tags)

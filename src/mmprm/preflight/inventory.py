@@ -54,9 +54,10 @@ def _base(config: Config) -> Iterator[Finding]:
 
 def _external(config: Config) -> Iterator[Finding]:
     for name, variant in config.prm.variants.items():
-        if variant.external and not variant.external.file.is_file():
+        theirs = variant.external
+        if theirs and theirs.path and theirs.file and not theirs.file.is_file():
             key = f"prm.variants.{name}.external.path"
-            yield found(key, f"{variant.external.file}: no such file; {_how(variant.external.path)}", "bench")
+            yield found(key, f"{theirs.file}: no such file; {_how(theirs.path)}", "bench")
 
 
 def _how(base: Path) -> str:
@@ -195,6 +196,9 @@ def _asked(config: Config) -> Iterator[tuple[str, InstructedModel, str]]:
             yield f"sources.{name}.model", model, "problems"
     if config.labels.consensus is not None:
         yield "labels.consensus", config.labels.consensus, "labels"
+    for name, variant in config.prm.variants.items():
+        if variant.external and variant.external.critic:
+            yield f"prm.variants.{name}.external.critic", variant.external.critic, "bench"
 
 
 def _local_models(config: Config) -> Iterator[Finding]:

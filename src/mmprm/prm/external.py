@@ -31,11 +31,14 @@ def take_prm(config: Config, variant: str, out: Path) -> None:
     if external is None:
         raise UserError(f"prm.variants.{variant} is trained here: it has no `external`")
     if external.kind == "scores_file":
-        read_scores(external.path)
-        with external.path.open("rb") as file:
+        read_scores(external.folder)
+        with external.folder.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    elif external.critic:
+        local = external.critic.kind != "server"
+        found = folders.fingerprint(Path(external.critic.model)) if local else external.critic.identity
     else:
-        found = folders.fingerprint(external.path)
+        found = folders.fingerprint(external.folder)
     out.mkdir(parents=True, exist_ok=True)
     settings = external.model_dump(mode="json")
     folders.write_manifest(out, {"variant": variant, "external": settings, "fingerprint": found})
@@ -52,7 +55,9 @@ def external_of(prm: Path) -> External | None:
 def reads_text_alone(prm: Path) -> bool:
     """Tell it of a PRM folder, or of the published PRM that it stands for."""
     external = external_of(prm)
-    return folders.reads_text_alone(external.path if external else prm)
+    if external and external.critic:
+        return False  # critic.images says what it is shown
+    return folders.reads_text_alone(external.folder if external else prm)
 
 
 def looked_up(path: Path, rows: Sequence[Mapping[str, Any]], readable: Sequence[Mapping[str, Any]]) -> list[StepScores]:

@@ -29,17 +29,19 @@ class ExternalScorer:
         """Load it. UserError if it is not of its kind: no head or other weights missing, or a token that is several."""
         if external.kind == "scores_file":
             raise UserError(f"{external.path}: a table of scores: it can score no other solutions")
+        if external.kind == "critic":
+            raise UserError("a critic is asked for whole solutions: it gives no values of trees and guides no search")
         prepare()
         self.prompt_tokens = 0
         self._unseen: set[str] = set()  # problems whose pictures it does not read
         self._external = external
         self._device = folders.device()
         dtype = folders.working_dtype(engine.dtype, self._device)
-        pictures = folders.reads_images(external.path)
-        self._processor: Any = folders.load_processor(external.path) if pictures else None
+        pictures = folders.reads_images(external.folder)
+        self._processor: Any = folders.load_processor(external.folder) if pictures else None
         self._tokenizer = _tokenizer(external) if self._processor is None else self._processor.tokenizer
         self._model, self._read = _opened(external, dtype, self._device, self._tokenizer)
-        self._longest = min(engine.max_model_len, folders.longest_input(external.path))
+        self._longest = min(engine.max_model_len, folders.longest_input(external.folder))
 
     def score(self, items: Sequence[Item]) -> list[StepScores]:
         """Score the items (see `Scorer`)."""
@@ -130,7 +132,7 @@ def _tokenizer(external: External) -> Any:
     from transformers import AutoTokenizer
 
     options = {"local_files_only": True, "trust_remote_code": external.remote_code}
-    tokenizer = AutoTokenizer.from_pretrained(str(external.path), **options)
+    tokenizer = AutoTokenizer.from_pretrained(str(external.folder), **options)
     if not tokenizer.is_fast:
         raise UserError(
             f"{external.path}: its tokenizer does not say where in a text its tokens are (no tokenizer.json)"
@@ -145,16 +147,16 @@ def _opened(external: External, dtype: str, device: str, tokenizer: Any) -> tupl
         if external.remote_code:
             from transformers import AutoModelForCausalLM as Family
 
-            model = _remote(Family, external.path, dtype, device)
+            model = _remote(Family, external.folder, dtype, device)
         else:
-            model = folders.load_model(external.path, dtype, device)
+            model = folders.load_model(external.folder, dtype, device)
         return model, lambda inputs, places: model(**inputs).logits[0, places][:, ids]
     if external.remote_code:
         from transformers import AutoModel
 
-        own = _remote(AutoModel, external.path, dtype, device)  # its own class, whose first output is the head's
+        own = _remote(AutoModel, external.folder, dtype, device)  # its own class, whose first output is the head's
         return own, lambda inputs, places: own(**inputs)[0][0, places]
-    backbone = _backbone(external.path, dtype, device)
+    backbone = _backbone(external.folder, dtype, device)
     head = _head(external, device)
     return backbone, lambda inputs, places: head(backbone(**inputs).last_hidden_state[0, places])
 
@@ -196,7 +198,7 @@ def _head(external: External, device: str) -> Callable[[Any], Any]:
 
     name = external.head_names
     weights: dict[str, Any] = {}
-    for file in sorted(external.path.glob("*.safetensors")):
+    for file in sorted(external.folder.glob("*.safetensors")):
         with safe_open(file, framework="pt") as opened:
             named = [key for key in opened.keys() if re.match(rf"(.*\.)?{re.escape(name)}\.", key)]  # noqa: SIM118
             weights |= {key: opened.get_tensor(key).float().to(device) for key in named}

@@ -14,8 +14,8 @@ from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, problems_by_id
 from mmprm.model import folders
 from mmprm.model.step_text import NEEDS_IMAGES, Status
+from mmprm.prm import critic, score_stamp
 from mmprm.prm import external as externals
-from mmprm.prm import score_stamp
 from mmprm.prm.cross_check import TOLERANCE, largest_difference, spread, what_differs
 from mmprm.prm.scorers import TransformersScorer, TreeScorer
 from mmprm.prm.step_scores import Item, Scorer, StepScores
@@ -74,7 +74,7 @@ def write_scores(
     items: list[Item] = [(problems[row["problem_id"]], tuple(row["steps"]), row["answer"]) for row in parsed]
     external = externals.external_of(prm)
     if external and external.kind == "scores_file":
-        scores, usage = externals.looked_up(external.path, rows, parsed), _usage(0.0, 0, 0)
+        scores, usage = externals.looked_up(external.folder, rows, parsed), _usage(0.0, 0, 0)
         for item, score in zip(items, scores, strict=True):
             check_scores(item, score)
     else:
@@ -110,6 +110,10 @@ def score_items(config: Settings, prm: Path, items: Sequence[Item]) -> tuple[lis
     """
     folders.check_manifest(prm)
     started = time.monotonic()
+    if (external := externals.external_of(prm)) and external.critic:
+        judged = critic.judge_items(config, external.critic, items, prm.with_name(f"{prm.name}.replies"))
+        spent = {"requests": judged.calls, "completions": judged.calls, "generated_tokens": judged.tokens}
+        return judged.scores, _usage(time.monotonic() - started, judged.calls, 0) | spent
     scorer = open_scorer(config, prm)
     try:
         scores = _score_all(scorer, items)

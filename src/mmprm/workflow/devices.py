@@ -36,6 +36,12 @@ class Devices:
         recipe_of(self.config, wildcards.variant)
         return self.config.prm.training_of(wildcards.variant).gpus
 
+    def scoring(self, wildcards: Any) -> int:
+        """Return the GPUs on which a PRM scores: none where scores are in a file, or a critic is on a server."""
+        external = recipe_of(self.config, wildcards.variant).external
+        elsewhere = external and (external.kind == "scores_file" or (external.critic and not is_local(external.critic)))
+        return 0 if elsewhere else self.model
+
     def prm_threads(self, wildcards: Any) -> int:
         """Return the CPU threads on which a variant is trained, and measured on held-out paths."""
         recipe_of(self.config, wildcards.variant)

@@ -202,13 +202,13 @@ class Inputs:
         """A pattern of all other names of models: Snakemake would train a published PRM whose files are missing."""
         return f"(?!(?:{self.external})(?![A-Za-z0-9_@-])){_NAME}+(?:@[1-9][0-9]*)?"  # else as rules/common.smk says
 
-    def external_file(self, wildcards: Any) -> str:
-        """Return a file of a published PRM; UserError with everything that the run lacks where it is missing."""
+    def external_file(self, wildcards: Any) -> list[str]:
+        """List a file of a published PRM, none of a model on a server; UserError with all that the run lacks."""
         external = recipe_of(self.config, wildcards.variant).external
         assert external is not None  # the rule's names are those of `external`
-        if not external.file.exists():
+        if external.file and not external.file.exists():
             self._require_files()
-        return str(external.file)
+        return [str(external.file)] if external.file else []
 
     def measures(self, benches: Iterable[str], variants: Iterable[str]) -> list[str]:
         """List the metrics of variants on benchmarks: of their one training, or over all trainings."""

@@ -109,7 +109,10 @@ class Settings:
 
     def external(self, wildcards: Any) -> str:
         """Return how a published PRM is asked."""
-        return "; ".join(flat("external", recipe_of(self.config, wildcards.variant).external))
+        external = recipe_of(self.config, wildcards.variant).external
+        if external and external.critic:
+            return _instructed(external.critic.identity, external.critic)
+        return "; ".join(flat("external", external))
 
     def step_split(self, wildcards: Any) -> str:
         """Return the split of its paths that a step benchmark measures."""

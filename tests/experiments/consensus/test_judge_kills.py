@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from chat_server import text_of
-from judging import FILES, JudgeServer, Judging, problem, run_config
+from first_error_server import JudgeServer
+from judging import FILES, Judging, problem, run_config
 from killed_callers import KILLS, Command, survive_kills
 
 AT_ONCE = 6

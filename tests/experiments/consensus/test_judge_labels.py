@@ -12,28 +12,16 @@ from typing import Any
 
 import pytest
 from chat_server import text_of
+from first_error_server import KEY, JudgeServer, boxed, first_wrong, parts_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judging import (
-    AGREED,
-    DROPPED,
-    EXTRA,
-    KEY,
-    JudgeServer,
-    Judging,
-    boxed,
-    first_wrong,
-    parts_of,
-    path,
-    paths_of,
-    problem,
-    run_config,
-)
+from judging import AGREED, DROPPED, EXTRA, Judging, path, paths_of, problem, run_config
 
 from mmprm import config
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem
-from mmprm.experiments.consensus.verdicts import JudgeReply, disagreement, read
+from mmprm.experiments.consensus.verdicts import disagreement
+from mmprm.llm.first_error import JudgeReply, read
 from mmprm.llm.tasks import ItemRefusedError
 from mmprm.mini.problems import generate
 from mmprm.runtime import http_client

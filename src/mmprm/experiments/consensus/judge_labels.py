@@ -17,10 +17,11 @@ from mmprm.config.experiments import Consensus
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, ProblemFile
 from mmprm.engine.factory import open_instructed
-from mmprm.experiments.consensus.verdicts import JudgeReply, disagreement, judge, labelled
+from mmprm.experiments.consensus.verdicts import disagreement, labelled
 from mmprm.grading.judge import KEYS
 from mmprm.llm.batch_runner import BatchRunner
 from mmprm.llm.client import LlmClient
+from mmprm.llm.first_error import JudgeReply, judge
 from mmprm.llm.tasks import LlmTask, Refused
 from mmprm.rollouts.journal import Journal
 from mmprm.runtime.errors import UserError
