@@ -7,7 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import chat_server
+import pytest
 from chat_server import text_of
+
+from mmprm.runtime import http_client
 
 KEY = "sk-judging-secret"
 Parts = list[str]
@@ -48,3 +51,11 @@ def first_wrong(parts: Parts) -> int:
 
 def boxed(place: object) -> str:
     return f"I work each step out anew. The box \\boxed{{77}} is on the way.\n\n\\boxed{{{place}}}"
+
+
+def started(monkeypatch: pytest.MonkeyPatch) -> JudgeServer:
+    """A server that jobs of this test reach with the right key; a call that fails is made again at once."""
+    monkeypatch.setattr(http_client, "_FIRST_WAIT", 0.01)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("MMPRM_JUDGE_API_KEY", KEY)
+    return JudgeServer()

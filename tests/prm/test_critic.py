@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from first_error_server import KEY, JudgeServer, boxed
+from first_error_server import KEY, JudgeServer, boxed, started
 from hypothesis import given
 from hypothesis import strategies as st
 from training_fixtures import config_of
@@ -23,7 +23,6 @@ from mmprm.preflight.inventory import missing
 from mmprm.prm.critic import probabilities
 from mmprm.prm.external import take_prm
 from mmprm.prm.score_candidates import open_scorer, score_candidates
-from mmprm.runtime import http_client
 from mmprm.runtime.errors import UserError
 from mmprm.workflow.devices import Devices
 
@@ -33,10 +32,7 @@ ASKED = [Problem(f"pool/{n}", "pool", f"What is {n} + 1 + 1?", str(n + 2), image
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[JudgeServer]:
-    monkeypatch.setattr(http_client, "_FIRST_WAIT", 0.01)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("MMPRM_JUDGE_API_KEY", KEY)
-    server = JudgeServer()
+    server = started(monkeypatch)
     yield server
     server.close()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from chat_server import text_of
-from first_error_server import KEY, JudgeServer, boxed, first_wrong, parts_of
+from first_error_server import KEY, JudgeServer, boxed, first_wrong, parts_of, started
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging import AGREED, DROPPED, EXTRA, Judging, path, paths_of, problem, run_config
@@ -24,16 +24,12 @@ from mmprm.experiments.consensus.verdicts import disagreement
 from mmprm.llm.first_error import JudgeReply, read
 from mmprm.llm.tasks import ItemRefusedError
 from mmprm.mini.problems import generate
-from mmprm.runtime import http_client
 from mmprm.runtime.errors import UserError
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[JudgeServer]:
-    monkeypatch.setattr(http_client, "_FIRST_WAIT", 0.01)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("MMPRM_JUDGE_API_KEY", KEY)
-    server = JudgeServer()
+    server = started(monkeypatch)
     yield server
     server.close()
 
