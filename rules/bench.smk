@@ -17,11 +17,11 @@ rule sample_candidates:
         "<logs>/sample_candidates/{benchmark}/{shard}.log",
     benchmark:
         "<benchmarks>/sample_candidates/{benchmark}/{shard}.tsv"
+    priority: -1  # nothing but the score waits for it: the PRM, which takes longer, comes first
     retries: RETRIES
     conda:
         "../envs/rollout.yaml"
     threads: DEVICES.engine_threads
-    priority: -1  # nothing but the score waits for it: the PRM, which takes longer, comes first
     resources:
         mem_mb=16000,
         gpu=DEVICES.sampling,
