@@ -1,6 +1,6 @@
 """Write the pictures of docs/reproducing.md, accuracy over N of a finished run, as docs/images/<benchmark>.svg.
 
-python docs/result_picture.py results/mini
+python docs/result_picture.py results/evidence
 """
 
 from __future__ import annotations

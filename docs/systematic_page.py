@@ -62,7 +62,7 @@ The shares 0, 20, 40 and 60 % were fixed before any was run, and 40 % is the one
 its own, with five trainings ([figures](reproducing.md)).
 
 ```bash
-scripts/systematic.sh dev      # all four, a run of the default size each: results/systematic_0, _20, _40, _60
+scripts/systematic.sh dev      # all four, each as large as the evidence run: results/systematic_0, _20, _40, _60
 ```
 
 """

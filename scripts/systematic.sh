@@ -9,7 +9,7 @@ shift || true
 runs=()
 for share in 0 20 40 60; do
     snakemake --cores "${CORES:-all}" \
-        --configfile workflow_config.yaml configs/overlays/systematic.yaml "$@" \
+        --configfile workflow_config.yaml configs/overlays/{evidence,systematic}.yaml "$@" \
         --config "run=systematic_$share" "sources={sft: {wrong_routes: 0.$(printf %02d "$share")}}"
     runs+=("results/systematic_$share")
 done

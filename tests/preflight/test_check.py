@@ -149,7 +149,7 @@ def test_the_mini_run_lacks_nothing_and_the_table_shows_each_stage(monkeypatch: 
     done = CliRunner().invoke(app, ["check", "workflow_config.yaml"])
     assert done.exit_code == 0, done.output
     assert "Nothing is missing, and all of it fits." in done.output
-    for stage in ("policy", "seeds", "annotation", "prm soft", "bench test", "bench ood", "policy: checkpoints"):
+    for stage in ("policy", "seeds", "annotation", "prm soft", "bench test", "policy: checkpoints"):
         assert any(line.startswith(stage) for line in done.output.splitlines()), stage
     assert "To know" not in done.output
 

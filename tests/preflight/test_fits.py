@@ -156,7 +156,7 @@ def test_a_finished_table_and_a_parquet_file_with_images_are_measured(
     source = {"kind": "table", "path": str(file), "limit": 6}
     config = kept("workflow_config.yaml", sources={"mine": source})
     assert table_bytes(config, "mine", True) == pytest.approx(file.stat().st_size / 2)
-    assert table_bytes(config, "sft", True) == 9600 * 2000
+    assert table_bytes(config, "sft", True) == 3360 * 2000
     table = tmp_path / "results/mini/problems/sft.parquet"
     table.parent.mkdir(parents=True)
     table.write_bytes(bytes(12345))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from evidence_run import evidence_run
 
 from mmprm.config import Config, load
 from mmprm.data import tables
@@ -65,7 +66,7 @@ def planned(folder: Path, config: Config, **state: bool) -> dict[str, Any]:
 @pytest.fixture
 def mini(monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.chdir(ROOT)
-    return load(yaml.safe_load((ROOT / "workflow_config.yaml").read_text()))
+    return evidence_run()
 
 
 def test_every_stage_has_a_plan_beside_that_of_the_annotation(
@@ -100,10 +101,10 @@ def test_a_benchmark_follows_its_problems_the_candidates_and_the_length_of_solut
     assert fewer["policy"] == stages["policy"]
 
 
-def test_the_benchmarks_of_the_mini_run_took_tokens_within_their_plan(
+def test_the_benchmarks_of_the_evidence_run_took_tokens_within_their_plan(
     tmp_path: Path, mini: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a run of workflow_config.yaml counted (results/mini/*/usage.json, 2026-11-29): out of domain 1.45 times as
+    """What the published run counted (results/evidence/*/usage.json, 2026-11-29): out of domain 1.45 times as
     many a solution as the pool's."""
     monkeypatch.setitem(SEEDS, "completions", 2000)
     monkeypatch.setitem(SEEDS, "generated_tokens", 126_396)
@@ -112,13 +113,18 @@ def test_the_benchmarks_of_the_mini_run_took_tokens_within_their_plan(
         assert stages[name]["tokens"]["low"] <= took <= stages[name]["tokens"]["high"], name
 
 
-def test_before_the_mini_run_its_costs_hold_what_it_took(mini: Config) -> None:
-    """The same run; the PRM's are the tokens of its 3,927 paths, in four epochs."""
-    costs = {cost.stage: cost.tokens for cost in examine(mini).costs()}
-    took = {"seeds": 252_793, "annotation": 847_286, "prm soft": 1_510_936, "bench test": 646_913, "bench ood": 175_931}
-    for name, tokens in took.items():
-        found = costs[name]
-        assert found is not None and found.low <= tokens <= found.high, name
+def test_before_a_run_its_costs_hold_what_it_took(mini: Config) -> None:
+    """The same run, and the default one (2026-11-29); the PRM's are the tokens of its 3,927 paths, in four epochs."""
+    default = load(yaml.safe_load((ROOT / "workflow_config.yaml").read_text()))
+    bench = {"bench test": 646_913, "bench ood": 175_931}
+    for config, took in (
+        (mini, {"seeds": 252_793, "annotation": 847_286, "prm soft": 1_510_936, **bench}),
+        (default, {"seeds": 111_773, "annotation": 259_944, "bench test": 223_219}),
+    ):
+        costs = {cost.stage: cost.tokens for cost in examine(config).costs()}
+        for name, tokens in took.items():
+            found = costs[name]
+            assert found is not None and found.low <= tokens <= found.high, name
 
 
 def test_what_no_stage_has_measured_is_calculated_or_unknown(tmp_path: Path, mini: Config) -> None:

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from evidence_run import ROOT, evidence_run
 
+from mmprm.config import load
 from mmprm.runtime.errors import UserError
 from mmprm.sealed import ledger
 from mmprm.sealed.ledger import Look
+from mmprm.sealed.recipe import recipe_digest, settings_digest
 
 LOOK = Look(
     test="sealed",
@@ -137,3 +140,9 @@ def test_runs_at_once_draw_one_seed_and_lose_no_line(tmp_path: Path) -> None:
     looks = ledger.read(path)
     assert sorted(look.settings for look in looks) == ["0", "1", "2", "3"]
     assert [look.number for look in looks] == [1, 2, 3, 4] and len({look.seed for look in looks}) == 1
+
+
+def test_the_published_look_is_of_the_overlays_that_are_kept() -> None:
+    config = load(json.loads(evidence_run("sealed").model_dump_json()))  # as jobs read it: results/<run>/config.json
+    looks = ledger.of_test(ledger.read(ROOT / "evidence/ledger.jsonl"), "mini", recipe_digest(config, "mini"))
+    assert [look.settings for look in looks] == [settings_digest(config, "mini")]

@@ -7,7 +7,9 @@ be given.
 
 from __future__ import annotations
 
+import atexit
 import functools
+import gc
 import inspect
 import sys
 from collections.abc import Callable
@@ -31,6 +33,9 @@ class Program(TyperGroup):
     """The command group; prints errors that the user can fix as one message."""
 
     def invoke(self, ctx: Any) -> Any:
+        # What torch and vLLM import, a million objects, stays: each search of it for garbage takes half a second.
+        gc.set_threshold(200_000)
+        atexit.register(gc.freeze)
         if isinstance(sys.stdout, TextIOWrapper):  # a locale may lack a dash or a name's letter: show its code instead
             sys.stdout.reconfigure(errors="backslashreplace")
         try:

@@ -103,11 +103,8 @@ class VllmModel:
 
     def close(self) -> None:
         """Free the model and vLLM's process group, so that another vLLM model can be opened."""
-        from vllm.distributed import cleanup_dist_env_and_memory
-
         self.engine.engine_core.shutdown()
         del self.engine
-        cleanup_dist_env_and_memory()
 
 
 class VllmEngine:
