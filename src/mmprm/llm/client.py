@@ -5,16 +5,22 @@ sampling, seed. So it survives a kill -9, and every change of the configuration 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmprm.config import Sampling
 from mmprm.config.models import InstructedModel
+from mmprm.config.offline import Settings
 from mmprm.engine.base import Completion, Engine, Request, request_key, request_seed
+from mmprm.engine.factory import open_instructed
 from mmprm.llm.tasks import LlmCall
 from mmprm.model import folders
 from mmprm.rollouts.journal import Entry, Journal
+from mmprm.runtime.http_client import Server
+from mmprm.runtime.log import log
 
 Reply = Completion | str
 OpenEngine = Callable[[], Engine]
@@ -86,3 +92,18 @@ class LlmClient:
         """Free the model."""
         if self._engine is not None:
             self._engine.close()
+
+
+@contextmanager
+def opened_client(
+    purpose: str, config: Settings, settings: InstructedModel, server: Server, work: Path, name: str
+) -> Iterator[LlmClient]:
+    """Yield a client over the journal `name` in `work`; at a good end tell its calls, and compact the journal."""
+    with closing(Journal(work, name)) as journal:
+        opened = partial(open_instructed, config, settings, server)
+        with closing(LlmClient(purpose, settings, config.seed, journal, opened)) as client:
+            yield client
+            log.info(
+                f"{name}: {client.used.total()} calls, {client.paid} of them made now, the others from the journal"
+            )
+            journal.compact()

@@ -8,21 +8,17 @@ it is used: neither a kill nor more samples pay for one twice.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from mmprm.config.external import Critic
 from mmprm.config.offline import Settings
-from mmprm.engine.factory import open_instructed
 from mmprm.grading.judge import KEYS
 from mmprm.llm.batch_runner import BatchRunner
-from mmprm.llm.client import LlmClient
+from mmprm.llm.client import opened_client
 from mmprm.llm.first_error import NONE, JudgeReply, judge
 from mmprm.llm.tasks import LlmTask, Refused
 from mmprm.prm.step_scores import Item, StepScores
-from mmprm.rollouts.journal import Journal
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.http_client import Server
 from mmprm.runtime.log import log
@@ -48,13 +44,11 @@ def judge_items(config: Settings, critic: Critic, items: Sequence[Item], work: P
     server = Server("prm.variants, external.critic.url", KEYS, "start it")
     scores: list[StepScores] = []
     unread, last = 0, ""
-    with ExitStack() as stack:
-        journal = Journal(work, "critic")
-        stack.callback(journal.close)
-        client = LlmClient("critic", critic, config.seed, journal, partial(open_instructed, config, critic, server))
-        stack.callback(client.close)
+    with (
+        opened_client("critic", config, critic, server, work, "critic") as client,
+        Progress("judged", len(items), "solutions") as bar,
+    ):
         runner = BatchRunner(None, client, _AHEAD * critic.max_concurrent, critic.max_concurrent)
-        bar = stack.enter_context(Progress("judged", len(items), "solutions"))
         for item, verdicts in runner.results(_tasks(items, critic)):
             assert not isinstance(verdicts, Refused)  # `judge` notes a reply that cannot be read, and raises nothing
             read = [reply.position for reply in verdicts if reply.position is not None]
@@ -62,7 +56,6 @@ def judge_items(config: Settings, critic: Critic, items: Sequence[Item], work: P
             last = next((reply.text for reply in verdicts if reply.position is None), last)
             scores.append(StepScores(probabilities(read, len(item[1]) + (item[2] is not None))))
             bar.update(len(scores), f"{client.tokens.total()} tokens")
-        journal.compact()
     total = len(items) * critic.samples
     if unread > critic.max_unreadable_share * total:
         raise UserError(
@@ -70,10 +63,7 @@ def judge_items(config: Settings, critic: Critic, items: Sequence[Item], work: P
             f"{critic.max_unreadable_share}; the last such reply: {last[-300:]!r}. Use another model, or raise "
             "max_new_tokens, tries or the bound"
         )
-    log.info(
-        f"critic {critic.shown}: {client.used.total()} calls, {client.paid} of them made now, "
-        f"{client.tokens.total()} tokens, {unread} of {total} verdicts unreadable"
-    )
+    log.info(f"critic {critic.shown}: {client.tokens.total()} tokens, {unread} of {total} verdicts unreadable")
     return Judged(scores, client.used.total(), client.tokens.total())
 
 

@@ -13,11 +13,9 @@ from mmprm.config import Config
 from mmprm.config.derived import TaggedSource
 from mmprm.data import schemas, tables
 from mmprm.data.problem import stream_problems
-from mmprm.engine.factory import open_instructed
 from mmprm.grading import Grader
 from mmprm.llm.batch_runner import BatchRunner
-from mmprm.llm.client import LlmClient
-from mmprm.rollouts.journal import Journal
+from mmprm.llm.client import LlmClient, opened_client
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.http_client import Server
 from mmprm.runtime.log import log
@@ -44,12 +42,8 @@ def tag(config: Config, name: str, parents: Sequence[Path], work: Path, out: Pat
         settings = source.model if source.by == "model" else None
         caller = None
         if settings is not None:
-            journal = Journal(work, name)
-            stack.callback(journal.close)
             server = Server(f"sources.{name}.model.url", KEYS, "start it")
-            open_engine = partial(open_instructed, config, settings, server)
-            caller = LlmClient("tagging", settings, config.seed, journal, open_engine)
-            stack.callback(caller.close)
+            caller = stack.enter_context(opened_client("tagging", config, settings, server, work, name))
         # No judge: its calls are in no journal, and a restart would pay for them again.
         grader = stack.enter_context(Grader(config.grading.workers, config.grading.timeout))
         concurrent = settings.max_concurrent if settings else 1
@@ -59,9 +53,6 @@ def tag(config: Config, name: str, parents: Sequence[Path], work: Path, out: Pat
         total = sum(map(tables.count, parents))
         rows = tagged_rows(name, results, total, source.max_refused_share, stopped, totals)
         tables.write(out, rows, schemas.PROBLEMS)
-        if caller is not None:
-            log.info(f"{name}: {caller.used.total()} calls, {caller.paid} made now, the others from the journal")
-            journal.compact()
     stopped.replace(refused)
     tables.write_json(counts, _report(name, source, totals, caller))
     log.info(f"{name}: {totals}")

@@ -6,9 +6,7 @@ is judged; held-out paths and those of step data stay. Rows are streamed: a few 
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,12 @@ from mmprm.config import Config
 from mmprm.config.experiments import Consensus
 from mmprm.data import schemas, tables
 from mmprm.data.problem import Problem, ProblemFile
-from mmprm.engine.factory import open_instructed
 from mmprm.experiments.consensus.verdicts import disagreement, labelled
 from mmprm.grading.judge import KEYS
 from mmprm.llm.batch_runner import BatchRunner
-from mmprm.llm.client import LlmClient
+from mmprm.llm.client import LlmClient, opened_client
 from mmprm.llm.first_error import JudgeReply, judge
 from mmprm.llm.tasks import LlmTask, Refused
-from mmprm.rollouts.journal import Journal
 from mmprm.runtime.errors import UserError
 from mmprm.runtime.http_client import Server
 from mmprm.runtime.log import log
@@ -82,18 +78,11 @@ def judge_labels(config: Config, seeds: Path, paths: Path, work: Path, out: Path
         raise UserError("labels.consensus: no judging model is configured; name one, or train on labels/paths.parquet")
     judged, stopped = JudgedCounts(), dropped.with_suffix(".stopped.parquet")
     server = Server("labels.consensus.url", KEYS, "start it")
-    with ExitStack() as stack:
-        journal = Journal(work, "consensus")
-        stack.callback(journal.close)
-        opened = partial(open_instructed, config, settings, server)
-        client = LlmClient("consensus", settings, config.seed, journal, opened)
-        stack.callback(client.close)
+    with opened_client("consensus", config, settings, server, work, "consensus") as client:
         runner = BatchRunner(None, client, _AHEAD * settings.max_concurrent, settings.max_concurrent)
         tasks = _tasks(paths, ProblemFile(seeds), seeds, config, settings)
         agreed = _agreed(runner.results(tasks), tables.count(paths), settings, stopped, judged)
         tables.write(out, agreed, schemas.PATHS, group=_ROWS)
-        log.info(f"consensus: {client.used.total()} calls, {client.paid} of them made now, the others from the journal")
-        journal.compact()
     stopped.replace(dropped)
     tables.write_json(counts, _report(settings, judged, client))
     log.info(f"consensus: of {judged.paths} training paths {judged}")
