@@ -6,10 +6,12 @@ No library is needed for that: messages are JSON that end with a zero byte, on t
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -45,6 +47,7 @@ class Browser:
             pass_fds=(read, write),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         os.close(read)
         os.close(write)
@@ -68,9 +71,14 @@ class Browser:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._out)
-        self._process.kill()
+        # Killed alone, it would leave helpers that still write into the profile while that is being deleted.
+        with contextlib.suppress(AssertionError, OSError):  # it has ended already
+            self._send("Browser.close")
+            self._process.wait(HANG)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        os.close(self._out)
         os.close(self._in)
 
     def _send(self, method: str, **params: Any) -> dict[str, Any]:
