@@ -64,15 +64,15 @@ def planned(folder: Path, config: Config, **state: bool) -> dict[str, Any]:
 
 
 @pytest.fixture
-def mini(monkeypatch: pytest.MonkeyPatch) -> Config:
+def evidence(monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.chdir(ROOT)
     return evidence_run()
 
 
 def test_every_stage_has_a_plan_beside_that_of_the_annotation(
-    tmp_path: Path, mini: Config, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, evidence: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = planned(tmp_path, mini)
+    found = planned(tmp_path, evidence)
     assert {key: found[key] for key in ANNOTATION} == ANNOTATION
     stages = found["stages"]
     assert list(stages) == ["policy", "seeds", "annotation", "prm soft", "bench test", "bench ood"]
@@ -90,35 +90,35 @@ def test_every_stage_has_a_plan_beside_that_of_the_annotation(
 
 
 def test_a_benchmark_follows_its_problems_the_candidates_and_the_length_of_solutions(
-    tmp_path: Path, mini: Config
+    tmp_path: Path, evidence: Config
 ) -> None:
-    stages = planned(tmp_path / "a", mini)["stages"]
+    stages = planned(tmp_path / "a", evidence)["stages"]
     tokens = 640 * 16 * 160_000 / 3200
     assert stages["bench test"]["tokens"]["low"] <= tokens <= stages["bench test"]["tokens"]["high"]
-    half = mini.model_copy(update={"bench": mini.bench.model_copy(update={"n": 8})})
+    half = evidence.model_copy(update={"bench": evidence.bench.model_copy(update={"n": 8})})
     fewer = planned(tmp_path / "b", half)["stages"]
     assert fewer["bench test"]["tokens"]["high"] == stages["bench test"]["tokens"]["high"] / 2
     assert fewer["policy"] == stages["policy"]
 
 
 def test_the_benchmarks_of_the_evidence_run_took_tokens_within_their_plan(
-    tmp_path: Path, mini: Config, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, evidence: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the published run counted (results/evidence/*/usage.json, 2026-11-29): out of domain 1.45 times as
     many a solution as the pool's."""
     monkeypatch.setitem(SEEDS, "completions", 2000)
     monkeypatch.setitem(SEEDS, "generated_tokens", 126_396)
-    stages = planned(tmp_path, mini)["stages"]
+    stages = planned(tmp_path, evidence)["stages"]
     for name, took in {"seeds": 252_792, "bench test": 646_913, "bench ood": 175_931}.items():
         assert stages[name]["tokens"]["low"] <= took <= stages[name]["tokens"]["high"], name
 
 
-def test_before_a_run_its_costs_hold_what_it_took(mini: Config) -> None:
+def test_before_a_run_its_costs_hold_what_it_took(evidence: Config) -> None:
     """The same run, and the default one (2026-11-29); the PRM's are the tokens of its 3,927 paths, in four epochs."""
     default = load(yaml.safe_load((ROOT / "workflow_config.yaml").read_text()))
     bench = {"bench test": 646_913, "bench ood": 175_931}
     for config, took in (
-        (mini, {"seeds": 252_793, "annotation": 847_286, "prm soft": 1_510_936, **bench}),
+        (evidence, {"seeds": 252_793, "annotation": 847_286, "prm soft": 1_510_936, **bench}),
         (default, {"seeds": 111_773, "annotation": 259_944, "bench test": 223_219}),
     ):
         costs = {cost.stage: cost.tokens for cost in examine(config).costs()}
@@ -127,9 +127,9 @@ def test_before_a_run_its_costs_hold_what_it_took(mini: Config) -> None:
             assert found is not None and found.low <= tokens <= found.high, name
 
 
-def test_what_no_stage_has_measured_is_calculated_or_unknown(tmp_path: Path, mini: Config) -> None:
+def test_what_no_stage_has_measured_is_calculated_or_unknown(tmp_path: Path, evidence: Config) -> None:
     """A policy that came from elsewhere has no seconds; a CPU has no speed to calculate hours from."""
-    stages = planned(tmp_path, mini, trained=False, sampled=False)["stages"]
+    stages = planned(tmp_path, evidence, trained=False, sampled=False)["stages"]
     assert [stages[name]["basis"] for name in ("policy", "seeds", "prm soft", "bench test")] == ["calculated"] * 4
     assert stages["prm soft"]["tokens"]["high"] > 0 and stages["prm soft"]["device_hours"] is None
 

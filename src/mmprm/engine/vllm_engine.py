@@ -103,7 +103,7 @@ class VllmModel:
 
     def close(self) -> None:
         """Free the model and vLLM's process group, so that another vLLM model can be opened."""
-        self.engine.engine_core.shutdown()
+        self.engine.engine_core.shutdown()  # with vLLM's own cleaning up, which a second call would only repeat
         del self.engine
 
 
